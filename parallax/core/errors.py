@@ -1,0 +1,74 @@
+"""Every error Parallax raises on purpose, as one tree.
+
+    ParallaxError
+    ├── InvalidInput          the caller's fault: says which field, which value, what is allowed
+    │   ├── UnknownPolicy     no policy (or parameter) of that name; lists the known ones
+    │   └── InvalidSettings   a setting is unknown or out of range
+    ├── Refused               understood, but not accepted now; carries `retry_after_s`
+    ├── Conflict              the same job id was used before with another content
+    ├── Unreachable           Redis does not answer, or not in time: the outcome is unknown
+    ├── StoreFull             Redis is at its memory limit: accepted work drains, new work waits
+    ├── Fenced                this process is no longer the leader; what it asked was not done
+    └── StoreFault            Redis answered something that no retry will mend
+
+Foreign exceptions are translated into this tree at one door, `parallax.broker.connection`.
+"""
+
+from __future__ import annotations
+
+
+class ParallaxError(Exception):
+    """Base of every error below."""
+
+
+class InvalidInput(ParallaxError):
+    """A field does not hold what it must. The message names field, value and what is allowed."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+        super().__init__(f"{field}: {_shown(value)} is not allowed; {allowed}")
+
+
+class UnknownPolicy(InvalidInput):
+    """No policy, or no parameter of it, has that name."""
+
+
+class InvalidSettings(InvalidInput):
+    """A setting is unknown, of the wrong type, or out of range."""
+
+
+class Refused(ParallaxError):
+    """The job was not accepted because a limit is reached; it may be offered again later."""
+
+    def __init__(self, reason: str, retry_after_s: float) -> None:
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        super().__init__(f"refused: {reason}; try again in {retry_after_s:g} s")
+
+
+class Conflict(ParallaxError):
+    """A job with this id exists and says something else."""
+
+
+class Unreachable(ParallaxError):
+    """Redis did not answer in time. Whether the last command was executed is not known."""
+
+
+class StoreFull(ParallaxError):
+    """Redis refuses writes that grow it (`maxmemory`, or its disk is full)."""
+
+
+class Fenced(ParallaxError):
+    """Another process holds the lease; the command changed nothing."""
+
+
+class StoreFault(ParallaxError):
+    """Redis answered with an error that asking again will not change."""
+
+
+def _shown(value: object) -> str:
+    """Render a value for a message: short, on one line, whatever it is."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

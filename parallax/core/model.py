@@ -1,0 +1,165 @@
+"""The nouns: a job as its producer describes it, as policies see it, and as the engine knows it.
+
+`Job` is what a producer asks for. It is split on purpose:
+
+* `JobView` is what admission, fairness, ordering and routing may read. It has no true output
+  length, so no policy can peek at the future ("no oracle").
+* `JobTruth` is what only the engine reads: how many tokens the answer will have.
+
+Times are seconds since the epoch, lengths are tokens, `inf` means "no deadline".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from math import inf
+
+from parallax.core.errors import InvalidInput
+
+MAX_TOKENS = 10_000_000
+MAX_DEADLINE_S = 30 * 86_400.0
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+NAME_RULE = "use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request for inference, as a producer describes it.
+
+    `output_tokens` is the true length of the answer where it is known beforehand (a trace, a
+    simulated job); None leaves it to the engine. `deadline_s` counts from acceptance.
+    A higher `priority` is served sooner within its tenant.
+    """
+
+    id: str
+    tenant: str
+    prompt_tokens: int
+    max_tokens: int
+    session: str = ""
+    output_tokens: int | None = None
+    deadline_s: float | None = None
+    priority: int = 0
+    max_attempts: int = 3
+
+    def __post_init__(self) -> None:
+        check_name("id", self.id)
+        check_name("tenant", self.tenant)
+        if self.session:
+            check_name("session", self.session)
+        check_int("prompt_tokens", self.prompt_tokens, 0, MAX_TOKENS)
+        check_int("max_tokens", self.max_tokens, 1, MAX_TOKENS)
+        if self.output_tokens is not None:
+            check_int("output_tokens", self.output_tokens, 0, self.max_tokens)
+        if self.deadline_s is not None:
+            check_number("deadline_s", self.deadline_s, 0.001, MAX_DEADLINE_S)
+        check_int("priority", self.priority, -100, 100)
+        check_int("max_attempts", self.max_attempts, 1, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """What a policy may know of a job. `attempt` counts the dispatches it has had before."""
+
+    id: str
+    tenant: str
+    prompt_tokens: int
+    max_tokens: int
+    arrival: float
+    session: str = ""
+    deadline: float = inf
+    priority: int = 0
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobTruth:
+    """What only the engine may know: the length the answer will have, in tokens."""
+
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """What the scheduler knows of a worker when it decides.
+
+    `in_flight` and `pending_cost` are counted by the scheduler itself and are always fresh;
+    `kv_used` (share of KV memory in use, 0..1) is the worker's own report made at `reported_at`.
+    `free` is what the dispatch gate leaves: how many more jobs may be sent now.
+    `slowness` is measured service time over predicted service time (1 = as predicted).
+    """
+
+    id: str
+    slots: int
+    in_flight: int = 0
+    pending_cost: float = 0.0
+    free: int = 0
+    slowness: float = 1.0
+    weight: float = 1.0
+    kv_used: float = 0.0
+    kv_capacity: int = 0
+    reported_at: float = 0.0
+    role: str = "both"
+    version: str = ""
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """The workers that may take a job now, in the order of their ids, and the time."""
+
+    workers: tuple[WorkerView, ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """What admission may know: queued and running work, of the job's tenant and in all.
+
+    Jobs are counts, costs are in cost units (see `core.cost`); `kv_used` is the mean share of KV
+    memory in use over the live workers (0 when none reports).
+    """
+
+    tenant_jobs: int
+    tenant_cost: float
+    total_jobs: int
+    total_cost: float
+    kv_used: float
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why admission refuses a job, as a closed word, and when to try again."""
+
+    reason: str
+    retry_after_s: float = 1.0
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a finished attempt really consumed, in tokens and seconds."""
+
+    prompt_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    service_s: float = 0.0
+    ttft_s: float | None = field(default=None)
+
+
+def check_name(where: str, value: object) -> None:
+    """Refuse a name that could not stand safely in a Redis key, a label or a log line."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise InvalidInput(where, value, NAME_RULE)
+
+
+def check_int(where: str, value: object, low: int, high: int) -> None:
+    """Refuse anything but a whole number from `low` to `high` (a bool is not a number)."""
+    if type(value) is not int or not low <= value <= high:
+        raise InvalidInput(where, value, f"a whole number from {low} to {high}")
+
+
+def check_number(where: str, value: object, low: float, high: float) -> None:
+    """Refuse anything but a finite number from `low` to `high`; NaN compares false and is out."""
+    if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
+        raise InvalidInput(where, value, f"a number from {low:g} to {high:g}")

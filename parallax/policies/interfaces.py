@@ -1,0 +1,147 @@
+"""Every decision Parallax takes, as one protocol each: the whole surface of extension.
+
+    submit -> [admission] -> tenant queues -> [fairness: which tenant] -> [ordering: which job]
+           -> [gate: is there a slot?] -> [routing: which worker] -> worker stream
+           -> [batching in the engine] -> [rescuers: hedging, stealing]
+    slow loops: [scaling], [rollout]
+
+Rules that hold for all of them, and that `tests/conformance` checks for every registered policy:
+1. A policy is a dataclass; its fields are its parameters. It is built by `registry.build`.
+2. It never waits, reads a clock, does I/O or rolls its own dice: `now` is an argument and a
+   `Random` comes through `seed`, once, before the first decision.
+3. It never changes its arguments and never sees a true output length.
+4. Whatever it keeps per tenant or per worker it can forget; its memory is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
+from typing import Protocol, runtime_checkable
+
+from parallax.core.model import ClusterView, JobView, QueueView, Rejection, WorkerView
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """A policy that draws random numbers; it is given its own stream of them."""
+
+    def seed(self, random: Random) -> None:
+        """Use this source from now on."""
+
+
+class AdmissionPolicy(Protocol):
+    """May this job join its tenant's queue?"""
+
+    def admit(
+        self, job: JobView, estimate: float, queue: QueueView, now: float
+    ) -> Rejection | None:
+        """Return None to let the job in, or the reason to refuse it. `estimate` is its cost."""
+
+
+class FairnessPolicy(Protocol):
+    """Which tenant is served next? Accounts are in cost units per unit of weight."""
+
+    def joined(self, job: JobView) -> None:
+        """A job joined the queue of its tenant."""
+
+    def left(self, tenant: str) -> None:
+        """The queue of this tenant became empty."""
+
+    def pick(self) -> str | None:
+        """Return the tenant to serve next among those with queued jobs; None if there is none."""
+
+    def charge(self, tenant: str, cost: float) -> None:
+        """A job of this tenant, estimated at `cost`, was dispatched."""
+
+    def settle(self, tenant: str, difference: float) -> None:
+        """The true cost is known: add true minus estimated cost (often negative)."""
+
+    def weigh(self, tenant: str, weight: float) -> None:
+        """From now on this tenant is due `weight` shares (> 0)."""
+
+    def accounts(self, tenants: Iterable[str]) -> dict[str, float]:
+        """Return what must be remembered of these tenants, and of the system under the key ''."""
+
+    def restore(self, accounts: Mapping[str, float]) -> None:
+        """Go on where `accounts` stopped (a new leader)."""
+
+
+class OrderingPolicy(Protocol):
+    """Which job of the tenant comes next?"""
+
+    def key(self, job: JobView, estimate: float) -> float:
+        """Return the job's place: the smallest key is served first. It may not depend on time."""
+
+
+class DispatchGate(Protocol):
+    """How many more jobs may be sent to a worker now? (Late binding: what is sent is final.)"""
+
+    def free(self, worker: WorkerView) -> int:
+        """Return how many jobs may be sent to this worker now; 0 keeps them in the queue."""
+
+
+class RoutingPolicy(Protocol):
+    """Which worker?"""
+
+    def route(
+        self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
+    ) -> list[str | None]:
+        """Return a worker id for each job of the batch, or None to leave it queued.
+
+        A worker may be named at most `free` times. Jobs come in the order in which fairness and
+        ordering chose them.
+        """
+
+
+class OutputPredictor(Protocol):
+    """How long will the answer be?"""
+
+    def predict(self, job: JobView) -> float:
+        """Return the expected number of output tokens, between 1 and `max_tokens`."""
+
+    def learn(self, job: JobView, output_tokens: int) -> None:
+        """A job of this shape produced that many tokens."""
+
+
+class BatchingPolicy(Protocol):
+    """When does a worker start what waits before its engine?"""
+
+    def take(self, waiting: int, running: int, oldest_wait_s: float) -> int:
+        """Return how many waiting jobs join the running batch at this step."""
+
+
+class HedgingPolicy(Protocol):
+    """When is a second attempt worth its cost?"""
+
+    def delay(self, job: JobView, predicted_s: float) -> float | None:
+        """Return after how many seconds a second attempt may start; None for never."""
+
+    def observe(self, predicted_s: float, measured_s: float) -> None:
+        """An attempt predicted at `predicted_s` took `measured_s` (a lower bound if cancelled)."""
+
+
+class StealingPolicy(Protocol):
+    """From whom does an idle worker take, and how much?"""
+
+    def choose(
+        self, thief: WorkerView, siblings: Sequence[WorkerView], now: float
+    ) -> tuple[str, int] | None:
+        """Return the victim's id and how many undelivered jobs to take; None to take nothing."""
+
+
+class RolloutPolicy(Protocol):
+    """Which of two versions serves this job, and is the new one good?"""
+
+    def arm(self, job: JobView) -> str:
+        """Return the name of the arm, the same for every job of a session."""
+
+    def observe(self, arm: str, missed_slo: bool) -> None:
+        """A logical job of this arm ended."""
+
+
+class ScalingPolicy(Protocol):
+    """How many workers are needed?"""
+
+    def desired(self, offered_cost_per_s: float, backlog_cost: float, workers: int) -> int:
+        """Return the number of workers wanted, given offered load (rejected work included)."""

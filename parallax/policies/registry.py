@@ -1,0 +1,132 @@
+"""Policies by name: registering, finding, listing and building them.
+
+A policy is a dataclass in a file of its own below `parallax/policies/<kind>/`. Registering it is
+all that is needed: the command line, the scheduler, the conformance suite and the docs iterate over
+the registry.
+
+    @ROUTING.register("power_of_two")
+    @dataclass(slots=True)
+    class PowerOfTwo: ...
+
+    ROUTING.build("power_of_two", {"choices": "3"}, Random(7))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from parallax.core.errors import UnknownPolicy
+from parallax.policies.interfaces import (
+    AdmissionPolicy,
+    DispatchGate,
+    FairnessPolicy,
+    OrderingPolicy,
+    OutputPredictor,
+    RoutingPolicy,
+    Seeded,
+)
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Registry(Generic[P]):
+    """The policies of one kind, by name."""
+
+    kind: str
+    _classes: dict[str, type[P]] = field(default_factory=dict)
+
+    def register(self, name: str) -> Callable[[type[P]], type[P]]:
+        """Return a decorator that makes a policy known under `name`."""
+
+        def add(policy: type[P]) -> type[P]:
+            known = self._classes.setdefault(name, policy)
+            if known is not policy and known.__qualname__ != policy.__qualname__:
+                raise ValueError(f"two {self.kind} policies are called {name!r}")
+            return policy
+
+        return add
+
+    def __iter__(self) -> Iterator[str]:
+        discover()
+        return iter(sorted(self._classes))
+
+    def __getitem__(self, name: str) -> type[P]:
+        discover()
+        if name not in self._classes:
+            raise UnknownPolicy(f"{self.kind} policy", name, f"known: {', '.join(self)}")
+        return self._classes[name]
+
+    def parameters(self, name: str) -> dict[str, tuple[type, Any]]:
+        """Return the parameters of a policy: name -> (type, default)."""
+        policy: Any = self[name]
+        hints = get_type_hints(policy)
+        return {
+            parameter.name: (hints[parameter.name], parameter.default)
+            for parameter in dataclasses.fields(policy)
+            if parameter.init
+        }
+
+    def build(
+        self,
+        name: str,
+        parameters: Mapping[str, object] | None = None,
+        random: Random | None = None,
+    ) -> P:
+        """Return a new policy. Values may be text (from a command line); they are converted.
+
+        Raises UnknownPolicy for an unknown name or parameter, InvalidInput for a bad value.
+        """
+        known = self.parameters(name)
+        values = {}
+        for key, value in (parameters or {}).items():
+            if key not in known:
+                allowed = f"known: {', '.join(known) or 'none'}"
+                raise UnknownPolicy(f"parameter of {self.kind} policy {name}", key, allowed)
+            values[key] = _converted(f"{name}.{key}", value, known[key][0])
+        policy = self[name](**values)
+        if isinstance(policy, Seeded):
+            policy.seed(random or Random(0))
+        return policy
+
+
+def _converted(where: str, value: object, kind: type) -> object:
+    """Turn text from a command line into the type of the parameter."""
+    if not isinstance(value, str) or kind is str:
+        return value
+    if kind is bool and value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise UnknownPolicy(where, value, f"must be of type {kind.__name__}") from None
+
+
+ADMISSION: Registry[AdmissionPolicy] = Registry("admission")
+FAIRNESS: Registry[FairnessPolicy] = Registry("fairness")
+ORDERING: Registry[OrderingPolicy] = Registry("ordering")
+GATE: Registry[DispatchGate] = Registry("gate")
+ROUTING: Registry[RoutingPolicy] = Registry("routing")
+PREDICTOR: Registry[OutputPredictor] = Registry("predictor")
+
+REGISTRIES: tuple[Registry[Any], ...] = (ADMISSION, FAIRNESS, ORDERING, GATE, ROUTING, PREDICTOR)
+
+_discovered: list[str] = []
+
+
+def discover() -> None:
+    """Import every module below `parallax.policies`, once, so that each registers its policy."""
+    if _discovered:
+        return
+    package = importlib.import_module("parallax.policies")
+    _discovered.extend(
+        module.name for module in pkgutil.walk_packages(package.__path__, "parallax.policies.")
+    )
+    for name in _discovered:
+        importlib.import_module(name)

@@ -1,0 +1,127 @@
+"""What the scheduler is told. The three drivers (service, simulator, tests) produce these.
+
+Times are seconds since the epoch. An `entry` is the driver's own reference to where the job waits
+(in the live system the id of its stream entry); the scheduler only hands it back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parallax.core.lifecycle import Outcome
+from parallax.core.model import JobView, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class JobArrived:
+    """A job waits to be admitted and dispatched. It may come again after it was handed back."""
+
+    job: JobView
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobWithdrawn:
+    """A queued job ended without us (cancelled): forget it."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRestored:
+    """A new leader found this attempt assigned to a worker; it was charged `estimate` before."""
+
+    job: JobView
+    worker: str
+    attempt: int
+    estimate: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """A worker is done with an attempt.
+
+    `outcome` is None when the attempt did not decide the job: handed back, late or superseded.
+    `estimate` is what was charged for it, kept with the attempt so that accounts settle exactly
+    even after a change of leader.
+    """
+
+    job_id: str
+    tenant: str
+    worker: str
+    attempt: int
+    estimate: float
+    outcome: Outcome | None
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptMoved:
+    """A sibling stole an attempt that had not started."""
+
+    job_id: str
+    thief: str
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchRefused:
+    """The store did not carry out a dispatch.
+
+    `requeue` is True when the job still waits where it was (worker gone or full), False when it is
+    no longer ours to dispatch.
+    """
+
+    job_id: str
+    worker: str
+    requeue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReported:
+    """A worker registered, or renewed its report."""
+
+    worker: str
+    slots: int
+    weight: float = 1.0
+    kv_used: float = 0.0
+    kv_capacity: int = 0
+    role: str = "both"
+    version: str = ""
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker is gone; whatever it held comes back as new arrivals."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class TenantConfigured:
+    """The weight of a tenant was set (> 0)."""
+
+    tenant: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogMeasured:
+    """So many jobs of this tenant wait beyond those the scheduler has been told of."""
+
+    tenant: str
+    unread: int
+
+
+Event = (
+    JobArrived
+    | JobWithdrawn
+    | AttemptRestored
+    | AttemptEnded
+    | AttemptMoved
+    | DispatchRefused
+    | WorkerReported
+    | WorkerLost
+    | TenantConfigured
+    | BacklogMeasured
+)
