@@ -1,0 +1,1 @@
+"""Processes that take work out of the streams: workers and the engines inside them."""

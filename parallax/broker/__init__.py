@@ -1,0 +1,1 @@
+"""Redis Streams: the only layer that knows Redis."""

@@ -1,0 +1,293 @@
+"""A worker: reads its stream, takes the last look, feeds the engine, reports what came of it.
+
+    read (assignments, orders) -> begin -> engine.add -> engine.advance -> finish
+         ^                                                     |
+         +-----------------------------------------------------+
+
+What was read but not begun may be stolen or cancelled at any time: `begin` decides in the store.
+What was begun and could not be reported stays in `unsent` and is sent again until the store
+answers; answers are the same however often it is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from parallax.engine.batch import Request
+
+from consumers.engines.interface import Engine, Progress
+from consumers.heartbeat import Heartbeat
+from parallax.broker.attempts import (
+    Assignment,
+    Attempt,
+    Attempts,
+    Finish,
+    decode_assignment,
+    decode_cancellation,
+)
+from parallax.broker.codec import VERSION, Note, Registration, Result
+from parallax.broker.connection import Argument, Link
+from parallax.broker.dispatching import Entry
+from parallax.broker.keys import Keys
+from parallax.broker.limits import Limits
+from parallax.broker.membership import Membership
+from parallax.broker.rescue import Rescue
+from parallax.core.clock import Clock
+from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Running:
+    """An attempt in the engine."""
+
+    attempt: Attempt
+    begun: float  # monotonic seconds
+    first: float | None = None
+    tokens: int = 0
+    cached: int = 0
+
+
+class Worker:
+    """One worker process; see the module's docstring. A `Service`: `run_once` is one turn."""
+
+    def __init__(
+        self,
+        name: str,
+        links: tuple[Link, Link],
+        keys: Keys,
+        engine: Engine,
+        settings: WorkerSettings,
+        clock: Clock,
+        limits: Limits | None = None,
+        weight: float = 1.0,
+    ) -> None:
+        self.id = f"{name}-{secrets.token_hex(3)}"
+        self._link, self._keys, self._engine = links[0], keys, engine
+        self._settings, self._clock = settings, clock
+        self._attempts = Attempts(links[0], keys, self.id, limits)
+        self._rescue = Rescue(links[0], keys, limits)
+        self._waiting: deque[Assignment] = deque()
+        self._running: dict[str, Running] = {}
+        self._unsent: list[Finish] = []
+        self._draining_since: float | None = None
+        registration = Registration(
+            VERSION,
+            engine.slots,
+            engine.name,
+            engine.kv_capacity,
+            weight,
+            about=dict(engine.describe()),
+        )
+        incarnation = secrets.token_hex(8)
+        self.heartbeat = Heartbeat(
+            links[1], keys, self.id, incarnation, registration, settings, clock, self._report
+        )
+        self.completed = 0
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Register and start the heartbeat."""
+        self.heartbeat.start()
+        log.info("worker %s: engine %s, %d slots", self.id, self._engine.name, self._engine.slots)
+
+    def drain(self) -> None:
+        """Take no new work; end what runs, give the rest back, then be `drained`."""
+        if self._draining_since is None:
+            self._draining_since = self._clock.monotonic()
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is left to do after `drain`."""
+        idle = not (self._running or self._waiting or self._unsent)
+        return self._draining_since is not None and idle
+
+    def run_once(self) -> None:
+        """One turn: news, begin, work, report."""
+        self.heartbeat.progressed()
+        self._send()
+        self._read()
+        self._begin()
+        self._collect(self._engine.advance(self._clock.monotonic()))
+        self._send()
+        if self._draining_since is not None:
+            self._give_back()
+
+    def recover(self, error: ParallaxError) -> None:
+        """The store did not answer: the next turn sends again what it was not told."""
+        self._link.close()
+
+    def close(self) -> None:
+        """Leave: give back what is left, sign off."""
+        try:
+            self.drain()
+            self._hand_over(list(self._running.values()))
+            self._running.clear()
+            self._send()
+            self._sign_off()
+        except ParallaxError as error:
+            log.warning("could not leave in good order: %s", error)
+        finally:
+            self.heartbeat.stop()
+            self._link.close()
+
+    def _sign_off(self) -> None:
+        membership = Membership(self._link, self._keys)
+        for _ in range(10):  # the leader may have sent something before it saw us drain
+            self._read()
+            self._give_back()
+            self._send()
+            if membership.bury(self.id) == "ok":
+                return
+
+    # -- news -----------------------------------------------------------------------------------
+
+    def _room(self) -> int:
+        """How many more assignments are worth holding: one batch ahead of the engine."""
+        return self._settings.batch - len(self._waiting)
+
+    def _block_ms(self) -> int:
+        if self._waiting and self._engine.room > 0:
+            return 0
+        now = self._clock.monotonic()
+        due = self._engine.next_due(now)
+        if due is None:
+            return int(self._settings.block_s * 1000)
+        return max(0, min(int((due - now) * 1000), int(self._settings.block_s * 1000)))
+
+    def _read(self) -> None:
+        block_ms = 0 if self._draining_since is not None else self._block_ms()
+        assigned, orders = self._attempts.read(self._room(), block_ms)
+        junk = []
+        for entry in assigned:
+            try:
+                self._waiting.append(decode_assignment(entry))
+            except InvalidInput as error:
+                junk.append((entry, str(error)))
+        if junk:
+            self._rescue.quarantine(self._keys.work(self.id), junk)
+        for order in orders:
+            self._cancel(order)
+
+    def _cancel(self, entry: Entry) -> None:
+        order = decode_cancellation(entry)
+        running = self._running.pop(order.job_id, None) if order else None
+        if running is not None:
+            self._engine.cancel(running.attempt.job_id)
+            now = self._clock.monotonic()
+            self._unsent.append(self._finish(running, "cancelled", now, "cancelled"))
+
+    # -- work -----------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._draining_since is not None or not self.heartbeat.fresh:
+            return
+        count = min(self._engine.room, len(self._waiting))
+        if count <= 0:
+            return
+        batch = [self._waiting[i] for i in range(count)]
+        running, expired = self._attempts.begin(batch)
+        for _ in batch:
+            self._waiting.popleft()
+        now = self._clock.monotonic()
+        for attempt in expired:
+            late = "expired: the deadline passed before it began"
+            self._unsent.append(self._finish(Running(attempt, now), "expired", now, late))
+        for attempt in running:
+            self._add(attempt, now)
+
+    def _add(self, attempt: Attempt, now: float) -> None:
+        started = Running(attempt, now)
+        request = Request(
+            attempt.job_id,
+            f"{attempt.tenant}/{attempt.session}" if attempt.session else "",
+            attempt.prompt_tokens,
+            attempt.max_tokens,
+            attempt.output_tokens,
+        )
+        try:
+            self._engine.add(request)
+        except InvalidInput as error:  # it can never fit: no other attempt would do better here
+            self._unsent.append(self._finish(started, "failed", now, str(error)))
+        else:
+            self._running[attempt.job_id] = started
+
+    def _collect(self, progress: Sequence[Progress]) -> None:
+        told: list[tuple[Attempt, str, int]] = []
+        for step in progress:
+            running = self._running.get(step.id)
+            if running is None:
+                continue
+            running.tokens, running.cached = step.output_tokens, step.cached_tokens
+            if step.first_token:
+                running.first = step.at
+                told.append((running.attempt, "first", step.output_tokens))
+            if step.finished:
+                del self._running[step.id]
+                self._unsent.append(self._finish(running, "completed", step.at))
+        self._attempts.progress(told)
+
+    def _finish(self, running: Running, verdict: str, at: float, error: str = "") -> Finish:
+        attempt = running.attempt
+        service = max(0.0, at - running.begun)
+        ttft = None if running.first is None else max(0.0, running.first - running.begun)
+        reached = attempt.prompt_tokens if running.first is not None else 0
+        result = Result(reached, running.tokens, running.cached, ttft, service, self.id, error)
+        note = Note(
+            attempt.tenant,
+            self.id,
+            int(attempt.assignment.attempt),
+            attempt.assignment.estimate,
+            reached,
+            running.tokens,
+            running.cached,
+            attempt.waited_s,
+            service,
+            ttft,
+        )
+        return Finish(attempt, verdict, result, note)
+
+    # -- reporting ------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        while self._unsent:
+            batch = self._unsent[: self._settings.batch]
+            for word, detail in self._attempts.finish(batch):
+                self.completed += word == "ok" and detail == "completed"
+            del self._unsent[: len(batch)]
+
+    def _give_back(self) -> None:
+        """While draining: return what has not begun, and after the grace what still runs."""
+        if self._waiting:
+            begun, expired = self._attempts.begin(list(self._waiting))
+            self._waiting.clear()
+            now = self._clock.monotonic()
+            self._hand_over([Running(attempt, now) for attempt in begun + expired])
+        since = self._draining_since
+        if since is not None and self._clock.monotonic() - since > self._settings.drain_s:
+            self._hand_over(list(self._running.values()))
+            self._running.clear()
+
+    def _hand_over(self, attempts: Sequence[Running]) -> None:
+        now = self._clock.monotonic()
+        for running in attempts:
+            self._engine.cancel(running.attempt.job_id)
+            self._unsent.append(self._finish(running, "back", now))
+
+    def _report(self) -> Mapping[str, Argument]:
+        """What the heartbeat publishes. Called from its thread: it only reads."""
+        return {
+            "running": len(self._running),
+            "waiting": len(self._waiting),
+            "kv_used": f"{self._engine.kv_used:.4f}",
+            "draining": int(self._draining_since is not None),
+            "completed": self.completed,
+            "jobs": " ".join(list(self._running)[:20]),
+        }

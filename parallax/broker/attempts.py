@@ -1,0 +1,209 @@
+"""The worker's side of the streams: reading assigned attempts, beginning and finishing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parallax.broker.codec import Note, Result, decode_spec, decode_truth, encode
+from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
+from parallax.broker.dispatching import START, Entry
+from parallax.broker.keys import Keys
+from parallax.broker.limits import Limits
+from parallax.broker.scripts import script
+from parallax.core.errors import InvalidInput
+from parallax.core.model import NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """An attempt as it lies in the worker's stream."""
+
+    entry: str
+    job_id: str
+    attempt: str
+    estimate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that has begun: what the engine needs, and who is told of its end."""
+
+    assignment: Assignment
+    tenant: str
+    session: str
+    prompt_tokens: int
+    max_tokens: int
+    output_tokens: int | None
+    reply: str
+    waited_s: float
+    body: bytes = b""
+
+    @property
+    def job_id(self) -> str:
+        """The job this is an attempt at."""
+        return self.assignment.job_id
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of an attempt: `verdict` as in `lua/finish.lua`."""
+
+    attempt: Attempt
+    verdict: str
+    result: Result
+    note: Note
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """An order to abort a running attempt."""
+
+    job_id: str
+
+
+class Attempts:
+    """One worker's streams. It is their only reader and keeps a cursor, so it needs no group."""
+
+    def __init__(self, link: Link, keys: Keys, worker: str, limits: Limits | None = None) -> None:
+        self._link = link
+        self._keys = keys
+        self._worker = worker
+        self._limits = limits or Limits()
+        self._cursor = self._control = START
+
+    def read(self, count: int, block_ms: int) -> tuple[list[Entry], list[Entry]]:
+        """Wait for new assignments and orders; return both as they came."""
+        command: list[Argument] = ["XREAD", "COUNT", max(count, 1)]
+        if block_ms > 0:
+            command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
+        work, control = self._keys.work(self._worker), self._keys.control(self._worker)
+        if count > 0:
+            streams = [work, control, self._cursor, self._control]
+        else:  # no room: listen for orders only
+            streams = [control, self._control]
+        found: dict[bytes, list[Entry]] = {}
+        for stream, raw in self._link.call(*command, "STREAMS", *streams) or ():
+            found[stream] = [Entry(entry.decode(), fields or ()) for entry, fields in raw]
+        assigned, orders = found.get(work.encode(), []), found.get(control.encode(), [])
+        if assigned:
+            self._cursor = assigned[-1].id
+        if orders:
+            self._control = orders[-1].id
+        return assigned, orders
+
+    def begin(
+        self, assignments: Sequence[Assignment], with_bodies: bool = False
+    ) -> tuple[list[Attempt], list[Attempt]]:
+        """Take the last look before running; return attempts to run, and those that expired.
+
+        Attempts that are no longer wanted are dropped by the script and not returned.
+        """
+        if not assignments:
+            return [], []
+        keys = self._keys
+        names = [keys.work(self._worker), *(keys.job(a.job_id) for a in assignments)]
+        args: list[Argument] = [len(assignments), self._worker]
+        for n, a in enumerate(assignments, 1):
+            args += (a.job_id, a.entry, a.attempt, n if with_bodies else "")
+        if with_bodies:
+            names += [keys.body(a.job_id) for a in assignments]
+        answer = self._link.run(script("begin"), names, args)
+        running: list[Attempt] = []
+        expired: list[Attempt] = []
+        for i, assignment in enumerate(assignments):
+            word, *fields = answer[7 * i : 7 * i + 7]
+            if word != b"skip":
+                (running if word == b"run" else expired).append(_attempt(assignment, fields))
+        return running, expired
+
+    def finish(self, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
+        """Write the ends of attempts; return (word, detail) for each. Safe to repeat."""
+        if not finishes:
+            return []
+        keys, limits = self._keys, self._limits
+        tenants: dict[str, int] = {}
+        outs: dict[str, int] = {}
+        bodies: list[str] = []
+        rows: list[Argument] = []
+        for f in finishes:
+            attempt, body = f.attempt, ""
+            if attempt.body:
+                bodies.append(keys.body(attempt.job_id))
+                body = str(len(bodies))
+            reply = attempt.reply
+            rows += (
+                attempt.job_id,
+                attempt.assignment.entry,
+                attempt.assignment.attempt,
+                f.verdict,
+                encode(f.result),
+                encode(f.note),
+                tenants.setdefault(attempt.tenant, len(tenants) + 1),
+                outs.setdefault(reply, len(outs) + 1) if reply else "",
+                body,
+            )
+        names = [
+            keys.work(self._worker), keys.events, keys.open, keys.counts, keys.dead, keys.active,
+            keys.bell, *map(keys.arrivals, tenants), *map(keys.out, outs),
+            *(keys.job(f.attempt.job_id) for f in finishes), *bodies,
+        ]  # fmt: skip
+        head: list[Argument] = [
+            self._worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
+            limits.log_entries, len(tenants), len(outs), len(finishes), *tenants,
+        ]  # fmt: skip
+        answer = iter(self._link.run(script("finish"), names, head + rows))
+        return [
+            (word.decode(), detail.decode()) for word, detail in zip(answer, answer, strict=True)
+        ]
+
+    def progress(self, updates: Sequence[tuple[Attempt, str, int]]) -> None:
+        """Tell those who watch a job of its own: (attempt, `first` or `tokens`, tokens so far)."""
+        watched = [u for u in updates if u[0].reply == u[0].job_id]
+        if not watched:
+            return
+        args: list[Argument] = [self._limits.out_ttl_ms, self._limits.out_entries, len(watched)]
+        for attempt, kind, tokens in watched:
+            args += (attempt.job_id, attempt.assignment.attempt, kind, tokens)
+        names = [self._keys.out(attempt.reply) for attempt, _, _ in watched]
+        self._link.run(script("progress"), names, args)
+
+
+_ASSIGNMENT = (b"j", b"a", b"c", b"e")
+
+
+def decode_assignment(entry: Entry) -> Assignment:
+    """Decode an entry of a worker's stream; raises InvalidInput."""
+    fields = entry.fields
+    if tuple(fields[0::2]) != _ASSIGNMENT:
+        raise InvalidInput("entry", bytes(entry.id, "ascii"), "the fields must be j, a, c, e")
+    try:
+        job_id, attempt, estimate = fields[1].decode("ascii"), fields[3].decode(), float(fields[5])
+    except ValueError:
+        raise InvalidInput("entry", fields[1][:60], "j a name, a a number, c a number") from None
+    if not NAME.fullmatch(job_id) or not attempt.isdigit() or not 0 <= estimate <= 1e12:
+        raise InvalidInput("entry", job_id[:60], "j a name, a a number, c a cost")
+    return Assignment(entry.id, job_id, attempt, estimate)
+
+
+def decode_cancellation(entry: Entry) -> Cancellation | None:
+    """Decode an order; anything but a cancellation is ignored."""
+    if len(entry.fields) < 2 or entry.fields[0] != b"cancel":
+        return None
+    return Cancellation(entry.fields[1].decode("ascii", "replace"))
+
+
+def _attempt(assignment: Assignment, fields: Sequence[bytes]) -> Attempt:
+    spec_text, truth, reply, waited_ms, tenant, body = fields
+    spec = decode_spec(spec_text)
+    return Attempt(
+        assignment,
+        tenant.decode(),
+        spec.session,
+        spec.prompt,
+        spec.max,
+        decode_truth(truth),
+        reply.decode(),
+        int(waited_ms) / 1000,
+        body,
+    )

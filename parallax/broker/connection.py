@@ -1,0 +1,186 @@
+"""One connection to Redis: bytes in, bytes out, errors translated, nothing sent twice by surprise.
+
+Why not redis-py's client classes: they retry by default, and a retried `XADD` is a second job;
+they decode replies by protocol version; and they cost several times what the socket does. A `Link`
+uses redis-py for what it is best at (URLs, TLS, ACL users, the handshake, the parser) and adds
+three rules:
+
+1. A command whose reply is lost raises `Unreachable`: its outcome is unknown. Only scripts and
+   reads, which answer the same when run twice, may ask to be `repeated`.
+2. Blocking reads wait at most `MAX_BLOCK_MS`, well below the socket timeout.
+3. Every foreign error becomes one of `parallax.core.errors`, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool
+from redis.retry import Retry
+
+from parallax.broker.scripts import Script
+from parallax.core.clock import Clock
+from parallax.core.errors import (
+    InvalidInput,
+    ParallaxError,
+    StoreFault,
+    StoreFull,
+    Unreachable,
+)
+
+R = TypeVar("R")
+Reply = Any
+Argument = str | bytes | int | float
+
+MAX_BLOCK_MS = 2_000
+SOCKET_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 2.0
+#: Waits between repetitions: full jitter up to base * 2^n, capped, in seconds.
+BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
+
+_FULL = ("OOM", "MISCONF")
+_PASSING = (
+    "LOADING", "BUSY", "NOREPLICAS", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN",
+    "UNBLOCKED", "max number of clients",
+)  # fmt: skip
+
+
+class ScriptMissing(StoreFault):
+    """The server does not have this script in its cache. Never leaves this file."""
+
+
+class Link:
+    """A connection that opens itself when it is first used, and again after it broke.
+
+    Not safe to share between threads: each thread has its own.
+    """
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self._connection: Any = None
+
+    @classmethod
+    def to(cls, url: str) -> Link:
+        """Return a link to the server at `url` (`redis://`, `rediss://`, `unix://`)."""
+        try:
+            pool = ConnectionPool.from_url(
+                url,
+                protocol=2,
+                socket_timeout=SOCKET_TIMEOUT_S,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+                health_check_interval=0,
+            )
+        except ValueError:
+            allowed = "use redis://, rediss:// or unix:// with the server's address"
+            raise InvalidInput("redis url", redacted(url), allowed) from None
+        return cls(pool.make_connection)
+
+    def call(self, *command: Argument) -> Reply:
+        """Send one command and return its reply. An error reply is raised."""
+        return self.calls([command])[0]
+
+    def calls(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        """Send commands in one write and return their replies; the first error reply is raised."""
+        self.send(commands)
+        replies = self.receive(len(commands))
+        for reply in replies:
+            if isinstance(reply, ParallaxError):
+                raise reply
+        return replies
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
+        """Run a script and return its flat reply."""
+        reply: list[bytes] = self._run(script.invocation(keys, args), script)
+        return reply
+
+    def _run(self, command: Sequence[Argument], script: Script) -> Reply:
+        try:
+            return self.call(*command)
+        except ScriptMissing:  # a restart or SCRIPT FLUSH emptied the cache; EVAL fills it again
+            return self.call("EVAL", script.text, *command[2:])
+
+    def send(self, commands: Sequence[Sequence[Argument]]) -> None:
+        """Write commands without waiting for their replies; `receive` them in the same order."""
+        try:
+            connection = self._opened()
+            packed = [chunk for command in commands for chunk in connection.pack_command(*command)]
+            connection.send_packed_command([b"".join(packed)], check_health=False)
+        except (redis.RedisError, OSError) as error:
+            self.close()
+            raise translated(error) from error
+
+    def receive(self, count: int) -> list[Reply]:
+        """Return that many replies in order; an error reply stands in the list as an exception."""
+        return [self._receive() for _ in range(count)]
+
+    def _receive(self) -> Reply:
+        try:
+            return self._connection.read_response(disable_decoding=True)
+        except redis.ConnectionError as error:
+            self.close()
+            raise translated(error) from error
+        except redis.TimeoutError as error:
+            self.close()
+            raise translated(error) from error
+        except redis.ResponseError as error:
+            return translated(error)
+        except (redis.RedisError, OSError) as error:
+            self.close()
+            raise translated(error) from error
+
+    def close(self) -> None:
+        """Drop the connection; the next call opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+    def _opened(self) -> Any:
+        if self._connection is None:
+            connection = self._connect()
+            connection.connect()
+            self._connection = connection
+        return self._connection
+
+
+def repeated(attempt: Callable[[], R], clock: Clock, random: Random, times: int = 5) -> R:
+    """Call `attempt()` again after `Unreachable`, with jittered waits, up to `times` in all.
+
+    Only for what answers the same when it is run twice: scripts and reads.
+    """
+    for n in range(times - 1):
+        try:
+            return attempt()
+        except Unreachable:
+            clock.wait(random.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**n)))
+    return attempt()
+
+
+def translated(error: Exception) -> ParallaxError:
+    """Return the error of our own tree that a foreign one stands for."""
+    text = str(error)
+    if any(word in text[:80] for word in _FULL) or isinstance(error, redis.OutOfMemoryError):
+        return StoreFull(f"Redis refuses writes that grow it: {text}")
+    if isinstance(error, redis.exceptions.NoScriptError):
+        return ScriptMissing(text)
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
+        return StoreFault(f"Redis refuses this user: {text}")
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
+        return Unreachable(f"Redis does not answer: {text}")
+    if any(word in text for word in _PASSING):
+        return Unreachable(f"Redis cannot serve just now: {text}")
+    return StoreFault(text)
+
+
+def redacted(url: str) -> str:
+    """Return the URL without its password."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, address = rest.rpartition("@")
+    if not at:
+        return url
+    user = credentials.partition(":")[0]
+    return f"{scheme}{separator}{user}:***@{address}"

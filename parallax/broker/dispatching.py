@@ -1,0 +1,186 @@
+"""The leader's side of the streams: what it reads each turn and what it commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link, Reply
+from parallax.broker.intake import pairs_after_status
+from parallax.broker.keys import Keys
+from parallax.broker.scripts import script
+from parallax.scheduling.actions import Dispatch
+
+START = "0-0"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stream entry as it came: its id and its flat list of fields and values."""
+
+    id: str
+    fields: Sequence[bytes]
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one read returned: entries by tenant, worker events, and whether the bell rang."""
+
+    arrivals: dict[str, list[Entry]] = field(default_factory=dict)
+    events: list[Entry] = field(default_factory=list)
+    rung: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Proof of leadership: the token that every commit shows, and its fencing epoch."""
+
+    token: str
+
+    @property
+    def epoch(self) -> str:
+        """The number that grows with every change of leader."""
+        return self.token.rpartition("|")[2]
+
+
+class Dispatching:
+    """Reads arrivals and events by cursor and commits dispatches.
+
+    The leader is the only reader of these streams, so they need no consumer groups: what it has not
+    yet dealt with is what is still in them, and a new leader simply starts at the beginning.
+    """
+
+    def __init__(self, link: Link, keys: Keys) -> None:
+        self._link = link
+        self._keys = keys
+        self.events_cursor = START
+        self.bell_cursor = "$"
+        self.cursors: dict[str, str] = {}
+
+    def restart(self) -> None:
+        """Forget all cursors: the next turn reads everything that is there."""
+        self.events_cursor, self.bell_cursor = START, "$"
+        self.cursors.clear()
+
+    def active(self) -> list[str]:
+        """Return the tenants with arrivals, in order."""
+        return sorted(name.decode() for name in self._link.call("SMEMBERS", self._keys.active))
+
+    def bell_end(self) -> str:
+        """Return the id of the bell's last entry: read from there, after `active` was read."""
+        last = self._link.call("XREVRANGE", self._keys.bell, "+", "-", "COUNT", 1)
+        return last[0][0].decode() if last else START
+
+    def read(self, tenants: Sequence[str], count: int, block_ms: int) -> Turn:
+        """Wait up to `block_ms` for arrivals of these tenants, worker events and the bell."""
+        keys = self._keys
+        streams = [keys.events, keys.bell, *map(keys.arrivals, tenants)]
+        positions = [self.events_cursor, self.bell_cursor]
+        positions += [self.cursors.get(tenant, START) for tenant in tenants]
+        command: list[Argument] = ["XREAD", "COUNT", count]
+        if block_ms > 0:
+            command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
+        reply = self._link.call(*command, "STREAMS", *streams, *positions)
+        return self._sorted(reply or ())
+
+    def _sorted(self, reply: Reply) -> Turn:
+        turn, keys = Turn(), self._keys
+        events, bell = keys.events.encode(), keys.bell.encode()
+        for stream, raw in reply:
+            entries = [Entry(entry.decode(), fields or ()) for entry, fields in raw]
+            if not entries:
+                continue
+            if stream == events:
+                turn.events = entries
+                self.events_cursor = entries[-1].id
+            elif stream == bell:
+                turn.rung = [_tenant(entry) for entry in entries]
+                self.bell_cursor = entries[-1].id
+            else:
+                tenant = keys.tenant_of(stream.decode())
+                turn.arrivals[tenant] = entries
+                self.cursors[tenant] = entries[-1].id
+        return turn
+
+    def commit(
+        self,
+        lease: Lease,
+        dispatches: Sequence[Dispatch],
+        caps: Mapping[str, int],
+        accounts: Mapping[str, float],
+    ) -> list[tuple[str, str]]:
+        """Carry out dispatches, save accounts, drop the events they rest on; all or nothing.
+
+        `caps` is the most entries each worker's stream may hold. Returns (word, detail) for each
+        dispatch, see `lua/route.lua`. Raises Fenced when somebody else leads.
+        """
+        keys = self._keys
+        workers: dict[str, int] = {}
+        tenants: dict[str, int] = {}
+        rows: list[Argument] = []
+        for d in dispatches:
+            rows += (
+                d.job_id,
+                d.entry,
+                tenants.setdefault(d.tenant, len(tenants) + 1),
+                workers.setdefault(d.worker, len(workers) + 1),
+                repr(d.estimate),
+            )
+        names = [keys.leader, keys.open, keys.events, keys.ledger]
+        for worker in workers:
+            names += (keys.work(worker), keys.heartbeat(worker))
+        names += map(keys.arrivals, tenants)
+        names += [keys.job(d.job_id) for d in dispatches]
+        args: list[Argument] = [
+            lease.token, lease.epoch, after(self.events_cursor), len(accounts), len(workers),
+            len(tenants), len(dispatches),
+        ]  # fmt: skip
+        args += _flat((tenant, repr(account)) for tenant, account in accounts.items())
+        args += _flat((worker, caps[worker]) for worker in workers)
+        return pairs_after_status(self._link.run(script("route"), names, args + rows))
+
+    def retire(self, tenants: Sequence[str]) -> list[str]:
+        """Stop watching tenants whose streams are empty; return those that were retired."""
+        if not tenants:
+            return []
+        keys = self._keys
+        names = [keys.active, *map(keys.arrivals, tenants)]
+        answer = self._link.run(script("retire"), names, list(tenants))
+        gone = [t for t, word in zip(tenants, answer, strict=True) if word == b"retired"]
+        for tenant in gone:
+            self.cursors.pop(tenant, None)
+        return gone
+
+    def unread(self, tenants: Sequence[str]) -> dict[str, int]:
+        """Return how many entries the streams of these tenants hold."""
+        if not tenants:
+            return {}
+        lengths = self._link.calls([("XLEN", self._keys.arrivals(t)) for t in tenants])
+        return dict(zip(tenants, lengths, strict=True))
+
+    def accounts(self) -> dict[str, float]:
+        """Return the saved accounts; a balance that is not a number is dropped."""
+        flat = iter(self._link.call("HGETALL", self._keys.ledger))
+        balances = {}
+        for tenant, account in zip(flat, flat, strict=True):
+            try:
+                balances[tenant.decode()] = float(account)
+            except ValueError:
+                continue
+        return balances
+
+
+def after(entry: str) -> str:
+    """Return the smallest id greater than `entry` ('' for the start: nothing to drop)."""
+    if entry == START:
+        return ""
+    ms, _, serial = entry.partition("-")
+    return f"{ms}-{int(serial) + 1}"
+
+
+def _tenant(entry: Entry) -> str:
+    return entry.fields[1].decode("ascii", "replace") if len(entry.fields) > 1 else ""
+
+
+def _flat(pairs: Iterable[tuple[Argument, Argument]]) -> list[Argument]:
+    return [item for pair in pairs for item in pair]

@@ -1,0 +1,140 @@
+"""The door: submitting jobs, and ending those that no worker is finishing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from parallax.broker.codec import Result, digest_of, encode, spec_of
+from parallax.broker.connection import Argument, Link
+from parallax.broker.keys import Keys
+from parallax.broker.limits import Limits
+from parallax.broker.scripts import script
+from parallax.core.errors import Conflict, Fenced, InvalidInput, ParallaxError, Refused, StoreFault
+from parallax.core.lifecycle import Outcome
+from parallax.core.model import Job
+
+_REFUSED_RETRY_S = 1.0
+NOTHING = Result()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the door answered for one job.
+
+    `word` is ok, dup (the same job was accepted before), conflict, too_big, full, bad_stream or
+    bad_job; `detail` is the entry's id, the state of the known job, or the number at fault.
+    """
+
+    job_id: str
+    word: str
+    detail: str
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the job is in the system: now, or because it was submitted before."""
+        return self.word in {"ok", "dup"}
+
+    def error(self) -> ParallaxError | None:
+        """Return why the job was not accepted, as an exception to raise."""
+        if self.accepted:
+            return None
+        if self.word == "conflict":
+            return Conflict(f"job {self.job_id} exists with another content ({self.detail})")
+        if self.word == "too_big":
+            return InvalidInput("job", f"{self.detail} bytes", "smaller than the store's limit")
+        if self.word == "full":
+            return Refused(f"{self.detail} jobs wait in the tenant's queue", _REFUSED_RETRY_S)
+        return StoreFault(f"job {self.job_id}: {self.word}: {self.detail}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A job to end without a worker: how, why, and who is believed to hold it."""
+
+    job_id: str
+    tenant: str
+    outcome: Outcome
+    result: Result = NOTHING
+    worker: str = ""
+    reply: str = ""
+
+
+class Intake:
+    """Submits and terminates, in batches: one round trip each, whatever their size."""
+
+    def __init__(self, link: Link, keys: Keys, limits: Limits | None = None) -> None:
+        self._link = link
+        self._keys = keys
+        self._limits = limits or Limits()
+
+    def submit(
+        self, jobs: Sequence[Job], reply: str | None = "", bodies: Mapping[str, bytes] | None = None
+    ) -> list[Receipt]:
+        """Offer jobs; return a receipt for each, in order.
+
+        `reply` names the `out` stream that is told how the jobs end ('' = nobody waits, None = each
+        job has a stream of its own, named by its id). Safe to repeat after `Unreachable`.
+        """
+        if not jobs:
+            return []
+        keys, limits, bodies = self._keys, self._limits, bodies or {}
+        tenants: dict[str, int] = {}
+        args: list[Argument] = []
+        body_keys: list[str] = []
+        for job in jobs:
+            body = bodies.get(job.id, b"")
+            if body:
+                body_keys.append(keys.body(job.id))
+            args += (
+                job.id,
+                tenants.setdefault(job.tenant, len(tenants) + 1),
+                digest_of(job, body),
+                spec_of(job),
+                "" if job.output_tokens is None else job.output_tokens,
+                job.id if reply is None else reply,
+                job.max_attempts,
+                "" if job.deadline_s is None else int(job.deadline_s * 1000),
+                len(body_keys) if body else "",
+                body,
+            )
+        names = [
+            keys.active, keys.bell, keys.open, keys.counts,
+            *map(keys.arrivals, tenants), *(keys.job(job.id) for job in jobs), *body_keys,
+        ]  # fmt: skip
+        head = (len(tenants), len(jobs), limits.max_depth, limits.max_bytes, limits.max_active)
+        answer = self._link.run(script("submit"), names, [*head, *tenants, *args])
+        words = iter(answer)
+        return [
+            Receipt(job.id, word.decode(), detail.decode())
+            for job, word, detail in zip(jobs, words, words, strict=True)
+        ]
+
+    def terminate(self, endings: Sequence[Ending], token: str = "") -> list[tuple[str, str]]:
+        """End jobs; return (word, detail) for each: see `lua/terminate.lua`.
+
+        With a token only the leader may do it: raises Fenced for anybody else.
+        """
+        if not endings:
+            return []
+        keys, limits = self._keys, self._limits
+        names = [keys.leader, keys.open, keys.counts, keys.events, keys.dead]
+        args: list[Argument] = [
+            token, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries, limits.log_entries,
+            len(endings),
+        ]  # fmt: skip
+        for end in endings:
+            worker = end.worker or "none"
+            names += (
+                keys.job(end.job_id), keys.arrivals(end.tenant), keys.work(worker),
+                keys.control(worker), keys.body(end.job_id), keys.out(end.reply or end.job_id),
+            )  # fmt: skip
+            args += (end.job_id, end.outcome.value, encode(end.result), end.worker)
+        return pairs_after_status(self._link.run(script("terminate"), names, args))
+
+
+def pairs_after_status(answer: Sequence[bytes]) -> list[tuple[str, str]]:
+    """Split `ok, word, detail, word, detail, ...`; raise Fenced when the leader was deposed."""
+    if answer[0] == b"fenced":
+        raise Fenced("another process holds the lease")
+    return [(answer[i].decode(), answer[i + 1].decode()) for i in range(1, len(answer) - 1, 2)]

@@ -1,0 +1,110 @@
+"""Every Redis key of a cell, in one place.
+
+All keys of a cell share the hash tag `{cell}`, so every script is legal on Redis Cluster and a cell
+lives in one slot. Names are validated where they enter (`core.model.check_name`), so no user text
+can forge a key or move a slot.
+"""
+
+from __future__ import annotations
+
+from parallax.core.model import check_name
+
+DEFAULT_CELL = "main"
+
+
+class Keys:
+    """The keys of one cell.
+
+    | key | type | holds |
+    | --- | --- | --- |
+    | `in:<tenant>` | stream | arrivals of a tenant, until routed or refused |
+    | `active`, `bell` | set, stream | tenants with arrivals; wakes the scheduler |
+    | `work:<worker>` | stream | attempts assigned to a worker; its length is its load |
+    | `job:<id>` | hash | the job's record; TTL once terminal |
+    | `body:<id>` | string | prompt or request body, if there is one |
+    | `out:<id>` | stream | progress and terminal entry for whoever waits; TTL |
+    | `events` | stream | what workers tell the scheduler |
+    | `ctl:<worker>` | stream | cancellations for a worker |
+    | `hb:<worker>` | string, TTL | heartbeat: the worker's incarnation |
+    | `stat:<worker>` | hash, TTL | what the worker reports beside it |
+    | `workers`, `tenants` | hash | registrations; weights |
+    | `leader`, `epoch`, `ledger` | string, counter, hash | lease, fencing, tenants' accounts |
+    | `open` | zset job -> last touch | every accepted job without a terminal record |
+    | `dead` | stream | dead letters with their reason |
+    | `counts` | hash | totals since the cell began |
+    """
+
+    __slots__ = (
+        "_body",
+        "_ctl",
+        "_hb",
+        "_in",
+        "_job",
+        "_out",
+        "_stat",
+        "_work",
+        "active",
+        "bell",
+        "cell",
+        "counts",
+        "dead",
+        "epoch",
+        "events",
+        "leader",
+        "ledger",
+        "open",
+        "tenants",
+        "workers",
+    )
+
+    def __init__(self, cell: str = DEFAULT_CELL) -> None:
+        check_name("cell", cell)
+        prefix = f"plx:{{{cell}}}:"
+        self.cell = cell
+        self._in, self._work, self._job = prefix + "in:", prefix + "work:", prefix + "job:"
+        self._body, self._out, self._ctl = prefix + "body:", prefix + "out:", prefix + "ctl:"
+        self._hb, self._stat = prefix + "hb:", prefix + "stat:"
+        self.active, self.bell, self.events = prefix + "active", prefix + "bell", prefix + "events"
+        self.workers, self.tenants = prefix + "workers", prefix + "tenants"
+        self.leader, self.epoch, self.ledger = (
+            prefix + "leader",
+            prefix + "epoch",
+            prefix + "ledger",
+        )
+        self.open, self.dead, self.counts = prefix + "open", prefix + "dead", prefix + "counts"
+
+    def arrivals(self, tenant: str) -> str:
+        """Stream of a tenant's arrivals."""
+        return self._in + tenant
+
+    def tenant_of(self, arrivals: str) -> str:
+        """Return the tenant whose arrivals this stream holds."""
+        return arrivals.removeprefix(self._in)
+
+    def work(self, worker: str) -> str:
+        """Stream of the attempts assigned to a worker."""
+        return self._work + worker
+
+    def job(self, job_id: str) -> str:
+        """Record of a job."""
+        return self._job + job_id
+
+    def body(self, job_id: str) -> str:
+        """Body of a job."""
+        return self._body + job_id
+
+    def out(self, reply: str) -> str:
+        """Stream that tells whoever waits."""
+        return self._out + reply
+
+    def control(self, worker: str) -> str:
+        """Stream of orders to a worker."""
+        return self._ctl + worker
+
+    def heartbeat(self, worker: str) -> str:
+        """Heartbeat of a worker."""
+        return self._hb + worker
+
+    def status(self, worker: str) -> str:
+        """Report of a worker."""
+        return self._stat + worker

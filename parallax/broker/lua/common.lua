@@ -1,0 +1,62 @@
+-- Put before every script.
+--
+-- House rules, each earned by a failure somebody measured:
+--   1. Every key is declared and carries the cell's hash tag (legal on Redis Cluster).
+--   2. Read and decide first, write last: an error in mid-script does not roll back.
+--   3. Scripts that drain work write XDEL/DEL first: a server at `maxmemory` refuses a script
+--      whose first write grows it, and lets everything pass after one that does not.
+--   4. Arguments are opaque strings; no cjson on users' data; whole numbers stay below 2^53.
+--   5. The reply is a flat array of strings without nil.
+--   6. Running a script twice with the same arguments answers the same the second time: the
+--      client will send it again when a reply is lost.
+--   7. TIME is the only clock that enters a decision.
+--   8. The 6.2 command set only.
+
+local TERMINAL = {completed = 1, failed = 1, rejected = 1, expired = 1, cancelled = 1, dead = 1}
+
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function whole(n)
+  return string.format('%.0f', n)
+end
+
+-- Calls a variadic command on lists of any length (Lua's unpack has a limit).
+local function each_chunk(items, size, call)
+  for i = 1, #items, size do
+    call(unpack(items, i, math.min(i + size - 1, #items)))
+  end
+end
+
+local function delete_entries(stream, entries)
+  each_chunk(entries, 1000, function(...) redis.call('XDEL', stream, ...) end)
+end
+
+-- Whether an entry of a worker's stream is the job's own. All of it counts: ids of entries are unique
+-- within a stream only, so after a move two streams may hold the same id in the same millisecond.
+-- `j` = {state, entry, worker, ...}
+local function owned(j, entry, worker)
+  return (j[1] == 'assigned' or j[1] == 'running') and j[2] == entry and j[3] == worker
+end
+
+-- Puts a job back into its tenant's stream, with its first arrival time, and rings for it.
+-- Returns the new entry's id. `record` = {spec, accepted, deadline}.
+local function enqueue(stream, id, record, attempt)
+  return redis.call('XADD', stream, '*', 'j', id, 's', record[1], 't', record[2],
+    'd', record[3], 'n', attempt)
+end
+
+-- A tenant that was idle is made active and rung for; the bell is a hint, `active` the truth.
+local function ring(active, bell, tenant)
+  if redis.call('SADD', active, tenant) == 1 then
+    redis.call('XADD', bell, 'MAXLEN', '~', 10000, '*', 't', tenant)
+  end
+end
+
+-- Tells whoever waits on `out`: pairs of job id and "<outcome> <result>".
+local function announce(out, pairs_, ttl, maxlen)
+  redis.call('XADD', out, 'MAXLEN', '~', maxlen, '*', unpack(pairs_))
+  redis.call('PEXPIRE', out, ttl)
+end

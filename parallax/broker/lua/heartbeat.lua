@@ -1,0 +1,14 @@
+-- Registers a worker, or renews its heartbeat.
+-- KEYS  hb workers
+-- ARGV  worker incarnation ttl_ms registration
+-- REPLY ok | new | taken
+-- Renewal is a PEXPIRE: on a full server nobody is declared dead.
+local current = redis.call('GET', KEYS[1])
+if current == ARGV[2] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  return {'ok'}
+end
+if current then return {'taken'} end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+return {'new'}

@@ -1,0 +1,14 @@
+-- Makes a tenant active whose stream has entries nobody rang for (written by hand, or repaired).
+-- KEYS  active bell | n x in
+-- ARGV  n x tenant
+-- REPLY n x (rung | quiet)
+local reply = {}
+for i = 1, #ARGV do
+  reply[i] = 'quiet'
+  if redis.call('TYPE', KEYS[2 + i]).ok == 'stream' and redis.call('XLEN', KEYS[2 + i]) > 0
+    and redis.call('SISMEMBER', KEYS[1], ARGV[i]) == 0 then
+    ring(KEYS[1], KEYS[2], ARGV[i])
+    reply[i] = 'rung'
+  end
+end
+return reply

@@ -1,0 +1,138 @@
+"""Who is alive: registrations, heartbeats and reports of workers, and the leader's lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from parallax.broker.codec import Registration, decode_registration, encode
+from parallax.broker.connection import Argument, Link, Reply
+from parallax.broker.dispatching import Lease
+from parallax.broker.keys import Keys
+from parallax.broker.scripts import script
+from parallax.core.errors import Conflict, Fenced, InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A registered worker: alive or not, what it registered, and what it last reported."""
+
+    worker: str
+    alive: bool
+    registration: Registration
+    report: Mapping[str, str]
+
+    def number(self, name: str) -> float:
+        """Return a number from its report; 0 if it is missing or not a number."""
+        try:
+            return float(self.report.get(name, 0))
+        except ValueError:
+            return 0.0
+
+
+class Membership:
+    """Registrations and heartbeats."""
+
+    def __init__(self, link: Link, keys: Keys) -> None:
+        self._link = link
+        self._keys = keys
+
+    def beat(self, worker: str, incarnation: str, ttl_ms: int, registration: Registration) -> bool:
+        """Register or renew; return True when the heartbeat was new (again).
+
+        Raises Conflict when another process lives under this name.
+        """
+        names = [self._keys.heartbeat(worker), self._keys.workers]
+        args: list[Argument] = [worker, incarnation, ttl_ms, encode(registration)]
+        word = self._link.run(script("heartbeat"), names, args)[0]
+        if word == b"taken":
+            raise Conflict(f"worker {worker} is already running elsewhere")
+        return word == b"new"
+
+    def report(self, worker: str, ttl_ms: int, fields: Mapping[str, Argument]) -> None:
+        """Publish what the worker reports beside its heartbeat."""
+        flat: list[Argument] = [item for pair in fields.items() for item in pair]
+        key = self._keys.status(worker)
+        self._link.calls([("HSET", key, *flat), ("PEXPIRE", key, ttl_ms)])
+
+    def members(self) -> list[Member]:
+        """Return all registered workers, in the order of their ids: two round trips."""
+        flat = iter(self._link.call("HGETALL", self._keys.workers))
+        known = sorted((name.decode(), data) for name, data in zip(flat, flat, strict=True))
+        commands: list[Sequence[Argument]] = []
+        for worker, _ in known:
+            commands.append(("EXISTS", self._keys.heartbeat(worker)))
+            commands.append(("HGETALL", self._keys.status(worker)))
+        answers: Iterator[Reply] = iter(self._link.calls(commands) if commands else ())
+        members = []
+        for (worker, data), alive, report in zip(known, answers, answers, strict=True):
+            registration = _registration(data)
+            if registration is not None:
+                members.append(Member(worker, bool(alive), registration, _report(report)))
+        return members
+
+    def stream(self, worker: str) -> str:
+        """Return the key of a worker's stream."""
+        return self._keys.work(worker)
+
+    def held(self, worker: str) -> list[tuple[str, Sequence[bytes]]]:
+        """Return what lies in a worker's stream: (entry id, fields)."""
+        entries = self._link.call("XRANGE", self._keys.work(worker), "-", "+", "COUNT", 5_000)
+        return [(entry.decode(), fields or ()) for entry, fields in entries]
+
+    def bury(self, worker: str, lease: Lease | None = None) -> str:
+        """Forget a worker that holds nothing any more; the leader shows its lease."""
+        keys = self._keys
+        names = [
+            keys.leader, keys.heartbeat(worker), keys.work(worker), keys.control(worker),
+            keys.status(worker), keys.workers,
+        ]  # fmt: skip
+        args = [lease.token if lease else "", worker]
+        return self._link.run(script("bury"), names, args)[0].decode()
+
+
+class Leadership:
+    """The lease. Every write of a leader shows its token, so a deposed one changes nothing."""
+
+    def __init__(self, link: Link, keys: Keys, candidate: str, ttl_ms: int) -> None:
+        self._link = link
+        self._keys = keys
+        self._candidate = candidate
+        self._ttl_ms = ttl_ms
+
+    def acquire(self) -> Lease | None:
+        """Try to become (or stay) the leader; None when somebody else is."""
+        names = [self._keys.leader, self._keys.epoch]
+        word, token = self._link.run(script("lead"), names, [self._candidate, self._ttl_ms])
+        return Lease(token.decode()) if word == b"acquired" else None
+
+    def renew(self, lease: Lease) -> None:
+        """Stay the leader; raises Fenced when somebody else took over."""
+        answer = self._link.run(script("renew"), [self._keys.leader], [lease.token, self._ttl_ms])
+        if answer[0] != b"ok":
+            raise Fenced("another process holds the lease")
+
+    def resign(self, lease: Lease) -> None:
+        """Let a standby take over at once."""
+        self._link.run(script("resign"), [self._keys.leader], [lease.token])
+
+    def clamp(self, workers: Sequence[str], ttl_ms: int) -> None:
+        """Cut back heartbeats whose TTL a step of the server's clock made too long."""
+        if workers:
+            self._link.run(script("clamp"), [self._keys.heartbeat(w) for w in workers], [ttl_ms])
+
+
+def _registration(data: bytes) -> Registration | None:
+    """Decode a registration; junk written by hand is no worker."""
+    try:
+        return decode_registration(data)
+    except InvalidInput:
+        return None
+
+
+def _report(flat: Sequence[bytes]) -> dict[str, str]:
+    pairs = iter(flat)
+    return {
+        name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for name, value in zip(pairs, pairs, strict=True)
+    }

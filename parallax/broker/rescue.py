@@ -1,0 +1,129 @@
+"""Bringing work back: from dead workers, busy siblings or nowhere; and junk out of the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from parallax.broker.connection import Argument, Link
+from parallax.broker.dispatching import Entry, Lease
+from parallax.broker.intake import pairs_after_status
+from parallax.broker.keys import Keys
+from parallax.broker.limits import Limits
+from parallax.broker.scripts import script
+from parallax.core.model import NAME
+
+
+class Rescue:
+    """The scripts of the recoverer, the janitor and the thief."""
+
+    def __init__(self, link: Link, keys: Keys, limits: Limits | None = None) -> None:
+        self._link = link
+        self._keys = keys
+        self._limits = limits or Limits()
+
+    def reclaim(self, lease: Lease, worker: str, held: Sequence[tuple[str, str]]) -> list[str]:
+        """Give (entry, job id) pairs of a dead worker back; return a word for each.
+
+        Returns an empty list when the worker turned out to be alive.
+        """
+        keys, limits = self._keys, self._limits
+        records = self._link.calls([("HMGET", keys.job(job), "tenant", "reply") for _, job in held])
+        tenants: dict[str, int] = {}
+        outs: dict[str, int] = {}
+        rows: list[Argument] = []
+        for (entry, job), (tenant, reply) in zip(held, records, strict=True):
+            name = _name(tenant) or "unknown"
+            out = _name(reply)
+            rows += (
+                entry,
+                job,
+                tenants.setdefault(name, len(tenants) + 1),
+                outs.setdefault(out, len(outs) + 1) if out else "",
+            )
+        names = [
+            keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
+            keys.events, keys.dead, keys.active, keys.bell, *map(keys.arrivals, tenants),
+            *map(keys.out, outs), *(keys.job(job) for _, job in held),
+        ]  # fmt: skip
+        head: list[Argument] = [
+            lease.token, worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
+            limits.log_entries, len(tenants), len(outs), len(held), *tenants,
+        ]  # fmt: skip
+        answer = self._link.run(script("reclaim"), names, head + rows)
+        if answer[0] == b"alive":
+            return []
+        return [word for word, _ in pairs_after_status(answer)]
+
+    def steal(
+        self, victim: str, thief: str, held: Sequence[tuple[str, str]], cap: int
+    ) -> list[tuple[str, str]]:
+        """Move (entry, job id) pairs that have not begun from `victim` to `thief`."""
+        keys = self._keys
+        names = [keys.work(victim), keys.work(thief), keys.heartbeat(thief), keys.counts]
+        names += [keys.events, *(keys.job(job) for _, job in held)]
+        args: list[Argument] = [victim, thief, cap, self._limits.log_entries, len(held)]
+        args += [item for pair in held for item in pair]
+        answer = iter(self._link.run(script("steal"), names, args))
+        return [
+            (word.decode(), detail.decode()) for word, detail in zip(answer, answer, strict=True)
+        ]
+
+    def oldest_open(self, count: int) -> list[str]:
+        """Return the open jobs that nobody touched for longest."""
+        page = self._link.call("ZRANGE", self._keys.open, 0, count - 1)
+        return [job.decode("ascii", "replace") for job in page]
+
+    def repair(self, lease: Lease, jobs: Sequence[str], grace_ms: int) -> list[str]:
+        """Re-queue open jobs that are nowhere; return a word for each (see `lua/repair.lua`)."""
+        if not jobs:
+            return []
+        keys = self._keys
+        records = self._link.calls([("HMGET", keys.job(job), "tenant", "worker") for job in jobs])
+        names = [keys.leader, keys.open, keys.counts, keys.active, keys.bell]
+        args: list[Argument] = [lease.token, grace_ms, len(jobs)]
+        for job, (tenant, worker) in zip(jobs, records, strict=True):
+            who, where = _name(tenant) or "unknown", _name(worker) or "none"
+            names += (keys.job(job), keys.arrivals(who), keys.work(where), keys.heartbeat(where))
+            args += (job, who)
+        answer = self._link.run(script("repair"), names, args)
+        return [word for word, _ in pairs_after_status(answer)]
+
+    def scrub(self, worker: str, held: Sequence[tuple[str, str]]) -> list[str]:
+        """Delete (entry, job id) pairs that no longer belong to their job."""
+        if not held:
+            return []
+        keys = self._keys
+        names = [keys.work(worker), keys.counts, *(keys.job(job) for _, job in held)]
+        args: list[Argument] = [len(held), worker, *(item for pair in held for item in pair)]
+        return [word.decode() for word in self._link.run(script("scrub"), names, args)]
+
+    def quarantine(self, stream: str, junk: Sequence[tuple[Entry, str]]) -> int:
+        """Move entries that cannot be understood to the dead letters; return how many."""
+        if not junk:
+            return 0
+        names = [stream, self._keys.dead, self._keys.counts]
+        args: list[Argument] = [self._limits.log_entries, len(junk)]
+        for entry, why in junk:
+            args += (entry.id, why[:500], b" ".join(entry.fields)[:512])
+        return sum(word == b"ok" for word in self._link.run(script("quarantine"), names, args))
+
+    def wake(self, tenants: Sequence[str]) -> int:
+        """Ring for tenants whose streams hold entries nobody rang for; return how many."""
+        if not tenants:
+            return 0
+        keys = self._keys
+        names = [keys.active, keys.bell, *map(keys.arrivals, tenants)]
+        return sum(word == b"rung" for word in self._link.run(script("wake"), names, list(tenants)))
+
+    def scan_tenants(self, cursor: str, count: int = 500) -> tuple[str, list[str]]:
+        """Return the next cursor and the tenants with a stream on this page of the key space."""
+        pattern = self._keys.arrivals("*")
+        following, found = self._link.call("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+        tenants = [self._keys.tenant_of(key.decode("utf-8", "replace")) for key in found]
+        return following.decode(), [tenant for tenant in tenants if NAME.fullmatch(tenant)]
+
+
+def _name(data: bytes | None) -> str:
+    """Return a name from a record, or '' if it could not stand in a key."""
+    text = (data or b"").decode("ascii", "replace")
+    return text if NAME.fullmatch(text) else ""

@@ -1,0 +1,149 @@
+"""Reading what became of jobs: their records, and the streams that tell who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from parallax.broker.codec import Result, decode_result, decode_spec
+from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
+from parallax.broker.dispatching import START
+from parallax.broker.keys import Keys
+from parallax.core.errors import InvalidInput
+from parallax.core.lifecycle import TERMINAL, Outcome, State
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A job's record. Times are seconds since the epoch; None = has not happened."""
+
+    job_id: str
+    tenant: str
+    state: State
+    attempts: int
+    accepted: float
+    prompt_tokens: int
+    max_tokens: int
+    session: str
+    worker: str
+    reply: str
+    deadline: float | None
+    routed: float | None
+    started: float | None
+    finished: float | None
+    result: Result
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the job ended; None while it has not."""
+        return Outcome(self.state.value) if self.state in TERMINAL else None
+
+    @property
+    def queue_wait_s(self) -> float | None:
+        """Seconds from acceptance to the start of the last attempt."""
+        return None if self.started is None else self.started - self.accepted
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Seconds from acceptance to the first token."""
+        wait, first = self.queue_wait_s, self.result.ttft_s
+        return None if wait is None or first is None else wait + first
+
+    @property
+    def e2e_s(self) -> float | None:
+        """Seconds from acceptance to the end."""
+        return None if self.finished is None else self.finished - self.accepted
+
+
+_OUTCOMES = frozenset(outcome.value for outcome in Outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something told about a job: its outcome, or `first` / `tokens` while it runs."""
+
+    job_id: str
+    word: str
+    data: bytes
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the job ended; None if this is only progress."""
+        return Outcome(self.word) if self.word in _OUTCOMES else None
+
+    @property
+    def result(self) -> Result:
+        """The result that came with the outcome."""
+        return decode_result(self.data)
+
+
+class Results:
+    """Reads records and follows `out` streams."""
+
+    def __init__(self, link: Link, keys: Keys) -> None:
+        self._link = link
+        self._keys = keys
+
+    def records(self, job_ids: Sequence[str]) -> list[Record | None]:
+        """Return the records of these jobs; None where there is none (any more)."""
+        answers = self._link.calls([("HGETALL", self._keys.job(job)) for job in job_ids])
+        return [_record(job, flat) for job, flat in zip(job_ids, answers, strict=True)]
+
+    def follow(self, reply: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]:
+        """Wait for news on an `out` stream after `cursor`; return the new cursor and the news."""
+        command: list[Argument] = ["XREAD", "COUNT", 1000]
+        if block_ms > 0:
+            command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
+        streams = self._link.call(*command, "STREAMS", self._keys.out(reply), cursor or START)
+        notices: list[Notice] = []
+        for _, entries in streams or ():
+            for entry, fields in entries:
+                cursor = entry.decode()
+                notices.extend(_notices(fields or ()))
+        return cursor, notices
+
+    def forget(self, reply: str) -> None:
+        """Delete an `out` stream nobody will read again."""
+        self._link.call("DEL", self._keys.out(reply))
+
+    def counts(self) -> dict[str, int]:
+        """Return the totals of the cell."""
+        flat = iter(self._link.call("HGETALL", self._keys.counts))
+        return {name.decode(): int(value) for name, value in zip(flat, flat, strict=True)}
+
+
+def _notices(fields: Sequence[bytes]) -> Iterator[Notice]:
+    pairs = iter(fields)
+    for job, text in zip(pairs, pairs, strict=False):
+        word, _, data = text.partition(b" ")
+        yield Notice(job.decode("ascii", "replace"), word.decode("ascii", "replace"), data)
+
+
+def _record(job_id: str, flat: Iterable[bytes]) -> Record | None:
+    pairs = iter(flat)
+    raw = dict(zip(pairs, pairs, strict=True))
+    try:
+        spec = decode_spec(raw[b"spec"])
+        return Record(
+            job_id,
+            raw[b"tenant"].decode(),
+            State(raw[b"state"].decode()),
+            int(raw[b"attempt"]),
+            int(raw[b"accepted"]) / 1000,
+            spec.prompt,
+            spec.max,
+            spec.session,
+            raw.get(b"worker", b"").decode(),
+            raw.get(b"reply", b"").decode(),
+            _seconds(raw.get(b"deadline")),
+            _seconds(raw.get(b"routed")),
+            _seconds(raw.get(b"started")),
+            _seconds(raw.get(b"finished")),
+            decode_result(raw.get(b"result") or b"{}"),
+        )
+    except (KeyError, ValueError, InvalidInput):
+        return None
+
+
+def _seconds(ms: bytes | None) -> float | None:
+    return int(ms) / 1000 if ms else None

@@ -1,0 +1,66 @@
+"""From stream entries to the scheduler's events. What cannot be understood is set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parallax.broker.codec import Note, decode_arrival, decode_note, usage_of
+from parallax.broker.dispatching import Entry
+from parallax.core.errors import InvalidInput
+from parallax.core.lifecycle import Outcome
+from parallax.core.model import NAME
+from parallax.scheduling.events import AttemptEnded, AttemptMoved, Event, JobArrived, JobWithdrawn
+
+Junk = tuple[Entry, str]
+
+_OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
+
+
+def arrivals(tenant: str, entries: list[Entry]) -> tuple[list[Event], list[Junk]]:
+    """Decode the entries of a tenant's stream; junk comes back with the reason."""
+    events: list[Event] = []
+    junk: list[Junk] = []
+    for entry in entries:
+        try:
+            job = decode_arrival(entry.fields)
+            if job.tenant != tenant:
+                raise InvalidInput("tenant", job.tenant, f"this is the stream of {tenant}")  # noqa: TRY301
+        except InvalidInput as error:
+            junk.append((entry, str(error)))
+        else:
+            events.append(JobArrived(job, entry.id))
+    return events, junk
+
+
+def reports(entry: Entry) -> Iterator[tuple[Event, Note | None]]:
+    """Decode what workers told; parts that are not understood are skipped.
+
+    Raises InvalidInput if nothing of it can be understood.
+    """
+    fields = entry.fields
+    if len(fields) % 2:
+        raise InvalidInput("event", fields[:1], "pairs of job id and report")
+    for i in range(0, len(fields), 2):
+        job_id = fields[i].decode("ascii", "replace")
+        if not NAME.fullmatch(job_id):
+            raise InvalidInput("event", job_id[:60], "a job id")
+        word, _, data = fields[i + 1].partition(b" ")
+        yield _report(job_id, word, data)
+
+
+def _report(job_id: str, word: bytes, data: bytes) -> tuple[Event, Note | None]:
+    if word == b"withdrawn":
+        return JobWithdrawn(job_id), None
+    if word == b"stolen":
+        return AttemptMoved(job_id, data.decode("ascii", "replace")), None
+    note = decode_note(data)
+    event = AttemptEnded(
+        job_id,
+        note.tenant,
+        note.worker,
+        note.attempt,
+        note.estimate,
+        _OUTCOMES.get(word),
+        usage_of(note),
+    )
+    return event, note

@@ -1,0 +1,59 @@
+"""The janitor: the net below the net. Finds what no healthy path leaves behind.
+
+Each sweep does a bounded amount of work and goes on where the last one stopped, so that it costs
+the same in calm and in storm:
+* open jobs that nobody touched for long are looked for, and re-queued if they are nowhere;
+* entries in workers' streams that no longer belong to their job are deleted;
+* tenants whose stream has entries nobody rang for are made active.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from parallax.broker.attempts import decode_assignment
+from parallax.broker.connection import Link
+from parallax.broker.dispatching import Entry, Lease
+from parallax.broker.keys import Keys
+from parallax.broker.membership import Membership
+from parallax.broker.rescue import Rescue
+from parallax.core.errors import InvalidInput
+from parallax.core.settings import SchedulerSettings
+
+_PAGE = 200
+
+
+class Janitor:
+    """Sweeps a page of each at a time."""
+
+    def __init__(self, link: Link, keys: Keys, rescue: Rescue, settings: SchedulerSettings) -> None:
+        self._membership = Membership(link, keys)
+        self._rescue = rescue
+        self._settings = settings
+        self._scan = "0"
+
+    def sweep(self, lease: Lease, workers: Sequence[str]) -> Counter[str]:
+        """Take one turn; return what was found, by word."""
+        found: Counter[str] = Counter()
+        found.update(self._repair(lease))
+        for worker in workers:
+            found.update(self._scrub(worker))
+        self._scan, tenants = self._rescue.scan_tenants(self._scan)
+        found["rung"] = self._rescue.wake(tenants)
+        return found
+
+    def _repair(self, lease: Lease) -> list[str]:
+        page = self._rescue.oldest_open(_PAGE)
+        words = self._rescue.repair(lease, page, int(self._settings.repair_grace_s * 1000))
+        # Oldest first: what was looked at moved to the end, so each sweep starts at the front.
+        return [word for word in words if word != "young"]
+
+    def _scrub(self, worker: str) -> list[str]:
+        held = []
+        for entry, fields in self._membership.held(worker):
+            try:
+                held.append((entry, decode_assignment(Entry(entry, fields)).job_id))
+            except InvalidInput:
+                continue  # the worker sets it aside
+        return [word for word in self._rescue.scrub(worker, held[:_PAGE]) if word == "removed"]

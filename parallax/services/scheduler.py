@@ -1,0 +1,314 @@
+"""The scheduler process: holds the lease, feeds the scheduler from Redis, commits what it decides.
+
+    standby --lease acquired--> take over (rebuild everything from Redis) --> turn, turn, turn ...
+       ^                                                                         |
+       +---------------- any error or a lost lease: forget everything -----------+
+
+A turn is two round trips whatever the size of its batch: one read (arrivals, worker events, bell)
+and one commit (dispatches, account balances, and the events they rest on, in one atomic step).
+Nothing the leader knows exists only in its memory: a new one reads the accounts, the workers'
+streams, the events that no commit has dropped yet, and the tenants' streams from their beginning.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from parallax.broker.codec import Result
+from parallax.broker.connection import Link
+from parallax.broker.dispatching import Dispatching, Entry, Lease, Turn
+from parallax.broker.intake import Ending, Intake
+from parallax.broker.keys import Keys
+from parallax.broker.limits import Limits
+from parallax.broker.membership import Leadership, Membership
+from parallax.broker.rescue import Rescue
+from parallax.core.clock import Clock
+from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.lifecycle import Outcome
+from parallax.core.settings import SchedulerSettings
+from parallax.scheduling.actions import Action, Dispatch, Expire, Reject, SaveAccounts
+from parallax.scheduling.events import BacklogMeasured, DispatchRefused, Event
+from parallax.scheduling.scheduler import Scheduler
+from parallax.services import inbox, takeover
+from parallax.services.janitor import Janitor
+from parallax.services.recoverer import Recoverer
+from parallax.telemetry.scheduling import SchedulingMetrics
+
+log = logging.getLogger(__name__)
+
+#: Most streams in one read; more active tenants than that take turns.
+MAX_STREAMS = 512
+
+
+@dataclass(slots=True)
+class Watch:
+    """Which tenants' streams are read: those with arrivals, until they are idle for a while."""
+
+    tenants: dict[str, float] = field(default_factory=dict)  # tenant -> time of its last arrival
+    start: int = 0
+
+    def add(self, tenant: str, now: float) -> None:
+        """Read this tenant's stream from now on."""
+        self.tenants[tenant] = now
+
+    def idle(self, now: float, after_s: float) -> list[str]:
+        """Return tenants without arrivals for so long."""
+        return [tenant for tenant, last in self.tenants.items() if now - last >= after_s]
+
+    def page(self, room: Callable[[str], bool]) -> list[str]:
+        """Return the tenants to read in this turn: those with room in memory, in rotation."""
+        open_ = [tenant for tenant in self.tenants if room(tenant)]
+        if len(open_) <= MAX_STREAMS:
+            return open_
+        self.start = (self.start + MAX_STREAMS) % len(open_)
+        return (open_[self.start :] + open_[: self.start])[:MAX_STREAMS]
+
+
+class SchedulerService:
+    """One candidate for leadership; see the module's docstring."""
+
+    def __init__(
+        self,
+        link: Link,
+        keys: Keys,
+        candidate: str,
+        settings: SchedulerSettings,
+        build: Callable[[], Scheduler],
+        clock: Clock,
+        metrics: SchedulingMetrics,
+        limits: Limits | None = None,
+    ) -> None:
+        self._link, self._keys, self._settings, self._clock = link, keys, settings, clock
+        self._build, self._metrics = build, metrics
+        limits = limits or Limits()
+        self._leadership = Leadership(link, keys, candidate, int(settings.lease_s * 1000))
+        self._dispatching = Dispatching(link, keys)
+        self._intake = Intake(link, keys, limits)
+        self._rescue = Rescue(link, keys, limits)
+        self._recoverer = Recoverer(Membership(link, keys), self._rescue, settings)
+        self._janitor = Janitor(link, keys, self._rescue, settings)
+        self._lease: Lease | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._scheduler = self._build()
+        self._watch = Watch()
+        self._pending: list[Event] = []
+        self._due = dict.fromkeys(("renew", "poll", "sweep"), 0.0)
+        self._offset = 0.0
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process is the leader, as far as it knows."""
+        return self._lease is not None
+
+    def run_once(self) -> None:
+        """Stand by for a while, or take one turn as the leader."""
+        if self._lease is None:
+            self._stand_by()
+        else:
+            self._turn(self._lease)
+
+    def recover(self, error: ParallaxError) -> None:
+        """Forget everything: what is true is in Redis, and `take over` reads it from there."""
+        self._lease = None
+        self._metrics.failed(error)
+        self._metrics.leading(False)
+        self._link.close()
+        self._reset()
+
+    def close(self) -> None:
+        """Resign, so that a standby takes over at once."""
+        if self._lease is not None:
+            try:
+                self._leadership.resign(self._lease)
+            except ParallaxError as error:
+                log.warning("could not resign: %s", error)
+        self._link.close()
+
+    # -- leadership -----------------------------------------------------------------------------
+
+    def _stand_by(self) -> None:
+        lease = self._leadership.acquire()
+        if lease is None:
+            self._clock.wait(self._settings.lease_s / 4)
+            return
+        self._reset()
+        self._take_over()
+        self._lease = lease
+        self._metrics.leading(True)
+        log.info("leading with epoch %s", lease.epoch)
+
+    def _take_over(self) -> None:
+        self._synchronise()
+        self._dispatching.restart()
+        self._dispatching.bell_cursor = self._dispatching.bell_end()
+        self._scheduler.restore(self._dispatching.accounts())
+        for tenant in self._dispatching.active():
+            self._watch.add(tenant, self._now())
+        self._pending += takeover.weights(self._link, self._keys)
+        self._pending += self._recoverer.start(self._now())
+        self._pending += takeover.attempts(self._link, self._keys, self._recoverer.known)
+
+    def _now(self) -> float:
+        """The server's time, as far as we can tell between two looks at it."""
+        return self._clock.monotonic() + self._offset
+
+    def _synchronise(self) -> None:
+        seconds, micros = self._link.call("TIME")
+        self._offset = int(seconds) + int(micros) / 1e6 - self._clock.monotonic()
+
+    def _is_due(self, duty: str, every_s: float) -> bool:
+        now = self._clock.monotonic()
+        if now < self._due[duty]:
+            return False
+        self._due[duty] = now + every_s
+        return True
+
+    # -- a turn -----------------------------------------------------------------------------------
+
+    def _turn(self, lease: Lease) -> None:
+        self._duties(lease)
+        read = self._read()
+        started = self._clock.monotonic()
+        events, self._pending = self._pending, []
+        events += self._understood(read)
+        actions = self._scheduler.handle(events, self._now())
+        self._carry_out(lease, actions, bool(read.events))
+        self._metrics.turned(self._clock.monotonic() - started, len(events), len(actions))
+
+    def _duties(self, lease: Lease) -> None:
+        """What is done by the clock and not by events; a fixed number of round trips each."""
+        settings = self._settings
+        if self._is_due("renew", settings.lease_s / 4):
+            self._leadership.renew(lease)
+        if self._is_due("poll", settings.poll_s):
+            self._synchronise()
+            self._leadership.clamp(tuple(self._recoverer.known), int(settings.heartbeat_s * 1000))
+            self._pending += self._recoverer.poll(lease, self._now())
+            self._metrics.recovered(self._recoverer.drain_counts())
+            self._pending += self._measure()
+            self._pending += takeover.weights(self._link, self._keys)
+            self._retire()
+            self._metrics.observe(self._scheduler.snapshot())
+        if self._is_due("sweep", settings.sweep_s):
+            self._metrics.swept(self._janitor.sweep(lease, self._scheduler.workers))
+
+    def _measure(self) -> list[Event]:
+        """Learn how much waits beyond the window, for the tenants whose window is full."""
+        full = [t for t in self._watch.tenants if self._scheduler.held(t) and not self._room(t)]
+        lengths = self._dispatching.unread(full)
+        return [BacklogMeasured(t, max(0, n - self._scheduler.held(t))) for t, n in lengths.items()]
+
+    def _retire(self) -> None:
+        quiet = self._watch.idle(self._now(), self._settings.idle_s)
+        quiet = [tenant for tenant in quiet if not self._scheduler.held(tenant)][:MAX_STREAMS]
+        for tenant in self._dispatching.retire(quiet):
+            del self._watch.tenants[tenant]
+
+    def _room(self, tenant: str) -> bool:
+        """Whether more of this tenant's jobs may be read into memory."""
+        held, settings = self._scheduler.held(tenant), self._settings
+        share = max(1, settings.max_held // max(1, len(self._watch.tenants)))
+        return held < min(settings.window, share)
+
+    def _read(self) -> Turn:
+        block_s = min(self._settings.block_s, self._settings.lease_s / 4, self._settings.poll_s)
+        if self._pending:
+            block_s = 0.0
+        tenants = self._watch.page(self._room)
+        if len(self._watch.tenants) > MAX_STREAMS or self._scheduler.queued:
+            block_s = min(block_s, 0.05)  # others wait for their turn, or a hold may end
+        return self._dispatching.read(tenants, self._settings.batch, int(block_s * 1000))
+
+    def _understood(self, read: Turn) -> list[Event]:
+        now = self._now()
+        events: list[Event] = []
+        for entry in read.events:
+            events += self._reports(entry)
+        for tenant in read.rung:
+            self._watch.add(tenant, now)
+        for tenant, entries in read.arrivals.items():
+            self._watch.add(tenant, now)
+            arrived, junk = inbox.arrivals(tenant, entries)
+            events += arrived
+            self._set_aside(self._keys.arrivals(tenant), junk)
+        return events
+
+    def _reports(self, entry: Entry) -> list[Event]:
+        events: list[Event] = []
+        try:
+            for event, note in inbox.reports(entry):
+                events.append(event)
+                self._metrics.reported(event, note)
+        except InvalidInput as error:
+            self._set_aside(self._keys.events, [(entry, str(error))])
+        return events
+
+    def _set_aside(self, stream: str, junk: Sequence[tuple[Entry, str]]) -> None:
+        if junk:
+            self._metrics.malformed(self._rescue.quarantine(stream, junk))
+            log.warning("set aside %d entries of %s: %s", len(junk), stream, junk[0][1])
+
+    # -- carrying out -----------------------------------------------------------------------------
+
+    def _carry_out(self, lease: Lease, actions: list[Action], told: bool) -> None:
+        dispatches = [a for a in actions if type(a) is Dispatch]
+        accounts: dict[str, float] = {}
+        endings: list[Ending] = []
+        for action in actions:
+            if type(action) is SaveAccounts:
+                accounts = action.accounts
+            elif type(action) is Reject or type(action) is Expire:
+                endings.append(_ending(action))
+        self._metrics.decided(actions)
+        for start in range(0, max(len(dispatches), 1), self._settings.batch):
+            part = dispatches[start : start + self._settings.batch]
+            if part or accounts or told:
+                self._commit(lease, part, accounts)
+                accounts, told = {}, False
+        self._end(lease, endings)
+
+    def _commit(self, lease: Lease, part: list[Dispatch], accounts: dict[str, float]) -> None:
+        caps = {d.worker: self._recoverer.cap(d.worker) for d in part}
+        answers = self._dispatching.commit(lease, part, caps, accounts)
+        for dispatch, (word, _) in zip(part, answers, strict=True):
+            if word != "ok":
+                self._refused(lease, dispatch, word)
+
+    def _refused(self, lease: Lease, dispatch: Dispatch, word: str) -> None:
+        self._metrics.refused(word)
+        requeue = word in {"noworker", "busy"}
+        self._pending.append(DispatchRefused(dispatch.job_id, dispatch.worker, requeue))
+        if word == "expired":
+            late = Expire(dispatch.job_id, dispatch.tenant, dispatch.entry)
+            self._end(lease, [_ending(late)])
+        elif word == "orphan":
+            stream = self._keys.arrivals(dispatch.tenant)
+            entry = Entry(dispatch.entry, [dispatch.job_id.encode()])
+            self._set_aside(stream, [(entry, "orphan: there is no record of this job")])
+
+    def _end(self, lease: Lease, endings: list[Ending]) -> None:
+        """Write the terminal records of jobs that never reached a worker."""
+        if not endings:
+            return
+        replies = self._link.calls([("HGET", self._keys.job(e.job_id), "reply") for e in endings])
+        told = [
+            Ending(e.job_id, e.tenant, e.outcome, e.result, "", (reply or b"").decode())
+            for e, reply in zip(endings, replies, strict=True)
+        ]
+        for ending, (word, _) in zip(told, self._intake.terminate(told, lease.token), strict=True):
+            if word == "ok":
+                self._metrics.ended(ending.tenant, ending.outcome)
+            elif word == "not_due":  # our clock ran ahead of the server's: look at it again
+                self._dispatching.cursors.pop(ending.tenant, None)
+
+
+def _ending(action: Reject | Expire) -> Ending:
+    if type(action) is Reject:
+        result = Result(error=f"rejected: {action.reason}", retry_after_s=action.retry_after_s)
+        return Ending(action.job_id, action.tenant, Outcome.REJECTED, result)
+    result = Result(error="expired: the deadline passed while the job waited")
+    return Ending(action.job_id, action.tenant, Outcome.EXPIRED, result)

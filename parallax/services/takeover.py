@@ -1,0 +1,73 @@
+"""What a new leader learns from Redis before its first turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from parallax.broker.attempts import Assignment, decode_assignment
+from parallax.broker.codec import decode_spec
+from parallax.broker.connection import Link
+from parallax.broker.dispatching import Entry
+from parallax.broker.keys import Keys
+from parallax.broker.membership import Membership
+from parallax.core.errors import InvalidInput
+from parallax.core.model import NAME, JobView
+from parallax.scheduling.events import AttemptRestored, Event, TenantConfigured
+
+
+def weights(link: Link, keys: Keys) -> Iterator[Event]:
+    """Yield the configured weights of tenants; a weight that is not a number > 0 is ignored."""
+    flat = iter(link.call("HGETALL", keys.tenants))
+    for name, text in zip(flat, flat, strict=True):
+        tenant = name.decode("ascii", "replace")
+        try:
+            weight = float(text)
+        except ValueError:
+            continue
+        if NAME.fullmatch(tenant) and 0 < weight < inf:
+            yield TenantConfigured(tenant, weight)
+
+
+def attempts(link: Link, keys: Keys, workers: Iterable[str]) -> list[Event]:
+    """Return the attempts that lie in the streams of these workers."""
+    membership = Membership(link, keys)
+    restored: list[Event] = []
+    for worker in workers:
+        held = list(_assignments(membership, worker))
+        records = link.calls(
+            [("HMGET", keys.job(a.job_id), "spec", "accepted", "deadline") for a in held]
+        )
+        for assignment, record in zip(held, records, strict=True):
+            job = _view(assignment, record)
+            if job is not None:
+                attempt = int(assignment.attempt)
+                restored.append(AttemptRestored(job, worker, attempt, assignment.estimate))
+    return restored
+
+
+def _assignments(membership: Membership, worker: str) -> Iterator[Assignment]:
+    for entry, fields in membership.held(worker):
+        try:
+            yield decode_assignment(Entry(entry, fields))
+        except InvalidInput:
+            continue  # the worker that reads it sets it aside
+
+
+def _view(assignment: Assignment, record: list[bytes | None]) -> JobView | None:
+    spec_text, accepted, deadline = record
+    try:
+        spec = decode_spec(spec_text or b"")
+        return JobView(
+            assignment.job_id,
+            spec.tenant,
+            spec.prompt,
+            spec.max,
+            int(accepted or 0) / 1000,
+            spec.session,
+            int(deadline) / 1000 if deadline else inf,
+            spec.priority,
+            int(assignment.attempt) - 1,
+        )
+    except (InvalidInput, ValueError):
+        return None

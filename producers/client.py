@@ -1,0 +1,146 @@
+"""The producer's view: submit jobs, wait for their ends, look at records, cancel."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from parallax.broker.connection import Link, repeated
+from parallax.broker.intake import Ending, Intake, Receipt
+from parallax.broker.keys import Keys
+from parallax.broker.limits import Limits
+from parallax.broker.results import Notice, Record, Results
+from parallax.core.clock import Clock
+from parallax.core.errors import Unreachable
+from parallax.core.lifecycle import Outcome
+from parallax.core.model import Job, check_name
+from parallax.services.clock import SystemClock
+
+#: A waiter that heard nothing for so long looks at the records themselves (seconds).
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How a job ended, as the waiter learned it."""
+
+    job_id: str
+    outcome: Outcome
+    data: bytes
+
+
+class Client:
+    """Submits and waits over two connections. Not safe to share between threads.
+
+    Every client has an inbox: one stream that is told how its jobs end. The inbox is a hint that
+    makes waiting cheap; the truth is the job's record, which `wait` looks at when the inbox is
+    silent, so a lost hint delays an answer and never loses it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        cell: str = "main",
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._keys = Keys(cell)
+        self._clock: Clock = clock or SystemClock()
+        self._random = Random()
+        self._link, self._reader = Link.to(url), Link.to(url)
+        self._intake = Intake(self._link, self._keys, limits)
+        self._results = Results(self._link, self._keys)
+        self._news = Results(self._reader, self._keys)
+        self.inbox = f"inbox-{secrets.token_hex(8)}"
+        self._cursor = ""
+
+    def submit(
+        self, jobs: Sequence[Job], *, own_streams: bool = False,
+        bodies: Mapping[str, bytes] | None = None,
+    ) -> list[Receipt]:  # fmt: skip
+        """Offer jobs; return a receipt for each. Repeats itself after a lost reply.
+
+        With `own_streams` each job reports on a stream of its own (`follow`), else all of them to
+        this client's inbox (`wait`). Raises Unreachable when Redis stays silent: then it is unknown
+        whether the jobs were accepted, and submitting them again is safe.
+        """
+        reply = None if own_streams else self.inbox
+        return repeated(lambda: self._intake.submit(jobs, reply, bodies), self._clock, self._random)
+
+    def news(self, block_ms: int) -> list[Completion]:
+        """Wait up to `block_ms` for ends of jobs in the inbox."""
+        self._cursor, notices = self._news.follow(self.inbox, self._cursor, block_ms)
+        return [Completion(n.job_id, n.outcome, n.data) for n in notices if n.outcome is not None]
+
+    def wait(self, job_ids: Iterable[str], timeout_s: float) -> Iterator[Completion]:
+        """Yield each job as it ends; stop when all have, or after `timeout_s` without a new one."""
+        missing = set(job_ids)
+        heard = looked = self._clock.monotonic()
+        while missing and self._clock.monotonic() - heard < timeout_s:
+            ended = self._heard(missing)
+            now = self._clock.monotonic()
+            if not ended and now - looked >= LOOK_S:
+                looked = now
+                ended = self._seen(missing)
+            for completion in ended:
+                heard = now
+                missing.discard(completion.job_id)
+                yield completion
+
+    def _heard(self, missing: set[str]) -> list[Completion]:
+        try:
+            return [c for c in self.news(200) if c.job_id in missing]
+        except Unreachable:
+            self._clock.wait(self._random.uniform(0.0, 0.2))
+            return []
+
+    def _seen(self, missing: set[str]) -> list[Completion]:
+        try:
+            records = self.records(sorted(missing)[:1000])
+        except Unreachable:
+            return []
+        return [
+            Completion(r.job_id, r.outcome, b"") for r in records if r is not None and r.outcome
+        ]
+
+    def follow(self, job_id: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]:
+        """Return what a job with a stream of its own told after `cursor`, and the new cursor."""
+        check_name("job id", job_id)
+        return self._news.follow(job_id, cursor, block_ms)
+
+    def records(self, job_ids: Sequence[str]) -> list[Record | None]:
+        """Return the records of jobs; None where there is none (any more)."""
+        for job_id in job_ids:
+            check_name("job id", job_id)
+        return self._results.records(job_ids)
+
+    def cancel(self, job_id: str) -> str:
+        """Cancel a job; return ok, late (it had ended before) or unknown."""
+        check_name("job id", job_id)
+        for _ in range(10):  # it may move between our look and our word
+            record = self._results.records([job_id])[0]
+            if record is None:
+                return "unknown"
+            ending = Ending(
+                job_id, record.tenant, Outcome.CANCELLED, worker=record.worker, reply=record.reply
+            )
+            word, _ = self._intake.terminate([ending])[0]
+            if word != "moved":
+                return "ok" if word == "again" else word
+        return "late"
+
+    def counts(self) -> dict[str, int]:
+        """Return the totals of the cell."""
+        return self._results.counts()
+
+    def close(self) -> None:
+        """Drop the inbox and both connections."""
+        try:
+            self._results.forget(self.inbox)
+        except Unreachable:
+            pass  # it has a TTL
+        finally:
+            self._link.close()
+            self._reader.close()

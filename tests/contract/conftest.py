@@ -1,0 +1,139 @@
+"""The broker's tests run over fakeredis and over the embedded server: the same text, twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fakeredis
+import pytest
+
+from parallax.broker.attempts import Attempts, decode_assignment
+from parallax.broker.codec import VERSION, Note, Registration, Result
+from parallax.broker.connection import Link
+from parallax.broker.dispatching import Dispatching, Entry, Lease
+from parallax.broker.intake import Intake, Receipt
+from parallax.broker.keys import Keys
+from parallax.broker.limits import Limits
+from parallax.broker.membership import Leadership, Membership
+from parallax.broker.rescue import Rescue
+from parallax.broker.results import Results
+from parallax.core.model import Job
+from parallax.scheduling.actions import Dispatch
+
+
+@pytest.fixture(params=["fakeredis", "embedded"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Callable[[], Link]]:
+    """Return a function that opens a new link to an empty server."""
+    links: list[Link] = []
+    if request.param == "fakeredis":
+        pool = fakeredis.FakeRedis(server=fakeredis.FakeServer(), protocol=2).connection_pool
+        factory: Callable[[], Link] = lambda: Link(pool.make_connection)  # noqa: E731
+    else:
+        url = request.getfixturevalue("embedded_url")
+        factory = lambda: Link.to(url)  # noqa: E731
+
+    def opened() -> Link:
+        links.append(factory())
+        return links[-1]
+
+    yield opened
+    for link in links:
+        link.close()
+
+
+@dataclass(slots=True)
+class Cell:
+    """Everything a test needs to walk a job through its life by hand."""
+
+    link: Link
+    keys: Keys
+    limits: Limits
+
+    @property
+    def intake(self) -> Intake:
+        return Intake(self.link, self.keys, self.limits)
+
+    @property
+    def dispatching(self) -> Dispatching:
+        return Dispatching(self.link, self.keys)
+
+    @property
+    def rescue(self) -> Rescue:
+        return Rescue(self.link, self.keys, self.limits)
+
+    @property
+    def membership(self) -> Membership:
+        return Membership(self.link, self.keys)
+
+    @property
+    def results(self) -> Results:
+        return Results(self.link, self.keys)
+
+    def attempts(self, worker: str = "w1") -> Attempts:
+        return Attempts(self.link, self.keys, worker, self.limits)
+
+    def lead(self, candidate: str = "leader") -> Lease:
+        lease = Leadership(self.link, self.keys, candidate, 60_000).acquire()
+        assert lease is not None
+        return lease
+
+    def join(self, worker: str = "w1", slots: int = 4) -> None:
+        self.membership.beat(worker, f"{worker}-life", 60_000, Registration(VERSION, slots))
+
+    def die(self, worker: str = "w1") -> None:
+        self.link.call("DEL", self.keys.heartbeat(worker))
+
+    def submit(self, *jobs: Job, reply: str | None = "") -> list[Receipt]:
+        return self.intake.submit(jobs, reply)
+
+    def route(
+        self, job: Job, entry: str, lease: Lease, worker: str = "w1", cap: int = 8
+    ) -> tuple[str, str]:
+        dispatch = Dispatch(job.id, job.tenant, entry, worker, 1, 10.0)
+        return self.dispatching.commit(lease, [dispatch], {worker: cap}, {})[0]
+
+    def assigned(self, job: Job, worker: str = "w1", **options: Any) -> str:
+        """Submit a job, route it, and return the id of its entry in the worker's stream."""
+        receipt = self.submit(job, **options)[0]
+        assert self.route(job, receipt.detail, self.lead(), worker)[0] == "ok"
+        return self.entries(worker)[-1].id
+
+    def entries(self, worker: str = "w1") -> list[Entry]:
+        held = self.membership.held(worker)
+        return [Entry(entry, fields) for entry, fields in held]
+
+    def begun(self, job: Job, worker: str = "w1", **options: Any) -> Any:
+        """Bring a job into the state `running`; return its attempt."""
+        self.assigned(job, worker, **options)
+        running, _ = self.attempts(worker).begin([decode_assignment(self.entries(worker)[-1])])
+        return running[0]
+
+    def state(self, job: Job) -> str:
+        value = self.link.call("HGET", self.keys.job(job.id), "state")
+        return value.decode() if value else ""
+
+    def backlog(self, tenant: str = "acme") -> int:
+        return int(self.link.call("XLEN", self.keys.arrivals(tenant)))
+
+    def open_jobs(self) -> int:
+        return int(self.link.call("ZCARD", self.keys.open))
+
+
+@pytest.fixture
+def cell(connect: Callable[[], Link]) -> Cell:
+    return Cell(connect(), Keys("test"), Limits(max_depth=3, max_bytes=4096, max_active=100))
+
+
+def job(job_id: str = "j1", tenant: str = "acme", **fields: Any) -> Job:
+    """A small job."""
+    values: dict[str, Any] = {"prompt_tokens": 10, "max_tokens": 20, "output_tokens": 5} | fields
+    return Job(job_id, tenant, **values)
+
+
+def note(attempt: Any, worker: str = "w1") -> Note:
+    return Note("acme", worker, int(attempt.assignment.attempt), 10.0, 10, 5)
+
+
+RESULT = Result(10, 5, worker="w1")

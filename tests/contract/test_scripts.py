@@ -1,0 +1,669 @@
+"""Every answer word of every script, each asked for twice: the second call answers like the first.
+
+A lost reply makes the client send a script again, so an answer that changes on repetition is a bug
+even if nobody lost a reply yet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from parallax.broker.attempts import Assignment, Finish, decode_assignment
+from parallax.broker.codec import VERSION, Registration
+from parallax.broker.connection import Link
+from parallax.broker.dispatching import Entry, Lease
+from parallax.broker.intake import Ending
+from parallax.broker.membership import Leadership
+from parallax.broker.scripts import names
+from parallax.core.errors import Conflict, Fenced
+from parallax.core.lifecycle import Outcome
+from parallax.core.model import Job
+
+from tests.contract.conftest import RESULT, Cell, job, note
+
+STRANGER = Lease("stranger|1")
+
+
+def submit(cell: Cell, *jobs: Job) -> list[str]:
+    return [receipt.word for receipt in cell.submit(*jobs)]
+
+
+def end(cell: Cell, ended: Job, outcome: Outcome = Outcome.CANCELLED, worker: str = "",
+        token: str = "") -> str:  # fmt: skip
+    return cell.intake.terminate([Ending(ended.id, ended.tenant, outcome, worker=worker)], token)[
+        0
+    ][0]
+
+
+def finish(cell: Cell, attempt: Any, verdict: str, worker: str = "w1") -> str:
+    return cell.attempts(worker).finish([Finish(attempt, verdict, RESULT, note(attempt, worker))])[
+        0
+    ][0]
+
+
+def begin(cell: Cell, assignment: Assignment, worker: str = "w1") -> str:
+    running, expired = cell.attempts(worker).begin([assignment])
+    return "run" if running else "expired" if expired else "skip"
+
+
+def expire_now(cell: Cell, due: Job) -> None:
+    cell.link.call("HSET", cell.keys.job(due.id), "deadline", "1")
+
+
+# -- the table: (script, answer) -> a scene that sets the stage and returns the question ------------
+
+Question = Callable[[], str]
+Scene = Callable[[Cell], Question]
+SCENES: dict[tuple[str, str], Scene] = {}
+
+
+def scene(name: str, word: str, again: str | None = None) -> Callable[[Scene], Scene]:
+    """Register a scene; `again` is the answer to the repetition where it may differ."""
+
+    def add(stage: Scene) -> Scene:
+        SCENES[name, word] = stage
+        if again is not None:
+            REPEATS[name, word] = again
+        return stage
+
+    return add
+
+
+REPEATS: dict[tuple[str, str], str] = {}
+
+
+@scene("submit", "ok", again="dup")
+@scene("submit", "dup")
+def _(cell: Cell) -> Question:
+    return lambda: submit(cell, job())[0]
+
+
+@scene("submit", "conflict")
+def _(cell: Cell) -> Question:
+    submit(cell, job())
+    return lambda: submit(cell, job(prompt_tokens=11))[0]
+
+
+@scene("submit", "too_big")
+def _(cell: Cell) -> Question:
+    return lambda: cell.intake.submit([job()], "", {"j1": b"x" * 5000})[0].word
+
+
+@scene("submit", "full")
+def _(cell: Cell) -> Question:
+    submit(cell, job("a"), job("b"), job("c"))
+    return lambda: submit(cell, job("d"))[0]
+
+
+@scene("submit", "bad_stream")
+def _(cell: Cell) -> Question:
+    cell.link.call("SET", cell.keys.arrivals("acme"), "junk")
+    return lambda: submit(cell, job())[0]
+
+
+@scene("submit", "bad_job")
+def _(cell: Cell) -> Question:
+    cell.link.call("SET", cell.keys.job("j1"), "junk")
+    return lambda: submit(cell, job())[0]
+
+
+def routed(cell: Cell, routed_job: Job, **options: Any) -> Question:
+    entry = cell.submit(routed_job)[0].detail
+    lease = cell.lead()
+
+    def ask() -> str:
+        try:
+            return cell.route(
+                routed_job, entry, options.get("lease", lease), cap=options.get("cap", 8)
+            )[0]
+        except Fenced:
+            return "fenced"
+
+    return ask
+
+
+@scene("route", "ok", again="stale")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return routed(cell, job())
+
+
+@scene("route", "fenced")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return routed(cell, job(), lease=STRANGER)
+
+
+@scene("route", "noworker")
+def _(cell: Cell) -> Question:
+    return routed(cell, job())
+
+
+@scene("route", "busy")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return routed(cell, job(), cap=0)
+
+
+@scene("route", "expired")
+def _(cell: Cell) -> Question:
+    cell.join()
+    ask = routed(cell, job())
+    expire_now(cell, job())
+    return ask
+
+
+@scene("route", "stale")
+def _(cell: Cell) -> Question:
+    cell.join()
+    ask = routed(cell, job())
+    cell.link.call("HSET", cell.keys.job("j1"), "entry", "9-9")
+    return ask
+
+
+@scene("route", "orphan")
+def _(cell: Cell) -> Question:
+    cell.join()
+    ask = routed(cell, job())
+    cell.link.call("DEL", cell.keys.job("j1"))
+    return ask
+
+
+@scene("begin", "run")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.assigned(job())
+    assignment = decode_assignment(cell.entries()[0])
+    return lambda: begin(cell, assignment)
+
+
+@scene("begin", "skip")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.assigned(job())
+    assignment = replace(decode_assignment(cell.entries()[0]), attempt="7")
+    return lambda: begin(cell, assignment)
+
+
+@scene("begin", "expired")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.assigned(job())
+    expire_now(cell, job())
+    assignment = decode_assignment(cell.entries()[0])
+    return lambda: begin(cell, assignment)
+
+
+@scene("finish", "ok", again="again")
+@scene("finish", "again")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job())
+    return lambda: finish(cell, attempt, "completed")
+
+
+@scene("finish", "late")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job())
+    end(cell, job(), worker="w1")
+    return lambda: finish(cell, attempt, "completed")
+
+
+@scene("finish", "stale")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job())
+    cell.link.call("HSET", cell.keys.job("j1"), "attempt", "2")
+    return lambda: finish(cell, attempt, "failed")
+
+
+@scene("finish", "requeued", again="stale")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job())
+    return lambda: finish(cell, attempt, "retry")
+
+
+@scene("finish", "unknown")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job())
+    cell.link.call("DEL", cell.keys.job("j1"))
+    return lambda: finish(cell, attempt, "completed")
+
+
+@scene("terminate", "ok", again="again")
+@scene("terminate", "again")
+def _(cell: Cell) -> Question:
+    cell.submit(job())
+    return lambda: end(cell, job())
+
+
+@scene("terminate", "late")
+def _(cell: Cell) -> Question:
+    cell.join()
+    finish(cell, cell.begun(job()), "completed")
+    return lambda: end(cell, job())
+
+
+@scene("terminate", "not_due")
+def _(cell: Cell) -> Question:
+    cell.submit(job(deadline_s=1000.0))
+    return lambda: end(cell, job(), Outcome.EXPIRED)
+
+
+@scene("terminate", "moved")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.assigned(job())
+    return lambda: end(cell, job(), worker="elsewhere")
+
+
+@scene("terminate", "unknown")
+def _(cell: Cell) -> Question:
+    return lambda: end(cell, job())
+
+
+@scene("terminate", "fenced")
+def _(cell: Cell) -> Question:
+    cell.submit(job())
+
+    def ask() -> str:
+        try:
+            return end(cell, job(), token=STRANGER.token)
+        except Fenced:
+            return "fenced"
+
+    return ask
+
+
+def reclaimed(cell: Cell, entry: str, lease: Lease | None = None) -> Question:
+    lease = lease or cell.lead()
+
+    def ask() -> str:
+        try:
+            return (cell.rescue.reclaim(lease, "w1", [(entry, "j1")]) or ["alive"])[0]
+        except Fenced:
+            return "fenced"
+
+    return ask
+
+
+@scene("reclaim", "ok", again="dropped")
+def _(cell: Cell) -> Question:
+    cell.join()
+    entry = cell.assigned(job())
+    cell.die()
+    return reclaimed(cell, entry)
+
+
+@scene("reclaim", "alive")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return reclaimed(cell, cell.assigned(job()))
+
+
+@scene("reclaim", "dead", again="done")
+@scene("reclaim", "done")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job(max_attempts=1))
+    cell.die()
+    return reclaimed(cell, attempt.assignment.entry)
+
+
+@scene("reclaim", "dropped")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.assigned(job())
+    cell.die()
+    return reclaimed(cell, "1-1")
+
+
+@scene("reclaim", "fenced")
+def _(cell: Cell) -> Question:
+    cell.join()
+    entry = cell.assigned(job())
+    cell.die()
+    return reclaimed(cell, entry, STRANGER)
+
+
+def stolen(cell: Cell, entry: str, cap: int = 8) -> Question:
+    return lambda: cell.rescue.steal("w1", "w2", [(entry, "j1")], cap)[0][0]
+
+
+@scene("steal", "ok", again="gone")
+@scene("steal", "gone")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.join("w2")
+    return stolen(cell, cell.assigned(job()))
+
+
+@scene("steal", "started")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.join("w2")
+    return stolen(cell, cell.begun(job()).assignment.entry)
+
+
+@scene("steal", "copy")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.join("w2")
+    entry = cell.assigned(job())
+    cell.link.call("HSET", cell.keys.job("j1"), "entry", "9-9")
+    return stolen(cell, entry)
+
+
+@scene("steal", "busy")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.join("w2")
+    return stolen(cell, cell.assigned(job()), cap=0)
+
+
+@scene("steal", "dead_thief")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return stolen(cell, cell.assigned(job()))
+
+
+def repaired(cell: Cell, grace_ms: int = 0, lease: Lease | None = None) -> Question:
+    lease = lease or cell.lead()
+
+    def ask() -> str:
+        try:
+            return cell.rescue.repair(lease, ["j1"], grace_ms)[0]
+        except Fenced:
+            return "fenced"
+
+    return ask
+
+
+@scene("repair", "ok", again="present")
+def _(cell: Cell) -> Question:
+    cell.submit(job())
+    cell.link.call("DEL", cell.keys.arrivals("acme"))
+    return repaired(cell)
+
+
+@scene("repair", "present")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.assigned(job())
+    return repaired(cell)
+
+
+@scene("repair", "young")
+def _(cell: Cell) -> Question:
+    cell.submit(job())
+    cell.link.call("DEL", cell.keys.arrivals("acme"))
+    return repaired(cell, 1_000_000)
+
+
+@scene("repair", "done")
+def _(cell: Cell) -> Question:
+    cell.submit(job())
+    end(cell, job())
+    return repaired(cell)
+
+
+@scene("repair", "vanished")
+def _(cell: Cell) -> Question:
+    return repaired(cell)
+
+
+@scene("repair", "fenced")
+def _(cell: Cell) -> Question:
+    cell.submit(job())
+    return repaired(cell, lease=STRANGER)
+
+
+def scrubbed(cell: Cell, entry: str) -> Question:
+    return lambda: cell.rescue.scrub("w1", [(entry, "j1")])[0]
+
+
+@scene("scrub", "removed", again="gone")
+@scene("scrub", "gone")
+def _(cell: Cell) -> Question:
+    cell.join()
+    entry = cell.assigned(job())
+    cell.link.call("HSET", cell.keys.job("j1"), "entry", "9-9")
+    return scrubbed(cell, entry)
+
+
+@scene("scrub", "kept")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return scrubbed(cell, cell.assigned(job()))
+
+
+@scene("quarantine", "ok", again="gone")
+@scene("quarantine", "gone")
+def _(cell: Cell) -> Question:
+    stream = cell.keys.arrivals("acme")
+    entry = cell.link.call("XADD", stream, "*", "junk", b"\xff").decode()
+    junk = [(Entry(entry, [b"junk", b"\xff"]), "not understood")]
+    return lambda: "ok" if cell.rescue.quarantine(stream, junk) else "gone"
+
+
+@scene("progress", "ok")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job(), reply=None)
+
+    def ask() -> str:
+        cell.attempts().progress([(attempt, "first", 1)])
+        return "ok" if cell.results.follow("j1", "", 0)[1][0].word == "first" else "silent"
+
+    return ask
+
+
+@scene("retire", "retired")
+def _(cell: Cell) -> Question:
+    return lambda: "retired" if cell.dispatching.retire(["acme"]) else "busy"
+
+
+@scene("retire", "busy")
+def _(cell: Cell) -> Question:
+    cell.submit(job())
+    return lambda: "retired" if cell.dispatching.retire(["acme"]) else "busy"
+
+
+@scene("wake", "rung", again="quiet")
+@scene("wake", "quiet")
+def _(cell: Cell) -> Question:
+    cell.link.call("XADD", cell.keys.arrivals("acme"), "*", "junk", "1")
+    return lambda: "rung" if cell.rescue.wake(["acme"]) else "quiet"
+
+
+def leading(cell: Cell, candidate: str) -> Question:
+    return lambda: (
+        "acquired" if Leadership(cell.link, cell.keys, candidate, 60_000).acquire() else "held"
+    )
+
+
+@scene("lead", "acquired")
+def _(cell: Cell) -> Question:
+    return leading(cell, "one")
+
+
+@scene("lead", "held")
+def _(cell: Cell) -> Question:
+    cell.lead("one")
+    return leading(cell, "two")
+
+
+def lease_call(cell: Cell, what: str, lease: Lease) -> Question:
+    leadership = Leadership(cell.link, cell.keys, "leader", 60_000)
+
+    def ask() -> str:
+        try:
+            getattr(leadership, what)(lease)
+        except Fenced:
+            return "fenced"
+        return "ok"
+
+    return ask
+
+
+@scene("renew", "ok")
+def _(cell: Cell) -> Question:
+    return lease_call(cell, "renew", cell.lead())
+
+
+@scene("renew", "fenced")
+def _(cell: Cell) -> Question:
+    cell.lead()
+    return lease_call(cell, "renew", STRANGER)
+
+
+def resigned(cell: Cell, lease: Lease) -> Question:
+    def ask() -> str:
+        before = cell.link.call("GET", cell.keys.leader)
+        Leadership(cell.link, cell.keys, "leader", 60_000).resign(lease)
+        return "ok" if before != cell.link.call("GET", cell.keys.leader) else "fenced"
+
+    return ask
+
+
+@scene("resign", "ok", again="fenced")
+def _(cell: Cell) -> Question:
+    return resigned(cell, cell.lead())
+
+
+@scene("resign", "fenced")
+def _(cell: Cell) -> Question:
+    cell.lead()
+    return resigned(cell, STRANGER)
+
+
+def beaten(cell: Cell, life: str) -> Question:
+    def ask() -> str:
+        try:
+            return (
+                "new"
+                if cell.membership.beat("w1", life, 60_000, Registration(VERSION, 1))
+                else "ok"
+            )
+        except Conflict:
+            return "taken"
+
+    return ask
+
+
+@scene("heartbeat", "new", again="ok")
+@scene("heartbeat", "ok")
+def _(cell: Cell) -> Question:
+    return beaten(cell, "mine")
+
+
+@scene("heartbeat", "taken")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return beaten(cell, "another")
+
+
+def clamped(cell: Cell) -> Question:
+    key = cell.keys.heartbeat("w1")
+
+    def ask() -> str:
+        before = cell.link.call("PTTL", key)
+        Leadership(cell.link, cell.keys, "leader", 1).clamp(["w1"], 50_000)
+        after = cell.link.call("PTTL", key)
+        return "gone" if after == -2 else "cut" if before > 50_000 >= after else "ok"
+
+    return ask
+
+
+@scene("clamp", "cut", again="ok")
+@scene("clamp", "ok")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return clamped(cell)
+
+
+@scene("clamp", "gone")
+def _(cell: Cell) -> Question:
+    return clamped(cell)
+
+
+def buried(cell: Cell, lease: Lease | None) -> Question:
+    return lambda: cell.membership.bury("w1", lease)
+
+
+@scene("bury", "ok")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return buried(cell, None)
+
+
+@scene("bury", "fenced")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return buried(cell, STRANGER)
+
+
+@scene("bury", "alive")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return buried(cell, cell.lead())
+
+
+@scene("bury", "busy")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.assigned(job())
+    return buried(cell, None)
+
+
+#: Words whose scene asks a question that answers something else the first time.
+SECOND_ONLY = {
+    ("submit", "dup"), ("finish", "again"), ("terminate", "again"), ("reclaim", "done"),
+    ("steal", "gone"), ("scrub", "gone"), ("quarantine", "gone"), ("wake", "quiet"),
+    ("heartbeat", "ok"), ("clamp", "ok"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "word"), sorted(set(SCENES) - SECOND_ONLY))
+def test_script_answers_and_answers_the_same_again(cell: Cell, name: str, word: str) -> None:
+    ask = SCENES[name, word](cell)
+    assert ask() == word
+    assert ask() == REPEATS.get((name, word), word)
+
+
+@pytest.mark.parametrize(("name", "word"), sorted(SECOND_ONLY))
+def test_words_that_answer_a_repetition(cell: Cell, name: str, word: str) -> None:
+    ask = SCENES[name, word](cell)
+    ask()
+    assert ask() == word
+
+
+def test_every_word_in_every_header_has_a_scene() -> None:
+    documented = set()
+    for name in names():
+        text = (files("parallax.broker") / "lua" / f"{name}.lua").read_text()
+        header = re.search(r"^-- REPLY(.*?)\n(?!--  )", text, re.MULTILINE | re.DOTALL)
+        assert header, f"{name}.lua does not say what it replies"
+        reply = re.sub(r"\n--", " ", header.group(1))
+        for group in re.findall(r"\(([^)]*)\)", reply) or [reply]:
+            documented |= {(name, part.split()[0]) for part in group.split("|")}
+        documented |= {(name, word) for word in re.findall(r"\b(fenced|alive)\b", reply)}
+    assert documented - set(SCENES) == set()
+    assert set(SCENES) - documented == set()
+
+
+def test_a_link_sends_the_script_again_when_the_cache_was_flushed(
+    connect: Callable[[], Link], cell: Cell
+) -> None:
+    cell.submit(job("a"))
+    cell.link.call("SCRIPT", "FLUSH")
+    assert submit(cell, job("b")) == ["ok"]
