@@ -239,7 +239,16 @@ class Worker:
         service = max(0.0, at - running.begun)
         ttft = None if running.first is None else max(0.0, running.first - running.begun)
         reached = attempt.prompt_tokens if running.first is not None else 0
-        result = Result(reached, running.tokens, running.cached, ttft, service, self.id, error)
+        result = Result(
+            reached,
+            running.tokens,
+            running.cached,
+            attempt.waited_s,
+            ttft,
+            service,
+            self.id,
+            error,
+        )
         note = Note(
             attempt.tenant,
             self.id,

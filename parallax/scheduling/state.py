@@ -95,7 +95,7 @@ class WorkerState:
     hold_until: float = 0.0  # the store refused a dispatch: look again at this time
     pace: Ewma = field(default_factory=Ewma)  # seconds of service per cost unit
 
-    def view(self, cluster_pace: float) -> WorkerView:
+    def view(self, cluster_pace: float | None) -> WorkerView:
         """Return what policies may see, before the gate has decided about `free`."""
         pace = self.pace.value
         slowness = pace / cluster_pace if pace and cluster_pace else 1.0

@@ -29,7 +29,7 @@ from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import SchedulerSettings
 from parallax.scheduling.actions import Action, Dispatch, Expire, Reject, SaveAccounts
-from parallax.scheduling.events import BacklogMeasured, DispatchRefused, Event
+from parallax.scheduling.events import BacklogMeasured, DispatchRefused, Event, JobArrived
 from parallax.scheduling.scheduler import Scheduler
 from parallax.services import inbox, takeover
 from parallax.services.janitor import Janitor
@@ -176,8 +176,9 @@ class SchedulerService:
         events, self._pending = self._pending, []
         events += self._understood(read)
         actions = self._scheduler.handle(events, self._now())
+        self._metrics.decided(actions, sum(type(event) is JobArrived for event in events))
         self._carry_out(lease, actions, bool(read.events))
-        self._metrics.turned(self._clock.monotonic() - started, len(events), len(actions))
+        self._metrics.turned(self._clock.monotonic() - started)
 
     def _duties(self, lease: Lease) -> None:
         """What is done by the clock and not by events; a fixed number of round trips each."""
@@ -263,7 +264,6 @@ class SchedulerService:
                 accounts = action.accounts
             elif type(action) is Reject or type(action) is Expire:
                 endings.append(_ending(action))
-        self._metrics.decided(actions)
         for start in range(0, max(len(dispatches), 1), self._settings.batch):
             part = dispatches[start : start + self._settings.batch]
             if part or accounts or told:

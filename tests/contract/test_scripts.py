@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -24,7 +24,6 @@ from parallax.broker.scripts import names
 from parallax.core.errors import Conflict, Fenced
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-
 from tests.contract.conftest import RESULT, Cell, job, note
 
 STRANGER = Lease("stranger|1")
@@ -56,7 +55,8 @@ def expire_now(cell: Cell, due: Job) -> None:
     cell.link.call("HSET", cell.keys.job(due.id), "deadline", "1")
 
 
-# -- the table: (script, answer) -> a scene that sets the stage and returns the question ------------
+# -- the table: (script, answer) -> a scene that sets the stage and returns the question
+# ------------
 
 Question = Callable[[], str]
 Scene = Callable[[Cell], Question]

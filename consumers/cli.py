@@ -1,0 +1,81 @@
+"""`parallax worker`: one worker process."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from random import Random
+
+import click
+
+from consumers.engines.factory import build_engine
+from consumers.worker import Worker
+from parallax.broker.connection import Link
+from parallax.broker.keys import Keys
+from parallax.cli.options import redis_options, server_url, start_logging
+from parallax.core.model import check_name
+from parallax.core.settings import WorkerSettings
+from parallax.services import service
+from parallax.services.clock import SystemClock
+
+_DEFAULTS = WorkerSettings()
+
+
+@click.command()
+@redis_options
+@click.option("--name", default="worker", show_default=True,
+              help="Name; a random part is added: every start is a new worker.")  # fmt: skip
+@click.option("--engine", default="cpu", show_default=True,
+              help="cpu burns CPU, clock waits the modelled time, noop ends at once.")  # fmt: skip
+@click.option("--profile", default="laptop", show_default=True,
+              help="Model and hardware that the engine imitates.")  # fmt: skip
+@click.option("--slots", type=int, help="Requests that run at once [default: the profile's].")
+@click.option("--speed", type=float, default=1.0, show_default=True,
+              help="How many times faster than the profile the engine is.")  # fmt: skip
+@click.option("--weight", type=float, default=1.0, show_default=True,
+              help="Share of the jobs under weighted round robin.")  # fmt: skip
+@click.option("--heartbeat", "heartbeat_s", type=float, default=_DEFAULTS.heartbeat_s,
+              show_default=True, help="Seconds the heartbeat lasts without renewal.")  # fmt: skip
+@click.option("--drain", "drain_s", type=float, default=_DEFAULTS.drain_s, show_default=True,
+              help="Seconds running jobs may take to end after SIGTERM.")  # fmt: skip
+@click.option("--verbose", is_flag=True, help="Log more.")
+def worker(
+    redis: str | None,
+    cell: str,
+    home: Path | None,
+    name: str,
+    engine: str,
+    profile: str,
+    slots: int | None,
+    speed: float,
+    weight: float,
+    heartbeat_s: float,
+    drain_s: float,
+    verbose: bool,
+) -> None:
+    """Run one worker. SIGTERM drains it: it ends what runs and gives the rest back."""
+    check_name("--name", name)
+    clock = SystemClock()
+    settings = WorkerSettings(heartbeat_s=heartbeat_s, drain_s=drain_s)
+    built = build_engine(engine, profile=profile, slots=slots, speed=speed, clock=clock)
+    url = server_url(redis, home)
+    start_logging(verbose)
+    duty = Worker(
+        name, (Link.to(url), Link.to(url)), Keys(cell), built, settings, clock, weight=weight
+    )
+    stop = threading.Event()
+    service.stop_on_signals(duty.drain, stop.set)
+    duty.start()
+    service.run(duty, _Until(stop, duty), Random())
+
+
+class _Until(threading.Event):
+    """Set when told to stop, and also when the worker has drained."""
+
+    def __init__(self, stop: threading.Event, duty: Worker) -> None:
+        super().__init__()
+        self._stop, self._duty = stop, duty
+
+    def is_set(self) -> bool:
+        """Whether to leave the loop."""
+        return self._stop.is_set() or self._duty.drained

@@ -1,0 +1,94 @@
+"""`cpu`: burns CPU in proportion to the tokens of every step.
+
+Use no more of these than there are cores: beyond that they share processors, every step takes
+longer than the profile says, and no queueing formula fits. `clock` is for larger fleets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from statistics import median
+
+from consumers.engines.clock import progress_at
+from consumers.engines.interface import Progress
+from parallax.core.clock import Clock
+from parallax.engine.batch import BatchEngine, Request
+from parallax.engine.profiles import Profile
+
+#: One unit of work: hashing this much. Long enough to release the interpreter's lock meanwhile, so
+#: that the heartbeat's thread runs.
+_BLOCK = bytes(16_384)
+_ROUNDS, _SAMPLES = 200, 5
+
+Burner = Callable[[int], None]
+
+
+def burn(units: int) -> None:
+    """Do so many units of work."""
+    digest = hashlib.sha256()
+    for _ in range(units):
+        digest.update(_BLOCK)
+
+
+def calibrated(clock: Clock, burner: Burner = burn) -> float:
+    """Return how many units this machine does in a millisecond: the median of a few samples."""
+    rates = []
+    for _ in range(_SAMPLES):
+        start = clock.monotonic()
+        burner(_ROUNDS)
+        elapsed_ms = (clock.monotonic() - start) * 1000
+        rates.append(_ROUNDS / max(elapsed_ms, 1e-6))
+    return median(rates)
+
+
+class CpuEngine:
+    """The pure engine, each of whose steps costs real CPU time."""
+
+    name = "cpu"
+
+    def __init__(self, profile: Profile, speed: float, clock: Clock, burner: Burner = burn) -> None:
+        self._engine = BatchEngine(profile)
+        self._profile, self._speed, self._clock, self._burner = profile, speed, clock, burner
+        self.units_per_ms = calibrated(clock, burner)
+        self.slots, self.kv_capacity = profile.max_seqs, profile.kv_capacity
+
+    @property
+    def kv_used(self) -> float:
+        """See `interface.Engine`."""
+        return self._engine.kv_used
+
+    @property
+    def room(self) -> int:
+        """See `interface.Engine`."""
+        return self._engine.room
+
+    def add(self, request: Request) -> None:
+        """See `interface.Engine`."""
+        self._engine.add(request)
+
+    def cancel(self, request_id: str) -> int | None:
+        """See `interface.Engine`."""
+        return self._engine.cancel(request_id)
+
+    def advance(self, now: float) -> list[Progress]:
+        """See `interface.Engine`: burns one step's worth of CPU."""
+        step = self._engine.plan()
+        if step is None:
+            return []
+        self._burner(max(1, round(step.duration_ms / self._speed * self.units_per_ms)))
+        changes = self._engine.apply(step)
+        done = self._clock.monotonic()
+        return [progress_at(done, change) for change in changes]
+
+    def next_due(self, now: float) -> float | None:
+        """See `interface.Engine`: at once, while there is work."""
+        return now if self._engine.busy else None
+
+    def describe(self) -> Mapping[str, str | int | float]:
+        """See `interface.Engine`."""
+        return {
+            "profile": self._profile.name,
+            "speed": self._speed,
+            "units_per_ms": round(self.units_per_ms, 1),
+        }

@@ -1,0 +1,36 @@
+"""Engines by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from consumers.engines.clock import ClockEngine
+from consumers.engines.cpu import CpuEngine
+from consumers.engines.interface import Engine
+from consumers.engines.noop import NoopEngine
+from parallax.core.clock import Clock
+from parallax.core.errors import InvalidInput
+from parallax.core.model import check_int, check_number
+from parallax.engine.profiles import profile_named
+
+KINDS = ("cpu", "clock", "noop")
+NOOP_SLOTS = 2_000
+
+
+def build_engine(
+    kind: str, *, profile: str, slots: int | None, speed: float, clock: Clock
+) -> Engine:
+    """Return a new engine; raises InvalidInput for an unknown kind, profile or number."""
+    check_number("--speed", speed, 0.001, 10_000.0)
+    if slots is not None:
+        check_int("--slots", slots, 1, 100_000)
+    chosen = profile_named(profile)
+    if slots is not None:
+        chosen = replace(chosen, max_seqs=slots)
+    if kind == "cpu":
+        return CpuEngine(chosen, speed, clock)
+    if kind == "clock":
+        return ClockEngine(chosen, speed, clock)
+    if kind == "noop":
+        return NoopEngine(slots or NOOP_SLOTS)
+    raise InvalidInput("--engine", kind, f"known: {', '.join(KINDS)}")

@@ -1,0 +1,5 @@
+"""`python -m parallax`: the same as the command `parallax`."""
+
+from parallax.cli.main import main
+
+main()

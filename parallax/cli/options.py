@@ -1,0 +1,130 @@
+"""Options that several commands share, and how a command finds its Redis."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from parallax.core.errors import InvalidInput, Unreachable
+from parallax.core.settings import Policies, PolicyChoice
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+HOME_VARIABLE = "PARALLAX_HOME"
+KINDS = ("admission", "fairness", "ordering", "gate", "routing", "predictor")
+
+
+def redis_options(command: F) -> F:
+    """Add `--redis`, `--cell` and `--home`."""
+    for option in (
+        click.option(
+            "--home",
+            envvar=HOME_VARIABLE,
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Directory of the embedded server's data [default: the user's data directory].",
+        ),
+        click.option(
+            "--cell", envvar="PARALLAX_CELL", default="main", show_default=True,
+            help="Name of the cell: one scheduler, its tenants and workers.",
+        ),
+        click.option(
+            "--redis", envvar="PARALLAX_REDIS", metavar="URL",
+            help="Redis >= 6.2: redis://, rediss:// or unix:// URL [default: the embedded one].",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def policy_options(command: F) -> F:
+    """Add `--policy` (routing), one option for each other kind of policy, and `--set`."""
+    for option in (
+        click.option(
+            "--set", "parameters", multiple=True, metavar="[KIND.]KEY=VALUE",
+            help="Set a parameter of a policy (of the routing policy, if no kind is named).",
+        ),
+        click.option("--predictor", metavar="NAME", help="Predictor of output lengths."),
+        click.option("--gate", metavar="NAME", help="Dispatch gate."),
+        click.option("--admission", metavar="NAME", help="Admission policy."),
+        click.option("--ordering", metavar="NAME", help="Ordering policy."),
+        click.option("--fairness", metavar="NAME", help="Fairness policy."),
+        click.option("--policy", "routing", metavar="NAME", help="Routing policy."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def policies_from(options: dict[str, Any]) -> Policies:
+    """Take the policy options out of a command's options and check them."""
+    parameters: dict[str, dict[str, object]] = {kind: {} for kind in KINDS}
+    for text in options.pop("parameters"):
+        path, equals, value = text.partition("=")
+        kind, dot, key = path.partition(".")
+        if not dot:
+            kind, key = "routing", path
+        if not equals or kind not in parameters:
+            allowed = f"write KEY=VALUE or KIND.KEY=VALUE with KIND one of {', '.join(KINDS)}"
+            raise InvalidInput("--set", text, allowed)
+        parameters[kind][key] = value
+    defaults = Policies()
+    chosen = {
+        kind: PolicyChoice(options.pop(kind) or getattr(defaults, kind).name, parameters[kind])
+        for kind in KINDS
+    }
+    policies = Policies(**chosen)
+    from parallax.services.composition import build_scheduler
+
+    build_scheduler(policies, 0)  # a wrong name or parameter is refused now, not in a process
+    return policies
+
+
+def policy_arguments(policies: Policies) -> list[str]:
+    """Return the arguments that make another process use these policies."""
+    arguments = []
+    for kind in KINDS:
+        choice = getattr(policies, kind)
+        arguments += ["--policy" if kind == "routing" else f"--{kind}", choice.name]
+        for key, value in choice.parameters.items():
+            arguments += ["--set", f"{kind}.{key}={value}"]
+    return arguments
+
+
+def found_url(redis: str | None, home: Path | None) -> str | None:
+    """Return the URL that was given, or that of the embedded server that runs now."""
+    if redis:
+        return redis
+    from parallax.broker.embedded import running_server
+
+    server = running_server(home)
+    return server.url if server else None
+
+
+def server_url(redis: str | None, home: Path | None) -> str:
+    """Like `found_url`; raises Unreachable, saying what to do, when there is none."""
+    url = found_url(redis, home)
+    if url is None:
+        raise Unreachable(
+            "no Redis: none was named and no embedded server runs; "
+            "start one with `parallax up`, or name one with --redis URL"
+        )
+    return url
+
+
+def start_logging(verbose: bool = False) -> None:
+    """Log to stderr: short lines on a terminal, JSON lines elsewhere."""
+    import sys
+
+    from parallax.telemetry.logs import configure
+
+    level = logging.DEBUG if verbose else logging.INFO
+    configure(level, sys.stderr, json=not sys.stderr.isatty())
+
+
+def secret_environment(url: str) -> dict[str, str]:
+    """Return the environment that tells a child process the URL: never through its arguments."""
+    return {"PARALLAX_REDIS": url, HOME_VARIABLE: os.environ.get(HOME_VARIABLE, "")}

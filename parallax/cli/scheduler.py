@@ -1,0 +1,75 @@
+"""`parallax scheduler`: one scheduler process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import click
+
+from parallax.broker.connection import Link
+from parallax.broker.keys import Keys
+from parallax.cli.options import (
+    policies_from,
+    policy_options,
+    redis_options,
+    server_url,
+    start_logging,
+)
+from parallax.core.settings import SchedulerSettings
+from parallax.services import service
+from parallax.services.clock import SystemClock
+from parallax.services.composition import build_scheduler
+from parallax.services.exporter import Exporter
+from parallax.services.scheduler import SchedulerService
+from parallax.telemetry.scheduling import SchedulingMetrics
+
+_DEFAULTS = SchedulerSettings()
+
+
+@click.command()
+@redis_options
+@policy_options
+@click.option("--lease", "lease_s", type=float, default=_DEFAULTS.lease_s, show_default=True,
+              help="Seconds the leader's lease lasts without renewal.")  # fmt: skip
+@click.option("--heartbeat", "heartbeat_s", type=float, default=_DEFAULTS.heartbeat_s,
+              show_default=True, help="Seconds a worker's heartbeat lasts.")  # fmt: skip
+@click.option("--window", type=int, default=_DEFAULTS.window, show_default=True,
+              help="Most jobs of one tenant held in memory.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policies.")
+@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this local port.")
+@click.option("--verbose", is_flag=True, help="Log more.")
+def scheduler(
+    redis: str | None,
+    cell: str,
+    home: Path | None,
+    lease_s: float,
+    heartbeat_s: float,
+    window: int,
+    seed: int,
+    metrics_port: int | None,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Run one scheduler. Start two or more: one leads, the others take over when it is gone."""
+    policies = policies_from(options)
+    settings = SchedulerSettings(lease_s=lease_s, heartbeat_s=heartbeat_s, window=window, seed=seed)
+    start_logging(verbose)
+    metrics = SchedulingMetrics()
+    duty = SchedulerService(
+        Link.to(server_url(redis, home)),
+        Keys(cell),
+        f"{socket.gethostname()}-{os.getpid()}",
+        settings,
+        lambda: build_scheduler(policies, seed),
+        SystemClock(),
+        metrics,
+    )
+    stop = threading.Event()
+    service.stop_on_signals(stop.set, stop.set)
+    with Exporter(metrics.registry, metrics_port):
+        service.run(duty, stop, Random())

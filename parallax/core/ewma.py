@@ -1,0 +1,40 @@
+"""An exponentially weighted mean that knows time and starts without a bias.
+
+A plain EMA that begins at zero reads 20 % of the truth after one sample at a = 0.2; every worker
+that just joined would look idle or fast. Dividing by the weight seen so far removes the bias
+exactly: the mean of a constant is that constant from the first sample on (as in Adam, Kingma & Ba
+2015).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp
+
+
+@dataclass(slots=True)
+class Ewma:
+    """Mean of samples, older ones fading with time constant `tau_s` (seconds).
+
+    `value` is None before the first sample. O(1) per sample.
+    """
+
+    tau_s: float = 10.0
+    _sum: float = 0.0
+    _weight: float = 0.0
+    _at: float | None = None
+
+    def update(self, sample: float, now: float) -> None:
+        """Take a sample at time `now`. Samples at the same instant count alike."""
+        elapsed = max(0.0, now - self._at) if self._at is not None else 0.0
+        kept = exp(-elapsed / self.tau_s)
+        # Each sample has weight 1 and fades: several in one batch average, instead of the last
+        # one replacing the others because no time passed between them.
+        self._sum = self._sum * kept + sample
+        self._weight = self._weight * kept + 1.0
+        self._at = now
+
+    @property
+    def value(self) -> float | None:
+        """The mean; None before the first sample."""
+        return self._sum / self._weight if self._weight else None

@@ -1,0 +1,51 @@
+"""Engines to imitate: a model on a kind of hardware, by name.
+
+The GPU constants are a linear form of a roofline model checked against published step times (within
+10 % of the measured ones); `laptop` is made up: small enough for a few jobs a second on one core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parallax.core.errors import InvalidInput
+from parallax.core.model import check_int
+from parallax.engine.cost_model import StepCost
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a batching engine can do. Lengths are tokens."""
+
+    name: str
+    cost: StepCost
+    kv_capacity: int  # tokens of KV cache
+    max_seqs: int = 128  # requests that run at once
+    token_budget: int = 2_048  # tokens computed in one step
+    block_size: int = 16  # tokens per KV block
+
+    def __post_init__(self) -> None:
+        check_int("kv_capacity", self.kv_capacity, self.block_size, 10**9)
+        check_int("max_seqs", self.max_seqs, 1, 100_000)
+        check_int("token_budget", self.token_budget, 1, 10**7)
+        check_int("block_size", self.block_size, 1, 4_096)
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("llama3-8b-a100", StepCost(11.3, 0.0722, 0.004, 0.099, 3.7e-6), 421_008),
+        Profile("llama3-8b-h100", StepCost(7.2, 0.0228, 0.004, 0.060, 1.2e-6), 421_008),
+        Profile("llama3-70b-a100-tp4", StepCost(27.1, 0.177, 0.004, 0.062, 4.7e-6), 487_232),
+        Profile("llama3-70b-h100-tp4", StepCost(17.5, 0.0558, 0.004, 0.038, 1.5e-6), 487_232),
+        Profile("laptop", StepCost(0.3, 0.004, 0.02, 0.0, 0.0), 65_536, max_seqs=8),
+    )
+}
+
+
+def profile_named(name: str) -> Profile:
+    """Return a profile; raises InvalidInput with the known names."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise InvalidInput("profile", name, f"known: {', '.join(PROFILES)}") from None

@@ -1,0 +1,82 @@
+"""Predicting the length of an answer from those of similar jobs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from parallax.core.model import JobView, check_int, check_number
+from parallax.policies.registry import PREDICTOR
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """The last lengths of similar jobs, and their quantile as of the last refresh."""
+
+    lengths: deque[int]
+    learned: int = 0
+    quantile: float = 0.0
+
+
+@PREDICTOR.register("bucket_quantile")
+@dataclass(slots=True)
+class BucketQuantile:
+    """The median length of the last jobs of the same tenant and prompt size (powers of two).
+
+    With few samples the bucket's median is drawn towards that of all jobs, `(n * bucket + shrink *
+    all) / (n + shrink)`; with fewer than `min_samples` in all it is a quarter of `max_tokens`. It
+    never sees a true length before the job is done. Jobs that are done first are short, so
+    estimates are low while a system warms up.
+
+    Cost: O(1) amortised: a quantile is computed afresh every 16 samples. At most `max_buckets`
+    buckets are kept; the one not used for longest is forgotten.
+    """
+
+    quantile: float = 0.5
+    window: int = 500  # samples per bucket
+    min_samples: int = 20
+    shrink: float = 20.0
+    max_buckets: int = 4_096
+    _all: _Bucket = field(default_factory=lambda: _Bucket(deque()), init=False, repr=False)
+    _buckets: OrderedDict[tuple[str, int], _Bucket] = field(
+        default_factory=OrderedDict, init=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        check_number("bucket_quantile.quantile", self.quantile, 0.0, 1.0)
+        check_int("bucket_quantile.window", self.window, 1, 100_000)
+        check_int("bucket_quantile.min_samples", self.min_samples, 1, 100_000)
+        check_number("bucket_quantile.shrink", self.shrink, 0.0, 1e6)
+        check_int("bucket_quantile.max_buckets", self.max_buckets, 1, 10**7)
+        self._all = _Bucket(deque(maxlen=self.window))
+
+    def predict(self, job: JobView) -> float:
+        """See `interfaces.OutputPredictor`."""
+        if self._all.learned < self.min_samples:
+            return max(1.0, job.max_tokens / 4)
+        expected = self._all.quantile
+        bucket = self._buckets.get((job.tenant, job.prompt_tokens.bit_length()))
+        if bucket is not None:
+            n = len(bucket.lengths)
+            expected = (n * bucket.quantile + self.shrink * expected) / (n + self.shrink)
+        return min(max(expected, 1.0), float(job.max_tokens))
+
+    def learn(self, job: JobView, output_tokens: int) -> None:
+        """See `interfaces.OutputPredictor`."""
+        key = (job.tenant, job.prompt_tokens.bit_length())
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = _Bucket(deque(maxlen=self.window))
+            if len(self._buckets) > self.max_buckets:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        self._take(bucket, output_tokens)
+        self._take(self._all, output_tokens)
+
+    def _take(self, bucket: _Bucket, length: int) -> None:
+        bucket.lengths.append(length)
+        bucket.learned += 1
+        if bucket.learned <= 16 or bucket.learned % 16 == 0:
+            ordered = sorted(bucket.lengths)
+            bucket.quantile = ordered[min(len(ordered) - 1, int(self.quantile * len(ordered)))]

@@ -1,0 +1,42 @@
+"""The tally of a batch: what each worker has after the placements made so far.
+
+A routing policy sees the cluster once per batch. Without counting its own placements it would send
+the whole batch to whoever was least loaded at the start: herding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parallax.core.model import ClusterView
+
+
+@dataclass(slots=True)
+class Tally:
+    """Workers by index: ids, room left, and cost pending, which grows with each placement."""
+
+    ids: list[str]
+    free: list[int]
+    pending: list[float]
+    slowness: list[float]
+    open: list[int]  # indices of workers with room
+
+    @classmethod
+    def of(cls, cluster: ClusterView) -> Tally:
+        """Start with what the cluster reports."""
+        workers = cluster.workers
+        return cls(
+            [w.id for w in workers],
+            [w.free for w in workers],
+            [w.pending_cost for w in workers],
+            [w.slowness for w in workers],
+            [i for i, w in enumerate(workers) if w.free > 0],
+        )
+
+    def place(self, index: int, cost: float) -> str:
+        """Count a job of that cost on a worker and return the worker's id."""
+        self.pending[index] += cost
+        self.free[index] -= 1
+        if self.free[index] == 0:
+            self.open.remove(index)
+        return self.ids[index]

@@ -1,0 +1,155 @@
+"""A whole Parallax on one machine: embedded server, schedulers, workers.
+
+`up` keeps one running; `demo`, `replay`, `loadgen` and the benchmarks borrow a private one for as
+long as they last.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from parallax.broker.connection import Link
+from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.keys import Keys
+from parallax.broker.membership import Membership
+from parallax.core.clock import Clock
+from parallax.core.errors import StoreFault, Unreachable
+from parallax.services.fleet import Fleet
+
+log = logging.getLogger(__name__)
+
+READY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What runs: how many of each, and with which arguments."""
+
+    workers: int = 4
+    schedulers: int = 2
+    worker_arguments: Sequence[str] = ()
+    scheduler_arguments: Sequence[str] = ()
+    durability: str = "everysec"
+    cell: str = "main"
+
+
+class System:
+    """Starts everything, waits until it is ready, stops everything in the right order."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        clock: Clock,
+        *,
+        url: str | None = None,
+        home: Path | None = None,
+        ephemeral: bool = False,
+        restart: bool = True,
+        logs: Path | None = None,
+    ) -> None:
+        self.plan, self._clock = plan, clock
+        self.server: EmbeddedServer | None = None
+        if url is None:
+            self.server = EmbeddedServer(
+                clock, home=home, durability=plan.durability, ephemeral=ephemeral
+            )
+        self._url = url
+        self._restart, self._logs = restart, logs
+        self._fleet: Fleet | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's URL."""
+        if self._url is None:
+            raise Unreachable("the system has not been started")
+        return self._url
+
+    @property
+    def fleet(self) -> Fleet:
+        """The processes."""
+        if self._fleet is None:
+            raise Unreachable("the system has not been started")
+        return self._fleet
+
+    def __enter__(self) -> System:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start server and processes; return when every worker has registered."""
+        try:
+            if self.server is not None:
+                self._url = self.server.start().url
+            environment = {"PARALLAX_REDIS": self.url, "PARALLAX_CELL": self.plan.cell}
+            self._fleet = Fleet(environment, self._clock, self._logs, self._restart)
+            for n in range(1, self.plan.schedulers + 1):
+                self.start_scheduler(n)
+            for n in range(1, self.plan.workers + 1):
+                self.start_worker(n)
+            self._await_workers()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_scheduler(self, number: int) -> None:
+        """Start a scheduler: the first to get the lease leads, the others stand by."""
+        self.fleet.start(f"scheduler-{number}", "scheduler", *self.plan.scheduler_arguments)
+
+    def start_worker(self, number: int) -> None:
+        """Start a worker."""
+        name = f"worker-{number}"
+        self.fleet.start(name, "worker", "--name", f"w{number}", *self.plan.worker_arguments)
+
+    def watch(self) -> list[str]:
+        """Restart what ended unasked, server included; return the names of what had ended."""
+        ended = self.fleet.watch()
+        if self.server is not None and self.server.restart_if_dead():
+            ended.append("server")
+        return ended
+
+    def leader(self) -> str | None:
+        """Return the name of the child that leads now."""
+        link = Link.to(self.url)
+        try:
+            token = link.call("GET", Keys(self.plan.cell).leader)
+        finally:
+            link.close()
+        pid = (token or b"").partition(b"|")[0].rpartition(b"-")[2]
+        for name, child in self.fleet.children.items():
+            if str(child.process.pid).encode() == pid:
+                return name
+        return None
+
+    def stop(self) -> None:
+        """Stop the processes first, so that they can sign off, and then the server."""
+        if self._fleet is not None:
+            self._fleet.stop()
+        if self.server is not None:
+            self.server.stop()
+
+    def _await_workers(self) -> None:
+        link = Link.to(self.url)
+        deadline = self._clock.monotonic() + READY_S
+        try:
+            while self._clock.monotonic() < deadline:
+                members = Membership(link, Keys(self.plan.cell)).members()
+                if sum(member.alive for member in members) >= self.plan.workers:
+                    return
+                if self.fleet.watch() and not self._restart:
+                    break
+                self._clock.wait(0.02)
+        finally:
+            link.close()
+        raise StoreFault(f"the workers did not start within {READY_S:g} s; see their logs")

@@ -1,0 +1,153 @@
+"""Every metric in one table: name, kind, meaning, labels.
+
+Names carry the prefix `parallax_`, base units and, for counters, `_total`. Labels come from closed
+sets: outcomes, reasons, workers' names, and tenants through `TenantLabels`, which lets in only the
+first `limit` of them and calls the rest `other`; never ids, prompts or sessions. Bucket bounds
+follow vLLM and the OpenTelemetry GenAI conventions, so that panels made for those fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from parallax import __version__
+
+Collector = Counter | Gauge | Histogram
+C = TypeVar("C", Counter, Gauge, Histogram)
+
+TTFT_BUCKETS = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+    20.0, 40.0, 80.0, 160.0, 640.0, 2560.0,
+)  # fmt: skip
+TPOT_BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5,
+)  # fmt: skip
+LATENCY_BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0,
+    15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0,
+)  # fmt: skip
+TURN_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table. `preset` are label values whose series exist from the start."""
+
+    name: str
+    kind: type[Collector]
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    preset: tuple[str, ...] = ()
+
+
+REFUSALS = ("stale", "orphan", "expired", "noworker", "busy")
+RECOVERIES = ("ok", "dead", "done", "dropped", "deaths")
+ERRORS = ("Unreachable", "StoreFull", "StoreFault", "Fenced")
+ADMISSIONS = (
+    "admitted", "tenant_queue_full", "queue_full", "tenant_cost_full", "cost_full", "memory_full",
+)  # fmt: skip
+FINDS = ("ok", "present", "done", "vanished", "removed", "rung")
+
+METRICS: tuple[Metric, ...] = (
+    Metric("parallax_build_info", Gauge, "Always 1; the version is a label.", ("version",)),
+    Metric("parallax_leader", Gauge, "1 while this process holds the lease."),
+    Metric("parallax_jobs_total", Counter, "Jobs that ended.", ("tenant", "outcome")),
+    Metric("parallax_admissions_total", Counter, "Jobs that admission looked at, by what it said.",
+           ("outcome",), preset=ADMISSIONS),
+    Metric("parallax_dispatches_total", Counter, "Attempts sent to workers."),
+    Metric("parallax_dispatches_refused_total", Counter, "Dispatches the store did not carry out.",
+           ("reason",), preset=REFUSALS),
+    Metric("parallax_queue_depth", Gauge, "Jobs waiting for dispatch.", ("tenant",)),
+    Metric("parallax_in_flight", Gauge, "Attempts at a worker.", ("worker",)),
+    Metric("parallax_kv_usage_ratio", Gauge, "Share of a worker's KV memory in use.", ("worker",)),
+    Metric("parallax_workers", Gauge, "Live workers."),
+    Metric("parallax_queue_wait_seconds", Histogram, "From acceptance to the start of the attempt.",
+           ("tenant",), LATENCY_BUCKETS),
+    Metric("parallax_ttft_seconds", Histogram, "From acceptance to the first token.",
+           ("tenant",), TTFT_BUCKETS),
+    Metric("parallax_tpot_seconds", Histogram, "Time per output token after the first.",
+           ("tenant",), TPOT_BUCKETS),
+    Metric("parallax_e2e_seconds", Histogram, "From acceptance to the end.",
+           ("tenant",), LATENCY_BUCKETS),
+    Metric("parallax_prompt_tokens_total", Counter, "Prompt tokens of ended attempts.",
+           ("tenant",)),
+    Metric("parallax_cached_tokens_total", Counter, "Prompt tokens found in a KV cache.",
+           ("tenant",)),
+    Metric("parallax_generation_tokens_total", Counter, "Output tokens of ended attempts.",
+           ("tenant",)),
+    Metric("parallax_recoveries_total", Counter, "Taken from dead workers, by what came of "
+           "it; `deaths` counts the workers.", ("result",), preset=RECOVERIES),
+    Metric("parallax_janitor_finds_total", Counter, "What the janitor found, by what it did.",
+           ("result",), preset=FINDS),
+    Metric("parallax_malformed_entries_total", Counter, "Stream entries that were set aside."),
+    Metric("parallax_store_errors_total", Counter, "Turns that failed, by kind of error.",
+           ("kind",), preset=ERRORS),
+    Metric("parallax_turn_seconds", Histogram, "Duration of a scheduler's turn, waiting excluded.",
+           (), TURN_BUCKETS),
+)  # fmt: skip
+
+
+class Metrics:
+    """The collectors of one process, by the metric's name without its prefix."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._collectors = {metric.name: _built(metric, self.registry) for metric in METRICS}
+        self.gauge("build_info").labels(__version__).set(1)
+
+    def counter(self, name: str) -> Counter:
+        """Return a counter."""
+        return self._typed(name, Counter)
+
+    def gauge(self, name: str) -> Gauge:
+        """Return a gauge."""
+        return self._typed(name, Gauge)
+
+    def histogram(self, name: str) -> Histogram:
+        """Return a histogram."""
+        return self._typed(name, Histogram)
+
+    def _typed(self, name: str, kind: type[C]) -> C:
+        collector = self._collectors[f"parallax_{name}"]
+        if not isinstance(collector, kind):
+            raise TypeError(f"{name} is a {type(collector).__name__}")
+        return collector
+
+
+@dataclass(slots=True)
+class TenantLabels:
+    """Bounds the number of series: the first `limit` tenants have their own, the rest share one."""
+
+    limit: int = 50
+    known: set[str] = field(default_factory=set)
+
+    def label(self, tenant: str) -> str:
+        """Return the label for a tenant."""
+        if tenant in self.known:
+            return tenant
+        if len(self.known) < self.limit:
+            self.known.add(tenant)
+            return tenant
+        return "other"
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """Return the text that Prometheus scrapes."""
+    return generate_latest(registry)
+
+
+def _built(metric: Metric, registry: CollectorRegistry) -> Collector:
+    collector: Collector
+    if metric.kind is Histogram:
+        collector = Histogram(
+            metric.name, metric.meaning, metric.labels, registry=registry, buckets=metric.buckets
+        )
+    else:
+        collector = metric.kind(metric.name, metric.meaning, metric.labels, registry=registry)
+    for value in metric.preset:  # a rate over a counter that is not there yet shows nothing
+        collector.labels(value)
+    return collector

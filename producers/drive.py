@@ -1,0 +1,200 @@
+"""Offering a load in real time and learning what came of it.
+
+Open loop: a job is submitted when its time has come, whether or not earlier ones have been
+answered; its latency counts from the moment it was meant to be sent, so a slow system cannot make
+its own numbers look better by slowing the load down (coordinated omission).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from parallax.broker.codec import decode_result
+from parallax.broker.intake import Receipt
+from parallax.core.clock import Clock
+from parallax.core.cost import TokenCost
+from parallax.core.errors import Refused, Unreachable
+from parallax.core.lifecycle import Outcome
+from parallax.core.model import Job
+from producers.client import Client, Completion
+
+log = logging.getLogger(__name__)
+
+#: Most jobs in one submission, and how long jobs may be gathered for it (seconds).
+BATCH, GATHER_S = 200, 0.005
+
+
+@dataclass(slots=True)
+class Sample:
+    """What is known of one job. Times are seconds from the start of the run."""
+
+    tenant: str
+    due: float
+    submitted: float
+    refused: str = ""
+    outcome: Outcome | None = None
+    told: int = 0  # how often its end was announced: more than once breaks a promise
+    ended: float | None = None
+    wait: float | None = None
+    ttft: float | None = None
+    e2e: float | None = None
+    cost: float = 0.0
+    output_tokens: int = 0
+    tokens: int = 0
+
+
+@dataclass(slots=True)
+class Run:
+    """A load that was offered: every job's sample, and how long it took."""
+
+    samples: dict[str, Sample] = field(default_factory=dict)
+    offered_s: float = 0.0  # when the last job was submitted
+    ended_s: float = 0.0  # when the last end was heard of
+    lost: int = 0
+
+    @property
+    def open(self) -> int:
+        """Accepted jobs whose end has not been heard of."""
+        return sum(1 for s in self.samples.values() if not s.refused and s.outcome is None)
+
+    @property
+    def twice(self) -> int:
+        """Jobs whose end was announced more than once."""
+        return sum(1 for s in self.samples.values() if s.told > 1)
+
+
+class Driver:
+    """Offers jobs at their times and gathers their ends."""
+
+    def __init__(self, client: Client, clock: Clock, cost: TokenCost | None = None) -> None:
+        self._client, self._clock = client, clock
+        self._cost = cost or TokenCost()
+        self.run = Run()
+        self._start = clock.monotonic()
+        self._open = 0
+
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self._clock.monotonic() - self._start
+
+    def offer(
+        self, load: Iterable[tuple[float, Job]], speed: float = 1.0,
+        on_tick: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Submit each job at its time (offset / speed); hear of ends meanwhile."""
+        self._start = self._clock.monotonic()
+        pending = iter(load)
+        held: list[tuple[float, Job]] = []
+        while True:
+            held = held or list(islice(pending, BATCH))
+            if not held:
+                break
+            due = [pair for pair in held if pair[0] / speed <= self.elapsed() + GATHER_S / 2]
+            if due:
+                self._submit([(offset / speed, job) for offset, job in due])
+                held = held[len(due) :]
+            self._hear(self._pause(held, speed))
+            if on_tick is not None:
+                on_tick()
+        self.run.offered_s = self.elapsed()
+
+    def _pause(self, held: list[tuple[float, Job]], speed: float) -> int:
+        """Milliseconds that may be spent listening before the next job is due."""
+        if not held:
+            return 0
+        return max(0, min(100, int((held[0][0] / speed - self.elapsed()) * 1000)))
+
+    def _submit(self, due: list[tuple[float, Job]]) -> None:
+        now = self.elapsed()
+        jobs = [job for _, job in due]
+        for offset, job in due:
+            self.run.samples[job.id] = Sample(job.tenant, offset, now, tokens=job.prompt_tokens)
+        for receipt in self._receipts(jobs):
+            error = receipt.error()
+            if error is not None:
+                sample = self.run.samples[receipt.job_id]
+                sample.refused = "full" if isinstance(error, Refused) else receipt.word
+            else:
+                self._open += 1
+
+    def _receipts(self, jobs: list[Job]) -> Iterator[Receipt]:
+        while True:
+            try:
+                yield from self._client.submit(jobs)
+            except Unreachable as error:  # unknown outcome: the same ids may be sent again
+                log.warning("submit: %s", error)
+                self._clock.wait(0.1)
+            else:
+                return
+
+    def _hear(self, block_ms: int) -> None:
+        try:
+            ended = self._client.news(block_ms)
+        except Unreachable:
+            self._clock.wait(0.05)
+            return
+        for completion in ended:
+            self._note(completion)
+
+    def _note(self, completion: Completion) -> None:
+        sample = self.run.samples.get(completion.job_id)
+        if sample is None:
+            return
+        sample.told += 1
+        if sample.outcome is not None:
+            return
+        self._open -= 1
+        now = self.elapsed()
+        sample.outcome, sample.ended, self.run.ended_s = completion.outcome, now, now
+        result = decode_result(completion.data or b"{}")
+        lag = sample.submitted - sample.due
+        if completion.outcome is Outcome.COMPLETED and result.wait_s is not None:
+            sample.wait = lag + result.wait_s
+            sample.e2e = sample.wait + (result.service_s or 0.0)
+            if result.ttft_s is not None:
+                sample.ttft = sample.wait + result.ttft_s
+        uncached = max(0, result.prompt_tokens - result.cached_tokens)
+        sample.cost = self._cost(uncached, result.output_tokens)
+        sample.output_tokens = result.output_tokens
+
+    def settle(self, timeout_s: float, on_tick: Callable[[], None] | None = None) -> None:
+        """Wait until every accepted job has ended, or nothing was heard for `timeout_s`."""
+        heard, last = self._clock.monotonic(), self._open
+        while self._open > 0 and self._clock.monotonic() - heard < timeout_s:
+            self._hear(100)
+            if self._open != last:
+                heard, last = self._clock.monotonic(), self._open
+            elif self._clock.monotonic() - heard > 1.0:
+                self._look()
+            if on_tick is not None:
+                on_tick()
+
+    def _look(self) -> None:
+        """The inbox is silent: look at the records of what is still open."""
+        missing = [j for j, s in self.run.samples.items() if not s.refused and s.outcome is None]
+        try:
+            records = self._client.records(missing[:500])
+        except Unreachable:
+            return
+        for record in records:
+            if record is not None and record.outcome is not None:
+                self._open -= 1
+                sample = self.run.samples[record.job_id]
+                sample.outcome, sample.told = record.outcome, sample.told + 1
+                sample.ended = self.run.ended_s = self.elapsed()
+                if record.outcome is Outcome.COMPLETED:
+                    sample.e2e, sample.ttft, sample.wait = (
+                        record.e2e_s, record.ttft_s, record.queue_wait_s,
+                    )  # fmt: skip
+
+    def check(self) -> None:
+        """Ask the store itself for every accepted job: without a terminal record it is lost."""
+        accepted = [j for j, s in self.run.samples.items() if not s.refused]
+        lost = 0
+        for start in range(0, len(accepted), 500):
+            records = self._client.records(accepted[start : start + 500])
+            lost += sum(1 for r in records if r is None or r.outcome is None)
+        self.run.lost = lost
