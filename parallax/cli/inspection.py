@@ -1,0 +1,146 @@
+"""`parallax status | get | tenants | workers`: looking, and setting weights."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from parallax.broker.connection import Link
+from parallax.broker.keys import Keys
+from parallax.broker.membership import Membership
+from parallax.broker.results import Results
+from parallax.cli.main import EXIT_FAILED
+from parallax.cli.options import redis_options, server_url
+from parallax.cli.output import facts, printable, show
+from parallax.core.model import check_name, check_number
+
+
+@click.command()
+@redis_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def status(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
+    """Show what waits, what runs, who serves, and the totals."""
+    link, keys = Link.to(server_url(redis, home)), Keys(cell)
+    leader, opened, active, dead = link.calls(
+        [
+            ("GET", keys.leader),
+            ("ZCARD", keys.open),
+            ("SMEMBERS", keys.active),
+            ("XLEN", keys.dead),
+        ]
+    )
+    names = sorted(name.decode() for name in active)[:1000]
+    waiting = sum(link.calls([("XLEN", keys.arrivals(name)) for name in names])) if names else 0
+    members = [m for m in Membership(link, keys).members() if m.alive]
+    pairs: dict[str, Any] = {
+        "leader": printable((leader or b"none").decode("utf-8", "replace")),
+        "workers": len(members),
+        "open jobs": opened,
+        "waiting": waiting,
+        "active tenants": len(active),
+        "dead letters": dead,
+        **{f"total {word}": count for word, count in sorted(Results(link, keys).counts().items())},
+    }
+    link.close()
+    facts(pairs, as_json=as_json, title=f"Cell {cell}")
+
+
+@click.command()
+@redis_options
+@click.argument("job_id", metavar="JOB")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def get(redis: str | None, cell: str, home: Path | None, job_id: str, as_json: bool) -> None:
+    """Show the record of a job. Exits with 1 if there is none (any more)."""
+    check_name("JOB", job_id)
+    link = Link.to(server_url(redis, home))
+    record = Results(link, Keys(cell)).records([job_id])[0]
+    link.close()
+    if record is None:
+        click.echo(f"parallax: there is no record of {job_id}; it may have expired", err=True)
+        sys.exit(EXIT_FAILED)
+    result = record.result
+    facts(
+        {
+            "id": record.job_id,
+            "tenant": record.tenant,
+            "state": record.state.value,
+            "attempts": record.attempts,
+            "session": record.session or None,
+            "worker": record.worker or None,
+            "prompt tokens": record.prompt_tokens,
+            "max tokens": record.max_tokens,
+            "output tokens": result.output_tokens,
+            "cached tokens": result.cached_tokens,
+            "queue wait (s)": record.queue_wait_s,
+            "ttft (s)": record.ttft_s,
+            "e2e (s)": record.e2e_s,
+            "error": result.error or None,
+        },
+        as_json=as_json,
+        title=f"Job {job_id}",
+    )
+
+
+@click.command()
+@redis_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def workers(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
+    """List the registered workers."""
+    link, keys = Link.to(server_url(redis, home)), Keys(cell)
+    rows = [
+        (
+            m.worker,
+            "draining" if m.number("draining") else "alive" if m.alive else "dead",
+            m.registration.engine,
+            m.registration.slots,
+            int(m.number("running")),
+            int(m.number("waiting")),
+            m.number("kv_used"),
+            int(m.number("completed")),
+            " ".join(f"{name}={value}" for name, value in m.registration.about.items()),
+        )
+        for m in Membership(link, keys).members()
+    ]
+    link.close()
+    head = ("worker", "state", "engine", "slots", "running", "waiting", "kv", "completed", "about")
+    document = [dict(zip(head, row, strict=True)) for row in rows]
+    show(document, as_json=as_json, title=f"Workers of cell {cell}", head=head, rows=rows)
+
+
+@click.group()
+def tenants() -> None:
+    """List tenants, set their weights."""
+
+
+@tenants.command("list")
+@redis_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def list_(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
+    """List tenants with a weight or with waiting jobs."""
+    link, keys = Link.to(server_url(redis, home)), Keys(cell)
+    flat = iter(link.call("HGETALL", keys.tenants))
+    weights = {t.decode(): w.decode() for t, w in zip(flat, flat, strict=True)}
+    active = {name.decode() for name in link.call("SMEMBERS", keys.active)}
+    names = sorted(weights.keys() | active)
+    depths = link.calls([("XLEN", keys.arrivals(name)) for name in names]) if names else []
+    link.close()
+    rows = [(n, weights.get(n, "1"), depth) for n, depth in zip(names, depths, strict=True)]
+    head = ("tenant", "weight", "waiting")
+    document = [dict(zip(head, row, strict=True)) for row in rows]
+    show(document, as_json=as_json, title=f"Tenants of cell {cell}", head=head, rows=rows)
+
+
+@tenants.command("set")
+@redis_options
+@click.argument("tenant")
+@click.option("--weight", type=float, required=True, help="Shares it is due (others have 1).")
+def set_(redis: str | None, cell: str, home: Path | None, tenant: str, weight: float) -> None:
+    """Set the weight of a tenant; a running scheduler takes it over within a second."""
+    check_name("TENANT", tenant)
+    check_number("--weight", weight, 1e-6, 1e6)
+    link = Link.to(server_url(redis, home))
+    link.call("HSET", Keys(cell).tenants, tenant, repr(weight))
+    link.close()
