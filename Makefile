@@ -1,0 +1,69 @@
+# One door for humans and for CI. `make` lists what there is.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check laws e2e bench bench-queue bench-latency bench-flat bench-fairness format clean
+
+## help: show this list
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | sed 's/^/  make /'
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "Python >= 3.11 is needed: make PYTHON=python3.12 ..."; exit 1)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(STAMP)
+
+## demo: the whole system at work: overload, a crash, and the promises checked
+demo: $(STAMP)
+	$(BIN)/parallax demo
+
+## test: every test, those that start and kill processes included
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+## check: lint, format, types, layers and the fast tests
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
+
+## laws: only the laws of policies, scheduler and engine, with their negative controls
+laws: $(STAMP)
+	$(BIN)/python -m pytest -q tests/laws tests/conformance
+
+## format: let ruff put the code in order
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/.bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	touch $(VENV)/.bench
+
+## bench: all benchmarks (a quarter of an hour; see docs/benchmarks.md)
+bench: bench-queue bench-latency bench-flat bench-fairness
+
+## bench-queue: jobs per second beside other Python queues, and beside the limit
+bench-queue: $(VENV)/.bench
+	$(BIN)/python -m ops.bench.queue
+
+## bench-latency: submit to result, one job at a time
+bench-latency: $(STAMP)
+	$(BIN)/python -m ops.bench.latency
+
+## bench-flat: does cost grow with tenants or backlog?
+bench-flat: $(STAMP)
+	$(BIN)/python -m ops.bench.flat
+
+## bench-fairness: served cost of two tenants with weights 4:1, and the control
+bench-fairness: $(STAMP)
+	$(BIN)/python -m ops.bench.fairness
+
+## clean: remove what make made
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

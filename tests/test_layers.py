@@ -1,0 +1,115 @@
+"""The layers hold: imports point downwards, pure layers stay pure, files stay short."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAX_LINES = 400
+
+#: Package -> packages it may import besides itself. What is not listed here may not exist.
+BELOW: dict[str, set[str]] = {}
+_ORDER: tuple[tuple[str, ...], ...] = (
+    ("parallax.core",),
+    ("parallax.policies", "parallax.engine"),
+    ("parallax.scheduling",),
+    ("parallax.broker", "parallax.telemetry"),
+    ("parallax.services",),
+    ("producers", "consumers"),
+    ("parallax.cli", "ops"),
+)
+for _level, _siblings in enumerate(_ORDER):
+    _lower = {package for level in _ORDER[:_level] for package in level}
+    for _package in _siblings:
+        BELOW[_package] = _lower
+
+#: Each exception with its reason.
+ALLOWED = {
+    # What a scheduler counts is told in the words of the wire.
+    ("parallax.telemetry", "parallax.broker"),
+    # The commands of producers and consumers live beside what they start; they are command line.
+    ("producers", "parallax.cli"),
+    ("consumers", "parallax.cli"),
+    ("parallax.cli", "producers"),
+}
+PURE = ("parallax.core", "parallax.policies", "parallax.engine", "parallax.scheduling")
+IMPURE = {
+    "redis", "rq", "prometheus_client", "click", "rich", "time", "os", "socket", "asyncio",
+    "threading", "subprocess", "logging", "msgspec",
+}  # fmt: skip
+#: A foreign package -> the only place that may import it.
+AT_ONE_DOOR = {
+    "redis": "parallax.broker",
+    "prometheus_client": ("parallax.telemetry", "parallax.services.exporter"),
+}
+
+MODULES = sorted(
+    path
+    for top in ("parallax", "producers", "consumers", "ops")
+    for path in (ROOT / top).rglob("*.py")
+)
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def package_of(module: str) -> str | None:
+    return max((p for p in BELOW if f"{module}.".startswith(f"{p}.")), key=len, default=None)
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+    return found
+
+
+def violations(module: str, imported: set[str]) -> list[str]:
+    """Return what a module imports against the rules."""
+    package = package_of(module)
+    wrong = []
+    for name in sorted(imported):
+        other = package_of(name)
+        if other and package and other != package and other not in BELOW[package]:
+            if (package, other) not in ALLOWED:
+                wrong.append(f"{module} must not import {name}: it is above or beside")
+        top = name.partition(".")[0]
+        if package in PURE and top in IMPURE:
+            wrong.append(f"{module} is pure and must not import {name}")
+        door = AT_ONE_DOOR.get(top)
+        if door and not f"{module}.".startswith(door):
+            wrong.append(f"only {door} may import {top}, not {module}")
+    return wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_downwards_and_pure_layers_stay_pure(path: Path) -> None:
+    assert violations(name_of(path), imports(path)) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_have_one_duty(path: Path) -> None:
+    assert path.read_text().count("\n") <= MAX_LINES
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("parallax.core.model", "parallax.broker.keys"),
+        ("parallax.policies.routing.x", "time"),
+        ("parallax.scheduling.scheduler", "parallax.services.clock"),
+        ("parallax.services.scheduler", "redis"),
+        ("consumers.worker", "producers.client"),
+    ],
+)
+def test_planted_violations_are_found(module: str, imported: str) -> None:
+    assert violations(module, {imported})
