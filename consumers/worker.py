@@ -17,8 +17,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from parallax.engine.batch import Request
-
 from consumers.engines.interface import Engine, Progress
 from consumers.heartbeat import Heartbeat
 from parallax.broker.attempts import (
@@ -29,7 +27,7 @@ from parallax.broker.attempts import (
     decode_assignment,
     decode_cancellation,
 )
-from parallax.broker.codec import VERSION, Note, Registration, Result
+from parallax.broker.codec import VERSION, Registration, Report
 from parallax.broker.connection import Argument, Link
 from parallax.broker.dispatching import Entry
 from parallax.broker.keys import Keys
@@ -39,6 +37,7 @@ from parallax.broker.rescue import Rescue
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.settings import WorkerSettings
+from parallax.engine.batch import Request
 
 log = logging.getLogger(__name__)
 
@@ -239,17 +238,7 @@ class Worker:
         service = max(0.0, at - running.begun)
         ttft = None if running.first is None else max(0.0, running.first - running.begun)
         reached = attempt.prompt_tokens if running.first is not None else 0
-        result = Result(
-            reached,
-            running.tokens,
-            running.cached,
-            attempt.waited_s,
-            ttft,
-            service,
-            self.id,
-            error,
-        )
-        note = Note(
+        report = Report(
             attempt.tenant,
             self.id,
             int(attempt.assignment.attempt),
@@ -258,10 +247,11 @@ class Worker:
             running.tokens,
             running.cached,
             attempt.waited_s,
-            service,
             ttft,
+            service,
+            error,
         )
-        return Finish(attempt, verdict, result, note)
+        return Finish(attempt, verdict, report)
 
     # -- reporting ------------------------------------------------------------------------------
 

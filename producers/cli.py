@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from parallax.broker.codec import decode_result
+from parallax.broker.codec import decode_report
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import (
     found_url,
@@ -132,9 +132,9 @@ def _awaited(client: Client, accepted: list[str], timeout_s: float, as_json: boo
 
 def _result(client: Client, completion: Completion) -> dict[str, Any]:
     if completion.data:
-        return asdict_of(decode_result(completion.data))
+        return asdict_of(decode_report(completion.data))
     record = client.records([completion.job_id])[0]
-    return asdict_of(record.result) if record else {}
+    return asdict_of(record.report) if record else {}
 
 
 def asdict_of(result: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from parallax.broker.codec import decode_result
+from parallax.broker.codec import decode_report
 from parallax.broker.intake import Receipt
 from parallax.core.clock import Clock
 from parallax.core.cost import TokenCost
@@ -149,16 +149,16 @@ class Driver:
         self.open -= 1
         now = self.elapsed()
         sample.outcome, sample.ended, self.run.ended_s = completion.outcome, now, now
-        result = decode_result(completion.data or b"{}")
+        report = decode_report(completion.data or b"{}")
         lag = sample.submitted - sample.due
-        if completion.outcome is Outcome.COMPLETED and result.wait_s is not None:
-            sample.wait = lag + result.wait_s
-            sample.e2e = sample.wait + (result.service_s or 0.0)
-            if result.ttft_s is not None:
-                sample.ttft = sample.wait + result.ttft_s
-        uncached = max(0, result.prompt_tokens - result.cached_tokens)
-        sample.cost = self._cost(uncached, result.output_tokens)
-        sample.output_tokens = result.output_tokens
+        if completion.outcome is Outcome.COMPLETED and report.wait_s is not None:
+            sample.wait = lag + report.wait_s
+            sample.e2e = sample.wait + (report.service_s or 0.0)
+            if report.ttft_s is not None:
+                sample.ttft = sample.wait + report.ttft_s
+        uncached = max(0, report.prompt_tokens - report.cached_tokens)
+        sample.cost = self._cost(uncached, report.output_tokens)
+        sample.output_tokens = report.output_tokens
 
     def settle(self, timeout_s: float, on_tick: Callable[[], None] | None = None) -> None:
         """Wait until every accepted job has ended, or nothing was heard for `timeout_s`."""

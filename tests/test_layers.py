@@ -41,7 +41,7 @@ IMPURE = {
     "threading", "subprocess", "logging", "msgspec",
 }  # fmt: skip
 #: A foreign package -> the only place that may import it.
-AT_ONE_DOOR = {
+AT_ONE_DOOR: dict[str, str | tuple[str, ...]] = {
     "redis": "parallax.broker",
     "prometheus_client": ("parallax.telemetry", "parallax.services.exporter"),
 }
@@ -73,15 +73,18 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def reachable(package: str, other: str) -> bool:
+    return other == package or other in BELOW[package] or (package, other) in ALLOWED
+
+
 def violations(module: str, imported: set[str]) -> list[str]:
     """Return what a module imports against the rules."""
     package = package_of(module)
     wrong = []
     for name in sorted(imported):
         other = package_of(name)
-        if other and package and other != package and other not in BELOW[package]:
-            if (package, other) not in ALLOWED:
-                wrong.append(f"{module} must not import {name}: it is above or beside")
+        if other and package and not reachable(package, other):
+            wrong.append(f"{module} must not import {name}: it is above or beside")
         top = name.partition(".")[0]
         if package in PURE and top in IMPURE:
             wrong.append(f"{module} is pure and must not import {name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parallax.broker.codec import Note, Result, decode_spec, decode_truth, encode
+from parallax.broker.codec import Report, decode_spec, decode_ticket, encode
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
 from parallax.broker.dispatching import START, Entry
 from parallax.broker.keys import Keys
@@ -23,6 +23,10 @@ class Assignment:
     job_id: str
     attempt: str
     estimate: float
+
+    def signature(self, worker: str) -> str:
+        """Return what the job's record says while this assignment is the job's own."""
+        return f"{worker}/{self.attempt}/{self.entry}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,7 @@ class Finish:
 
     attempt: Attempt
     verdict: str
-    result: Result
-    note: Note
+    report: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +106,16 @@ class Attempts:
             return [], []
         keys = self._keys
         names = [keys.work(self._worker), *(keys.job(a.job_id) for a in assignments)]
-        args: list[Argument] = [len(assignments), self._worker]
+        args: list[Argument] = [len(assignments)]
         for n, a in enumerate(assignments, 1):
-            args += (a.job_id, a.entry, a.attempt, n if with_bodies else "")
+            args += (a.entry, a.signature(self._worker), n if with_bodies else "")
         if with_bodies:
             names += [keys.body(a.job_id) for a in assignments]
         answer = self._link.run(script("begin"), names, args)
         running: list[Attempt] = []
         expired: list[Attempt] = []
         for i, assignment in enumerate(assignments):
-            word, *fields = answer[7 * i : 7 * i + 7]
+            word, *fields = answer[5 * i : 5 * i + 5]
             if word != b"skip":
                 (running if word == b"run" else expired).append(_attempt(assignment, fields))
         return running, expired
@@ -137,8 +140,7 @@ class Attempts:
                 attempt.assignment.entry,
                 attempt.assignment.attempt,
                 f.verdict,
-                encode(f.result),
-                encode(f.note),
+                encode(f.report),
                 tenants.setdefault(attempt.tenant, len(tenants) + 1),
                 outs.setdefault(reply, len(outs) + 1) if reply else "",
                 body,
@@ -194,16 +196,16 @@ def decode_cancellation(entry: Entry) -> Cancellation | None:
 
 
 def _attempt(assignment: Assignment, fields: Sequence[bytes]) -> Attempt:
-    spec_text, truth, reply, waited_ms, tenant, body = fields
-    spec = decode_spec(spec_text)
+    spec_text, ticket_text, waited_ms, body = fields
+    spec, ticket = decode_spec(spec_text), decode_ticket(ticket_text)
     return Attempt(
         assignment,
-        tenant.decode(),
+        spec.tenant,
         spec.session,
         spec.prompt,
         spec.max,
-        decode_truth(truth),
-        reply.decode(),
+        ticket.output_tokens,
+        ticket.reply,
         int(waited_ms) / 1000,
         body,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Annotated, Any, TypeVar
 
@@ -46,33 +47,38 @@ class Spec(Message, frozen=True):
     priority: _Priority = 0
 
 
-class Note(Message, frozen=True):
-    """What a worker tells the scheduler at the end of an attempt."""
+class Report(Message, frozen=True):
+    """What came of an attempt: the field `result` of the job's record.
 
-    tenant: _Name
-    worker: _Name
-    attempt: int
-    estimate: _Cost
-    prompt: _Tokens = 0
-    output: _Tokens = 0
-    cached: _Tokens = 0
-    wait: _Seconds = 0.0
-    service: _Seconds = 0.0
-    ttft: _Seconds | None = None
+    The same text tells the scheduler (to settle accounts) and whoever waits for the job.
+    """
 
-
-class Result(Message, frozen=True):
-    """What the one who submitted the job gets: the field `result` of its record."""
-
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    wait_s: float | None = None  # from acceptance to the start of the attempt
-    ttft_s: float | None = None  # from there to the first token
-    service_s: float | None = None
-    worker: str = ""
+    tenant: _OptionalName = ""
+    worker: _OptionalName = ""
+    attempt: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    estimate: _Cost = 0.0  # what the tenant was charged at dispatch
+    prompt_tokens: _Tokens = 0  # prefilled, or found in a cache
+    output_tokens: _Tokens = 0
+    cached_tokens: _Tokens = 0
+    wait_s: _Seconds | None = None  # from acceptance to the start of the attempt
+    ttft_s: _Seconds | None = None  # from there to the first token
+    service_s: _Seconds | None = None  # from there to the end
     error: str = ""
-    retry_after_s: float | None = None
+    retry_after_s: _Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a job carries for others than the scheduler: its digest, true length, whom to tell."""
+
+    digest: str
+    output_tokens: int | None
+    reply: str
+
+    def encode(self) -> str:
+        """Return the field `ticket` of a record."""
+        length = "-" if self.output_tokens is None else self.output_tokens
+        return f"{self.digest} {length} {self.reply or '-'}"
 
 
 class Registration(Message, frozen=True):
@@ -92,8 +98,7 @@ M = TypeVar("M", bound=Message)
 
 encode = msgspec.json.Encoder().encode
 _spec_decoder = msgspec.json.Decoder(Spec)
-_note_decoder = msgspec.json.Decoder(Note)
-_result_decoder = msgspec.json.Decoder(Result)
+_report_decoder = msgspec.json.Decoder(Report)
 _registration_decoder = msgspec.json.Decoder(Registration)
 
 
@@ -104,12 +109,25 @@ def spec_of(job: Job) -> bytes:
     )
 
 
-def digest_of(job: Job, body: bytes = b"") -> str:
-    """Return what must be equal for two submissions of one id to be the same job."""
+def ticket_of(job: Job, body: bytes, reply: str) -> str:
+    """Encode the ticket of a job.
+
+    Its digest is over all that must be equal for two submissions of one id to be the same job.
+    """
     text = f"{job.tenant}|{job.session}|{job.prompt_tokens}|{job.max_tokens}|{job.output_tokens}"
-    return hashlib.blake2b(
-        f"{text}|{job.deadline_s}|{job.priority}".encode() + body, digest_size=8
-    ).hexdigest()
+    text += f"|{job.deadline_s}|{job.priority}"
+    digest = hashlib.blake2b(text.encode() + body, digest_size=8).hexdigest()
+    return Ticket(digest, job.output_tokens, reply).encode()
+
+
+def decode_ticket(data: bytes) -> Ticket:
+    """Decode a ticket; raises InvalidInput."""
+    parts = _text("ticket", data).split(" ")
+    if len(parts) != 3:
+        raise InvalidInput("ticket", data[:60], "digest, length and whom to tell")
+    digest, length, reply = parts
+    truth = None if length == "-" else _whole("ticket", length.encode(), MAX_TOKENS)
+    return Ticket(digest, truth, "" if reply == "-" else reply)
 
 
 def decode_spec(data: bytes) -> Spec:
@@ -117,14 +135,9 @@ def decode_spec(data: bytes) -> Spec:
     return _decoded(_spec_decoder, data, "spec")
 
 
-def decode_note(data: bytes) -> Note:
-    """Decode a worker's note; raises InvalidInput."""
-    return _decoded(_note_decoder, data, "note")
-
-
-def decode_result(data: bytes) -> Result:
-    """Decode a result; raises InvalidInput."""
-    return _decoded(_result_decoder, data, "result")
+def decode_report(data: bytes) -> Report:
+    """Decode a report; raises InvalidInput."""
+    return _decoded(_report_decoder, data, "report")
 
 
 def decode_registration(data: bytes) -> Registration:
@@ -132,9 +145,15 @@ def decode_registration(data: bytes) -> Registration:
     return _decoded(_registration_decoder, data, "registration")
 
 
-def usage_of(note: Note) -> Usage:
+def usage_of(report: Report) -> Usage:
     """Return what the attempt consumed."""
-    return Usage(note.prompt, note.output, note.cached, note.service, note.ttft)
+    return Usage(
+        report.prompt_tokens,
+        report.output_tokens,
+        report.cached_tokens,
+        report.service_s or 0.0,
+        report.ttft_s,
+    )
 
 
 _ARRIVAL = (b"j", b"s", b"t", b"d", b"n")
@@ -164,11 +183,6 @@ def decode_arrival(fields: Sequence[bytes]) -> JobView:
         spec.priority,
         _whole("n", fields[9], 1_000_000),
     )
-
-
-def decode_truth(data: bytes) -> int | None:
-    """Decode the true output length ('' = unknown)."""
-    return _whole("truth", data, MAX_TOKENS) if data else None
 
 
 def _text(where: str, data: bytes) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link, Reply
-from parallax.broker.intake import pairs_after_status
 from parallax.broker.keys import Keys
 from parallax.broker.scripts import script
+from parallax.core.errors import Fenced
 from parallax.scheduling.actions import Dispatch
 
 START = "0-0"
@@ -108,11 +108,11 @@ class Dispatching:
         dispatches: Sequence[Dispatch],
         caps: Mapping[str, int],
         accounts: Mapping[str, float],
-    ) -> list[tuple[str, str]]:
+    ) -> list[str]:
         """Carry out dispatches, save accounts, drop the events they rest on; all or nothing.
 
-        `caps` is the most entries each worker's stream may hold. Returns (word, detail) for each
-        dispatch, see `lua/route.lua`. Raises Fenced when somebody else leads.
+        `caps` is the most entries each worker's stream may hold. Returns a word for each dispatch,
+        see `lua/route.lua`. Raises Fenced when somebody else leads.
         """
         keys = self._keys
         workers: dict[str, int] = {}
@@ -124,9 +124,10 @@ class Dispatching:
                 d.entry,
                 tenants.setdefault(d.tenant, len(tenants) + 1),
                 workers.setdefault(d.worker, len(workers) + 1),
+                d.attempt,
                 repr(d.estimate),
             )
-        names = [keys.leader, keys.open, keys.events, keys.ledger]
+        names = [keys.leader, keys.events, keys.ledger]
         for worker in workers:
             names += (keys.work(worker), keys.heartbeat(worker))
         names += map(keys.arrivals, tenants)
@@ -137,7 +138,10 @@ class Dispatching:
         ]  # fmt: skip
         args += _flat((tenant, repr(account)) for tenant, account in accounts.items())
         args += _flat((worker, caps[worker]) for worker in workers)
-        return pairs_after_status(self._link.run(script("route"), names, args + rows))
+        answer = self._link.run(script("route"), names, args + rows)
+        if answer[0] == b"fenced":
+            raise Fenced("another process holds the lease")
+        return [word.decode() for word in answer[1:]]
 
     def retire(self, tenants: Sequence[str]) -> list[str]:
         """Stop watching tenants whose streams are empty; return those that were retired."""

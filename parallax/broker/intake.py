@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from parallax.broker.codec import Result, digest_of, encode, spec_of
+from parallax.broker.codec import Report, encode, spec_of, ticket_of
 from parallax.broker.connection import Argument, Link
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.scripts import script
 from parallax.core.errors import Conflict, Fenced, InvalidInput, ParallaxError, Refused, StoreFault
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import Job
+from parallax.core.model import USUAL_ATTEMPTS, Job
 
 _REFUSED_RETRY_S = 1.0
-NOTHING = Result()
+NOTHING = Report()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Ending:
     job_id: str
     tenant: str
     outcome: Outcome
-    result: Result = NOTHING
+    report: Report = NOTHING
     worker: str = ""
     reply: str = ""
 
@@ -89,11 +89,9 @@ class Intake:
             args += (
                 job.id,
                 tenants.setdefault(job.tenant, len(tenants) + 1),
-                digest_of(job, body),
                 spec_of(job),
-                "" if job.output_tokens is None else job.output_tokens,
-                job.id if reply is None else reply,
-                job.max_attempts,
+                ticket_of(job, body, job.id if reply is None else reply),
+                "" if job.max_attempts == USUAL_ATTEMPTS else job.max_attempts,
                 "" if job.deadline_s is None else int(job.deadline_s * 1000),
                 len(body_keys) if body else "",
                 body,
@@ -129,7 +127,13 @@ class Intake:
                 keys.job(end.job_id), keys.arrivals(end.tenant), keys.work(worker),
                 keys.control(worker), keys.body(end.job_id), keys.out(end.reply or end.job_id),
             )  # fmt: skip
-            args += (end.job_id, end.outcome.value, encode(end.result), end.worker)
+            args += (
+                end.job_id,
+                end.outcome.value,
+                encode(end.report),
+                end.worker,
+                "1" if end.reply else "",
+            )
         return pairs_after_status(self._link.run(script("terminate"), names, args))
 
 

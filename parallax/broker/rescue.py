@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from parallax.broker.attempts import Assignment
+from parallax.broker.codec import decode_spec, decode_ticket
 from parallax.broker.connection import Argument, Link
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import pairs_after_status
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.scripts import script
+from parallax.core.errors import InvalidInput
 from parallax.core.model import NAME
 
 
@@ -21,29 +24,27 @@ class Rescue:
         self._keys = keys
         self._limits = limits or Limits()
 
-    def reclaim(self, lease: Lease, worker: str, held: Sequence[tuple[str, str]]) -> list[str]:
-        """Give (entry, job id) pairs of a dead worker back; return a word for each.
+    def reclaim(self, lease: Lease, worker: str, held: Sequence[Assignment]) -> list[str]:
+        """Give back what lies in a dead worker's stream; return a word for each.
 
         Returns an empty list when the worker turned out to be alive.
         """
         keys, limits = self._keys, self._limits
-        records = self._link.calls([("HMGET", keys.job(job), "tenant", "reply") for _, job in held])
         tenants: dict[str, int] = {}
         outs: dict[str, int] = {}
         rows: list[Argument] = []
-        for (entry, job), (tenant, reply) in zip(held, records, strict=True):
-            name = _name(tenant) or "unknown"
-            out = _name(reply)
+        for assignment, (tenant, reply) in zip(held, self._owners(held), strict=True):
             rows += (
-                entry,
-                job,
-                tenants.setdefault(name, len(tenants) + 1),
-                outs.setdefault(out, len(outs) + 1) if out else "",
+                assignment.entry,
+                assignment.attempt,
+                assignment.job_id,
+                tenants.setdefault(tenant, len(tenants) + 1),
+                outs.setdefault(reply, len(outs) + 1) if reply else "",
             )
         names = [
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
             keys.events, keys.dead, keys.active, keys.bell, *map(keys.arrivals, tenants),
-            *map(keys.out, outs), *(keys.job(job) for _, job in held),
+            *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
         ]  # fmt: skip
         head: list[Argument] = [
             lease.token, worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
@@ -54,15 +55,25 @@ class Rescue:
             return []
         return [word for word, _ in pairs_after_status(answer)]
 
+    def _owners(self, held: Sequence[Assignment]) -> Iterator[tuple[str, str]]:
+        """Yield the tenant of each job and whom its end is told ('' = nobody)."""
+        asked = [("HMGET", self._keys.job(a.job_id), "spec", "ticket") for a in held]
+        for spec, ticket in self._link.calls(asked):
+            try:
+                yield decode_spec(spec or b"").tenant, decode_ticket(ticket or b"").reply
+            except InvalidInput:
+                yield "unknown", ""  # no record, or junk: the script sees that there is no job
+
     def steal(
-        self, victim: str, thief: str, held: Sequence[tuple[str, str]], cap: int
+        self, victim: str, thief: str, held: Sequence[Assignment], cap: int
     ) -> list[tuple[str, str]]:
-        """Move (entry, job id) pairs that have not begun from `victim` to `thief`."""
+        """Move assignments that have not begun from `victim` to `thief`."""
         keys = self._keys
         names = [keys.work(victim), keys.work(thief), keys.heartbeat(thief), keys.counts]
-        names += [keys.events, *(keys.job(job) for _, job in held)]
+        names += [keys.events, *(keys.job(a.job_id) for a in held)]
         args: list[Argument] = [victim, thief, cap, self._limits.log_entries, len(held)]
-        args += [item for pair in held for item in pair]
+        for a in held:
+            args += (a.entry, a.attempt, a.job_id)
         answer = iter(self._link.run(script("steal"), names, args))
         return [
             (word.decode(), detail.decode()) for word, detail in zip(answer, answer, strict=True)
@@ -78,23 +89,25 @@ class Rescue:
         if not jobs:
             return []
         keys = self._keys
-        records = self._link.calls([("HMGET", keys.job(job), "tenant", "worker") for job in jobs])
+        records = self._link.calls([("HMGET", keys.job(job), "spec", "holder") for job in jobs])
         names = [keys.leader, keys.open, keys.counts, keys.active, keys.bell]
         args: list[Argument] = [lease.token, grace_ms, len(jobs)]
-        for job, (tenant, worker) in zip(jobs, records, strict=True):
-            who, where = _name(tenant) or "unknown", _name(worker) or "none"
-            names += (keys.job(job), keys.arrivals(who), keys.work(where), keys.heartbeat(where))
-            args += (job, who)
+        for job, (spec, holder) in zip(jobs, records, strict=True):
+            tenant, who = _tenant(spec), _name((holder or b"").partition(b"/")[0]) or "none"
+            names += (keys.job(job), keys.arrivals(tenant), keys.work(who), keys.heartbeat(who))
+            args += (job, tenant, who)
         answer = self._link.run(script("repair"), names, args)
         return [word for word, _ in pairs_after_status(answer)]
 
-    def scrub(self, worker: str, held: Sequence[tuple[str, str]]) -> list[str]:
-        """Delete (entry, job id) pairs that no longer belong to their job."""
+    def scrub(self, worker: str, held: Sequence[Assignment]) -> list[str]:
+        """Delete entries that no longer belong to their job."""
         if not held:
             return []
         keys = self._keys
-        names = [keys.work(worker), keys.counts, *(keys.job(job) for _, job in held)]
-        args: list[Argument] = [len(held), worker, *(item for pair in held for item in pair)]
+        names = [keys.work(worker), keys.counts, *(keys.job(a.job_id) for a in held)]
+        args: list[Argument] = [len(held)]
+        for a in held:
+            args += (a.entry, a.signature(worker))
         return [word.decode() for word in self._link.run(script("scrub"), names, args)]
 
     def quarantine(self, stream: str, junk: Sequence[tuple[Entry, str]]) -> int:
@@ -121,6 +134,13 @@ class Rescue:
         following, found = self._link.call("SCAN", cursor, "MATCH", pattern, "COUNT", count)
         tenants = [self._keys.tenant_of(key.decode("utf-8", "replace")) for key in found]
         return following.decode(), [tenant for tenant in tenants if NAME.fullmatch(tenant)]
+
+
+def _tenant(spec: bytes | None) -> str:
+    try:
+        return decode_spec(spec or b"").tenant
+    except InvalidInput:
+        return "unknown"  # no record, or junk: the script sees that there is no job
 
 
 def _name(data: bytes | None) -> str:

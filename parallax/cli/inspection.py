@@ -61,7 +61,7 @@ def get(redis: str | None, cell: str, home: Path | None, job_id: str, as_json: b
     if record is None:
         click.echo(f"parallax: there is no record of {job_id}; it may have expired", err=True)
         sys.exit(EXIT_FAILED)
-    result = record.result
+    report = record.report
     facts(
         {
             "id": record.job_id,
@@ -72,12 +72,12 @@ def get(redis: str | None, cell: str, home: Path | None, job_id: str, as_json: b
             "worker": record.worker or None,
             "prompt tokens": record.prompt_tokens,
             "max tokens": record.max_tokens,
-            "output tokens": result.output_tokens,
-            "cached tokens": result.cached_tokens,
+            "output tokens": report.output_tokens,
+            "cached tokens": report.cached_tokens,
             "queue wait (s)": record.queue_wait_s,
             "ttft (s)": record.ttft_s,
             "e2e (s)": record.e2e_s,
-            "error": result.error or None,
+            "error": report.error or None,
         },
         as_json=as_json,
         title=f"Job {job_id}",

@@ -19,6 +19,7 @@ from parallax.core.errors import InvalidInput
 
 MAX_TOKENS = 10_000_000
 MAX_DEADLINE_S = 30 * 86_400.0
+USUAL_ATTEMPTS = 3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 NAME_RULE = "use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
 
@@ -40,7 +41,7 @@ class Job:
     output_tokens: int | None = None
     deadline_s: float | None = None
     priority: int = 0
-    max_attempts: int = 3
+    max_attempts: int = USUAL_ATTEMPTS
 
     def __post_init__(self) -> None:
         check_name("id", self.id)

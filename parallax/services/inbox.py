@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parallax.broker.codec import Note, decode_arrival, decode_note, usage_of
+from parallax.broker.codec import Report, decode_arrival, decode_report, usage_of
 from parallax.broker.dispatching import Entry
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
@@ -32,7 +32,7 @@ def arrivals(tenant: str, entries: list[Entry]) -> tuple[list[Event], list[Junk]
     return events, junk
 
 
-def reports(entry: Entry) -> Iterator[tuple[Event, Note | None]]:
+def reports(entry: Entry) -> Iterator[tuple[Event, Report | None]]:
     """Decode what workers told; parts that are not understood are skipped.
 
     Raises InvalidInput if nothing of it can be understood.
@@ -48,19 +48,19 @@ def reports(entry: Entry) -> Iterator[tuple[Event, Note | None]]:
         yield _report(job_id, word, data)
 
 
-def _report(job_id: str, word: bytes, data: bytes) -> tuple[Event, Note | None]:
+def _report(job_id: str, word: bytes, data: bytes) -> tuple[Event, Report | None]:
     if word == b"withdrawn":
         return JobWithdrawn(job_id), None
     if word == b"stolen":
         return AttemptMoved(job_id, data.decode("ascii", "replace")), None
-    note = decode_note(data)
+    report = decode_report(data)
     event = AttemptEnded(
         job_id,
-        note.tenant,
-        note.worker,
-        note.attempt,
-        note.estimate,
+        report.tenant,
+        report.worker,
+        report.attempt,
+        report.estimate,
         _OUTCOMES.get(word),
-        usage_of(note),
+        usage_of(report),
     )
-    return event, note
+    return event, report

@@ -53,7 +53,7 @@ class Janitor:
         held = []
         for entry, fields in self._membership.held(worker):
             try:
-                held.append((entry, decode_assignment(Entry(entry, fields)).job_id))
+                held.append(decode_assignment(Entry(entry, fields)))
             except InvalidInput:
                 continue  # the worker sets it aside
         return [word for word in self._rescue.scrub(worker, held[:_PAGE]) if word == "removed"]

@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 
-from parallax.broker.attempts import decode_assignment
+from parallax.broker.attempts import Assignment, decode_assignment
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.membership import Member, Membership
 from parallax.broker.rescue import Rescue
@@ -112,11 +112,11 @@ class Recoverer:
         self._counts["deaths"] += 1
         return True
 
-    def _held(self, worker: str) -> Iterator[tuple[str, str]]:
+    def _held(self, worker: str) -> Iterator[Assignment]:
         junk = []
         for entry, fields in self._membership.held(worker):
             try:
-                yield entry, decode_assignment(Entry(entry, fields)).job_id
+                yield decode_assignment(Entry(entry, fields))
             except InvalidInput as error:
                 junk.append((Entry(entry, fields), str(error)))
         self._rescue.quarantine(self._membership.stream(worker), junk)

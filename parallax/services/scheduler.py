@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from parallax.broker.codec import Result
+from parallax.broker.codec import Report, decode_ticket
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Dispatching, Entry, Lease, Turn
 from parallax.broker.intake import Ending, Intake
@@ -241,9 +241,9 @@ class SchedulerService:
     def _reports(self, entry: Entry) -> list[Event]:
         events: list[Event] = []
         try:
-            for event, note in inbox.reports(entry):
+            for event, report in inbox.reports(entry):
                 events.append(event)
-                self._metrics.reported(event, note)
+                self._metrics.reported(event, report)
         except InvalidInput as error:
             self._set_aside(self._keys.events, [(entry, str(error))])
         return events
@@ -274,7 +274,7 @@ class SchedulerService:
     def _commit(self, lease: Lease, part: list[Dispatch], accounts: dict[str, float]) -> None:
         caps = {d.worker: self._recoverer.cap(d.worker) for d in part}
         answers = self._dispatching.commit(lease, part, caps, accounts)
-        for dispatch, (word, _) in zip(part, answers, strict=True):
+        for dispatch, word in zip(part, answers, strict=True):
             if word != "ok":
                 self._refused(lease, dispatch, word)
 
@@ -294,10 +294,10 @@ class SchedulerService:
         """Write the terminal records of jobs that never reached a worker."""
         if not endings:
             return
-        replies = self._link.calls([("HGET", self._keys.job(e.job_id), "reply") for e in endings])
+        tickets = self._link.calls([("HGET", self._keys.job(e.job_id), "ticket") for e in endings])
         told = [
-            Ending(e.job_id, e.tenant, e.outcome, e.result, "", (reply or b"").decode())
-            for e, reply in zip(endings, replies, strict=True)
+            replace(ending, reply=_reply(ticket))
+            for ending, ticket in zip(endings, tickets, strict=True)
         ]
         for ending, (word, _) in zip(told, self._intake.terminate(told, lease.token), strict=True):
             if word == "ok":
@@ -306,9 +306,16 @@ class SchedulerService:
                 self._dispatching.cursors.pop(ending.tenant, None)
 
 
+def _reply(ticket: bytes | None) -> str:
+    try:
+        return decode_ticket(ticket or b"").reply
+    except InvalidInput:
+        return ""  # there is no such record: nobody waits for it
+
+
 def _ending(action: Reject | Expire) -> Ending:
     if type(action) is Reject:
-        result = Result(error=f"rejected: {action.reason}", retry_after_s=action.retry_after_s)
-        return Ending(action.job_id, action.tenant, Outcome.REJECTED, result)
-    result = Result(error="expired: the deadline passed while the job waited")
-    return Ending(action.job_id, action.tenant, Outcome.EXPIRED, result)
+        report = Report(error=f"rejected: {action.reason}", retry_after_s=action.retry_after_s)
+        return Ending(action.job_id, action.tenant, Outcome.REJECTED, report)
+    report = Report(error="expired: the deadline passed while the job waited")
+    return Ending(action.job_id, action.tenant, Outcome.EXPIRED, report)

@@ -4,14 +4,57 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from parallax.broker.codec import Note
+from prometheus_client import Counter, Histogram
+
+from parallax.broker.codec import Report
 from parallax.core.errors import ParallaxError
 from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import Action, Dispatch, Reject
 from parallax.scheduling.events import AttemptEnded, Event
 from parallax.scheduling.scheduler import Snapshot
 from parallax.telemetry.metrics import Metrics, TenantLabels
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSeries:
+    """The series of one tenant, looked up once: finding them again costs more than counting."""
+
+    ended: dict[Outcome, Counter]
+    prompt: Counter
+    cached: Counter
+    generation: Counter
+    wait: Histogram
+    ttft: Histogram
+    tpot: Histogram
+    e2e: Histogram
+
+    @classmethod
+    def of(cls, metrics: Metrics, tenant: str) -> TenantSeries:
+        """Find or make them."""
+        jobs = metrics.counter("jobs_total")
+        return cls(
+            {outcome: jobs.labels(tenant, outcome.value) for outcome in Outcome},
+            metrics.counter("prompt_tokens_total").labels(tenant),
+            metrics.counter("cached_tokens_total").labels(tenant),
+            metrics.counter("generation_tokens_total").labels(tenant),
+            metrics.histogram("queue_wait_seconds").labels(tenant),
+            metrics.histogram("ttft_seconds").labels(tenant),
+            metrics.histogram("tpot_seconds").labels(tenant),
+            metrics.histogram("e2e_seconds").labels(tenant),
+        )
+
+    def completed(self, report: Report) -> None:
+        """A job completed: observe its times."""
+        wait, service, first = report.wait_s or 0.0, report.service_s or 0.0, report.ttft_s
+        self.wait.observe(wait)
+        self.e2e.observe(wait + service)
+        if first is not None:
+            self.ttft.observe(wait + first)
+            if report.output_tokens > 1:
+                pace = max(0.0, service - first) / (report.output_tokens - 1)
+                self.tpot.observe(pace)
 
 
 class SchedulingMetrics:
@@ -21,14 +64,7 @@ class SchedulingMetrics:
         metrics = self._metrics = Metrics()
         self.registry = metrics.registry
         self._tenants = TenantLabels()
-        self._jobs = metrics.counter("jobs_total")
-        self._wait = metrics.histogram("queue_wait_seconds")
-        self._ttft = metrics.histogram("ttft_seconds")
-        self._tpot = metrics.histogram("tpot_seconds")
-        self._e2e = metrics.histogram("e2e_seconds")
-        self._prompt = metrics.counter("prompt_tokens_total")
-        self._cached = metrics.counter("cached_tokens_total")
-        self._generation = metrics.counter("generation_tokens_total")
+        self._by_tenant: dict[str, TenantSeries] = {}
         self._dispatches = metrics.counter("dispatches_total")
         self._admissions = metrics.counter("admissions_total")
         self._refusals = metrics.counter("dispatches_refused_total")
@@ -60,27 +96,27 @@ class SchedulingMetrics:
 
     def ended(self, tenant: str, outcome: Outcome) -> None:
         """A job ended without a worker."""
-        self._jobs.labels(self._tenants.label(tenant), outcome.value).inc()
+        self._series(tenant).ended[outcome].inc()
 
-    def reported(self, event: Event, note: Note | None) -> None:
+    def reported(self, event: Event, report: Report | None) -> None:
         """A worker told of the end of an attempt."""
-        if note is None or type(event) is not AttemptEnded:
+        if report is None or type(event) is not AttemptEnded:
             return
-        tenant = self._tenants.label(note.tenant)
-        self._prompt.labels(tenant).inc(note.prompt)
-        self._cached.labels(tenant).inc(note.cached)
-        self._generation.labels(tenant).inc(note.output)
-        if event.outcome is None:
-            return
-        self._jobs.labels(tenant, event.outcome.value).inc()
-        if event.outcome is Outcome.COMPLETED:
-            self._wait.labels(tenant).observe(note.wait)
-            self._e2e.labels(tenant).observe(note.wait + note.service)
-            if note.ttft is not None:
-                self._ttft.labels(tenant).observe(note.wait + note.ttft)
-                if note.output > 1:
-                    pace = max(0.0, note.service - note.ttft) / (note.output - 1)
-                    self._tpot.labels(tenant).observe(pace)
+        series = self._series(event.tenant)
+        series.prompt.inc(report.prompt_tokens)
+        series.cached.inc(report.cached_tokens)
+        series.generation.inc(report.output_tokens)
+        if event.outcome is not None:
+            series.ended[event.outcome].inc()
+            if event.outcome is Outcome.COMPLETED:
+                series.completed(report)
+
+    def _series(self, tenant: str) -> TenantSeries:
+        label = self._tenants.label(tenant)
+        series = self._by_tenant.get(label)
+        if series is None:
+            series = self._by_tenant[label] = TenantSeries.of(self._metrics, label)
+        return series
 
     def malformed(self, count: int) -> None:
         """So many entries were set aside."""

@@ -10,7 +10,7 @@ import fakeredis
 import pytest
 
 from parallax.broker.attempts import Attempts, decode_assignment
-from parallax.broker.codec import VERSION, Note, Registration, Result
+from parallax.broker.codec import VERSION, Registration, Report
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Dispatching, Entry, Lease
 from parallax.broker.intake import Intake, Receipt
@@ -88,16 +88,14 @@ class Cell:
     def submit(self, *jobs: Job, reply: str | None = "") -> list[Receipt]:
         return self.intake.submit(jobs, reply)
 
-    def route(
-        self, job: Job, entry: str, lease: Lease, worker: str = "w1", cap: int = 8
-    ) -> tuple[str, str]:
+    def route(self, job: Job, entry: str, lease: Lease, worker: str = "w1", cap: int = 8) -> str:
         dispatch = Dispatch(job.id, job.tenant, entry, worker, 1, 10.0)
         return self.dispatching.commit(lease, [dispatch], {worker: cap}, {})[0]
 
     def assigned(self, job: Job, worker: str = "w1", **options: Any) -> str:
         """Submit a job, route it, and return the id of its entry in the worker's stream."""
         receipt = self.submit(job, **options)[0]
-        assert self.route(job, receipt.detail, self.lead(), worker)[0] == "ok"
+        assert self.route(job, receipt.detail, self.lead(), worker) == "ok"
         return self.entries(worker)[-1].id
 
     def entries(self, worker: str = "w1") -> list[Entry]:
@@ -132,8 +130,5 @@ def job(job_id: str = "j1", tenant: str = "acme", **fields: Any) -> Job:
     return Job(job_id, tenant, **values)
 
 
-def note(attempt: Any, worker: str = "w1") -> Note:
-    return Note("acme", worker, int(attempt.assignment.attempt), 10.0, 10, 5)
-
-
-RESULT = Result(10, 5, worker="w1")
+def report(attempt: Any, worker: str = "w1") -> Report:
+    return Report("acme", worker, int(attempt.assignment.attempt), 10.0, 10, 5)

@@ -20,11 +20,11 @@ from parallax.broker.connection import Link
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import Ending
 from parallax.broker.membership import Leadership
-from parallax.broker.scripts import names
+from parallax.broker.scripts import names, script
 from parallax.core.errors import Conflict, Fenced
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from tests.contract.conftest import RESULT, Cell, job, note
+from tests.contract.conftest import Cell, job, report
 
 STRANGER = Lease("stranger|1")
 
@@ -41,9 +41,7 @@ def end(cell: Cell, ended: Job, outcome: Outcome = Outcome.CANCELLED, worker: st
 
 
 def finish(cell: Cell, attempt: Any, verdict: str, worker: str = "w1") -> str:
-    return cell.attempts(worker).finish([Finish(attempt, verdict, RESULT, note(attempt, worker))])[
-        0
-    ][0]
+    return cell.attempts(worker).finish([Finish(attempt, verdict, report(attempt, worker))])[0][0]
 
 
 def begin(cell: Cell, assignment: Assignment, worker: str = "w1") -> str:
@@ -121,7 +119,7 @@ def routed(cell: Cell, routed_job: Job, **options: Any) -> Question:
         try:
             return cell.route(
                 routed_job, entry, options.get("lease", lease), cap=options.get("cap", 8)
-            )[0]
+            )
         except Fenced:
             return "fenced"
 
@@ -163,7 +161,7 @@ def _(cell: Cell) -> Question:
 def _(cell: Cell) -> Question:
     cell.join()
     ask = routed(cell, job())
-    cell.link.call("HSET", cell.keys.job("j1"), "entry", "9-9")
+    cell.link.call("HSET", cell.keys.job("j1"), "holder", "w9/1/9-9")
     return ask
 
 
@@ -220,7 +218,7 @@ def _(cell: Cell) -> Question:
 def _(cell: Cell) -> Question:
     cell.join()
     attempt = cell.begun(job())
-    cell.link.call("HSET", cell.keys.job("j1"), "attempt", "2")
+    cell.link.call("HSET", cell.keys.job("j1"), "holder", "w1/2/9-9")
     return lambda: finish(cell, attempt, "failed")
 
 
@@ -289,7 +287,9 @@ def reclaimed(cell: Cell, entry: str, lease: Lease | None = None) -> Question:
 
     def ask() -> str:
         try:
-            return (cell.rescue.reclaim(lease, "w1", [(entry, "j1")]) or ["alive"])[0]
+            return (
+                cell.rescue.reclaim(lease, "w1", [Assignment(entry, "j1", "1", 1.0)]) or ["alive"]
+            )[0]
         except Fenced:
             return "fenced"
 
@@ -336,7 +336,7 @@ def _(cell: Cell) -> Question:
 
 
 def stolen(cell: Cell, entry: str, cap: int = 8) -> Question:
-    return lambda: cell.rescue.steal("w1", "w2", [(entry, "j1")], cap)[0][0]
+    return lambda: cell.rescue.steal("w1", "w2", [Assignment(entry, "j1", "1", 1.0)], cap)[0][0]
 
 
 @scene("steal", "ok", again="gone")
@@ -359,7 +359,7 @@ def _(cell: Cell) -> Question:
     cell.join()
     cell.join("w2")
     entry = cell.assigned(job())
-    cell.link.call("HSET", cell.keys.job("j1"), "entry", "9-9")
+    cell.link.call("HSET", cell.keys.job("j1"), "holder", "w9/1/9-9")
     return stolen(cell, entry)
 
 
@@ -402,6 +402,15 @@ def _(cell: Cell) -> Question:
     return repaired(cell)
 
 
+@scene("repair", "moved")
+def _(cell: Cell) -> Question:
+    cell.submit(job())
+    names = [cell.keys.leader, cell.keys.open, cell.keys.counts, cell.keys.active, cell.keys.bell]
+    names += [cell.keys.job("j1"), cell.keys.arrivals("acme"), "plx:{test}:w", "plx:{test}:hb"]
+    args = [cell.lead().token, 0, 1, "j1", "acme", "w9"]  # it was with w9 when we looked
+    return lambda: cell.link.run(script("repair"), names, args)[1].decode()
+
+
 @scene("repair", "young")
 def _(cell: Cell) -> Question:
     cell.submit(job())
@@ -428,7 +437,7 @@ def _(cell: Cell) -> Question:
 
 
 def scrubbed(cell: Cell, entry: str) -> Question:
-    return lambda: cell.rescue.scrub("w1", [(entry, "j1")])[0]
+    return lambda: cell.rescue.scrub("w1", [Assignment(entry, "j1", "1", 1.0)])[0]
 
 
 @scene("scrub", "removed", again="gone")
@@ -436,7 +445,7 @@ def scrubbed(cell: Cell, entry: str) -> Question:
 def _(cell: Cell) -> Question:
     cell.join()
     entry = cell.assigned(job())
-    cell.link.call("HSET", cell.keys.job("j1"), "entry", "9-9")
+    cell.link.call("HSET", cell.keys.job("j1"), "holder", "w9/1/9-9")
     return scrubbed(cell, entry)
 
 

@@ -34,18 +34,41 @@ local function delete_entries(stream, entries)
   each_chunk(entries, 1000, function(...) redis.call('XDEL', stream, ...) end)
 end
 
--- Whether an entry of a worker's stream is the job's own. All of it counts: ids of entries are unique
--- within a stream only, so after a move two streams may hold the same id in the same millisecond.
--- `j` = {state, entry, worker, ...}
-local function owned(j, entry, worker)
-  return (j[1] == 'assigned' or j[1] == 'running') and j[2] == entry and j[3] == worker
+-- A job's record, `job:<id>`:
+--   state    see core/lifecycle.py
+--   holder   who/attempt/entry: where the job is. `who` is `queue` or a worker; `system` at the end
+--            if no worker ended it. All three parts count: ids of entries are unique within a
+--            stream only, so two streams may hold the same id in the same millisecond.
+--   spec     what the scheduler may know      ticket   digest, true length, whom to tell
+--   accepted, started, finished, deadline     ms of this server's clock
+--   limit    most attempts, if not the usual  result   what became of it
+local USUAL_LIMIT = 3
+
+local function holder_of(who, attempt, entry)
+  return who .. '/' .. attempt .. '/' .. entry
 end
 
--- Puts a job back into its tenant's stream, with its first arrival time, and rings for it.
--- Returns the new entry's id. `record` = {spec, accepted, deadline}.
-local function enqueue(stream, id, record, attempt)
-  return redis.call('XADD', stream, '*', 'j', id, 's', record[1], 't', record[2],
-    'd', record[3], 'n', attempt)
+-- Whether an attempt is the job's own: `state` and `holder` as they stand in its record.
+local function owned(state, holder, signature)
+  return (state == 'assigned' or state == 'running') and holder == signature
+end
+
+local function limit_of(job)
+  return tonumber(redis.call('HGET', job, 'limit') or USUAL_LIMIT)
+end
+
+-- Puts a job into its tenant's stream, with the time of its first arrival and its attempts so far.
+local function enqueue(stream, id, spec, accepted, deadline, attempt)
+  return redis.call('XADD', stream, '*', 'j', id, 's', spec, 't', accepted, 'd', deadline,
+    'n', attempt)
+end
+
+-- The same for a job that was in the system before.
+local function requeue(stream, job, id, attempt)
+  local r = redis.call('HMGET', job, 'spec', 'accepted', 'deadline')
+  local entry = enqueue(stream, id, r[1], r[2], r[3] or '', attempt)
+  redis.call('HSET', job, 'state', 'queued', 'holder', holder_of('queue', attempt, entry))
+  return entry
 end
 
 -- A tenant that was idle is made active and rung for; the bell is a hint, `active` the truth.

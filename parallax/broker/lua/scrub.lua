@@ -1,14 +1,14 @@
 -- Deletes entries that no longer belong to their job, so that they do not hold capacity for ever.
 -- KEYS  stream counts | n x job
--- ARGV  n worker | n x (entry id)
+-- ARGV  n | n x (entry signature)
 -- REPLY n x (removed | kept | gone)
 local n = tonumber(ARGV[1])
 local reply, dropped = {}, {}
 for i = 1, n do
-  local entry = ARGV[2 + 2 * i - 1]
-  local j = redis.call('HMGET', KEYS[2 + i], 'state', 'entry', 'worker')
+  local entry, signature = ARGV[2 * i], ARGV[2 * i + 1]
+  local j = redis.call('HMGET', KEYS[2 + i], 'state', 'holder')
   if #redis.call('XRANGE', KEYS[1], entry, entry) == 0 then reply[i] = 'gone'
-  elseif owned(j, entry, ARGV[2]) then reply[i] = 'kept'
+  elseif owned(j[1], j[2], signature) then reply[i] = 'kept'
   else
     reply[i] = 'removed'
     dropped[#dropped + 1] = entry

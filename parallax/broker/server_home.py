@@ -1,0 +1,178 @@
+"""The embedded server's data directory: who owns it, and how other commands find its server.
+
+    lock         locked while owner or server live; holds the owner's process id
+    server.json  how to reach the server; readable by the user only; removed by a clean stop
+    server.log   what the server wrote
+    the rest     the server's own: its append-only file
+
+The server inherits the lock, so that the directory is free only when owner and server are both
+gone: two servers on one append-only file would destroy it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from parallax.broker.connection import Link
+from parallax.core.clock import Clock
+from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFault
+
+POLL_S = 0.005
+PROBE_S = 0.25  # how long `running_server` of another process may hold the lock, at the very most
+LEAVE_S = 10.0  # how long a server whose owner was killed may take to sync its file and go
+PING_TIMEOUT_S = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """How to reach a running embedded server. Its `repr` leaves out the URLs: they are secret."""
+
+    url: str = field(repr=False)  # over the unix socket: the faster way
+    tcp_url: str = field(repr=False)
+    pid: int
+    version: str
+    data_dir: str
+    durability: str
+
+
+def data_home(home: Path | None = None) -> Path:
+    """Return the directory of the embedded server's data."""
+    named = home or os.environ.get("PARALLAX_HOME")
+    if named:
+        return Path(named).absolute()
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base).absolute() / "parallax"
+
+
+def running_server(home: Path | None = None) -> ServerInfo | None:
+    """Return the embedded server that runs on this data directory now, if one does."""
+    folder = data_home(home)
+    info = _published(folder)
+    return info if info and _is_locked(folder) and answers(info.url) else None
+
+
+def answers(url: str) -> bool:
+    """Whether the embedded server at this unix socket serves commands (one that loads does not)."""
+    try:
+        link = Link.to(f"{url}&socket_timeout={PING_TIMEOUT_S}")
+        try:
+            return bool(link.call("PING") == b"PONG")
+        finally:
+            link.close()
+    except ParallaxError:
+        return False
+
+
+class DataDirectory:
+    """A data directory as its owner sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: IO[str] | None = None
+
+    def take(self, clock: Clock) -> None:
+        """Make the directory if need be, and lock it. Raises Conflict if another process has."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.chmod(0o700)  # also one that was there: the data holds prompts
+            lock = (self.folder / "lock").open("a+")
+        except OSError as error:
+            allowed = f"name a directory of your own ({error.strerror})"
+            raise InvalidInput("home", str(self.folder), allowed) from None
+        try:
+            self._await(lock, clock)
+        except BaseException:
+            lock.close()
+            raise
+        self._lock = lock
+
+    def _await(self, lock: IO[str], clock: Clock) -> None:
+        """Lock; be patient for a moment with one who only looks, longer with a server that goes."""
+        began = clock.monotonic()
+        while not _try_lock(lock, fcntl.LOCK_EX):
+            lock.seek(0)
+            owner = lock.read().strip()
+            patience = PROBE_S if _is_alive(owner) else LEAVE_S
+            if clock.monotonic() - began > patience:
+                raise Conflict(self._in_use(owner))
+            clock.wait(POLL_S)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+
+    def _in_use(self, owner: str) -> str:
+        if _is_alive(owner):
+            return f"{self.folder} is in use by process {owner}: stop it, or choose another --home"
+        server = _published(self.folder)
+        left = f"a server (process {server.pid})" if server else "a server"
+        return f"{self.folder} is in use by {left} whose owner is gone: end it first"
+
+    def lock_descriptor(self) -> int:
+        """Return the open file that carries the lock, for the server to inherit."""
+        if self._lock is None:
+            raise StoreFault(f"{self.folder} is not locked by this process")
+        return self._lock.fileno()
+
+    def publish(self, info: ServerInfo) -> None:
+        """Let other commands of this user find the server."""
+        new = self.folder / "server.json.new"
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        new.write_bytes(msgspec.json.encode(info))
+        new.replace(self.folder / "server.json")
+
+    def left_behind(self) -> ServerInfo | None:
+        """Return how the server of an owner that was killed was reached. Call it with the lock."""
+        return _published(self.folder)
+
+    def withdraw(self) -> None:
+        """Let nobody find the server any more."""
+        if self._lock is not None:
+            (self.folder / "server.json").unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let another process own the directory."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.truncate(0)
+            lock.close()
+
+
+def _published(folder: Path) -> ServerInfo | None:
+    try:
+        return msgspec.json.decode((folder / "server.json").read_bytes(), type=ServerInfo)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _try_lock(lock: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_locked(folder: Path) -> bool:
+    """Whether a live process owns the directory: a file left by a dead one proves nothing."""
+    try:
+        with (folder / "lock").open() as lock:
+            return not _try_lock(lock, fcntl.LOCK_SH)
+    except OSError:
+        return False
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (ValueError, OverflowError, OSError):
+        return False
+    return True

@@ -1,0 +1,169 @@
+"""The data directory: one owner, whatever is killed, and many who attach."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from parallax.broker import server_home
+from parallax.broker.embedded import EmbeddedServer, data_home, running_server, socket_path
+from parallax.core.errors import Conflict
+from parallax.services.clock import SystemClock
+from tests.integration.processes import ask, is_gone
+from tests.waiting import wait_until
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+
+# -- an owner that is killed -----------------------------------------------------------------------
+
+
+@linux
+def test_killing_the_owner_ends_the_server(owner: tuple[subprocess.Popen[str], int]) -> None:
+    process, pid = owner
+    assert not is_gone(pid)
+    process.kill()
+    wait_until(lambda: is_gone(pid), "the server of the killed owner to end")
+
+
+@linux
+def test_the_next_owner_waits_for_the_last_server(
+    owner: tuple[subprocess.Popen[str], int], make: Callable[..., EmbeddedServer], tmp_path: Path
+) -> None:
+    """Two servers on one append-only file would destroy it."""
+    process, pid = owner
+    seen = running_server(tmp_path / "data")
+    assert seen is not None
+    assert socket_path(seen).exists()
+    ask(seen.url, "SET", "key", "value")
+    process.kill()
+    process.wait()
+    info = make().start()
+    assert is_gone(pid)
+    assert ask(info.url, "GET", "key") == b"value"
+    assert not socket_path(seen).parent.exists()
+
+
+@linux
+def test_a_server_that_outlives_its_owner_keeps_the_directory(
+    owner: tuple[subprocess.Popen[str], int],
+    make: Callable[..., EmbeddedServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process, pid = owner
+    monkeypatch.setattr(server_home, "LEAVE_S", 0.05)
+    os.kill(pid, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    with pytest.raises(Conflict, match=f"process {pid}.*owner is gone"):
+        make().start()
+    os.kill(pid, signal.SIGCONT)
+
+
+# -- one owner, many who attach -------------------------------------------------------------------
+
+
+def test_a_second_owner_is_told_of_the_first(
+    owner: tuple[subprocess.Popen[str], int], make: Callable[..., EmbeddedServer], tmp_path: Path
+) -> None:
+    process, _ = owner
+    with pytest.raises(Conflict, match=f"in use by process {process.pid}"):
+        make().start()
+    assert running_server(tmp_path / "data") is not None  # the refused one took nothing away
+
+
+def test_others_find_the_server(owner: tuple[subprocess.Popen[str], int], tmp_path: Path) -> None:
+    found = running_server(tmp_path / "data")
+    assert found is not None
+    assert found.pid == owner[1]
+    assert ask(found.url, "PING") == b"PONG"
+
+
+def test_what_is_found_is_what_was_started(make: Callable[..., EmbeddedServer]) -> None:
+    server = make(durability="always")
+    info = server.start()
+    assert running_server(Path(info.data_dir)) == info
+    server.kill()
+    server.restart_if_dead()
+    assert running_server(Path(info.data_dir)) == server.info
+
+
+@pytest.mark.parametrize("written", ["", str(os.getpid())], ids=["clean", "reused pid"])
+def test_one_who_looks_does_not_turn_an_owner_away(
+    make: Callable[..., EmbeddedServer], tmp_path: Path, written: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "lock").write_text(written)
+    looking = (tmp_path / "data" / "lock").open()
+    assert server_home._try_lock(looking, fcntl.LOCK_SH)
+
+    class Passing(SystemClock):
+        def wait(self, seconds: float) -> None:
+            looking.close()
+            super().wait(seconds)
+
+    assert ask(make(clock=Passing()).start().url, "PING") == b"PONG"
+
+
+def test_nothing_is_found_where_nothing_runs(tmp_path: Path) -> None:
+    assert running_server(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"url": 5}', b"\xff\xfe"])
+def test_a_broken_file_is_ignored(
+    make: Callable[..., EmbeddedServer], tmp_path: Path, content: bytes
+) -> None:
+    make().start()
+    (tmp_path / "data" / "server.json").write_bytes(content)
+    assert running_server(tmp_path / "data") is None
+
+
+def test_a_stale_file_is_ignored(make: Callable[..., EmbeddedServer], tmp_path: Path) -> None:
+    server = make()
+    server.start()
+    published = (tmp_path / "data" / "server.json").read_bytes()
+    server.stop()
+    (tmp_path / "data" / "server.json").write_bytes(published)
+    assert running_server(tmp_path / "data") is None
+
+
+def test_a_file_without_a_lock_is_ignored(
+    make: Callable[..., EmbeddedServer], tmp_path: Path
+) -> None:
+    """A server that answers is not enough: it must be the owner's of this directory."""
+    make().start()
+    (tmp_path / "other").mkdir()
+    published = (tmp_path / "data" / "server.json").read_bytes()
+    (tmp_path / "other" / "server.json").write_bytes(published)
+    (tmp_path / "other" / "lock").touch()
+    assert running_server(tmp_path / "other") is None
+
+
+def test_a_dead_server_is_not_found(make: Callable[..., EmbeddedServer], tmp_path: Path) -> None:
+    server = make()
+    server.start()
+    server.kill()
+    assert running_server(tmp_path / "data") is None
+
+
+# -- where data live ------------------------------------------------------------------------------
+
+
+def test_the_directory_is_named_or_the_users(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("PARALLAX_HOME", raising=False)
+    assert data_home() == tmp_path / ".local" / "share" / "parallax"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    assert data_home() == tmp_path / "xdg" / "parallax"
+    monkeypatch.setenv("PARALLAX_HOME", str(tmp_path / "mine"))
+    assert data_home() == tmp_path / "mine"
+    assert data_home(Path("here")) == Path.cwd() / "here"
