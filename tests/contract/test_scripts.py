@@ -16,7 +16,7 @@ import pytest
 
 from parallax.broker.attempts import Assignment, Finish, decode_assignment
 from parallax.broker.codec import VERSION, Registration
-from parallax.broker.connection import Link
+from parallax.broker.connection import Argument, Link
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import Ending
 from parallax.broker.membership import Leadership
@@ -407,8 +407,13 @@ def _(cell: Cell) -> Question:
     cell.submit(job())
     names = [cell.keys.leader, cell.keys.open, cell.keys.counts, cell.keys.active, cell.keys.bell]
     names += [cell.keys.job("j1"), cell.keys.arrivals("acme"), "plx:{test}:w", "plx:{test}:hb"]
-    args = [cell.lead().token, 0, 1, "j1", "acme", "w9"]  # it was with w9 when we looked
-    return lambda: cell.link.run(script("repair"), names, args)[1].decode()
+    args: list[Argument] = [cell.lead().token, 0, 1, "j1", "acme", "w9"]  # w9 when we looked
+
+    def ask() -> str:
+        word: bytes = cell.link.run(script("repair"), names, args)[1]
+        return word.decode()
+
+    return ask
 
 
 @scene("repair", "young")
