@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import click
 
-from parallax.broker.codec import decode_report
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import (
     found_url,
@@ -132,7 +131,7 @@ def _awaited(client: Client, accepted: list[str], timeout_s: float, as_json: boo
 
 def _result(client: Client, completion: Completion) -> dict[str, Any]:
     if completion.data:
-        return asdict_of(decode_report(completion.data))
+        return asdict_of(completion.report)
     record = client.records([completion.job_id])[0]
     return asdict_of(record.report) if record else {}
 
@@ -141,7 +140,7 @@ def asdict_of(result: Any) -> dict[str, Any]:
     """Return a message's fields that say something."""
     import msgspec
 
-    return {name: v for name, v in msgspec.to_builtins(result).items() if v not in (None, "")}
+    return {name: v for name, v in msgspec.structs.asdict(result).items() if v not in (None, "")}
 
 
 def _told(job_id: str, state: str, details: dict[str, Any], as_json: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from parallax.broker.codec import Report, decode_report
 from parallax.broker.connection import Link, repeated
 from parallax.broker.intake import Ending, Intake, Receipt
 from parallax.broker.keys import Keys
@@ -28,7 +29,12 @@ class Completion:
 
     job_id: str
     outcome: Outcome
-    data: bytes
+    data: bytes = b""
+
+    @property
+    def report(self) -> Report:
+        """What came with the news; empty if it was learned from the job's record."""
+        return decode_report(self.data) if self.data else Report()
 
 
 class Client:
@@ -101,9 +107,7 @@ class Client:
             records = self.records(sorted(missing)[:1000])
         except Unreachable:
             return []
-        return [
-            Completion(r.job_id, r.outcome, b"") for r in records if r is not None and r.outcome
-        ]
+        return [Completion(r.job_id, r.outcome) for r in records if r is not None and r.outcome]
 
     def follow(self, job_id: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]:
         """Return what a job with a stream of its own told after `cursor`, and the new cursor."""

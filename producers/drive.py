@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from parallax.broker.codec import decode_report
 from parallax.broker.intake import Receipt
 from parallax.core.clock import Clock
 from parallax.core.cost import TokenCost
@@ -149,7 +148,7 @@ class Driver:
         self.open -= 1
         now = self.elapsed()
         sample.outcome, sample.ended, self.run.ended_s = completion.outcome, now, now
-        report = decode_report(completion.data or b"{}")
+        report = completion.report
         lag = sample.submitted - sample.due
         if completion.outcome is Outcome.COMPLETED and report.wait_s is not None:
             sample.wait = lag + report.wait_s

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
-from parallax.broker.codec import Report, decode_spec, decode_ticket, encode
+from parallax.broker.codec import Report, decode_about, decode_fields, encode
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
 from parallax.broker.dispatching import START, Entry
 from parallax.broker.keys import Keys
@@ -41,6 +42,7 @@ class Attempt:
     output_tokens: int | None
     reply: str
     waited_s: float
+    body_bytes: int = 0
     body: bytes = b""
 
     @property
@@ -106,18 +108,22 @@ class Attempts:
             return [], []
         keys = self._keys
         names = [keys.work(self._worker), *(keys.job(a.job_id) for a in assignments)]
-        args: list[Argument] = [len(assignments)]
-        for n, a in enumerate(assignments, 1):
-            args += (a.entry, a.signature(self._worker), n if with_bodies else "")
+        args: list[Argument] = [len(assignments), int(with_bodies)]
+        for a in assignments:
+            args += (a.entry, a.signature(self._worker))
         if with_bodies:
             names += [keys.body(a.job_id) for a in assignments]
         answer = self._link.run(script("begin"), names, args)
+        bodies = answer[3 * len(assignments) :] or repeat(b"")
         running: list[Attempt] = []
         expired: list[Attempt] = []
-        for i, assignment in enumerate(assignments):
-            word, *fields = answer[5 * i : 5 * i + 5]
+        rows = iter(answer)
+        for assignment, word, about, began, body in zip(
+            assignments, rows, rows, rows, bodies, strict=False
+        ):
             if word != b"skip":
-                (running if word == b"run" else expired).append(_attempt(assignment, fields))
+                attempt = _attempt(assignment, about, began, body)
+                (running if word == b"run" else expired).append(attempt)
         return running, expired
 
     def finish(self, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
@@ -127,13 +133,9 @@ class Attempts:
         keys, limits = self._keys, self._limits
         tenants: dict[str, int] = {}
         outs: dict[str, int] = {}
-        bodies: list[str] = []
         rows: list[Argument] = []
         for f in finishes:
-            attempt, body = f.attempt, ""
-            if attempt.body:
-                bodies.append(keys.body(attempt.job_id))
-                body = str(len(bodies))
+            attempt = f.attempt
             reply = attempt.reply
             rows += (
                 attempt.job_id,
@@ -143,8 +145,9 @@ class Attempts:
                 encode(f.report),
                 tenants.setdefault(attempt.tenant, len(tenants) + 1),
                 outs.setdefault(reply, len(outs) + 1) if reply else "",
-                body,
             )
+        with_bodies = any(f.attempt.body_bytes for f in finishes)
+        bodies = [keys.body(f.attempt.job_id) for f in finishes] if with_bodies else []
         names = [
             keys.work(self._worker), keys.events, keys.open, keys.counts, keys.dead, keys.active,
             keys.bell, *map(keys.arrivals, tenants), *map(keys.out, outs),
@@ -152,7 +155,7 @@ class Attempts:
         ]  # fmt: skip
         head: list[Argument] = [
             self._worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
-            limits.log_entries, len(tenants), len(outs), len(finishes), *tenants,
+            limits.log_entries, len(tenants), len(outs), len(finishes), int(with_bodies), *tenants,
         ]  # fmt: skip
         answer = iter(self._link.run(script("finish"), names, head + rows))
         return [
@@ -171,20 +174,16 @@ class Attempts:
         self._link.run(script("progress"), names, args)
 
 
-_ASSIGNMENT = (b"j", b"a", b"c", b"e")
-
-
 def decode_assignment(entry: Entry) -> Assignment:
     """Decode an entry of a worker's stream; raises InvalidInput."""
-    fields = entry.fields
-    if tuple(fields[0::2]) != _ASSIGNMENT:
-        raise InvalidInput("entry", bytes(entry.id, "ascii"), "the fields must be j, a, c, e")
+    meaning = "id, attempt, estimated cost, epoch"
+    parts = decode_fields(entry.fields, 4, meaning)
     try:
-        job_id, attempt, estimate = fields[1].decode("ascii"), fields[3].decode(), float(fields[5])
+        job_id, attempt, estimate = parts[0].decode("ascii"), parts[1].decode(), float(parts[2])
     except ValueError:
-        raise InvalidInput("entry", fields[1][:60], "j a name, a a number, c a number") from None
+        raise InvalidInput("entry", entry.fields[1][:60], meaning) from None
     if not NAME.fullmatch(job_id) or not attempt.isdigit() or not 0 <= estimate <= 1e12:
-        raise InvalidInput("entry", job_id[:60], "j a name, a a number, c a cost")
+        raise InvalidInput("entry", entry.fields[1][:60], meaning)
     return Assignment(entry.id, job_id, attempt, estimate)
 
 
@@ -195,17 +194,18 @@ def decode_cancellation(entry: Entry) -> Cancellation | None:
     return Cancellation(entry.fields[1].decode("ascii", "replace"))
 
 
-def _attempt(assignment: Assignment, fields: Sequence[bytes]) -> Attempt:
-    spec_text, ticket_text, waited_ms, body = fields
-    spec, ticket = decode_spec(spec_text), decode_ticket(ticket_text)
+def _attempt(assignment: Assignment, text: bytes, began: bytes, body: bytes) -> Attempt:
+    about = decode_about(text)
+    spec = about.spec
     return Attempt(
         assignment,
         spec.tenant,
         spec.session,
         spec.prompt,
         spec.max,
-        ticket.output_tokens,
-        ticket.reply,
-        int(waited_ms) / 1000,
+        about.output_tokens,
+        about.reply,
+        max(0.0, int(began) / 1000 - about.accepted),
+        about.body_bytes,
         body,
     )

@@ -36,8 +36,12 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, fr
     """Base of all messages: unknown fields are refused, defaults are not written."""
 
 
-class Spec(Message, frozen=True):
-    """What the scheduler may know of a job (the field `s` of an arrival)."""
+class Row(msgspec.Struct, forbid_unknown_fields=True, array_like=True, frozen=True):
+    """Base of the messages that every job carries: JSON arrays, for every byte is stored thrice."""
+
+
+class Spec(Row, frozen=True):
+    """What the scheduler may know of a job; the end of its arrival and of its record."""
 
     v: _Version
     tenant: _Name
@@ -47,14 +51,14 @@ class Spec(Message, frozen=True):
     priority: _Priority = 0
 
 
-class Report(Message, frozen=True):
+class Report(Row, frozen=True):
     """What came of an attempt: the field `result` of the job's record.
 
     The same text tells the scheduler (to settle accounts) and whoever waits for the job.
     """
 
     tenant: _OptionalName = ""
-    worker: _OptionalName = ""
+    worker: Annotated[str, msgspec.Meta(max_length=64)] = ""
     attempt: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     estimate: _Cost = 0.0  # what the tenant was charged at dispatch
     prompt_tokens: _Tokens = 0  # prefilled, or found in a cache
@@ -68,17 +72,19 @@ class Report(Message, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """What a job carries for others than the scheduler: its digest, true length, whom to tell."""
+class About:
+    """What never changes of a job: the field `about` of its record.
 
+    `accepted` is in seconds since the epoch; `output_tokens` is the true length where the answer is
+    simulated; `reply` names the stream that is told of the end ('' = nobody waits).
+    """
+
+    accepted: float
     digest: str
     output_tokens: int | None
+    body_bytes: int
     reply: str
-
-    def encode(self) -> str:
-        """Return the field `ticket` of a record."""
-        length = "-" if self.output_tokens is None else self.output_tokens
-        return f"{self.digest} {length} {self.reply or '-'}"
+    spec: Spec
 
 
 class Registration(Message, frozen=True):
@@ -94,7 +100,7 @@ class Registration(Message, frozen=True):
     about: dict[str, str | int | float] = {}
 
 
-M = TypeVar("M", bound=Message)
+M = TypeVar("M", Registration, Spec, Report)
 
 encode = msgspec.json.Encoder().encode
 _spec_decoder = msgspec.json.Decoder(Spec)
@@ -110,29 +116,32 @@ def spec_of(job: Job) -> bytes:
 
 
 def ticket_of(job: Job, body: bytes, reply: str) -> str:
-    """Encode the ticket of a job.
+    """Encode what a job carries for others than the scheduler: the middle of `About`.
 
     Its digest is over all that must be equal for two submissions of one id to be the same job.
     """
     text = f"{job.tenant}|{job.session}|{job.prompt_tokens}|{job.max_tokens}|{job.output_tokens}"
     text += f"|{job.deadline_s}|{job.priority}"
     digest = hashlib.blake2b(text.encode() + body, digest_size=8).hexdigest()
-    return Ticket(digest, job.output_tokens, reply).encode()
+    length = "-" if job.output_tokens is None else job.output_tokens
+    return f"{digest} {length} {len(body)} {reply or '-'}"
 
 
-def decode_ticket(data: bytes) -> Ticket:
-    """Decode a ticket; raises InvalidInput."""
-    parts = _text("ticket", data).split(" ")
-    if len(parts) != 3:
-        raise InvalidInput("ticket", data[:60], "digest, length and whom to tell")
-    digest, length, reply = parts
-    truth = None if length == "-" else _whole("ticket", length.encode(), MAX_TOKENS)
-    return Ticket(digest, truth, "" if reply == "-" else reply)
-
-
-def decode_spec(data: bytes) -> Spec:
-    """Decode the spec of a job; raises InvalidInput."""
-    return _decoded(_spec_decoder, data, "spec")
+def decode_about(data: bytes | None) -> About:
+    """Decode the field `about` of a record; raises InvalidInput, also for None (no record)."""
+    parts = (data or b"").split(b" ", 5)
+    if len(parts) != 6:
+        shown = "accepted, digest, length, bytes, whom to tell and the spec"
+        raise InvalidInput("about", (data or b"")[:60], shown)
+    accepted, digest, length, size, reply, spec = parts
+    return About(
+        _whole("about.accepted", accepted, _MAX_MS) / 1000,
+        _text("about.digest", digest),
+        None if length == b"-" else _whole("about.length", length, MAX_TOKENS),
+        _whole("about.bytes", size, _MAX_MS),
+        "" if reply == b"-" else _text("about.reply", reply),
+        _decoded(_spec_decoder, spec, "spec"),
+    )
 
 
 def decode_report(data: bytes) -> Report:
@@ -156,32 +165,33 @@ def usage_of(report: Report) -> Usage:
     )
 
 
-_ARRIVAL = (b"j", b"s", b"t", b"d", b"n")
+def decode_fields(fields: Sequence[bytes], count: int, meaning: str) -> list[bytes]:
+    """Split the one field `j` of an entry into so many parts; raises InvalidInput."""
+    if len(fields) != 2 or fields[0] != b"j":
+        raise InvalidInput("entry", b" ".join(fields[0::2])[:60], "one field, named j")
+    parts = fields[1].split(b" ", count - 1)
+    if len(parts) != count:
+        raise InvalidInput("entry", fields[1][:60], meaning)
+    return parts
 
 
 def decode_arrival(fields: Sequence[bytes]) -> JobView:
-    """Decode an entry of a tenant's stream; raises InvalidInput.
-
-    Fields: `j` job id, `s` spec, `t` accepted and `d` deadline in ms (empty = none), `n` attempts
-    it has had.
-    """
-    if tuple(fields[0::2]) != _ARRIVAL:
-        shown = b" ".join(fields[0::2])[:60]
-        raise InvalidInput("entry", shown, "the fields must be j, s, t, d, n in this order")
-    job_id = _text("j", fields[1])
-    check_name("j", job_id)
-    spec = decode_spec(fields[3])
-    deadline = inf if not fields[7] else _whole("d", fields[7], _MAX_MS) / 1000
+    """Decode an entry of a tenant's stream; raises InvalidInput."""
+    meaning = "id, accepted, deadline or -, attempts so far, spec"
+    name, accepted, due, attempts, text = decode_fields(fields, 5, meaning)
+    job_id = _text("id", name)
+    check_name("id", job_id)
+    spec = _decoded(_spec_decoder, text, "spec")
     return JobView(
         job_id,
         spec.tenant,
         spec.prompt,
         spec.max,
-        _whole("t", fields[5], _MAX_MS) / 1000,
+        _whole("accepted", accepted, _MAX_MS) / 1000,
         spec.session,
-        deadline,
+        inf if due == b"-" else _whole("deadline", due, _MAX_MS) / 1000,
         spec.priority,
-        _whole("n", fields[9], 1_000_000),
+        _whole("attempts", attempts, 1_000_000),
     )
 
 
@@ -203,15 +213,20 @@ def _decoded(decoder: msgspec.json.Decoder[M], data: bytes, what: str) -> M:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
-        place = path.rstrip("`").lstrip(".")
-        value = _value_at(data, place)
+        place, value = _place(decoder, data, path.rstrip("`"))
         raise InvalidInput(f"{what}.{place}".rstrip("."), value, message) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(what, data[:60], f"valid JSON ({error})") from None
 
 
-def _value_at(data: bytes, place: str) -> Any:
+def _place(decoder: msgspec.json.Decoder[M], data: bytes, path: str) -> tuple[str, Any]:
+    """Return the name of the field at `path` (`.name` or `[index]`) and what stands there."""
     try:
-        return msgspec.json.decode(data).get(place, data[:60])
-    except (msgspec.DecodeError, AttributeError, RecursionError):
-        return data[:60]
+        message = msgspec.json.decode(data)
+        if path.startswith("["):
+            index = int(path[1:].partition("]")[0])
+            return decoder.type.__struct_fields__[index], message[index]
+        name = path.lstrip(".")
+        return name, message.get(name, data[:60])
+    except (msgspec.DecodeError, AttributeError, LookupError, ValueError, RecursionError):
+        return path.lstrip("."), data[:60]

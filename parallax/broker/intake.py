@@ -81,27 +81,26 @@ class Intake:
         keys, limits, bodies = self._keys, self._limits, bodies or {}
         tenants: dict[str, int] = {}
         args: list[Argument] = []
-        body_keys: list[str] = []
         for job in jobs:
-            body = bodies.get(job.id, b"")
-            if body:
-                body_keys.append(keys.body(job.id))
             args += (
                 job.id,
                 tenants.setdefault(job.tenant, len(tenants) + 1),
                 spec_of(job),
-                ticket_of(job, body, job.id if reply is None else reply),
-                "" if job.max_attempts == USUAL_ATTEMPTS else job.max_attempts,
-                "" if job.deadline_s is None else int(job.deadline_s * 1000),
-                len(body_keys) if body else "",
-                body,
+                ticket_of(job, bodies.get(job.id, b""), job.id if reply is None else reply),
+                _options(job),
             )
         names = [
             keys.active, keys.bell, keys.open, keys.counts,
-            *map(keys.arrivals, tenants), *(keys.job(job.id) for job in jobs), *body_keys,
+            *map(keys.arrivals, tenants), *(keys.job(job.id) for job in jobs),
         ]  # fmt: skip
-        head = (len(tenants), len(jobs), limits.max_depth, limits.max_bytes, limits.max_active)
-        answer = self._link.run(script("submit"), names, [*head, *tenants, *args])
+        if bodies:
+            names += [keys.body(job.id) for job in jobs]
+            args += [bodies.get(job.id, b"") for job in jobs]
+        head: list[Argument] = [
+            len(tenants), len(jobs), limits.max_depth, limits.max_bytes, limits.max_active,
+            int(bool(bodies)), *tenants,
+        ]  # fmt: skip
+        answer = self._link.run(script("submit"), names, head + args)
         words = iter(answer)
         return [
             Receipt(job.id, word.decode(), detail.decode())
@@ -135,6 +134,12 @@ class Intake:
                 "1" if end.reply else "",
             )
         return pairs_after_status(self._link.run(script("terminate"), names, args))
+
+
+def _options(job: Job) -> str:
+    if job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None:
+        return ""
+    return f"{job.max_attempts} {'-' if job.deadline_s is None else int(job.deadline_s * 1000)}"
 
 
 def pairs_after_status(answer: Sequence[bytes]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from parallax.broker.attempts import Assignment
-from parallax.broker.codec import decode_spec, decode_ticket
+from parallax.broker.codec import Report, decode_about, encode
 from parallax.broker.connection import Argument, Link
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import pairs_after_status
@@ -40,6 +40,7 @@ class Rescue:
                 assignment.job_id,
                 tenants.setdefault(tenant, len(tenants) + 1),
                 outs.setdefault(reply, len(outs) + 1) if reply else "",
+                encode(_death(assignment, worker)),
             )
         names = [
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
@@ -57,10 +58,10 @@ class Rescue:
 
     def _owners(self, held: Sequence[Assignment]) -> Iterator[tuple[str, str]]:
         """Yield the tenant of each job and whom its end is told ('' = nobody)."""
-        asked = [("HMGET", self._keys.job(a.job_id), "spec", "ticket") for a in held]
-        for spec, ticket in self._link.calls(asked):
+        for text in self._link.calls([("HGET", self._keys.job(a.job_id), "about") for a in held]):
             try:
-                yield decode_spec(spec or b"").tenant, decode_ticket(ticket or b"").reply
+                about = decode_about(text)
+                yield about.spec.tenant, about.reply
             except InvalidInput:
                 yield "unknown", ""  # no record, or junk: the script sees that there is no job
 
@@ -89,11 +90,11 @@ class Rescue:
         if not jobs:
             return []
         keys = self._keys
-        records = self._link.calls([("HMGET", keys.job(job), "spec", "holder") for job in jobs])
+        records = self._link.calls([("HMGET", keys.job(job), "about", "at") for job in jobs])
         names = [keys.leader, keys.open, keys.counts, keys.active, keys.bell]
         args: list[Argument] = [lease.token, grace_ms, len(jobs)]
-        for job, (spec, holder) in zip(jobs, records, strict=True):
-            tenant, who = _tenant(spec), _name((holder or b"").partition(b"/")[0]) or "none"
+        for job, (about, at) in zip(jobs, records, strict=True):
+            tenant, who = _tenant(about), _who(at) or "none"
             names += (keys.job(job), keys.arrivals(tenant), keys.work(who), keys.heartbeat(who))
             args += (job, tenant, who)
         answer = self._link.run(script("repair"), names, args)
@@ -136,14 +137,20 @@ class Rescue:
         return following.decode(), [tenant for tenant in tenants if NAME.fullmatch(tenant)]
 
 
-def _tenant(spec: bytes | None) -> str:
+def _death(assignment: Assignment, worker: str) -> Report:
+    error = f"the worker {worker} died during attempt {assignment.attempt}"
+    return Report(worker=worker, attempt=int(assignment.attempt), error=error)
+
+
+def _tenant(about: bytes | None) -> str:
     try:
-        return decode_spec(spec or b"").tenant
+        return decode_about(about).spec.tenant
     except InvalidInput:
         return "unknown"  # no record, or junk: the script sees that there is no job
 
 
-def _name(data: bytes | None) -> str:
-    """Return a name from a record, or '' if it could not stand in a key."""
-    text = (data or b"").decode("ascii", "replace")
+def _who(at: bytes | None) -> str:
+    """Return who holds a job, or '' if that could not stand in a key."""
+    holder = (at or b"").partition(b" ")[2]
+    text = holder.partition(b"/")[0].decode("ascii", "replace")
     return text if NAME.fullmatch(text) else ""

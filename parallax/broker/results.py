@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from parallax.broker.codec import Report, decode_report, decode_spec, decode_ticket
+from parallax.broker.codec import Report, decode_about, decode_report
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
 from parallax.broker.dispatching import START
 from parallax.broker.keys import Keys
@@ -125,28 +125,30 @@ def _record(job_id: str, flat: Iterable[bytes]) -> Record | None:
     pairs = iter(flat)
     raw = dict(zip(pairs, pairs, strict=True))
     try:
-        spec, ticket = decode_spec(raw[b"spec"]), decode_ticket(raw[b"ticket"])
-        report = decode_report(raw.get(b"result") or b"{}")
-        who, attempt, _ = (raw[b"holder"].decode() + "//").split("/", 2)
+        about = decode_about(raw[b"about"])
+        spec, result = about.spec, raw.get(b"result")
+        report = decode_report(result) if result else Report()
+        state, holder, started, finished, *_ = (raw[b"at"].decode() + "    ").split(" ")
+        who, attempt, _ = (holder + "//").split("/", 2)
         return Record(
             job_id,
             spec.tenant,
-            State(raw[b"state"].decode()),
+            State(state),
             int(attempt or 0),
-            int(raw[b"accepted"]) / 1000,
+            about.accepted,
             spec.prompt,
             spec.max,
             spec.session,
             who if who not in NOBODY else "",
-            ticket.reply,
+            about.reply,
             _seconds(raw.get(b"deadline")),
-            _seconds(raw.get(b"started")),
-            _seconds(raw.get(b"finished")),
+            _seconds(started),
+            _seconds(finished),
             report,
         )
     except (KeyError, ValueError, InvalidInput):
         return None
 
 
-def _seconds(ms: bytes | None) -> float | None:
-    return int(ms) / 1000 if ms else None
+def _seconds(ms: bytes | str | None) -> float | None:
+    return (int(ms) / 1000 or None) if ms else None

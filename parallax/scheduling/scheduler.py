@@ -86,6 +86,7 @@ class Scheduler:
         self._deadlines: list[tuple[float, str]] = []
         self._touched: set[str] = set()
         self._pace = Ewma()
+        self._kv_used: float | None = None  # mean over workers, until one reports again
         self._react: dict[type, Callable[[Any, float, list[Action]], None]] = {
             JobArrived: self._arrived,
             JobWithdrawn: self._withdrawn,
@@ -237,9 +238,11 @@ class Scheduler:
         worker.slots, worker.weight, worker.draining = event.slots, event.weight, event.draining
         worker.kv_used, worker.kv_capacity = event.kv_used, event.kv_capacity
         worker.role, worker.version, worker.reported_at = event.role, event.version, now
+        self._kv_used = None
 
     def _lost(self, event: WorkerLost, now: float, actions: list[Action]) -> None:
         self._state.workers.pop(event.worker, None)
+        self._kv_used = None
         flights = self._state.flights
         for job_id in [job for job, f in flights.items() if f.worker == event.worker]:
             self._land(flights[job_id], -flights[job_id].estimate)
@@ -284,16 +287,20 @@ class Scheduler:
     def _queue_view(self, job: JobView) -> QueueView:
         state = self._state
         queue = state.queues.get(job.tenant)
-        workers = state.workers
-        kv = sum(worker.kv_used for worker in workers.values()) / len(workers) if workers else 0.0
         return QueueView(
             len(queue.jobs) + queue.unread if queue else 0,
             queue.cost if queue else 0.0,
             len(state.tenant_of) + state.unread,
             state.cost,
-            kv,
-            len(workers),
+            self._mean_kv_used(),
+            len(state.workers),
         )
+
+    def _mean_kv_used(self) -> float:
+        if self._kv_used is None:
+            workers = self._state.workers.values()
+            self._kv_used = sum(w.kv_used for w in workers) / len(workers) if workers else 0.0
+        return self._kv_used
 
     # -- decisions ----------------------------------------------------------------------------
 

@@ -4,8 +4,9 @@
        ^                                                                         |
        +---------------- any error or a lost lease: forget everything -----------+
 
-A turn is two round trips whatever the size of its batch: one read (arrivals, worker events, bell)
-and one commit (dispatches, account balances, and the events they rest on, in one atomic step).
+A turn is at most two round trips whatever the size of its batch: one read (arrivals, worker events,
+bell) and one commit (dispatches, account balances, and the events they rest on, in one atomic step).
+A turn that dispatches nothing leaves its balances to a later commit: until then its events stay.
 Nothing the leader knows exists only in its memory: a new one reads the accounts, the workers'
 streams, the events that no commit has dropped yet, and the tenants' streams from their beginning.
 """
@@ -16,7 +17,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from parallax.broker.codec import Report, decode_ticket
+from parallax.broker.codec import Report, decode_about
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Dispatching, Entry, Lease, Turn
 from parallax.broker.intake import Ending, Intake
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 
 #: Most streams in one read; more active tenants than that take turns.
 MAX_STREAMS = 512
+
+#: Longest time that balances wait for a dispatch to be committed with (seconds).
+COMMIT_S = 0.05
 
 
 @dataclass(slots=True)
@@ -96,7 +100,9 @@ class SchedulerService:
         self._scheduler = self._build()
         self._watch = Watch()
         self._pending: list[Event] = []
-        self._due = dict.fromkeys(("renew", "poll", "sweep"), 0.0)
+        self._accounts: dict[str, float] = {}
+        self._uncommitted = False
+        self._due = dict.fromkeys(("renew", "poll", "sweep", "commit"), 0.0)
         self._offset = 0.0
 
     @property
@@ -177,7 +183,8 @@ class SchedulerService:
         events += self._understood(read)
         actions = self._scheduler.handle(events, self._now())
         self._metrics.decided(actions, sum(type(event) is JobArrived for event in events))
-        self._carry_out(lease, actions, bool(read.events))
+        self._uncommitted = self._uncommitted or bool(read.events)
+        self._carry_out(lease, actions)
         self._metrics.turned(self._clock.monotonic() - started)
 
     def _duties(self, lease: Lease) -> None:
@@ -220,8 +227,8 @@ class SchedulerService:
         if self._pending:
             block_s = 0.0
         tenants = self._watch.page(self._room)
-        if len(self._watch.tenants) > MAX_STREAMS or self._scheduler.queued:
-            block_s = min(block_s, 0.05)  # others wait for their turn, or a hold may end
+        if len(self._watch.tenants) > MAX_STREAMS or self._scheduler.queued or self._uncommitted:
+            block_s = min(block_s, COMMIT_S)  # others wait for their turn, or a hold may end
         return self._dispatching.read(tenants, self._settings.batch, int(block_s * 1000))
 
     def _understood(self, read: Turn) -> list[Event]:
@@ -255,25 +262,25 @@ class SchedulerService:
 
     # -- carrying out -----------------------------------------------------------------------------
 
-    def _carry_out(self, lease: Lease, actions: list[Action], told: bool) -> None:
+    def _carry_out(self, lease: Lease, actions: list[Action]) -> None:
         dispatches = [a for a in actions if type(a) is Dispatch]
-        accounts: dict[str, float] = {}
         endings: list[Ending] = []
         for action in actions:
             if type(action) is SaveAccounts:
-                accounts = action.accounts
+                self._accounts.update(action.accounts)
+                self._uncommitted = True
             elif type(action) is Reject or type(action) is Expire:
                 endings.append(_ending(action))
-        for start in range(0, max(len(dispatches), 1), self._settings.batch):
-            part = dispatches[start : start + self._settings.batch]
-            if part or accounts or told:
-                self._commit(lease, part, accounts)
-                accounts, told = {}, False
+        for start in range(0, len(dispatches), self._settings.batch):
+            self._commit(lease, dispatches[start : start + self._settings.batch])
+        if self._uncommitted and self._is_due("commit", COMMIT_S):
+            self._commit(lease, [])
         self._end(lease, endings)
 
-    def _commit(self, lease: Lease, part: list[Dispatch], accounts: dict[str, float]) -> None:
+    def _commit(self, lease: Lease, part: list[Dispatch]) -> None:
         caps = {d.worker: self._recoverer.cap(d.worker) for d in part}
-        answers = self._dispatching.commit(lease, part, caps, accounts)
+        answers = self._dispatching.commit(lease, part, caps, self._accounts)
+        self._accounts, self._uncommitted = {}, False
         for dispatch, word in zip(part, answers, strict=True):
             if word != "ok":
                 self._refused(lease, dispatch, word)
@@ -294,10 +301,9 @@ class SchedulerService:
         """Write the terminal records of jobs that never reached a worker."""
         if not endings:
             return
-        tickets = self._link.calls([("HGET", self._keys.job(e.job_id), "ticket") for e in endings])
+        about = self._link.calls([("HGET", self._keys.job(e.job_id), "about") for e in endings])
         told = [
-            replace(ending, reply=_reply(ticket))
-            for ending, ticket in zip(endings, tickets, strict=True)
+            replace(ending, reply=_reply(text)) for ending, text in zip(endings, about, strict=True)
         ]
         for ending, (word, _) in zip(told, self._intake.terminate(told, lease.token), strict=True):
             if word == "ok":
@@ -306,9 +312,9 @@ class SchedulerService:
                 self._dispatching.cursors.pop(ending.tenant, None)
 
 
-def _reply(ticket: bytes | None) -> str:
+def _reply(about: bytes | None) -> str:
     try:
-        return decode_ticket(ticket or b"").reply
+        return decode_about(about).reply
     except InvalidInput:
         return ""  # there is no such record: nobody waits for it
 

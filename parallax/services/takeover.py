@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from math import inf
 
 from parallax.broker.attempts import Assignment, decode_assignment
-from parallax.broker.codec import decode_spec
+from parallax.broker.codec import decode_about
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Entry
 from parallax.broker.keys import Keys
@@ -35,9 +35,7 @@ def attempts(link: Link, keys: Keys, workers: Iterable[str]) -> list[Event]:
     restored: list[Event] = []
     for worker in workers:
         held = list(_assignments(membership, worker))
-        records = link.calls(
-            [("HMGET", keys.job(a.job_id), "spec", "accepted", "deadline") for a in held]
-        )
+        records = link.calls([("HMGET", keys.job(a.job_id), "about", "deadline") for a in held])
         for assignment, record in zip(held, records, strict=True):
             job = _view(assignment, record)
             if job is not None:
@@ -55,15 +53,16 @@ def _assignments(membership: Membership, worker: str) -> Iterator[Assignment]:
 
 
 def _view(assignment: Assignment, record: list[bytes | None]) -> JobView | None:
-    spec_text, accepted, deadline = record
+    text, deadline = record
     try:
-        spec = decode_spec(spec_text or b"")
+        about = decode_about(text)
+        spec = about.spec
         return JobView(
             assignment.job_id,
             spec.tenant,
             spec.prompt,
             spec.max,
-            int(accepted or 0) / 1000,
+            about.accepted,
             spec.session,
             int(deadline) / 1000 if deadline else inf,
             spec.priority,

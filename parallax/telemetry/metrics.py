@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from parallax import __version__
+from parallax.telemetry.histogram import Histogram
 
 Collector = Counter | Gauge | Histogram
 C = TypeVar("C", Counter, Gauge, Histogram)
@@ -141,13 +142,11 @@ def exposition(registry: CollectorRegistry) -> bytes:
 
 
 def _built(metric: Metric, registry: CollectorRegistry) -> Collector:
-    collector: Collector
     if metric.kind is Histogram:
-        collector = Histogram(
-            metric.name, metric.meaning, metric.labels, registry=registry, buckets=metric.buckets
-        )
-    else:
-        collector = metric.kind(metric.name, metric.meaning, metric.labels, registry=registry)
+        histogram = Histogram(metric.name, metric.meaning, metric.labels, metric.buckets)
+        registry.register(histogram)
+        return histogram
+    collector = metric.kind(metric.name, metric.meaning, metric.labels, registry=registry)
     for value in metric.preset:  # a rate over a counter that is not there yet shows nothing
         collector.labels(value)
     return collector

@@ -6,7 +6,7 @@ from collections import Counter as Tally
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from parallax.broker.codec import Report
 from parallax.core.errors import ParallaxError
@@ -14,6 +14,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import Action, Dispatch, Reject
 from parallax.scheduling.events import AttemptEnded, Event
 from parallax.scheduling.scheduler import Snapshot
+from parallax.telemetry.histogram import Buckets
 from parallax.telemetry.metrics import Metrics, TenantLabels
 
 
@@ -25,10 +26,10 @@ class TenantSeries:
     prompt: Counter
     cached: Counter
     generation: Counter
-    wait: Histogram
-    ttft: Histogram
-    tpot: Histogram
-    e2e: Histogram
+    wait: Buckets
+    ttft: Buckets
+    tpot: Buckets
+    e2e: Buckets
 
     @classmethod
     def of(cls, metrics: Metrics, tenant: str) -> TenantSeries:
@@ -68,7 +69,7 @@ class SchedulingMetrics:
         self._dispatches = metrics.counter("dispatches_total")
         self._admissions = metrics.counter("admissions_total")
         self._refusals = metrics.counter("dispatches_refused_total")
-        self._turn = metrics.histogram("turn_seconds")
+        self._turn = metrics.histogram("turn_seconds").labels()
 
     def leading(self, now: bool) -> None:
         """Say whether this process is the leader."""

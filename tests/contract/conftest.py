@@ -109,8 +109,8 @@ class Cell:
         return running[0]
 
     def state(self, job: Job) -> str:
-        value = self.link.call("HGET", self.keys.job(job.id), "state")
-        return value.decode() if value else ""
+        value = self.link.call("HGET", self.keys.job(job.id), "at")
+        return value.decode().partition(" ")[0] if value else ""
 
     def backlog(self, tenant: str = "acme") -> int:
         return int(self.link.call("XLEN", self.keys.arrivals(tenant)))

@@ -161,7 +161,7 @@ def _(cell: Cell) -> Question:
 def _(cell: Cell) -> Question:
     cell.join()
     ask = routed(cell, job())
-    cell.link.call("HSET", cell.keys.job("j1"), "holder", "w9/1/9-9")
+    cell.link.call("HSET", cell.keys.job("j1"), "at", "assigned w9/1/9-9")
     return ask
 
 
@@ -218,7 +218,7 @@ def _(cell: Cell) -> Question:
 def _(cell: Cell) -> Question:
     cell.join()
     attempt = cell.begun(job())
-    cell.link.call("HSET", cell.keys.job("j1"), "holder", "w1/2/9-9")
+    cell.link.call("HSET", cell.keys.job("j1"), "at", "running w1/2/9-9 1")
     return lambda: finish(cell, attempt, "failed")
 
 
@@ -359,7 +359,7 @@ def _(cell: Cell) -> Question:
     cell.join()
     cell.join("w2")
     entry = cell.assigned(job())
-    cell.link.call("HSET", cell.keys.job("j1"), "holder", "w9/1/9-9")
+    cell.link.call("HSET", cell.keys.job("j1"), "at", "assigned w9/1/9-9")
     return stolen(cell, entry)
 
 
@@ -450,7 +450,7 @@ def scrubbed(cell: Cell, entry: str) -> Question:
 def _(cell: Cell) -> Question:
     cell.join()
     entry = cell.assigned(job())
-    cell.link.call("HSET", cell.keys.job("j1"), "holder", "w9/1/9-9")
+    cell.link.call("HSET", cell.keys.job("j1"), "at", "assigned w9/1/9-9")
     return scrubbed(cell, entry)
 
 

@@ -34,23 +34,33 @@ local function delete_entries(stream, entries)
   each_chunk(entries, 1000, function(...) redis.call('XDEL', stream, ...) end)
 end
 
--- A job's record, `job:<id>`:
---   state    see core/lifecycle.py
---   holder   who/attempt/entry: where the job is. `who` is `queue` or a worker; `system` at the end
---            if no worker ended it. All three parts count: ids of entries are unique within a
---            stream only, so two streams may hold the same id in the same millisecond.
---   spec     what the scheduler may know      ticket   digest, true length, whom to tell
---   accepted, started, finished, deadline     ms of this server's clock
---   limit    most attempts, if not the usual  result   what became of it
+-- A job's record, `job:<id>`. Few fields and few writes: each field of each write is paid for in
+-- the hash, in the append-only file and on the way to replicas.
+--   at        "<state> <who>/<attempt>/<entry> <started> <finished>", the times while they are known.
+--             `who` is `queue`, a worker, or `system` at the end if no worker ended it. All of it
+--             counts: ids of entries are unique within a stream only, so two streams may hold the
+--             same id in the same millisecond.
+--   about     "<accepted> <digest> <length> <bytes> <reply> <spec>", written once
+--   deadline  if it has one      limit  most attempts, if not the usual      result  what became of it
+-- All times are ms of this server's clock.
 local USUAL_LIMIT = 3
 
-local function holder_of(who, attempt, entry)
+local function signature_of(who, attempt, entry)
   return who .. '/' .. attempt .. '/' .. entry
 end
 
--- Whether an attempt is the job's own: `state` and `holder` as they stand in its record.
+-- Splits `at`; nil if there is no record.
+local function parsed(at)
+  if at then return string.match(at, '^(%a+) ([^ ]+) ?(%d*)') end
+end
+
+-- Whether an attempt is the job's own.
 local function owned(state, holder, signature)
   return (state == 'assigned' or state == 'running') and holder == signature
+end
+
+local function ended(state, signature, started, finished)
+  return state .. ' ' .. signature .. ' ' .. (started == '' and '0' or started) .. ' ' .. finished
 end
 
 local function limit_of(job)
@@ -58,16 +68,17 @@ local function limit_of(job)
 end
 
 -- Puts a job into its tenant's stream, with the time of its first arrival and its attempts so far.
-local function enqueue(stream, id, spec, accepted, deadline, attempt)
-  return redis.call('XADD', stream, '*', 'j', id, 's', spec, 't', accepted, 'd', deadline,
-    'n', attempt)
+local function enqueue(stream, id, accepted, deadline, attempt, spec)
+  return redis.call('XADD', stream, '*', 'j',
+    id .. ' ' .. accepted .. ' ' .. deadline .. ' ' .. attempt .. ' ' .. spec)
 end
 
 -- The same for a job that was in the system before.
 local function requeue(stream, job, id, attempt)
-  local r = redis.call('HMGET', job, 'spec', 'accepted', 'deadline')
-  local entry = enqueue(stream, id, r[1], r[2], r[3] or '', attempt)
-  redis.call('HSET', job, 'state', 'queued', 'holder', holder_of('queue', attempt, entry))
+  local r = redis.call('HMGET', job, 'about', 'deadline')
+  local accepted, spec = string.match(r[1] or '', '^(%d+) [^ ]+ [^ ]+ [^ ]+ [^ ]+ (.*)$')
+  local entry = enqueue(stream, id, accepted or '0', r[2] or '-', attempt, spec or '')
+  redis.call('HSET', job, 'at', 'queued ' .. signature_of('queue', attempt, entry))
   return entry
 end
 

@@ -1,7 +1,8 @@
 -- Ends a batch of attempts: the first finisher writes the record, later ones are counted.
--- KEYS  work events open counts dead active bell | T x in | O x out | n x job | bodies
--- ARGV  worker record_ttl out_ttl out_maxlen maxlen T O n | T x tenant
---       | n x (id entry attempt verdict report tenant# out# body#)
+-- KEYS  work events open counts dead active bell | T x in | O x out | n x job
+--       | n x body, if there are bodies
+-- ARGV  worker record_ttl out_ttl out_maxlen maxlen T O n bodies | T x tenant
+--       | n x (id entry attempt verdict report tenant# out#)
 -- REPLY n x (ok verdict | again verdict | late state | stale state | requeued entry | unknown '')
 -- Verdicts: completed, failed, expired, cancelled; retry (counts as an attempt), back (handed back
 -- unharmed: it does not). `completed` is taken from any attempt, the others from the current one
@@ -11,28 +12,28 @@
 local worker, record_ttl = ARGV[1], ARGV[2]
 local T, O, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local streams, outs, jobs = 7, 7 + T, 7 + T + O
-local bodies = jobs + n
-local first, WIDTH = 8 + T, 8
+local bodies = ARGV[9] == '1' and jobs + n
+local first, WIDTH = 9 + T, 7
 local stamp = whole(now())
 
-local words, details, signed, entries = {}, {}, {}, {}
+local words, details, signed, entries, starts = {}, {}, {}, {}, {}
 for i = 1, n do
   local a = first + (i - 1) * WIDTH
   local id, attempt, verdict = ARGV[a + 1], ARGV[a + 3], ARGV[a + 4]
-  local j = redis.call('HMGET', KEYS[jobs + i], 'state', 'holder')
-  local signature = holder_of(worker, attempt, ARGV[a + 2])
+  local state, holder, started = parsed(redis.call('HGET', KEYS[jobs + i], 'at'))
+  local signature = signature_of(worker, attempt, ARGV[a + 2])
   local word, detail = 'ok', verdict
   if signed[id] then word, detail = 'late', signed[id]
-  elseif not j[1] then word, detail = 'unknown', ''
-  elseif TERMINAL[j[1]] then word, detail = j[2] == signature and 'again' or 'late', j[1]
-  elseif verdict ~= 'completed' and not owned(j[1], j[2], signature) then
-    word, detail = 'stale', j[1]
+  elseif not state then word, detail = 'unknown', ''
+  elseif TERMINAL[state] then word, detail = holder == signature and 'again' or 'late', state
+  elseif verdict ~= 'completed' and not owned(state, holder, signature) then
+    word, detail = 'stale', state
   elseif verdict == 'back' then word = 'requeued'
   elseif verdict == 'retry' then
     if tonumber(attempt) < limit_of(KEYS[jobs + i]) then word = 'requeued' else detail = 'dead' end
   end
   if word == 'ok' then signed[id] = detail end
-  words[i], details[i] = word, detail
+  words[i], details[i], starts[i] = word, detail, started
   entries[i] = ARGV[a + 2]
 end
 
@@ -44,9 +45,9 @@ for i = 1, n do
   local id, job, word, detail = ARGV[a + 1], KEYS[jobs + i], words[i], details[i]
   local report = ARGV[a + 5]
   if word == 'ok' then
-    if ARGV[a + 8] ~= '' then redis.call('DEL', KEYS[bodies + tonumber(ARGV[a + 8])]) end
-    redis.call('HSET', job, 'state', detail, 'holder', holder_of(worker, ARGV[a + 3], ARGV[a + 2]),
-      'finished', stamp, 'result', report)
+    if bodies then redis.call('DEL', KEYS[bodies + i]) end
+    local signature = signature_of(worker, ARGV[a + 3], ARGV[a + 2])
+    redis.call('HSET', job, 'at', ended(detail, signature, starts[i], stamp), 'result', report)
     redis.call('PEXPIRE', job, record_ttl)
     closed[#closed + 1] = id
     counts[detail] = (counts[detail] or 0) + 1
@@ -80,6 +81,6 @@ end
 each_chunk(closed, 1000, function(...) redis.call('ZREM', KEYS[3], ...) end)
 if #events > 0 then redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', unpack(events)) end
 for o, list in pairs(told) do announce(KEYS[outs + o], list, ARGV[3], ARGV[4]) end
-for k in pairs(rung) do ring(KEYS[6], KEYS[7], ARGV[8 + k]) end
+for k in pairs(rung) do ring(KEYS[6], KEYS[7], ARGV[9 + k]) end
 for word, count in pairs(counts) do redis.call('HINCRBY', KEYS[4], word, count) end
 return reply

@@ -1,27 +1,28 @@
 -- Gives the entries of a dead worker back to their tenants' streams.
 -- KEYS  leader hb work open counts events dead active bell | T x in | O x out | n x job
 -- ARGV  token worker record_ttl out_ttl out_maxlen maxlen T O n | T x tenant
---       | n x (entry attempt id tenant# out#)
+--       | n x (entry attempt id tenant# out# report)
+-- `report` is the result of the job if this was its last attempt.
 -- REPLY fenced | alive | ok, n x (ok entry | dead attempts | done state | dropped '')
 -- An attempt that had started counts against the job's limit; one that had not does not, so that
 -- the bystanders of a poison job are not dead-lettered with it.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 if redis.call('EXISTS', KEYS[2]) == 1 then return {'alive'} end
 local T, O, n = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local streams, outs, jobs, first, WIDTH = 9, 9 + T, 9 + T + O, 9 + T, 5
+local streams, outs, jobs, first, WIDTH = 9, 9 + T, 9 + T + O, 9 + T, 6
 local stamp = whole(now())
-local reply, before, entries = {'ok'}, {}, {}
+local reply, before, entries, starts = {'ok'}, {}, {}, {}
 for i = 1, n do
   local a = first + (i - 1) * WIDTH
   local entry, attempt = ARGV[a + 1], ARGV[a + 2]
-  local j = redis.call('HMGET', KEYS[jobs + i], 'state', 'holder')
+  local state, holder, started = parsed(redis.call('HGET', KEYS[jobs + i], 'at'))
   local word, detail = 'ok', ''
-  if not j[1] or TERMINAL[j[1]] then word, detail = 'done', j[1] or 'unknown'
-  elseif not owned(j[1], j[2], holder_of(ARGV[2], attempt, entry)) then word = 'dropped'
-  elseif j[1] == 'running' and tonumber(attempt) >= limit_of(KEYS[jobs + i]) then
+  if not state or TERMINAL[state] then word, detail = 'done', state or 'unknown'
+  elseif not owned(state, holder, signature_of(ARGV[2], attempt, entry)) then word = 'dropped'
+  elseif state == 'running' and tonumber(attempt) >= limit_of(KEYS[jobs + i]) then
     word, detail = 'dead', attempt
   end
-  entries[i], before[i] = entry, j[1]
+  entries[i], before[i], starts[i] = entry, state, started
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
 delete_entries(KEYS[3], entries)
@@ -36,8 +37,8 @@ for i = 1, n do
     rung[k] = true
     back = back + 1
   elseif reply[2 * i] == 'dead' then
-    local why = '{"error":"the worker died during attempt ' .. attempt .. '"}'
-    redis.call('HSET', job, 'state', 'dead', 'holder', 'system', 'finished', stamp, 'result', why)
+    local why = ARGV[a + 6]
+    redis.call('HSET', job, 'at', ended('dead', 'system', starts[i], stamp), 'result', why)
     redis.call('PEXPIRE', job, ARGV[3])
     redis.call('ZREM', KEYS[4], id)
     redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[6], '*', 'job', id, 'why', 'attempts used up',

@@ -9,12 +9,12 @@ local t = now()
 local reply, attempts, held = {'ok'}, {}, {}
 for i = 1, n do
   local k, a = 5 + (i - 1) * 4, 3 + (i - 1) * 3
-  local j = redis.call('HMGET', KEYS[k + 1], 'state', 'holder')
-  local who, attempt, entry = string.match(j[2] or '', '^(.-)/(.-)/(.*)$')
+  local state, holder = parsed(redis.call('HGET', KEYS[k + 1], 'at'))
+  local who, attempt, entry = string.match(holder or '', '^(.-)/(.-)/(.*)$')
   local score = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[a + 1]) or '0')
   local word, detail = 'ok', ''
-  if not j[1] then word = 'vanished'
-  elseif TERMINAL[j[1]] then word, detail = 'done', j[1]
+  if not state then word = 'vanished'
+  elseif TERMINAL[state] then word, detail = 'done', state
   elseif t >= score and t - score < tonumber(ARGV[2]) then word = 'young'
   elseif who ~= ARGV[a + 3] then word, detail = 'moved', who or ''
   else

@@ -23,12 +23,11 @@ local reply, gone = {'ok'}, {}
 for i = 1, n do
   local a = first + (i - 1) * WIDTH
   local entry, w = ARGV[a + 2], tonumber(ARGV[a + 4])
-  local j = redis.call('HMGET', KEYS[jobs + i], 'state', 'holder', 'deadline')
+  local j = redis.call('HMGET', KEYS[jobs + i], 'at', 'deadline')
   local word = 'ok'
   if not j[1] then word = 'orphan'
-  elseif j[1] ~= 'queued' or j[2] ~= 'queue/' .. (ARGV[a + 5] - 1) .. '/' .. entry then
-    word = 'stale'
-  elseif j[3] and t > tonumber(j[3]) then word = 'expired'
+  elseif j[1] ~= 'queued queue/' .. (ARGV[a + 5] - 1) .. '/' .. entry then word = 'stale'
+  elseif j[2] and t > tonumber(j[2]) then word = 'expired'
   elseif not alive[w] then word = 'noworker'
   elseif room[w] <= 0 then word = 'busy'
   else room[w] = room[w] - 1 end
@@ -47,10 +46,10 @@ for i = 1, n do
   if reply[1 + i] == 'ok' then
     local a = first + (i - 1) * WIDTH
     local w, attempt = tonumber(ARGV[a + 4]), ARGV[a + 5]
-    local entry = redis.call('XADD', KEYS[workers + 2 * w - 1], '*', 'j', ARGV[a + 1],
-      'a', attempt, 'c', ARGV[a + 6], 'e', epoch)
-    redis.call('HSET', KEYS[jobs + i], 'state', 'assigned',
-      'holder', holder_of(ARGV[caps + 2 * w - 1], attempt, entry))
+    local entry = redis.call('XADD', KEYS[workers + 2 * w - 1], '*', 'j',
+      ARGV[a + 1] .. ' ' .. attempt .. ' ' .. ARGV[a + 6] .. ' ' .. epoch)
+    redis.call('HSET', KEYS[jobs + i], 'at',
+      'assigned ' .. signature_of(ARGV[caps + 2 * w - 1], attempt, entry))
   end
 end
 if L > 0 then redis.call('HSET', KEYS[3], unpack(ARGV, 8, 7 + 2 * L)) end

@@ -6,9 +6,9 @@ local n = tonumber(ARGV[1])
 local reply, dropped = {}, {}
 for i = 1, n do
   local entry, signature = ARGV[2 * i], ARGV[2 * i + 1]
-  local j = redis.call('HMGET', KEYS[2 + i], 'state', 'holder')
+  local state, holder = parsed(redis.call('HGET', KEYS[2 + i], 'at'))
   if #redis.call('XRANGE', KEYS[1], entry, entry) == 0 then reply[i] = 'gone'
-  elseif owned(j[1], j[2], signature) then reply[i] = 'kept'
+  elseif owned(state, holder, signature) then reply[i] = 'kept'
   else
     reply[i] = 'removed'
     dropped[#dropped + 1] = entry

@@ -15,10 +15,10 @@ for i = 1, n do
   elseif room <= 0 then word = 'busy'
   else
     local found = redis.call('XRANGE', KEYS[1], entry, entry)
-    local j = redis.call('HMGET', KEYS[5 + i], 'state', 'holder')
+    local state, holder = parsed(redis.call('HGET', KEYS[5 + i], 'at'))
     if #found == 0 then word = 'gone'
-    elseif not owned(j[1], j[2], holder_of(ARGV[1], ARGV[a + 2], entry)) then word = 'copy'
-    elseif j[1] ~= 'assigned' then word = 'started'
+    elseif not owned(state, holder, signature_of(ARGV[1], ARGV[a + 2], entry)) then word = 'copy'
+    elseif state ~= 'assigned' then word = 'started'
     else
       room = room - 1
       moves[#moves + 1] = {i, found[1][2]}
@@ -32,7 +32,8 @@ for _, move in ipairs(moves) do
   local a = 5 + (i - 1) * 3
   redis.call('XDEL', KEYS[1], ARGV[a + 1])
   local entry = redis.call('XADD', KEYS[2], '*', unpack(fields))
-  redis.call('HSET', KEYS[5 + i], 'holder', holder_of(ARGV[2], ARGV[a + 2], entry))
+  redis.call('HSET', KEYS[5 + i], 'at',
+    'assigned ' .. signature_of(ARGV[2], ARGV[a + 2], entry))
   reply[2 * i] = entry
   events[#events + 1], events[#events + 2] = ARGV[a + 3], 'stolen ' .. ARGV[2]
 end

@@ -14,17 +14,19 @@ local reply, before, where = {'ok'}, {}, {}
 for i = 1, n do
   local a, k = 6 + (i - 1) * 5, 5 + (i - 1) * 6
   local verdict = ARGV[a + 2]
-  local j = redis.call('HMGET', KEYS[k + 1], 'state', 'holder', 'deadline')
-  local who, attempt, entry = string.match(j[2] or '', '^(.-)/(.-)/(.*)$')
-  local word, detail = 'ok', j[1]
-  local placed = j[1] == 'assigned' or j[1] == 'running'
-  if not j[1] then word, detail = 'unknown', ''
-  elseif TERMINAL[j[1]] then word = (j[2] == 'system' and j[1] == verdict) and 'again' or 'late'
-  elseif verdict == 'expired' and (not j[3] or t <= tonumber(j[3])) then
+  local j = redis.call('HMGET', KEYS[k + 1], 'at', 'deadline')
+  local state, holder, started = parsed(j[1])
+  local who, attempt, entry = string.match(holder or '', '^(.-)/(.-)/(.*)$')
+  local word, detail = 'ok', state
+  local placed = state == 'assigned' or state == 'running'
+  if not state then word, detail = 'unknown', ''
+  elseif TERMINAL[state] then
+    word = (holder == 'system' and state == verdict) and 'again' or 'late'
+  elseif verdict == 'expired' and (not j[2] or t <= tonumber(j[2])) then
     word, detail = 'not_due', ''
   elseif verdict == 'rejected' and placed then word = 'late'
   elseif placed and who ~= ARGV[a + 4] then word, detail = 'moved', who or '' end
-  before[i], where[i] = j[1], {entry, attempt}
+  before[i], where[i] = state, {entry, attempt, started}
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
 for i = 1, n do
@@ -40,7 +42,7 @@ for i = 1, n do
       redis.call('XADD', KEYS[k + 4], 'MAXLEN', '~', 1000, '*', 'cancel', id, 'attempt', where[i][2])
       redis.call('PEXPIRE', KEYS[k + 4], ARGV[2])
     end
-    redis.call('HSET', KEYS[k + 1], 'state', verdict, 'holder', 'system', 'finished', whole(t),
+    redis.call('HSET', KEYS[k + 1], 'at', ended(verdict, 'system', where[i][3], whole(t)),
       'result', report)
     redis.call('PEXPIRE', KEYS[k + 1], ARGV[2])
     redis.call('ZREM', KEYS[2], id)
