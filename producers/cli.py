@@ -27,7 +27,7 @@ from parallax.cli.options import (
 from parallax.cli.output import show
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import Job
+from parallax.core.model import Job, check_number
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 from producers.client import Client, Completion
@@ -268,6 +268,7 @@ def loadgen(
     **options: Any,
 ) -> None:
     """Offer an open-loop load: jobs come at their times, whether or not earlier ones are done."""
+    check_number("--duration", duration_s, 0.01, 86_400.0)
     workload = Workload(
         rate,
         parsed_shares(tenants),

@@ -13,6 +13,7 @@ from parallax.broker.intake import Ending, Intake, Receipt
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.results import Notice, Record, Results
+from parallax.broker.tenancy import Tenancy
 from parallax.core.clock import Clock
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
@@ -21,6 +22,9 @@ from parallax.services.clock import SystemClock
 
 #: A waiter that heard nothing for so long looks at the records themselves (seconds).
 LOOK_S = 1.0
+
+#: The inbox is cut back after so many notices have been read from it.
+KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Client:
         self._results = Results(self._link, self._keys)
         self._news = Results(self._reader, self._keys)
         self.inbox = f"inbox-{secrets.token_hex(8)}"
-        self._cursor = ""
+        self._cursor, self._read = "", 0
 
     def submit(
         self, jobs: Sequence[Job], *, own_streams: bool = False,
@@ -77,7 +81,10 @@ class Client:
 
     def news(self, block_ms: int) -> list[Completion]:
         """Wait up to `block_ms` for ends of jobs in the inbox."""
-        self._cursor, notices = self._news.follow(self.inbox, self._cursor, block_ms)
+        full = self._read >= KEPT
+        self._read = 0 if full else self._read
+        self._cursor, notices = self._news.follow(self.inbox, self._cursor, block_ms, forget=full)
+        self._read += len(notices)
         return [Completion(n.job_id, n.outcome, n.data) for n in notices if n.outcome is not None]
 
     def wait(self, job_ids: Iterable[str], timeout_s: float) -> Iterator[Completion]:
@@ -138,6 +145,14 @@ class Client:
     def counts(self) -> dict[str, int]:
         """Return the totals of the cell."""
         return self._results.counts()
+
+    def set_weights(self, weights: Mapping[str, float]) -> None:
+        """Say how many shares tenants are due; who is not named keeps what it has (at first 1)."""
+        Tenancy(self._link, self._keys).set_weights(weights)
+
+    def ping(self) -> None:
+        """Return when the server has answered a PING on the connection that submits."""
+        self._link.call("PING")
 
     def close(self) -> None:
         """Drop the inbox and both connections."""

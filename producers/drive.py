@@ -182,7 +182,7 @@ class Driver:
             if record is not None and record.outcome is not None:
                 self.open -= 1
                 sample = self.run.samples[record.job_id]
-                sample.outcome, sample.told = record.outcome, sample.told + 1
+                sample.outcome = record.outcome
                 sample.ended = self.run.ended_s = self.elapsed()
                 if record.outcome is Outcome.COMPLETED:
                     sample.e2e, sample.ttft, sample.wait = (

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
 from parallax.cli.output import show
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput
@@ -46,8 +44,9 @@ class Live:
 
     def run(self, load: Iterable[tuple[float, Job]], speed: float = 1.0) -> Run:
         """Offer the load, wait for the ends, look every job up in the store."""
-        set_weights(self.url, self.cell, self.weights)
         client = Client(self.url, self.cell)
+        client.ping()  # without a server there is nothing to drive
+        client.set_weights(self.weights)
         driver = Driver(client, self.clock)
         try:
             with progress() as told:
@@ -101,15 +100,6 @@ def parsed_crashes(texts: Iterable[str], total: int | None) -> list[Crash]:
         after = int(number) * (total or 0) // 100 if when.endswith("%") else int(number)
         crashes.append(Crash(victim, after))
     return crashes
-
-
-def set_weights(url: str, cell: str, weights: dict[str, float]) -> None:
-    """Register tenants' weights."""
-    if weights:
-        link = Link.to(url)
-        flat = [item for tenant, weight in weights.items() for item in (tenant, repr(weight))]
-        link.call("HSET", Keys(cell).tenants, *flat)
-        link.close()
 
 
 @contextlib.contextmanager

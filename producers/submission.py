@@ -12,7 +12,7 @@ from parallax.core.model import Job
 
 FIELDS = tuple(f.name for f in dataclasses.fields(Job))
 MAX_LINE = 1 << 20
-_REQUIRED = ("prompt_tokens", "max_tokens")
+_REQUIRED = ("tenant", "prompt_tokens", "max_tokens")
 
 
 def jobs_from_lines(lines: Iterable[str], defaults: dict[str, Any], prefix: str) -> Iterator[Job]:
@@ -20,9 +20,13 @@ def jobs_from_lines(lines: Iterable[str], defaults: dict[str, Any], prefix: str)
 
     Raises InvalidInput naming line, field, value and what is allowed.
     """
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _job(number, line, {"id": f"{prefix}-{number}", **defaults})
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield _job(number, line, {"id": f"{prefix}-{number}", **defaults})
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"after line {number}", error.object[:20], "UTF-8 text") from None
 
 
 def _job(number: int, line: str, defaults: dict[str, Any]) -> Job:

@@ -45,6 +45,9 @@ def _jobs(
             raise InvalidInput(where, ",".join(row), f"{len(COLUMNS)} columns")
         at = _time(where, row[0])
         start = start or at
+        if (at.tzinfo is None) != (start.tzinfo is None):
+            allowed = "all times with a zone, or none"
+            raise InvalidInput(f"{where}, column {COLUMNS[0]}", row[0], allowed)
         prompt = _tokens(where, COLUMNS[1], row[1])
         output = _tokens(where, COLUMNS[2], row[2])
         job = Job(
@@ -70,6 +73,7 @@ def _time(where: str, text: str) -> datetime:
 
 
 def _tokens(where: str, column: str, text: str) -> int:
-    if not text.strip().isdecimal() or int(text) > MAX_TOKENS:
+    digits = text.strip()
+    if not digits.isdecimal() or len(digits) > 12 or int(digits) > MAX_TOKENS:
         raise InvalidInput(f"{where}, column {column}", text, f"a whole number to {MAX_TOKENS}")
-    return int(text)
+    return int(digits)

@@ -48,6 +48,12 @@ class Workload:
     prefix: str = "load"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        check_number("rate", self.rate, 1e-3, 1e6)
+        check_number("cv of gaps", self.cv, 0.0, 20.0)
+        check_int("sessions", self.sessions, 0, 1_000_000)
+        check_int("seed", self.seed, 0, 2**63)
+
     def jobs(self, count: int | None = None, duration_s: float | None = None) -> Iterator[Timed]:
         """Yield (seconds from the start, job) in time order; stops at `count` or `duration_s`."""
         random = Random(self.seed)

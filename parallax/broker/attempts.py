@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from parallax.broker.codec import Report, decode_about, decode_fields, encode
+from parallax.broker.codec import Report, decode_about, decode_fields, encode, whole
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
 from parallax.broker.dispatching import START, Entry
 from parallax.broker.keys import Keys
@@ -178,11 +178,12 @@ def decode_assignment(entry: Entry) -> Assignment:
     """Decode an entry of a worker's stream; raises InvalidInput."""
     meaning = "id, attempt, estimated cost, epoch"
     parts = decode_fields(entry.fields, 4, meaning)
+    attempt = str(whole("attempt", parts[1], 1_000_000))
     try:
-        job_id, attempt, estimate = parts[0].decode("ascii"), parts[1].decode(), float(parts[2])
+        job_id, estimate = parts[0].decode("ascii"), float(parts[2])
     except ValueError:
         raise InvalidInput("entry", entry.fields[1][:60], meaning) from None
-    if not NAME.fullmatch(job_id) or not attempt.isdigit() or not 0 <= estimate <= 1e12:
+    if not NAME.fullmatch(job_id) or not 0 <= estimate <= 1e12:
         raise InvalidInput("entry", entry.fields[1][:60], meaning)
     return Assignment(entry.id, job_id, attempt, estimate)
 

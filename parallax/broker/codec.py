@@ -135,10 +135,10 @@ def decode_about(data: bytes | None) -> About:
         raise InvalidInput("about", (data or b"")[:60], shown)
     accepted, digest, length, size, reply, spec = parts
     return About(
-        _whole("about.accepted", accepted, _MAX_MS) / 1000,
+        whole("about.accepted", accepted, _MAX_MS) / 1000,
         _text("about.digest", digest),
-        None if length == b"-" else _whole("about.length", length, MAX_TOKENS),
-        _whole("about.bytes", size, _MAX_MS),
+        None if length == b"-" else whole("about.length", length, MAX_TOKENS),
+        whole("about.bytes", size, _MAX_MS),
         "" if reply == b"-" else _text("about.reply", reply),
         _decoded(_spec_decoder, spec, "spec"),
     )
@@ -187,11 +187,11 @@ def decode_arrival(fields: Sequence[bytes]) -> JobView:
         spec.tenant,
         spec.prompt,
         spec.max,
-        _whole("accepted", accepted, _MAX_MS) / 1000,
+        whole("accepted", accepted, _MAX_MS) / 1000,
         spec.session,
-        inf if due == b"-" else _whole("deadline", due, _MAX_MS) / 1000,
+        inf if due == b"-" else whole("deadline", due, _MAX_MS) / 1000,
         spec.priority,
-        _whole("attempts", attempts, 1_000_000),
+        whole("attempts", attempts, 1_000_000),
     )
 
 
@@ -202,7 +202,8 @@ def _text(where: str, data: bytes) -> str:
         raise InvalidInput(where, data[:60], "plain ASCII text") from None
 
 
-def _whole(where: str, data: bytes, high: int) -> int:
+def whole(where: str, data: bytes, high: int) -> int:
+    """Read a whole number from 0 to `high`; raises InvalidInput."""
     if not data.isdigit() or len(data) > 16 or int(data) > high:
         raise InvalidInput(where, data[:60], f"a whole number from 0 to {high}")
     return int(data)

@@ -2,8 +2,8 @@
 
 Why not redis-py's client classes: they retry by default, and a retried `XADD` is a second job;
 they decode replies by protocol version; and they cost several times what the socket does. A `Link`
-uses redis-py for what it is best at (URLs, TLS, ACL users, the handshake, the parser) and adds
-three rules:
+uses redis-py for what it is best at (URLs, TLS, ACL users, the handshake, the replies), packs its
+commands itself (redis-py looks at each argument twice more) and adds three rules:
 
 1. A command whose reply is lost raises `Unreachable`: its outcome is unknown. Only scripts and
    reads, which answer the same when run twice, may ask to be `repeated`.
@@ -14,10 +14,12 @@ three rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
 import redis
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
@@ -31,6 +33,7 @@ from parallax.core.errors import (
     StoreFull,
     Unreachable,
 )
+from parallax.core.secrets import redacted
 
 R = TypeVar("R")
 Reply = Any
@@ -42,11 +45,17 @@ CONNECT_TIMEOUT_S = 2.0
 #: Waits between repetitions: full jitter up to base * 2^n, capped, in seconds.
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
 
+_URLS = "use redis://, rediss:// or unix:// with the server's address"
 _FULL = ("OOM", "MISCONF")
-_PASSING = (
-    "LOADING", "BUSY", "NOREPLICAS", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN",
-    "UNBLOCKED", "max number of clients",
-)  # fmt: skip
+#: What will mend itself: redis-py has a class for some errors and cuts the word from their text.
+_PASSING = ("LOADING", "BUSY", "NOREPLICAS", "UNBLOCKED", "max number of clients")
+_PASSING_ERRORS = (
+    redis.BusyLoadingError,
+    redis.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+)
 
 
 class ScriptMissing(StoreFault):
@@ -75,10 +84,12 @@ class Link:
                 retry=Retry(NoBackoff(), 0),
                 health_check_interval=0,
             )
-        except ValueError:
-            allowed = "use redis://, rediss:// or unix:// with the server's address"
-            raise InvalidInput("redis url", redacted(url), allowed) from None
-        return cls(pool.make_connection)
+            # Not the pool's own `make_connection`: it counts, and refuses the hundredth reconnect.
+            connect = partial(pool.connection_class, **pool.connection_kwargs)
+            connect()
+        except (ValueError, TypeError):
+            raise InvalidInput("redis url", redacted(url), _URLS) from None
+        return cls(connect)
 
     def call(self, *command: Argument) -> Reply:
         """Send one command and return its reply. An error reply is raised."""
@@ -108,11 +119,16 @@ class Link:
         """Write commands without waiting for their replies; `receive` them in the same order."""
         try:
             connection = self._opened()
-            packed = [chunk for command in commands for chunk in connection.pack_command(*command)]
-            connection.send_packed_command([b"".join(packed)], check_health=False)
+            packed = b"".join(
+                [pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]
+            )
+            connection.send_packed_command([packed], check_health=False)
         except (redis.RedisError, OSError) as error:
             self.close()
             raise translated(error) from error
+        except UnicodeError:  # a host that no name server could be asked for
+            self.close()
+            raise InvalidInput("redis url", "its host", _URLS) from None
 
     def receive(self, count: int) -> list[Reply]:
         """Return that many replies in order; an error reply stands in the list as an exception."""
@@ -169,18 +185,10 @@ def translated(error: Exception) -> ParallaxError:
         return ScriptMissing(text)
     if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
         return StoreFault(f"Redis refuses this user: {text}")
+    if isinstance(error, _PASSING_ERRORS):
+        return Unreachable(f"Redis cannot serve just now: {text}")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
         return Unreachable(f"Redis does not answer: {text}")
     if any(word in text for word in _PASSING):
         return Unreachable(f"Redis cannot serve just now: {text}")
     return StoreFault(text)
-
-
-def redacted(url: str) -> str:
-    """Return the URL without its password."""
-    scheme, separator, rest = url.partition("://")
-    credentials, at, address = rest.rpartition("@")
-    if not at:
-        return url
-    user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}:***@{address}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from parallax.broker.codec import Report, decode_about, decode_report
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
-from parallax.broker.dispatching import START
+from parallax.broker.dispatching import START, after
 from parallax.broker.keys import Keys
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import TERMINAL, Outcome, State
@@ -91,12 +91,20 @@ class Results:
         answers = self._link.calls([("HGETALL", self._keys.job(job)) for job in job_ids])
         return [_record(job, flat) for job, flat in zip(job_ids, answers, strict=True)]
 
-    def follow(self, reply: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]:
-        """Wait for news on an `out` stream after `cursor`; return the new cursor and the news."""
+    def follow(
+        self, reply: str, cursor: str, block_ms: int, *, forget: bool = False
+    ) -> tuple[str, list[Notice]]:
+        """Wait for news on an `out` stream after `cursor`; return the new cursor and the news.
+
+        With `forget` what was read before is deleted on the way: for a reader that is the only one.
+        """
         command: list[Argument] = ["XREAD", "COUNT", 1000]
         if block_ms > 0:
             command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
-        streams = self._link.call(*command, "STREAMS", self._keys.out(reply), cursor or START)
+        stream = self._keys.out(reply)
+        command += ("STREAMS", stream, cursor or START)
+        trim = [("XTRIM", stream, "MINID", after(cursor))] if forget and cursor else []
+        *_, streams = self._link.calls([*trim, command])
         notices: list[Notice] = []
         for _, entries in streams or ():
             for entry, fields in entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
@@ -12,7 +13,7 @@ from pathlib import Path
 import click
 
 from parallax import __version__
-from parallax.broker.connection import Link, redacted
+from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.broker.server_binary import find_binary
@@ -20,6 +21,7 @@ from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import found_url, redis_options
 from parallax.cli.output import facts, show
 from parallax.core.errors import ParallaxError
+from parallax.core.secrets import redacted
 
 Finding = tuple[str, str, str]  # what, ok | warning | bad, what to know or do
 
@@ -72,10 +74,11 @@ def _version(info: dict[str, str]) -> Finding:
     if "valkey_version" in info:
         return "version", "ok", f"Valkey {info['valkey_version']}"
     version = info.get("redis_version", "0.0.0")
-    series, _, patch = version.rpartition(".")
-    if tuple(int(n) for n in series.split(".")) < (6, 2):
+    major, minor, patch = ([int(n) for n in re.findall(r"\d+", version)] + [0, 0, 0])[:3]
+    series = f"{major}.{minor}"
+    if (major, minor) < (6, 2):
         return "version", "bad", f"Redis {version} is too old: 6.2 or later is needed"
-    if series in SAFE and int(patch) < SAFE[series]:
+    if series in SAFE and patch < SAFE[series]:
         return (
             "version",
             "warning",

@@ -12,10 +12,11 @@ from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.broker.results import Results
+from parallax.broker.tenancy import Tenancy
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
 from parallax.cli.output import facts, printable, show
-from parallax.core.model import check_name, check_number
+from parallax.core.model import check_name
 
 
 @click.command()
@@ -121,13 +122,12 @@ def tenants() -> None:
 def list_(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
     """List tenants with a weight or with waiting jobs."""
     link, keys = Link.to(server_url(redis, home)), Keys(cell)
-    flat = iter(link.call("HGETALL", keys.tenants))
-    weights = {t.decode(): w.decode() for t, w in zip(flat, flat, strict=True)}
+    weights = Tenancy(link, keys).weights()
     active = {name.decode() for name in link.call("SMEMBERS", keys.active)}
     names = sorted(weights.keys() | active)
     depths = link.calls([("XLEN", keys.arrivals(name)) for name in names]) if names else []
     link.close()
-    rows = [(n, weights.get(n, "1"), depth) for n, depth in zip(names, depths, strict=True)]
+    rows = [(n, weights.get(n, 1.0), depth) for n, depth in zip(names, depths, strict=True)]
     head = ("tenant", "weight", "waiting")
     document = [dict(zip(head, row, strict=True)) for row in rows]
     show(document, as_json=as_json, title=f"Tenants of cell {cell}", head=head, rows=rows)
@@ -139,8 +139,6 @@ def list_(redis: str | None, cell: str, home: Path | None, as_json: bool) -> Non
 @click.option("--weight", type=float, required=True, help="Shares it is due (others have 1).")
 def set_(redis: str | None, cell: str, home: Path | None, tenant: str, weight: float) -> None:
     """Set the weight of a tenant; a running scheduler takes it over within a second."""
-    check_name("TENANT", tenant)
-    check_number("--weight", weight, 1e-6, 1e6)
     link = Link.to(server_url(redis, home))
-    link.call("HSET", Keys(cell).tenants, tenant, repr(weight))
+    Tenancy(link, Keys(cell)).set_weights({tenant: weight})
     link.close()

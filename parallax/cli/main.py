@@ -8,14 +8,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import click
 
 from parallax import __version__
-from parallax.core.errors import InvalidInput, InvalidSettings, ParallaxError, Unreachable
+from parallax.cli import configuration
+from parallax.cli.output import printable
+from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
+from parallax.core.secrets import redacted
 
 EXIT_FAILED, EXIT_USAGE, EXIT_MISSED, EXIT_UNREACHABLE = 1, 2, 3, 4
 
@@ -50,8 +51,11 @@ class LazyGroup(click.Group):
         """Import a command."""
         if name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command = _load(name)
+        settings = ctx.meta.get(_SETTINGS)
+        if settings is not None:
+            common, table = configuration.shared(settings), settings.get(name, {})
+            ctx.default_map = {name: configuration.defaults(command, table, common, name)}
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -61,56 +65,37 @@ class LazyGroup(click.Group):
 
 
 def _configured(ctx: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
-    """Use the settings file for defaults: below flags and environment, above built-in defaults."""
+    """Remember the settings file; each command takes its own from it when it is called."""
     found = path or Path("parallax.toml")
     if path is None and not found.exists():
         return None
-    try:
-        values = tomllib.loads(found.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InvalidSettings(str(found), str(error), "must be a readable TOML file") from None
-    _check_keys(found, values)
-    ctx.default_map = {
-        name: {key.replace("-", "_"): value for key, value in table.items()}
-        for name, table in values.items()
-        if isinstance(table, dict)
-    }
-    shared = {key.replace("-", "_"): v for key, v in values.items() if not isinstance(v, dict)}
-    for name in COMMANDS:
-        ctx.default_map[name] = {**shared, **ctx.default_map.get(name, {})}
+    settings = configuration.read(found)
+    configuration.check(found, settings, COMMANDS, _load)
+    ctx.meta[_SETTINGS] = settings
     return found
 
 
-#: Settings that may stand above the tables of the settings file: they hold for every command.
-SHARED = ("redis", "cell", "home")
+_SETTINGS = "parallax.settings"
 
 
-def _check_keys(path: Path, values: dict[str, Any]) -> None:
-    """Refuse what nobody would read."""
-    for key, value in values.items():
-        if not isinstance(value, dict):
-            if key not in SHARED:
-                raise InvalidSettings(str(path), key, f"known: {', '.join(SHARED)} and tables")
-            continue
-        if key not in COMMANDS:
-            raise InvalidSettings(str(path), key, f"known tables: {', '.join(COMMANDS)}")
-        command = LazyGroup().get_command(click.Context(click.Command(key)), key)
-        known = [p.name for p in command.params if p.name] if command else []
-        for option in value:
-            if option.replace("-", "_") not in known:
-                raise InvalidSettings(f"{path} [{key}]", option, f"known: {', '.join(known)}")
+def _load(name: str) -> click.Command:
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    command: click.Command = getattr(importlib.import_module(module), attribute)
+    configuration.name_variables(command, f"PARALLAX_{name.upper()}")
+    return command
 
 
-@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "PARALLAX"})
+@click.group(cls=LazyGroup)
 @click.option(
     "--config",
+    envvar="PARALLAX_CONFIG",
     type=click.Path(path_type=Path, dir_okay=False),
     is_eager=True,
     expose_value=False,
     callback=_configured,
     help="Settings file [default: parallax.toml, if there is one].",
 )
-@click.version_option(__version__, prog_name="parallax")
+@click.version_option(__version__, "--version", "_version", prog_name="parallax")
 def parallax() -> None:
     """Parallax: a durable, fair queue and scheduler in front of LLM engines."""
 
@@ -131,7 +116,7 @@ def main() -> None:
     except InvalidInput as error:
         _fail(error, EXIT_USAGE)
     except Unreachable as error:
-        _fail(error, EXIT_UNREACHABLE)
+        _fail(error, EXIT_UNREACHABLE, _NEXT)
     except ParallaxError as error:
         _fail(error, EXIT_FAILED)
     except BrokenPipeError:
@@ -139,6 +124,11 @@ def main() -> None:
         sys.exit(EXIT_FAILED)
 
 
-def _fail(error: ParallaxError, code: int) -> None:
-    click.echo(f"parallax: {error}", err=True)
+#: What to type when Redis cannot be reached.
+_NEXT = "; `parallax doctor` looks closer, `parallax up` starts a server, --redis URL names one"
+
+
+def _fail(error: ParallaxError, code: int, hint: str = "") -> None:
+    told = "" if "`parallax" in str(error) else hint
+    click.echo(f"parallax: {redacted(printable(str(error)))}{told}", err=True)
     sys.exit(code)

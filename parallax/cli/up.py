@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from parallax.broker.connection import redacted
 from parallax.cli.options import (
     policies_from,
     policy_arguments,
@@ -17,6 +16,7 @@ from parallax.cli.options import (
     start_logging,
 )
 from parallax.core.model import check_int
+from parallax.core.secrets import redacted
 from parallax.services.clock import SystemClock
 from parallax.services.service import stop_on_signals
 from parallax.services.system import Plan, System

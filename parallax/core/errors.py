@@ -28,7 +28,7 @@ class InvalidInput(ParallaxError):
         self.field = field
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{field}: {_shown(value)} is not allowed; {allowed}")
+        super().__init__(f"{_line(field)}: {_shown(value)} is not allowed; {_line(allowed)}")
 
 
 class UnknownPolicy(InvalidInput):
@@ -66,6 +66,12 @@ class Fenced(ParallaxError):
 
 class StoreFault(ParallaxError):
     """Redis answered with an error that asking again will not change."""
+
+
+def _line(text: str, most: int = 200) -> str:
+    """Keep a text that may quote foreign data short and on one line."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    return shown if len(text) <= most else f"{shown[: most - 3]}..."
 
 
 def _shown(value: object) -> str:

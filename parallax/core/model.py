@@ -46,7 +46,7 @@ class Job:
     def __post_init__(self) -> None:
         check_name("id", self.id)
         check_name("tenant", self.tenant)
-        if self.session:
+        if self.session != "":
             check_name("session", self.session)
         check_int("prompt_tokens", self.prompt_tokens, 0, MAX_TOKENS)
         check_int("max_tokens", self.max_tokens, 1, MAX_TOKENS)

@@ -33,8 +33,8 @@ class SchedulerSettings:
     poll_s: float = 0.5  # how often workers' heartbeats and reports are read
     block_s: float = 0.25  # how long one read waits for news
     batch: int = 500  # most entries read from one stream, and jobs committed, in a turn
-    window: int = 4_096  # most jobs of one tenant held in memory; the rest stays in Redis
-    max_held: int = 32_768  # most jobs held in memory in all
+    window: int = 2_048  # most jobs of one tenant held in memory; the rest stays in Redis
+    max_held: int = 16_384  # most jobs held in memory in all
     idle_s: float = 5.0  # a tenant without arrivals for so long is no longer watched
     sweep_s: float = 5.0  # how often the janitor takes its turn
     repair_grace_s: float = 30.0  # an open job untouched for so long is looked for

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
@@ -336,10 +336,9 @@ class Scheduler:
         for name in sorted(workers):
             if workers[name].hold_until > now:
                 continue
-            view = workers[name].view(pace)
-            free = gate.free(view)
+            free = gate.free(workers[name].view(pace))
             if free > 0:
-                views.append(replace(view, free=free))
+                views.append(workers[name].view(pace, free))
         return tuple(views)
 
     def _choose(self, count: int) -> list[Queued]:

@@ -95,8 +95,8 @@ class WorkerState:
     hold_until: float = 0.0  # the store refused a dispatch: look again at this time
     pace: Ewma = field(default_factory=Ewma)  # seconds of service per cost unit
 
-    def view(self, cluster_pace: float | None) -> WorkerView:
-        """Return what policies may see, before the gate has decided about `free`."""
+    def view(self, cluster_pace: float | None, free: int = 0) -> WorkerView:
+        """Return what policies may see; `free` is what the gate has decided, 0 before it has."""
         pace = self.pace.value
         slowness = pace / cluster_pace if pace and cluster_pace else 1.0
         return WorkerView(
@@ -104,7 +104,7 @@ class WorkerState:
             self.slots,
             self.in_flight,
             self.pending_cost,
-            0,
+            free,
             slowness,
             self.weight,
             self.kv_used,

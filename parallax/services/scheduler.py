@@ -4,8 +4,9 @@
        ^                                                                         |
        +---------------- any error or a lost lease: forget everything -----------+
 
-A turn is at most two round trips whatever the size of its batch: one read (arrivals, worker events,
-bell) and one commit (dispatches, account balances, and the events they rest on, in one atomic step).
+A turn is at most two round trips whatever the size of its batch: one read (arrivals, worker
+events, bell) and one commit (dispatches, account balances, and the events they rest on, in one
+atomic step).
 A turn that dispatches nothing leaves its balances to a later commit: until then its events stay.
 Nothing the leader knows exists only in its memory: a new one reads the accounts, the workers'
 streams, the events that no commit has dropped yet, and the tenants' streams from their beginning.
@@ -25,12 +26,19 @@ from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.membership import Leadership, Membership
 from parallax.broker.rescue import Rescue
+from parallax.broker.tenancy import Tenancy
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import SchedulerSettings
 from parallax.scheduling.actions import Action, Dispatch, Expire, Reject, SaveAccounts
-from parallax.scheduling.events import BacklogMeasured, DispatchRefused, Event, JobArrived
+from parallax.scheduling.events import (
+    BacklogMeasured,
+    DispatchRefused,
+    Event,
+    JobArrived,
+    TenantConfigured,
+)
 from parallax.scheduling.scheduler import Scheduler
 from parallax.services import inbox, takeover
 from parallax.services.janitor import Janitor
@@ -99,6 +107,7 @@ class SchedulerService:
     def _reset(self) -> None:
         self._scheduler = self._build()
         self._watch = Watch()
+        self._tenancy = Tenancy(self._link, self._keys)
         self._pending: list[Event] = []
         self._accounts: dict[str, float] = {}
         self._uncommitted = False
@@ -152,11 +161,20 @@ class SchedulerService:
         self._dispatching.restart()
         self._dispatching.bell_cursor = self._dispatching.bell_end()
         self._scheduler.restore(self._dispatching.accounts())
-        for tenant in self._dispatching.active():
-            self._watch.add(tenant, self._now())
-        self._pending += takeover.weights(self._link, self._keys)
+        self._watch_active()
+        self._pending += self._weights(look=True)
         self._pending += self._recoverer.start(self._now())
         self._pending += takeover.attempts(self._link, self._keys, self._recoverer.known)
+
+    def _watch_active(self) -> None:
+        """Watch the tenants with jobs; those that were active lately and have none are let go."""
+        depths = self._dispatching.unread(self._dispatching.active())
+        empty = [tenant for tenant, depth in depths.items() if depth == 0]
+        for start in range(0, len(empty), MAX_STREAMS):
+            for tenant in self._dispatching.retire(empty[start : start + MAX_STREAMS]):
+                del depths[tenant]
+        for tenant in depths:
+            self._watch.add(tenant, self._now())
 
     def _now(self) -> float:
         """The server's time, as far as we can tell between two looks at it."""
@@ -182,9 +200,9 @@ class SchedulerService:
         events, self._pending = self._pending, []
         events += self._understood(read)
         actions = self._scheduler.handle(events, self._now())
-        self._metrics.decided(actions, sum(type(event) is JobArrived for event in events))
         self._uncommitted = self._uncommitted or bool(read.events)
         self._carry_out(lease, actions)
+        self._metrics.decided(actions, sum(type(event) is JobArrived for event in events))
         self._metrics.turned(self._clock.monotonic() - started)
 
     def _duties(self, lease: Lease) -> None:
@@ -198,11 +216,15 @@ class SchedulerService:
             self._pending += self._recoverer.poll(lease, self._now())
             self._metrics.recovered(self._recoverer.drain_counts())
             self._pending += self._measure()
-            self._pending += takeover.weights(self._link, self._keys)
+            self._pending += self._weights(look=False)
             self._retire()
             self._metrics.observe(self._scheduler.snapshot())
         if self._is_due("sweep", settings.sweep_s):
             self._metrics.swept(self._janitor.sweep(lease, self._scheduler.workers))
+            self._pending += self._weights(look=True)
+
+    def _weights(self, look: bool) -> list[Event]:
+        return [TenantConfigured(t, weight) for t, weight in self._tenancy.news(look).items()]
 
     def _measure(self) -> list[Event]:
         """Learn how much waits beyond the window, for the tenants whose window is full."""

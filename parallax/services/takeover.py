@@ -12,21 +12,8 @@ from parallax.broker.dispatching import Entry
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.core.errors import InvalidInput
-from parallax.core.model import NAME, JobView
-from parallax.scheduling.events import AttemptRestored, Event, TenantConfigured
-
-
-def weights(link: Link, keys: Keys) -> Iterator[Event]:
-    """Yield the configured weights of tenants; a weight that is not a number > 0 is ignored."""
-    flat = iter(link.call("HGETALL", keys.tenants))
-    for name, text in zip(flat, flat, strict=True):
-        tenant = name.decode("ascii", "replace")
-        try:
-            weight = float(text)
-        except ValueError:
-            continue
-        if NAME.fullmatch(tenant) and 0 < weight < inf:
-            yield TenantConfigured(tenant, weight)
+from parallax.core.model import JobView
+from parallax.scheduling.events import AttemptRestored, Event
 
 
 def attempts(link: Link, keys: Keys, workers: Iterable[str]) -> list[Event]:

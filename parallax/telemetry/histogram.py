@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from math import inf
 
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 
 class Buckets:
@@ -33,9 +33,9 @@ class Buckets:
     def cumulative(self) -> tuple[list[tuple[str, float]], float]:
         """Return (upper bound, observations up to it) for each bucket, and the sum."""
         total, rows = 0, []
-        for bound, count in zip((*self._bounds, float("inf")), list(self._counts), strict=True):
+        for bound, count in zip((*self._bounds, inf), list(self._counts), strict=True):
             total += count
-            rows.append((floatToGoString(bound), float(total)))
+            rows.append(("+Inf" if bound == inf else repr(float(bound)), float(total)))
         return rows, self._sum
 
 

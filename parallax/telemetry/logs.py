@@ -1,23 +1,23 @@
 """Logs: short lines for a human on a terminal, JSON lines for a machine; one record, one line.
 
 Whatever a job or a tenant is called, it cannot forge a line or steer a terminal: control characters
-are escaped. Secrets in URLs are cut out. A record is at most 2 kB.
+are escaped. Secrets in URLs are cut out. A message is at most 2,000 characters.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 from typing import TextIO
 
+from parallax.core.secrets import redacted
+
 MAX_CHARACTERS = 2_000
-_SECRET = re.compile(r"(?<=://)([^/@\s:]*):[^@\s]+@")
 
 
 def clean(text: str) -> str:
     """Return text that stays on its line: secrets cut out, control characters escaped, bounded."""
-    shown = _SECRET.sub(r"\1:***@", text)
+    shown = redacted(text)
     shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
     return shown if len(shown) <= MAX_CHARACTERS else shown[: MAX_CHARACTERS - 3] + "..."
 

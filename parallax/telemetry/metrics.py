@@ -142,7 +142,7 @@ def exposition(registry: CollectorRegistry) -> bytes:
 
 
 def _built(metric: Metric, registry: CollectorRegistry) -> Collector:
-    if metric.kind is Histogram:
+    if issubclass(metric.kind, Histogram):
         histogram = Histogram(metric.name, metric.meaning, metric.labels, metric.buckets)
         registry.register(histogram)
         return histogram

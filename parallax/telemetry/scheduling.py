@@ -68,6 +68,7 @@ class SchedulingMetrics:
         self._by_tenant: dict[str, TenantSeries] = {}
         self._dispatches = metrics.counter("dispatches_total")
         self._admissions = metrics.counter("admissions_total")
+        self._admitted = self._admissions.labels("admitted")
         self._refusals = metrics.counter("dispatches_refused_total")
         self._turn = metrics.histogram("turn_seconds").labels()
 
@@ -85,9 +86,11 @@ class SchedulingMetrics:
 
     def decided(self, actions: Sequence[Action], arrived: int) -> None:
         """The scheduler decided: count dispatches and what admission said."""
-        self._dispatches.inc(sum(1 for action in actions if type(action) is Dispatch))
+        if actions:
+            self._dispatches.inc(sum(1 for action in actions if type(action) is Dispatch))
         rejections = [action for action in actions if type(action) is Reject]
-        self._admissions.labels("admitted").inc(max(0, arrived - len(rejections)))
+        if arrived:
+            self._admitted.inc(max(0, arrived - len(rejections)))
         for rejection in rejections:
             self._admissions.labels(rejection.reason).inc()
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from parallax.broker import embedded as module
-from parallax.broker.connection import redacted
 from parallax.broker.embedded import EmbeddedServer, ServerInfo
 from parallax.core.errors import InvalidInput, StoreFault, Unreachable
+from parallax.core.secrets import redacted
 from parallax.services.clock import SystemClock
 from tests.integration.processes import ask, is_gone
 
