@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check laws e2e bench bench-queue bench-latency bench-flat bench-fairness format clean
+.PHONY: help demo test check laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness format clean
 
 ## help: show this list
 help:
@@ -41,16 +41,23 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)/.bench: $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
-	touch $(VENV)/.bench
+# The queues measured beside Parallax need older clients: they live in an environment of their own.
+PEERS  := .venv-peers
+$(PEERS)/.installed: ops/bench/peers/requirements.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 ## bench: all benchmarks (a quarter of an hour; see docs/benchmarks.md)
 bench: bench-queue bench-latency bench-flat bench-fairness
 
 ## bench-queue: jobs per second beside other Python queues, and beside the limit
-bench-queue: $(VENV)/.bench
+bench-queue: $(STAMP) $(PEERS)/.installed
 	$(BIN)/python -m ops.bench.queue
+
+## bench-limit: a bare pipeline of stream commands, with consumer groups and without
+bench-limit: $(STAMP)
+	$(BIN)/python -m ops.bench.limit
 
 ## bench-latency: submit to result, one job at a time
 bench-latency: $(STAMP)
@@ -66,4 +73,4 @@ bench-fairness: $(STAMP)
 
 ## clean: remove what make made
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

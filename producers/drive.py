@@ -8,7 +8,7 @@ its own numbers look better by slowing the load down (coordinated omission).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 #: Most jobs in one submission, and how long jobs may be gathered for it (seconds).
 BATCH, GATHER_S = 200, 0.005
+
+#: How long a store may stay silent before the run is given up (seconds).
+PATIENCE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -73,6 +76,7 @@ class Driver:
         self._cost = cost or TokenCost()
         self.run = Run()
         self._start = clock.monotonic()
+        self._tick: Callable[[], None] = lambda: None
         self.open = 0
 
     def elapsed(self) -> float:
@@ -84,7 +88,7 @@ class Driver:
         on_tick: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         """Submit each job at its time (offset / speed); hear of ends meanwhile."""
-        self._start = self._clock.monotonic()
+        self._start, self._tick = self._clock.monotonic(), on_tick or self._tick
         pending = iter(load)
         held: list[tuple[float, Job]] = []
         while True:
@@ -96,8 +100,7 @@ class Driver:
                 self._submit([(offset / speed, job) for offset, job in due])
                 held = held[len(due) :]
             self._hear(self._pause(held, speed))
-            if on_tick is not None:
-                on_tick()
+            self._tick()
         self.run.offered_s = self.elapsed()
 
     def _pause(self, held: list[tuple[float, Job]], speed: float) -> int:
@@ -119,15 +122,18 @@ class Driver:
             else:
                 self.open += 1
 
-    def _receipts(self, jobs: list[Job]) -> Iterator[Receipt]:
+    def _receipts(self, jobs: list[Job]) -> list[Receipt]:
+        """Submit until the store answers; raises Unreachable if it does not for a minute."""
+        start = self._clock.monotonic()
         while True:
             try:
-                yield from self._client.submit(jobs)
+                return self._client.submit(jobs)
             except Unreachable as error:  # unknown outcome: the same ids may be sent again
+                if self._clock.monotonic() - start > PATIENCE_S:
+                    raise
                 log.warning("submit: %s", error)
                 self._clock.wait(0.1)
-            else:
-                return
+                self._tick()  # whoever watches the server may start it again
 
     def _hear(self, block_ms: int) -> None:
         try:

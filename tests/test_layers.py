@@ -44,8 +44,8 @@ IMPURE = {
 }  # fmt: skip
 #: A foreign package -> the only place that may import it.
 AT_ONE_DOOR: dict[str, str | tuple[str, ...]] = {
-    "redis": "parallax.broker",
-    "hiredis": "parallax.broker",
+    "redis": ("parallax.broker", "ops.bench.peers"),
+    "hiredis": ("parallax.broker", "ops.bench.limit"),
     "prometheus_client": ("parallax.telemetry", "parallax.services.exporter"),
 }
 
