@@ -213,9 +213,9 @@ class BatchEngine:
         """Return a time until which nothing changes by itself (a lower bound); None when idle."""
         if not self.busy:
             return None
-        if self._begun is not None and (self._begun.chunks or not self._running):
-            return self.now_ms + self._begun.duration_ms
         row = self._row(float("inf"))
+        if self._begun is not None and (row == 0 or self._begun.chunks):
+            return self.now_ms + self._begun.duration_ms
         ahead = self._row_ms(row) if row else 0.0
         return self.now_ms + ahead + self.profile.cost.base_ms
 
