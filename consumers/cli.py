@@ -17,6 +17,8 @@ from parallax.core.model import check_name
 from parallax.core.settings import WorkerSettings
 from parallax.services import service
 from parallax.services.clock import SystemClock
+from parallax.services.exporter import Exporter
+from parallax.telemetry.working import WorkingMetrics
 
 _DEFAULTS = WorkerSettings()
 
@@ -38,6 +40,7 @@ _DEFAULTS = WorkerSettings()
               show_default=True, help="Seconds the heartbeat lasts without renewal.")  # fmt: skip
 @click.option("--drain", "drain_s", type=float, default=_DEFAULTS.drain_s, show_default=True,
               help="Seconds running jobs may take to end after SIGTERM.")  # fmt: skip
+@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this local port.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def worker(
     redis: str | None,
@@ -51,6 +54,7 @@ def worker(
     weight: float,
     heartbeat_s: float,
     drain_s: float,
+    metrics_port: int | None,
     verbose: bool,
 ) -> None:
     """Run one worker. SIGTERM drains it: it ends what runs and gives the rest back."""
@@ -60,13 +64,16 @@ def worker(
     built = build_engine(engine, profile=profile, slots=slots, speed=speed, clock=clock)
     url = server_url(redis, home)
     start_logging(verbose)
+    metrics = WorkingMetrics()
     duty = Worker(
-        name, (Link.to(url), Link.to(url)), Keys(cell), built, settings, clock, weight=weight
-    )
+        name, (Link.to(url), Link.to(url)), Keys(cell), built, settings, clock,
+        weight=weight, metrics=metrics,
+    )  # fmt: skip
     stop = threading.Event()
     service.stop_on_signals(duty.drain, stop.set)
-    duty.start()
-    service.run(duty, _Until(stop, duty), Random())
+    with Exporter(metrics.registry, metrics_port):
+        duty.start()
+        service.run(duty, _Until(stop, duty), Random())
 
 
 class _Until(threading.Event):

@@ -38,6 +38,7 @@ from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.settings import WorkerSettings
 from parallax.engine.batch import Request
+from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,10 @@ class Worker:
         clock: Clock,
         limits: Limits | None = None,
         weight: float = 1.0,
+        metrics: WorkingMetrics | None = None,
     ) -> None:
         self.id = f"{name}-{secrets.token_hex(3)}"
+        self._metrics = metrics or WorkingMetrics()
         self._link, self._keys, self._engine = links[0], keys, engine
         self._settings, self._clock = settings, clock
         self._attempts = Attempts(links[0], keys, self.id, limits)
@@ -121,6 +124,7 @@ class Worker:
 
     def recover(self, error: ParallaxError) -> None:
         """The store did not answer: the next turn sends again what it was not told."""
+        self._metrics.failed(error)
         self._link.close()
 
     def close(self) -> None:
@@ -171,6 +175,7 @@ class Worker:
             except InvalidInput as error:
                 junk.append((entry, str(error)))
         if junk:
+            self._metrics.malformed(len(junk))
             self._rescue.quarantine(self._keys.work(self.id), junk)
         for order in orders:
             self._cancel(order)
@@ -258,8 +263,10 @@ class Worker:
     def _send(self) -> None:
         while self._unsent:
             batch = self._unsent[: self._settings.batch]
-            for word, detail in self._attempts.finish(batch):
-                self.completed += word == "ok" and detail == "completed"
+            for finish, (word, detail) in zip(batch, self._attempts.finish(batch), strict=True):
+                answer = detail if word == "ok" else word
+                self.completed += answer == "completed"
+                self._metrics.ended(answer, finish.report)
             del self._unsent[: len(batch)]
 
     def _give_back(self) -> None:
@@ -282,10 +289,12 @@ class Worker:
 
     def _report(self) -> Mapping[str, Argument]:
         """What the heartbeat publishes. Called from its thread: it only reads."""
+        running, waiting, kv_used = len(self._running), len(self._waiting), self._engine.kv_used
+        self._metrics.observe(running, waiting, kv_used)
         return {
-            "running": len(self._running),
-            "waiting": len(self._waiting),
-            "kv_used": f"{self._engine.kv_used:.4f}",
+            "running": running,
+            "waiting": waiting,
+            "kv_used": f"{kv_used:.4f}",
             "draining": int(self._draining_since is not None),
             "completed": self.completed,
             "jobs": " ".join(list(self._running)[:20]),

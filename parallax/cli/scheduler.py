@@ -13,6 +13,7 @@ import click
 
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
+from parallax.broker.server_policy import refuse_eviction
 from parallax.cli.options import (
     policies_from,
     policy_options,
@@ -58,10 +59,11 @@ def scheduler(
     """Run one scheduler. Start two or more: one leads, the others take over when it is gone."""
     policies = policies_from(options)
     settings = SchedulerSettings(lease_s=lease_s, heartbeat_s=heartbeat_s, window=window, seed=seed)
+    url = server_url(redis, home)
     start_logging(verbose)
     metrics = SchedulingMetrics()
     duty = SchedulerService(
-        Link.to(server_url(redis, home)),
+        Link.to(url),
         Keys(cell),
         f"{socket.gethostname()}-{os.getpid()}",
         settings,
@@ -72,4 +74,5 @@ def scheduler(
     stop = threading.Event()
     service.stop_on_signals(stop.set, stop.set)
     with Exporter(metrics.registry, metrics_port):
+        refuse_eviction(Link.to(url))
         service.run(duty, stop, Random())

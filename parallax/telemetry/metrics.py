@@ -35,7 +35,10 @@ TURN_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row of the table. `preset` are label values whose series exist from the start."""
+    """One row of the table. `preset` are label values whose series exist from the start.
+
+    `process` says whose metric it is: the scheduler's, the worker's, or `any`.
+    """
 
     name: str
     kind: type[Collector]
@@ -43,6 +46,7 @@ class Metric:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     preset: tuple[str, ...] = ()
+    process: str = "scheduler"
 
 
 REFUSALS = ("stale", "orphan", "expired", "noworker", "busy")
@@ -51,10 +55,15 @@ ERRORS = ("Unreachable", "StoreFull", "StoreFault", "Fenced")
 ADMISSIONS = (
     "admitted", "tenant_queue_full", "queue_full", "tenant_cost_full", "cost_full", "memory_full",
 )  # fmt: skip
+ANSWERS = (
+    "completed", "failed", "expired", "cancelled", "late", "stale", "requeued", "again", "unknown",
+    "dead",
+)  # fmt: skip
 FINDS = ("ok", "present", "done", "vanished", "removed", "rung")
 
 METRICS: tuple[Metric, ...] = (
-    Metric("parallax_build_info", Gauge, "Always 1; the version is a label.", ("version",)),
+    Metric("parallax_build_info", Gauge, "Always 1; the version is a label.", ("version",),
+           process="any"),
     Metric("parallax_leader", Gauge, "1 while this process holds the lease."),
     Metric("parallax_jobs_total", Counter, "Jobs that ended.", ("tenant", "outcome")),
     Metric("parallax_admissions_total", Counter, "Jobs that admission looked at, by what it said.",
@@ -84,20 +93,37 @@ METRICS: tuple[Metric, ...] = (
            "it; `deaths` counts the workers.", ("result",), preset=RECOVERIES),
     Metric("parallax_janitor_finds_total", Counter, "What the janitor found, by what it did.",
            ("result",), preset=FINDS),
-    Metric("parallax_malformed_entries_total", Counter, "Stream entries that were set aside."),
+    Metric("parallax_malformed_entries_total", Counter, "Stream entries that were set aside.",
+           process="any"),
     Metric("parallax_store_errors_total", Counter, "Turns that failed, by kind of error.",
-           ("kind",), preset=ERRORS),
+           ("kind",), preset=ERRORS, process="any"),
     Metric("parallax_turn_seconds", Histogram, "Duration of a scheduler's turn, waiting excluded.",
            (), TURN_BUCKETS),
+    Metric("parallax_worker_attempts_total", Counter, "Attempts of this worker, by what the store "
+           "answered to their end.", ("result",), preset=ANSWERS, process="worker"),
+    Metric("parallax_worker_running", Gauge, "Attempts in the engine.", process="worker"),
+    Metric("parallax_worker_waiting", Gauge, "Attempts before the engine.", process="worker"),
+    Metric("parallax_worker_kv_usage_ratio", Gauge, "Share of KV memory in use.",
+           process="worker"),
+    Metric("parallax_worker_prompt_tokens_total", Counter, "Prompt tokens computed, cached ones "
+           "excluded.", process="worker"),
+    Metric("parallax_worker_generation_tokens_total", Counter, "Output tokens written.",
+           process="worker"),
+    Metric("parallax_worker_service_seconds", Histogram, "From the start of an attempt to its end.",
+           (), LATENCY_BUCKETS, process="worker"),
 )  # fmt: skip
 
 
 class Metrics:
     """The collectors of one process, by the metric's name without its prefix."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry()
-        self._collectors = {metric.name: _built(metric, self.registry) for metric in METRICS}
+    def __init__(self, process: str = "scheduler") -> None:
+        self.registry = CollectorRegistry()
+        self._collectors = {
+            metric.name: _built(metric, self.registry)
+            for metric in METRICS
+            if metric.process in (process, "any")
+        }
         self.gauge("build_info").labels(__version__).set(1)
 
     def counter(self, name: str) -> Counter:

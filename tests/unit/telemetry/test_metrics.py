@@ -20,6 +20,8 @@ COUNTS = {
     "parallax_queue_depth",
     "parallax_in_flight",
     "parallax_workers",
+    "parallax_worker_running",
+    "parallax_worker_waiting",
 }
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "Counter": ("_total",),
@@ -90,14 +92,17 @@ def test_bucket_bounds_rise_from_a_positive_one(metric: Metric) -> None:
 
 @pytest.mark.parametrize("metric", [m for m in METRICS if m.preset], ids=lambda m: m.name)
 def test_a_closed_set_of_labels_is_exposed_from_the_start(metric: Metric) -> None:
-    text = exposition(Metrics().registry).decode()
+    text = parsed(Metrics("worker" if metric.process == "worker" else "scheduler"))
     for value in metric.preset:
         assert f'{metric.name}{{{metric.labels[0]}="{value}"}} 0.0' in text
 
 
-def test_the_exposition_can_be_parsed_and_holds_every_metric() -> None:
-    families = {f.name: f for f in text_string_to_metric_families(parsed(Metrics()))}
+@pytest.mark.parametrize("process", ["scheduler", "worker"])
+def test_the_exposition_can_be_parsed_and_holds_every_metric_of_the_process(process: str) -> None:
+    families = {f.name: f for f in text_string_to_metric_families(parsed(Metrics(process)))}
     for metric in METRICS:
+        if metric.process not in (process, "any"):
+            continue
         family = families[metric.name.removesuffix("_total")]
         assert family.type == metric.kind.__name__.lower()
         assert family.documentation == metric.meaning
