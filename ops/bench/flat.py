@@ -10,6 +10,7 @@ is. A cell's processes run only while it is measured.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -80,7 +81,7 @@ class Bench:
             scheduler_arguments=("--admission", "unlimited"),
             cell=self.cell,
         )
-        with System(plan, CLOCK, url=self.url) as system:
+        with System(plan, CLOCK, url=self.url, logs=Path(os.devnull)) as system:
             self._keep_level(ends)  # the windows fill, caches warm
             start = CLOCK.monotonic()
             ended = self._keep_level(ends)

@@ -97,7 +97,7 @@ def our_round(url: str, jobs: int, cost: Cost) -> float:
     )
     client = Client(url, "bench", Limits(max_depth=10 * jobs))
     raw = Raw(url)
-    with System(plan, CLOCK, url=url) as system:
+    with System(plan, CLOCK, url=url, logs=Path(os.devnull)) as system:
         pids = {name: child.process.pid for name, child in system.fleet.children.items()}
         _through(client, jobs // 10, "warm")
         before, server = _cpu(pids), redis_cpu(raw)
