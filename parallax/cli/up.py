@@ -36,7 +36,8 @@ _TICK_S = 0.2
               help="How many times faster than the profile.")  # fmt: skip
 @click.option("--durability", default="everysec", show_default=True,
               help="Of the embedded server: everysec, or always.")  # fmt: skip
-@click.option("--metrics-port", type=int, help="The first scheduler serves /metrics here.")
+@click.option("--metrics-port", type=int, help="Serve /metrics: the first scheduler on this port, "
+              "the other schedulers and then the workers on those after it.")  # fmt: skip
 def up(
     redis: str | None,
     cell: str,
@@ -57,16 +58,16 @@ def up(
     """
     check_int("--workers", workers, 1, 1_000)
     check_int("--schedulers", schedulers, 1, 10)
-    arguments = policy_arguments(policies_from(options))
     if metrics_port is not None:
-        arguments += ["--metrics-port", str(metrics_port)]
+        check_int("--metrics-port", metrics_port, 1, 65_535 - workers - schedulers)
     plan = Plan(
         workers,
-        schedulers if metrics_port is None else 1,  # two cannot listen on one port
+        schedulers,
         ("--engine", engine, "--profile", profile, "--speed", str(engine_speed)),
-        arguments,
+        policy_arguments(policies_from(options)),
         durability,
         cell,
+        metrics_port,
     )
     start_logging()
     stop = threading.Event()

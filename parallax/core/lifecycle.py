@@ -3,7 +3,8 @@
 Rules of this file:
 1. Everything that decides whether a job may change state is in `TRANSITIONS`.
 2. A terminal state has no successor: the record is written once (`Outcome` = terminal state).
-3. The words here are the words in Redis (`job:<id>` field `state`), in metrics and in the CLI.
+3. The words here are the words in Redis (first in the field `at` of `job:<id>`), in metrics and in
+   the CLI.
 
     queued -> assigned -> running -> completed | failed
       ^          |           |

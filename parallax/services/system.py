@@ -35,6 +35,12 @@ class Plan:
     scheduler_arguments: Sequence[str] = ()
     durability: str = "everysec"
     cell: str = "main"
+    metrics_port: int | None = None  # of the first scheduler; the others, then the workers, follow
+
+    def metrics(self, place: int) -> tuple[str, ...]:
+        """Return the arguments that let the process at this place (from 0) serve its metrics."""
+        port = self.metrics_port
+        return () if port is None else ("--metrics-port", str(port + place))
 
 
 class System:
@@ -105,12 +111,15 @@ class System:
 
     def start_scheduler(self, number: int) -> None:
         """Start a scheduler: the first to get the lease leads, the others stand by."""
-        self.fleet.start(f"scheduler-{number}", "scheduler", *self.plan.scheduler_arguments)
+        arguments = (*self.plan.scheduler_arguments, *self.plan.metrics(number - 1))
+        self.fleet.start(f"scheduler-{number}", "scheduler", *arguments)
 
     def start_worker(self, number: int) -> None:
         """Start a worker."""
         name = f"worker-{number}"
-        self.fleet.start(name, "worker", "--name", f"w{number}", *self.plan.worker_arguments)
+        place = self.plan.schedulers + number - 1
+        arguments = (*self.plan.worker_arguments, *self.plan.metrics(place))
+        self.fleet.start(name, "worker", "--name", f"w{number}", *arguments)
 
     def watch(self) -> list[str]:
         """Restart what ended unasked, server included; return the names of what had ended."""
