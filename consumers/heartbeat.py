@@ -44,6 +44,8 @@ class Heartbeat:
         self._worker, self._incarnation, self._registration = worker, incarnation, registration
         self._settings, self._clock, self._report = settings, clock, report
         self._stop = threading.Event()
+        self._registered = False
+        self.reborn = threading.Event()  # set when the key had expired and was made again
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
         self._progress = self._renewed = clock.monotonic()
 
@@ -65,8 +67,10 @@ class Heartbeat:
         """Renew once, and publish the report."""
         started = self._clock.monotonic()
         ttl_ms = int(self._settings.heartbeat_s * 1000)
-        self._membership.beat(self._worker, self._incarnation, ttl_ms, self._registration)
-        self._renewed = started
+        new = self._membership.beat(self._worker, self._incarnation, ttl_ms, self._registration)
+        if new and self._registered:
+            self.reborn.set()
+        self._renewed, self._registered = started, True
         self._membership.report(self._worker, ttl_ms, self._report())
 
     def stop(self) -> None:

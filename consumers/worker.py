@@ -78,6 +78,7 @@ class Worker:
         self._waiting: deque[Assignment] = deque()
         self._running: dict[str, Running] = {}
         self._unsent: list[Finish] = []
+        self._seen: set[str] = set()  # entries that are read a second time
         self._draining_since: float | None = None
         registration = Registration(
             VERSION,
@@ -114,6 +115,8 @@ class Worker:
     def run_once(self) -> None:
         """One turn: news, begin, work, report."""
         self.heartbeat.progressed()
+        if self.heartbeat.reborn.is_set():
+            self._read_again()
         self._send()
         self._read()
         self._begin()
@@ -165,11 +168,23 @@ class Worker:
             return int(self._settings.block_s * 1000)
         return max(0, min(int((due - now) * 1000), int(self._settings.block_s * 1000)))
 
+    def _read_again(self) -> None:
+        """We were believed dead and our stream was deleted: the next one is read from its start.
+
+        Its entries may have smaller ids than those we know, if the server's clock went back.
+        """
+        self.heartbeat.reborn.clear()
+        self._attempts.restart()
+        self._seen = {a.entry for a in self._waiting}
+        self._seen |= {running.attempt.assignment.entry for running in self._running.values()}
+
     def _read(self) -> None:
         block_ms = 0 if self._draining_since is not None else self._block_ms()
         assigned, orders = self._attempts.read(self._room(), block_ms)
         junk = []
         for entry in assigned:
+            if entry.id in self._seen:
+                continue
             try:
                 self._waiting.append(decode_assignment(entry))
             except InvalidInput as error:

@@ -5,88 +5,68 @@
 One server for all, with the same durability (append-only file, fsync every second), over TCP on the
 loopback; one worker process each (Parallax: one scheduler and one worker); every queue tuned as its
 documentation says (see `ops/bench/peers/`); rounds in turn, and the median of each counts. The
-clock runs from the first submission until the producer can read the results of all jobs.
+clock runs from the first submission until the producer can read the results of all jobs; before it,
+each queue is connected and warmed up with a tenth of the jobs.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import click
 
-from ops.bench.limit import Limit, Raw, pipeline, redis_cpu
+from ops.bench.limit import Raw, pipeline, redis_cpu
+from ops.bench.peers.rounds import AGAIN, LOST, PEERS, Broken, peer_round
 from ops.bench.report import publish
 from parallax.broker.embedded import EmbeddedServer
 from parallax.broker.limits import Limits
-from parallax.core.errors import Unreachable
+from parallax.cli.output import show
+from parallax.core.errors import ParallaxError, StoreFault, Unreachable
+from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 from producers.client import Client
 
 CLOCK = SystemClock()
-ROOT = Path(__file__).resolve().parents[2]
-PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
-#: queue -> (jobs in a round, what becomes of a job whose worker is killed)
-PEERS = {
-    "rq": (500, "kept"), "arq": (2_000, "kept"), "saq": (2_000, "kept"),
-    "taskiq": (2_000, "kept"), "dramatiq": (2_000, "kept"), "huey": (2_000, "lost"),
-}  # fmt: skip
-OURS = "parallax"
+OURS, LIMIT = "parallax", "bare pipeline"
+NAMES = (OURS, *(peer.name for peer in PEERS))
+FATES = {OURS: AGAIN, LIMIT: LOST} | {peer.name: peer.fate for peer in PEERS}
+DURABLE = {peer.name for peer in PEERS if peer.durable}
 BATCH = 200
-PEER_TIMEOUT_S = 120
+SILENCE_S = 60.0
 DURABLE_FLOOR, HUEY_FLOOR = 5.0, 3.0
+FAULTS = (ParallaxError, Broken, OSError, EOFError, subprocess.SubprocessError, ValueError)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was measured of one queue; `why` it failed, if it did."""
+    """What was measured of one queue, jobs/s by round; `why` a round failed, if one did."""
 
     rates: list[float] = field(default_factory=list)
     why: str = ""
 
-
-@dataclass(slots=True)
-class Cost:
-    """CPU microseconds per job of Parallax, by process, in the last round."""
-
-    by_process: dict[str, float] = field(default_factory=dict)
-
-
-def peer_round(name: str, url: str) -> float:
-    """Run one round of a peer; return jobs/s. Raises OSError or a subprocess error."""
-    jobs, _ = PEERS[name]
-    command = [str(PEERS_PYTHON), "-m", f"ops.bench.peers.{name}_queue"]
-    with _child([*command, "work", url]):
-        done = subprocess.run(  # noqa: S603 - our own script
-            [*command, "produce", url, str(jobs)],
-            cwd=ROOT, capture_output=True, text=True, timeout=PEER_TIMEOUT_S, check=True,
-        )  # fmt: skip
-    return jobs / float(json.loads(done.stdout.splitlines()[-1])["seconds"])
+    def measure(self, prepare: Callable[[], object], attempt: Callable[[], float]) -> None:
+        """Make a round; a fault is noted and ends nothing."""
+        try:
+            prepare()
+            self.rates.append(attempt())
+        except FAULTS as fault:
+            self.why = " ".join(str(fault).split()) or type(fault).__name__
 
 
-@contextmanager
-def _child(command: list[str]) -> Iterator[None]:
-    child = subprocess.Popen(  # noqa: S603 - our own script
-        command, cwd=ROOT, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield
-    finally:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+Costs = dict[str, list[float]]  # CPU microseconds per job of Parallax by process, one a round
 
 
-def our_round(url: str, jobs: int, cost: Cost) -> float:
+def our_round(url: str, jobs: int, costs: Costs) -> float:
     """Run one round of Parallax; return jobs/s and note what each process used."""
     plan = Plan(
         workers=1,
@@ -95,19 +75,19 @@ def our_round(url: str, jobs: int, cost: Cost) -> float:
         scheduler_arguments=("--admission", "unlimited"),
         cell="bench",
     )
-    client = Client(url, "bench", Limits(max_depth=10 * jobs))
-    raw = Raw(url)
-    with System(plan, CLOCK, url=url, logs=Path(os.devnull)) as system:
+    with (
+        System(plan, CLOCK, url=url, logs=Path(os.devnull)) as system,
+        closing(Client(url, "bench", Limits(max_depth=10 * jobs))) as client,
+        closing(Raw(url)) as raw,
+    ):
         pids = {name: child.process.pid for name, child in system.fleet.children.items()}
         _through(client, jobs // 10, "warm")
-        before, server = _cpu(pids), redis_cpu(raw)
+        before = _cpu(pids, raw)
         start = CLOCK.monotonic()
         _through(client, jobs, "job")
         seconds = CLOCK.monotonic() - start
-        used = {name: after - before[name] for name, after in _cpu(pids).items()}
-    client.close()
-    used["redis"] = redis_cpu(raw) - server
-    cost.by_process = {name: value / jobs * 1e6 for name, value in used.items()}
+        for name, used in _cpu(pids, raw).items():
+            costs.setdefault(name, []).append((used - before[name]) / jobs * 1e6)
     return jobs / seconds
 
 
@@ -118,97 +98,101 @@ def _through(client: Client, jobs: int, prefix: str) -> None:
         if sent < jobs:
             numbers = range(sent, min(jobs, sent + BATCH))
             batch = [Job(f"{prefix}-{n}", "bench", 10, 20, output_tokens=1) for n in numbers]
-            sent += sum(receipt.accepted for receipt in client.submit(batch))
-        news = len(client.news(0 if sent < jobs else 500))
-        ended += news
+            if not all(receipt.accepted for receipt in client.submit(batch)):
+                raise StoreFault("a job was not accepted")
+            sent += len(batch)
+        news = client.news(0 if sent < jobs else 500)
+        if any(completion.outcome is not Outcome.COMPLETED for completion in news):
+            raise StoreFault("a job ended otherwise than completed")
+        ended += len(news)
         heard = CLOCK.monotonic() if news else heard
-        if CLOCK.monotonic() - heard > 60:
-            raise Unreachable("no job ended within 60 s")
+        if CLOCK.monotonic() - heard > SILENCE_S:
+            raise Unreachable(f"no job ended within {SILENCE_S:g} s")
 
 
-def _cpu(pids: dict[str, int]) -> dict[str, float]:
-    ticks = os.sysconf("SC_CLK_TCK")
-    used = {"producer": sum(os.times()[:2])}
-    for name, pid in pids.items():
+def _cpu(pids: dict[str, int], raw: Raw) -> dict[str, float]:
+    """Return the seconds of CPU used: by ourselves, the server, and (on Linux) the children."""
+    used = {"producer": sum(os.times()[:2]), "redis": redis_cpu(raw)}
+    for name, pid in pids.items() if sys.platform == "linux" else ():
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        used[name.partition("-")[0]] = (int(fields[11]) + int(fields[12])) / ticks
+        ticks = int(fields[11]) + int(fields[12])
+        used[name.partition("-")[0]] = ticks / os.sysconf("SC_CLK_TCK")
     return used
 
 
 @click.command()
-@click.option("--jobs", default=20_000, show_default=True, help="Jobs of Parallax in a round.")
-@click.option("--rounds", default=5, show_default=True, help="Rounds of each queue.")
-@click.option("--only", multiple=True, help="Only this queue (may be repeated).")
+@click.option("--jobs", type=click.IntRange(min=100), default=20_000, show_default=True,
+              help="Jobs of Parallax in a round.")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True,
+              help="Rounds of each queue.")  # fmt: skip
+@click.option("--only", type=click.Choice(NAMES), multiple=True,
+              help="Only this queue (may be repeated).")  # fmt: skip
 def main(jobs: int, rounds: int, only: tuple[str, ...]) -> None:
     """Measure Parallax beside rq, arq, saq, taskiq, dramatiq and huey."""
-    names = [name for name in (OURS, *PEERS) if not only or name in only]
-    tallies = {name: Tally() for name in names}
-    cost, limits, redis_us = Cost(), [], []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children are stopped
+    tallies = {name: Tally() for name in (*NAMES, LIMIT) if not only or name in (*only, LIMIT)}
+    costs: Costs = {}
     with EmbeddedServer(CLOCK, ephemeral=True) as server:
         url = server.start().tcp_url
-        raw = Raw(url)
-        for n in range(rounds):
-            for name, tally in tallies.items():
-                raw.calls([("FLUSHALL",)])
-                click.echo(f"round {n + 1} of {rounds}: {name}", err=True)
-                _measure(name, tally, url, jobs, cost)
-                if name == OURS:
-                    redis_us.append(cost.by_process["redis"])
-            limits.append(pipeline(url, 100, 5 * jobs // 2, groups=False))
-    _report(tallies, cost, limits, redis_us)
+        attempts: dict[str, Callable[[], float]] = {
+            OURS: lambda: our_round(url, jobs, costs),
+            LIMIT: lambda: pipeline(url, 100, 5 * jobs // 2, groups=False).jobs_per_s,
+        }
+        attempts |= {peer.name: lambda peer=peer: peer_round(peer, url) for peer in PEERS}  # type: ignore[misc]
+        with closing(Raw(url)) as raw:
+            for n in range(rounds):
+                for name, tally in tallies.items():
+                    click.echo(f"round {n + 1} of {rounds}: {name}", err=True)
+                    tally.measure(lambda: raw.calls([("FLUSHALL",)]), attempts[name])
+    _report(tallies, costs)
 
 
-def _measure(name: str, tally: Tally, url: str, jobs: int, cost: Cost) -> None:
-    try:
-        rate = our_round(url, jobs, cost) if name == OURS else peer_round(name, url)
-        tally.rates.append(rate)
-    except subprocess.CalledProcessError as error:
-        tally.why = (error.stderr.strip().splitlines() or ["it failed"])[-1]
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        tally.why = str(error)
-
-
-def _report(
-    tallies: dict[str, Tally], cost: Cost, limits: list[Limit], redis_us: list[float]
-) -> None:
+def _report(tallies: dict[str, Tally], costs: Costs) -> None:
     rates = {name: median(tally.rates) for name, tally in tallies.items() if tally.rates}
-    ours = rates.pop(OURS, 0.0)
-    durable = [rate for name, rate in rates.items() if PEERS[name][1] == "kept"]
-    to_durable = ours / max(durable) if durable else None
-    to_huey = ours / rates["huey"] if "huey" in rates else None
-    limit = median(limit.jobs_per_s for limit in limits)
-    rows: list[tuple[object, ...]] = [
-        (name, "kept" if name == OURS else PEERS[name][1], median(tally.rates), min(tally.rates),
-         max(tally.rates))
-        for name, tally in tallies.items() if tally.rates
-    ]  # fmt: skip
-    rows += [(name, tally.why[:60], None, None, None) for name, tally in tallies.items()
-             if not tally.rates]  # fmt: skip
-    rows.append(("bare pipeline", "lost", limit, *(pick(way.jobs_per_s for way in limits)
-                                                   for pick in (min, max))))  # fmt: skip
-    rows += [(f"CPU of {name} (us/job)", None, us, None, None)
-             for name, us in cost.by_process.items()]  # fmt: skip
+    failed = {name: tally.why for name, tally in tallies.items() if tally.why}
+    spent = {name: median(used) for name, used in costs.items()}
+    ours, limit = rates.pop(OURS, None), rates.pop(LIMIT, None)
+    to_durable = _ratio(ours, max((rates[n] for n in rates if n in DURABLE), default=None))
+    to_huey = _ratio(ours, rates.get("huey"))
     figures = {
-        "parallax_jobs_per_s": round(ours),
+        "parallax_jobs_per_s": None if ours is None else round(ours),
         "peers": {name: round(rate) for name, rate in rates.items()},
-        "ratio_to_fastest_durable": _rounded(to_durable),
-        "ratio_to_huey": _rounded(to_huey),
-        "share_of_limit": round(ours / limit, 3),
-        "redis_us_per_job": round(median(redis_us), 1) if redis_us else None,
-        "cpu_us_per_job": {name: round(us, 1) for name, us in cost.by_process.items()},
-        "failed": {name: tally.why for name, tally in tallies.items() if tally.why},
+        "ratio_to_fastest_durable": to_durable,
+        "ratio_to_huey": to_huey,
+        "share_of_limit": _ratio(ours, limit),
+        "redis_us_per_job": round(spent["redis"], 1) if spent else None,
+        "cpu_us_per_job": {name: round(us, 1) for name, us in spent.items()},
+        "failed": failed,
     }
-    floors = {}
-    if to_durable is not None:
-        floors[f"ratio_to_fastest_durable >= {DURABLE_FLOOR:g}"] = to_durable >= DURABLE_FLOOR
-    if to_huey is not None:
-        floors[f"ratio_to_huey >= {HUEY_FLOOR:g}"] = to_huey >= HUEY_FLOOR
-    head = ("queue", "job of a killed worker", "median", "min", "max")
+    # A floor stands for every queue it was asked to be measured against: one that failed misses it.
+    floors = _floors(tallies, failed, DURABLE, "fastest_durable", to_durable, DURABLE_FLOOR)
+    floors |= _floors(tallies, failed, {"huey"}, "huey", to_huey, HUEY_FLOOR)
+    where = [(f"CPU of Parallax: {name}", us) for name, us in spent.items()]
+    show(None, as_json=False, title="Where the time goes", head=("process", "us/job"), rows=where)
+    head = ("queue", "job of a killed worker", "median", "min", "max", "failed")
+    rows = [_row(name, tally) for name, tally in tallies.items()]
     publish("No-op jobs per second, end to end", head, rows, figures, floors)
 
 
-def _rounded(ratio: float | None) -> float | None:
-    return None if ratio is None else round(ratio, 2)
+def _row(name: str, tally: Tally) -> Sequence[object]:
+    rates = tally.rates
+    measured = (median(rates), min(rates), max(rates)) if rates else (None, None, None)
+    return (name, FATES[name], *measured, tally.why[:80] or None)
+
+
+def _floors(
+    asked: Iterable[str], failed: Iterable[str], against: set[str], what: str,
+    ratio: float | None, floor: float,
+) -> dict[str, bool]:  # fmt: skip
+    peers = against & set(asked)
+    if OURS not in asked or not peers:
+        return {}
+    sound = not ({OURS} | peers) & set(failed)
+    return {f"ratio_to_{what} >= {floor:g}": sound and ratio is not None and ratio >= floor}
+
+
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    return None if ours is None or theirs is None else round(ours / theirs, 3)
 
 
 if __name__ == "__main__":

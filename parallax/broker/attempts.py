@@ -77,6 +77,10 @@ class Attempts:
         self._limits = limits or Limits()
         self._cursor = self._control = START
 
+    def restart(self) -> None:
+        """Read both streams from their beginning."""
+        self._cursor = self._control = START
+
     def read(self, count: int, block_ms: int) -> tuple[list[Entry], list[Entry]]:
         """Wait for new assignments and orders; return both as they came."""
         command: list[Argument] = ["XREAD", "COUNT", max(count, 1)]

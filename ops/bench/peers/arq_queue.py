@@ -9,14 +9,15 @@ from arq import create_pool
 from arq.connections import RedisSettings
 from arq.worker import Worker
 
-from ops.bench.peers.harness import Queue, main, wait_until_async
+from ops.bench.peers.harness import Queue, all_there, main
+from ops.bench.peers.harness import nothing as do_nothing
 
 _BATCH = 200
 
 
 async def nothing(_context: dict[str, Any]) -> int:
     """Do the job: nothing, with a result."""
-    return 1
+    return do_nothing()
 
 
 def work(url: str) -> None:
@@ -32,26 +33,34 @@ def work(url: str) -> None:
     ).run()
 
 
-async def _produce(url: str, count: int) -> None:
-    pool = await create_pool(RedisSettings.from_dsn(url))
-    ids: list[str] = []
-    for start in range(0, count, _BATCH):
-        size = min(_BATCH, count - start)
-        jobs = await asyncio.gather(*(pool.enqueue_job("nothing") for _ in range(size)))
-        ids += [job.job_id for job in jobs if job is not None]
-    keys = [f"arq:result:{job_id}" for job_id in ids]
+class Producer:
+    """Enqueues concurrently (it has no bulk call); a job has ended when its result exists."""
 
-    async def ended() -> bool:
-        return bool(await pool.exists(*keys) == count)
+    def __init__(self, url: str) -> None:
+        self._run = asyncio.Runner().run
+        self._pool = self._run(create_pool(RedisSettings.from_dsn(url)))
+        self._jobs: list[Any] = []
+        self._keys: list[str] = []
 
-    await wait_until_async(ended)
-    await pool.aclose()
+    def submit(self, count: int) -> None:
+        """Send jobs."""
+        self._run(self._submit(count))
 
+    async def _submit(self, count: int) -> None:
+        for start in range(0, count, _BATCH):
+            size = min(_BATCH, count - start)
+            enqueued = (self._pool.enqueue_job("nothing") for _ in range(size))
+            self._jobs = await asyncio.gather(*enqueued)
+            self._keys += [f"arq:result:{job.job_id}" for job in self._jobs]
 
-def produce(url: str, count: int) -> None:
-    """Enqueue concurrently; all have ended when all their results exist."""
-    asyncio.run(_produce(url, count))
+    def ended(self) -> bool:
+        """Say whether all have ended."""
+        return all_there(self._keys, lambda *keys: self._run(self._pool.exists(*keys)))
+
+    def last(self) -> object:
+        """Return the last result."""
+        return self._run(self._jobs[-1].result(timeout=1))
 
 
 if __name__ == "__main__":
-    main(Queue(work, produce))
+    main(Queue(work, Producer))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis import Redis
 from rq import Queue as RqQueue
 from rq import SimpleWorker
 from rq.registry import FinishedJobRegistry
 
-from ops.bench.peers.harness import Queue, main, nothing, wait_until
+from ops.bench.peers.harness import Queue, main, nothing
 
 _BATCH = 500
 
@@ -19,17 +21,31 @@ def work(url: str) -> None:
     worker.work(logging_level="ERROR")
 
 
-def produce(url: str, count: int) -> None:
-    """Enqueue in bulk; all have ended when they are in the registry of finished jobs."""
-    connection = Redis.from_url(url)
-    queue = RqQueue(connection=connection)
-    finished = FinishedJobRegistry(queue=queue)
-    goal = finished.get_job_count(cleanup=False) + count
-    for start in range(0, count, _BATCH):
-        size = min(_BATCH, count - start)
-        queue.enqueue_many([RqQueue.prepare_data(nothing, result_ttl=3600) for _ in range(size)])
-    wait_until(lambda: finished.get_job_count(cleanup=False) >= goal)
+class Producer:
+    """Enqueues in bulk; jobs and results have ended when the registry of finished ones says so."""
+
+    def __init__(self, url: str) -> None:
+        self._queue = RqQueue(connection=Redis.from_url(url))
+        self._finished = FinishedJobRegistry(queue=self._queue)
+        self._sent = 0
+        self._jobs: list[Any] = []
+
+    def submit(self, count: int) -> None:
+        """Send jobs."""
+        for start in range(0, count, _BATCH):
+            size = min(_BATCH, count - start)
+            batch = [RqQueue.prepare_data(nothing, result_ttl=3600) for _ in range(size)]
+            self._jobs = self._queue.enqueue_many(batch)
+        self._sent += count
+
+    def ended(self) -> bool:
+        """Say whether all have ended."""
+        return bool(self._finished.get_job_count(cleanup=False) >= self._sent)
+
+    def last(self) -> object:
+        """Return the last result."""
+        return self._jobs[-1].return_value()
 
 
 if __name__ == "__main__":
-    main(Queue(work, produce))
+    main(Queue(work, Producer))

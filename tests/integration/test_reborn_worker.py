@@ -1,0 +1,56 @@
+"""A worker that was believed dead, and lives: what is in its new stream is read, once."""
+
+from __future__ import annotations
+
+from consumers.engines.noop import NoopEngine
+from consumers.worker import Worker
+from parallax.broker.connection import Link
+from parallax.broker.intake import Intake
+from parallax.broker.keys import Keys
+from parallax.core.model import Job
+from parallax.core.settings import WorkerSettings
+from parallax.scheduling.actions import Dispatch
+from parallax.services.clock import SystemClock
+
+
+class Held(NoopEngine):
+    """Takes requests and never ends them."""
+
+    def advance(self, now: float) -> list:  # type: ignore[type-arg]
+        return []
+
+    def next_due(self, now: float) -> float | None:
+        return None
+
+
+def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
+    embedded_url: str,
+) -> None:
+    from parallax.broker.dispatching import Dispatching
+    from parallax.broker.membership import Leadership
+
+    link, keys = Link.to(embedded_url), Keys("reborn")
+    lease = Leadership(link, keys, "leader", 60_000).acquire()
+    assert lease is not None
+    settings = WorkerSettings(block_s=0.001)
+    links = (Link.to(embedded_url), Link.to(embedded_url))
+    worker = Worker("w", links, keys, Held(10), settings, SystemClock())
+    worker.heartbeat.beat()
+
+    def send(name: str) -> None:
+        entry = Intake(link, keys).submit([Job(name, "acme", 1, 1)])[0].detail
+        dispatch = Dispatch(name, "acme", entry, worker.id, 1, 1.0)
+        assert Dispatching(link, keys).commit(lease, [dispatch], {worker.id: 9}, {}) == ["ok"]
+
+    send("one")
+    worker.run_once()
+    worker._attempts._cursor = "9999999999999-0"  # as if the server's clock had gone back since
+    send("two")
+    worker.run_once()
+    assert list(worker._running) == ["one"]  # the control: without rebirth it is never seen
+    link.call("DEL", keys.heartbeat(worker.id))
+    worker.heartbeat.beat()
+    worker.run_once()
+    assert sorted(worker._running) == ["one", "two"]
+    for each in (link, *links):
+        each.close()
