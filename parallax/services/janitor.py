@@ -2,7 +2,8 @@
 
 Each sweep does a bounded amount of work and goes on where the last one stopped, so that it costs
 the same in calm and in storm:
-* open jobs that nobody touched for long are looked for, and re-queued if they are nowhere;
+* open jobs that nobody touched for long are looked for, and re-queued if they are nowhere, or
+  dead-lettered if that was their last attempt;
 * entries in workers' streams that no longer belong to their job are deleted;
 * tenants whose stream has entries nobody rang for are made active.
 """
@@ -13,12 +14,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 from parallax.broker.attempts import decode_assignment
+from parallax.broker.codec import Report
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Entry, Lease
+from parallax.broker.intake import Ending, Intake
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.broker.rescue import Rescue
+from parallax.broker.results import Record, Results
 from parallax.core.errors import InvalidInput
+from parallax.core.lifecycle import Outcome
 from parallax.core.settings import SchedulerSettings
 
 _PAGE = 200
@@ -27,9 +32,12 @@ _PAGE = 200
 class Janitor:
     """Sweeps a page of each at a time."""
 
-    def __init__(self, link: Link, keys: Keys, rescue: Rescue, settings: SchedulerSettings) -> None:
+    def __init__(
+        self, link: Link, keys: Keys, rescue: Rescue, intake: Intake, settings: SchedulerSettings
+    ) -> None:
         self._membership = Membership(link, keys)
-        self._rescue = rescue
+        self._results = Results(link, keys)
+        self._rescue, self._intake = rescue, intake
         self._settings = settings
         self._scan = "0"
 
@@ -46,6 +54,9 @@ class Janitor:
     def _repair(self, lease: Lease) -> list[str]:
         page = self._rescue.oldest_open(_PAGE)
         words = self._rescue.repair(lease, page, int(self._settings.repair_grace_s * 1000))
+        spent = [job for job, word in zip(page, words, strict=True) if word == "spent"]
+        records = [record for record in self._results.records(spent) if record is not None]
+        self._intake.terminate([_lost(record) for record in records], lease.token)
         # Oldest first: what was looked at moved to the end, so each sweep starts at the front.
         return [word for word in words if word != "young"]
 
@@ -57,3 +68,9 @@ class Janitor:
             except InvalidInput:
                 continue  # the worker sets it aside
         return [word for word in self._rescue.scrub(worker, held[:_PAGE]) if word == "removed"]
+
+
+def _lost(record: Record) -> Ending:
+    error = f"its worker {record.worker} was lost during attempt {record.attempts}, the last"
+    report = Report(record.tenant, record.worker, record.attempts, error=error)
+    return Ending(record.job_id, record.tenant, Outcome.DEAD, report, record.worker, record.reply)

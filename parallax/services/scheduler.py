@@ -100,7 +100,7 @@ class SchedulerService:
         self._intake = Intake(link, keys, limits)
         self._rescue = Rescue(link, keys, limits)
         self._recoverer = Recoverer(Membership(link, keys), self._rescue, settings)
-        self._janitor = Janitor(link, keys, self._rescue, settings)
+        self._janitor = Janitor(link, keys, self._rescue, self._intake, settings)
         self._lease: Lease | None = None
         self._reset()
 

@@ -59,7 +59,7 @@ ANSWERS = (
     "completed", "failed", "expired", "cancelled", "late", "stale", "requeued", "again", "unknown",
     "dead",
 )  # fmt: skip
-FINDS = ("ok", "present", "done", "vanished", "removed", "rung")
+FINDS = ("ok", "present", "done", "vanished", "spent", "moved", "removed", "rung")
 
 METRICS: tuple[Metric, ...] = (
     Metric("parallax_build_info", Gauge, "Always 1; the version is a label.", ("version",),

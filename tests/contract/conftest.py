@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import fakeredis
 import pytest
 
 from parallax.broker.attempts import Attempts, decode_assignment
@@ -21,26 +20,6 @@ from parallax.broker.rescue import Rescue
 from parallax.broker.results import Results
 from parallax.core.model import Job
 from parallax.scheduling.actions import Dispatch
-
-
-@pytest.fixture(params=["fakeredis", "embedded"])
-def connect(request: pytest.FixtureRequest) -> Iterator[Callable[[], Link]]:
-    """Return a function that opens a new link to an empty server."""
-    links: list[Link] = []
-    if request.param == "fakeredis":
-        pool = fakeredis.FakeRedis(server=fakeredis.FakeServer(), protocol=2).connection_pool
-        factory: Callable[[], Link] = lambda: Link(pool.make_connection)  # noqa: E731
-    else:
-        url = request.getfixturevalue("embedded_url")
-        factory = lambda: Link.to(url)  # noqa: E731
-
-    def opened() -> Link:
-        links.append(factory())
-        return links[-1]
-
-    yield opened
-    for link in links:
-        link.close()
 
 
 @dataclass(slots=True)

@@ -416,6 +416,14 @@ def _(cell: Cell) -> Question:
     return ask
 
 
+@scene("repair", "spent")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.begun(job(max_attempts=1))
+    cell.link.call("DEL", cell.keys.work("w1"))
+    return repaired(cell)
+
+
 @scene("repair", "young")
 def _(cell: Cell) -> Question:
     cell.submit(job())

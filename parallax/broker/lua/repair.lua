@@ -1,8 +1,10 @@
 -- Re-queues open jobs that are nowhere: their stream was deleted, trimmed, or its worker is unknown.
 -- KEYS  leader open counts active bell | n x (job in work hb)
 -- ARGV  token grace_ms n | n x (id tenant worker)
--- REPLY fenced | ok, n x (ok entry | present '' | young '' | moved worker | done state | vanished '')
--- `grace` must exceed the time a healthy recovery takes: this is the net below the net.
+-- REPLY fenced | ok, n x (ok entry | present '' | young '' | moved worker | done state | vanished ''
+--                         | spent attempts)
+-- `grace` must exceed the time a healthy recovery takes: this is the net below the net. A job whose
+-- last attempt is lost is `spent`: the caller dead-letters it.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 local n = tonumber(ARGV[3])
 local t = now()
@@ -23,6 +25,8 @@ for i = 1, n do
       and #redis.call('XRANGE', stream, entry, entry) == 1
     if found and (who == 'queue' or redis.call('EXISTS', KEYS[k + 4]) == 1) then
       word = 'present'
+    elseif state == 'running' and tonumber(attempt) >= limit_of(KEYS[k + 1]) then
+      word, detail = 'spent', attempt
     end
     attempts[i], held[i] = attempt, found and {stream, entry}
   end

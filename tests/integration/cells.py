@@ -1,0 +1,164 @@
+"""A whole cell in one process, turned by hand: schedulers, workers and a producer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from consumers.engines.interface import Engine
+from consumers.engines.noop import NoopEngine
+from consumers.worker import Worker
+from parallax.broker.connection import Link
+from parallax.broker.intake import Ending, Intake, Receipt
+from parallax.broker.keys import Keys
+from parallax.broker.results import Record, Results
+from parallax.core.errors import ParallaxError, StoreFull
+from parallax.core.lifecycle import Outcome, State
+from parallax.core.model import Job
+from parallax.core.settings import Policies, SchedulerSettings, WorkerSettings
+from parallax.services.clock import SystemClock
+from parallax.services.composition import build_scheduler
+from parallax.services.scheduler import SchedulerService
+from parallax.services.service import Service
+from parallax.telemetry.scheduling import SchedulingMetrics
+from tests.waiting import wait_until
+
+QUICK = SchedulerSettings(
+    lease_s=1.0,
+    heartbeat_s=0.5,
+    poll_s=0.01,
+    block_s=0.001,
+    sweep_s=0.1,
+    repair_grace_s=2.0,
+    idle_s=0.0,
+)
+
+
+class StuckEngine(NoopEngine):
+    """Takes requests and ends them only when it is let go."""
+
+    stuck = True
+
+    def advance(self, now: float):  # type: ignore[no-untyped-def]
+        return [] if self.stuck else super().advance(now)
+
+    def next_due(self, now: float) -> float | None:
+        return None if self.stuck else super().next_due(now)
+
+    def cancel(self, request_id: str) -> int | None:
+        self._requests = [r for r in self._requests if r.id != request_id]
+        return 0
+
+
+@dataclass(slots=True)
+class Cell:
+    """Everything of one cell. `connect` opens a new link to its server."""
+
+    connect: Callable[[], Link]
+    policies: Policies = field(default_factory=Policies)
+    keys: Keys = field(default_factory=lambda: Keys("cell"))
+    schedulers: list[SchedulerService] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+    link: Link = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.link = self.connect()
+
+    def scheduler(self, settings: SchedulerSettings = QUICK) -> SchedulerService:
+        """Add a scheduler."""
+        name = f"scheduler-{len(self.schedulers)}"
+        service = SchedulerService(
+            self.connect(), self.keys, name, settings, lambda: build_scheduler(self.policies, 0),
+            SystemClock(), SchedulingMetrics(),
+        )  # fmt: skip
+        self.schedulers.append(service)
+        return service
+
+    def worker(self, engine: Engine | None = None) -> Worker:
+        """Add a worker; it beats when it takes its turn."""
+        links = (self.connect(), self.connect())
+        settings = WorkerSettings(heartbeat_s=30.0, block_s=0.001, drain_s=0.0)
+        worker = Worker("w", links, self.keys, engine or NoopEngine(100), settings, SystemClock())
+        worker.heartbeat.beat()
+        self.workers.append(worker)
+        return worker
+
+    def submit(self, *jobs: Job, reply: str = "") -> list[Receipt]:
+        """Submit jobs."""
+        return Intake(self.link, self.keys).submit(jobs, reply)
+
+    def turn(self) -> None:
+        """Let everybody take one turn; a failed one is recovered from, as a service does."""
+        for worker in self.workers:
+            with contextlib.suppress(StoreFull):  # the key is renewed, only the report is not
+                worker.heartbeat.beat()
+        services: tuple[Service, ...] = (*self.schedulers, *self.workers)
+        for service in services:
+            try:
+                service.run_once()
+            except ParallaxError as error:
+                service.recover(error)
+
+    def until(self, condition: Callable[[], object], description: str) -> None:
+        """Take turns until the condition holds."""
+
+        def turned() -> object:
+            self.turn()
+            return condition()
+
+        wait_until(turned, description)
+
+    def until_ended(self, *names: str) -> None:
+        """Take turns until these jobs have ended."""
+        self.until(lambda: all(self.outcome(name) for name in names), f"{names[:3]}... to end")
+
+    def record(self, name: str) -> Record | None:
+        """Return a job's record."""
+        return Results(self.link, self.keys).records([name])[0]
+
+    def outcome(self, name: str) -> Outcome | None:
+        """Return how a job ended."""
+        record = self.record(name)
+        return record.outcome if record else None
+
+    def state(self, name: str) -> State | None:
+        """Return where a job is."""
+        record = self.record(name)
+        return record.state if record else None
+
+    def cancel(self, name: str) -> str:
+        """Cancel a job."""
+        record = self.record(name)
+        assert record is not None
+        ending = Ending(name, record.tenant, Outcome.CANCELLED, worker=record.worker)
+        return Intake(self.link, self.keys).terminate([ending])[0][0]
+
+    def die(self, worker: Worker) -> None:
+        """Let a worker be dead: it takes no more turns and its heartbeat is gone."""
+        self.workers.remove(worker)
+        self.link.call("DEL", self.keys.heartbeat(worker.id))
+
+    def counts(self) -> dict[str, int]:
+        """Return the totals."""
+        return Results(self.link, self.keys).counts()
+
+    def dead_letters(self) -> list[dict[str, str]]:
+        """Return the dead letters."""
+        letters = []
+        for _, fields in self.link.call("XRANGE", self.keys.dead, "-", "+"):
+            pairs = iter(item.decode("utf-8", "replace") for item in fields)
+            letters.append(dict(zip(pairs, pairs, strict=True)))
+        return letters
+
+
+def job(name: str, tenant: str = "acme", **fields: Any) -> Job:
+    """Return a small job."""
+    values: dict[str, Any] = {"prompt_tokens": 10, "max_tokens": 20, "output_tokens": 5}
+    return Job(name, tenant, **(values | fields))
+
+
+def jobs(count: int, tenants: str = "abc") -> list[Job]:
+    """Return so many small jobs of several tenants."""
+    return [job(f"j{n}", tenants[n % len(tenants)]) for n in range(count)]
