@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
+from msgspec import Struct
+
 from parallax.broker.codec import Report, decode_about, decode_fields, encode, whole
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
 from parallax.broker.dispatching import START, Entry
@@ -16,8 +18,7 @@ from parallax.core.errors import InvalidInput
 from parallax.core.model import NAME
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Struct, frozen=True):
     """An attempt as it lies in the worker's stream."""
 
     entry: str
@@ -30,8 +31,7 @@ class Assignment:
         return f"{worker}/{self.attempt}/{self.entry}"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """An attempt that has begun: what the engine needs, and who is told of its end."""
 
     assignment: Assignment
@@ -51,8 +51,7 @@ class Attempt:
         return self.assignment.job_id
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """The end of an attempt: `verdict` as in `lua/finish.lua`."""
 
     attempt: Attempt

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Annotated, Any, TypeVar
 
@@ -71,8 +70,7 @@ class Report(Row, frozen=True):
     retry_after_s: _Seconds | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(msgspec.Struct, frozen=True):
     """What never changes of a job: the field `about` of its record.
 
     `accepted` is in seconds since the epoch; `output_tokens` is the true length where the answer is

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link, Reply
 from parallax.broker.keys import Keys
 from parallax.broker.scripts import script
@@ -14,9 +16,12 @@ from parallax.scheduling.actions import Dispatch
 START = "0-0"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A stream entry as it came: its id and its flat list of fields and values."""
+class Entry(Struct, frozen=True):
+    """A stream entry as it came: its id and its flat list of fields and values.
+
+    (What every job makes is a `msgspec.Struct`, as frozen as a dataclass and made in a tenth of the
+    time.)
+    """
 
     id: str
     fields: Sequence[bytes]

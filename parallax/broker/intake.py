@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from parallax.broker.codec import Report, encode, spec_of, ticket_of
 from parallax.broker.connection import Argument, Link
 from parallax.broker.keys import Keys
@@ -18,8 +20,7 @@ _REFUSED_RETRY_S = 1.0
 NOTHING = Report()
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """What the door answered for one job.
 
     `word` is ok, dup (the same job was accepted before), conflict, too_big, full, bad_stream or

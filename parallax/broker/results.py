@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from parallax.broker.codec import Report, decode_about, decode_report
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
 from parallax.broker.dispatching import START, after
@@ -60,8 +62,7 @@ NOBODY = frozenset({"queue", "system"})
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """Something told about a job: its outcome, or `first` / `tokens` while it runs."""
 
     job_id: str

@@ -32,7 +32,7 @@ class SchedulerSettings:
     heartbeat_s: float = 3.0  # how long a worker's heartbeat lasts without renewal
     poll_s: float = 0.5  # how often workers' heartbeats and reports are read
     block_s: float = 0.25  # how long one read waits for news
-    batch: int = 500  # most entries read from one stream, and jobs committed, in a turn
+    batch: int = 200  # most entries read from one stream, and jobs committed, in a turn
     window: int = 2_048  # most jobs of one tenant held in memory; the rest stays in Redis
     max_held: int = 16_384  # most jobs held in memory in all
     idle_s: float = 5.0  # a tenant without arrivals for so long is no longer watched
@@ -64,7 +64,7 @@ class WorkerSettings:
     heartbeat_s: float = 3.0  # how long its heartbeat lasts without renewal
     stall_s: float = 10.0  # a main loop without progress for so long stops the heartbeat
     block_s: float = 0.5  # how long one read waits for work
-    batch: int = 500  # most assignments read at once
+    batch: int = 200  # most assignments read at once
     drain_s: float = 30.0  # how long running attempts may take to end after SIGTERM
 
     def __post_init__(self) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from parallax.broker.attempts import Assignment, Finish, decode_assignment
 from parallax.broker.codec import VERSION, Registration
@@ -185,7 +185,7 @@ def _(cell: Cell) -> Question:
 def _(cell: Cell) -> Question:
     cell.join()
     cell.assigned(job())
-    assignment = replace(decode_assignment(cell.entries()[0]), attempt="7")
+    assignment = structs.replace(decode_assignment(cell.entries()[0]), attempt="7")
     return lambda: begin(cell, assignment)
 
 
