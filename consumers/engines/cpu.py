@@ -10,10 +10,9 @@ import hashlib
 from collections.abc import Callable, Mapping
 from statistics import median
 
-from consumers.engines.clock import progress_at
 from consumers.engines.interface import Progress
+from consumers.engines.modelled import ModelledEngine, progress_at
 from parallax.core.clock import Clock
-from parallax.engine.batch import BatchEngine, Request
 from parallax.engine.profiles import Profile
 
 #: One unit of work: hashing this much. Long enough to release the interpreter's lock meanwhile, so
@@ -42,34 +41,15 @@ def calibrated(clock: Clock, burner: Burner = burn) -> float:
     return median(rates)
 
 
-class CpuEngine:
+class CpuEngine(ModelledEngine):
     """The pure engine, each of whose steps costs real CPU time."""
 
     name = "cpu"
 
     def __init__(self, profile: Profile, speed: float, clock: Clock, burner: Burner = burn) -> None:
-        self._engine = BatchEngine(profile)
-        self._profile, self._speed, self._clock, self._burner = profile, speed, clock, burner
+        super().__init__(profile, speed, clock)
+        self._burner = burner
         self.units_per_ms = calibrated(clock, burner)
-        self.slots, self.kv_capacity = profile.max_seqs, profile.kv_capacity
-
-    @property
-    def kv_used(self) -> float:
-        """See `interface.Engine`."""
-        return self._engine.kv_used
-
-    @property
-    def room(self) -> int:
-        """See `interface.Engine`."""
-        return self._engine.room
-
-    def add(self, request: Request) -> None:
-        """See `interface.Engine`."""
-        self._engine.add(request)
-
-    def cancel(self, request_id: str) -> int | None:
-        """See `interface.Engine`."""
-        return self._engine.cancel(request_id)
 
     def advance(self, now: float) -> list[Progress]:
         """See `interface.Engine`: burns one step's worth of CPU."""
@@ -87,8 +67,4 @@ class CpuEngine:
 
     def describe(self) -> Mapping[str, str | int | float]:
         """See `interface.Engine`."""
-        return {
-            "profile": self._profile.name,
-            "speed": self._speed,
-            "units_per_ms": round(self.units_per_ms, 1),
-        }
+        return {**super().describe(), "units_per_ms": round(self.units_per_ms, 1)}
