@@ -19,6 +19,7 @@ from parallax.core.errors import InvalidInput
 
 MAX_TOKENS = 10_000_000
 MAX_DEADLINE_S = 30 * 86_400.0
+MAX_PREFIX = 16_384
 USUAL_ATTEMPTS = 3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 NAME_RULE = "use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
@@ -30,7 +31,9 @@ class Job:
 
     `output_tokens` is the true length of the answer where it is known beforehand (a trace, a
     simulated job); None leaves it to the engine. `deadline_s` counts from acceptance.
-    A higher `priority` is served sooner within its tenant.
+    A higher `priority` is served sooner within its tenant. `prefix` names what the prompt begins
+    with: one hash for each whole block of `prefix_block` tokens, chained, so that two jobs share a
+    prefix exactly as far as their hashes agree.
     """
 
     id: str
@@ -42,6 +45,8 @@ class Job:
     deadline_s: float | None = None
     priority: int = 0
     max_attempts: int = USUAL_ATTEMPTS
+    prefix: tuple[int, ...] = ()
+    prefix_block: int = 16
 
     def __post_init__(self) -> None:
         check_name("id", self.id)
@@ -56,11 +61,22 @@ class Job:
             check_number("deadline_s", self.deadline_s, 0.001, MAX_DEADLINE_S)
         check_int("priority", self.priority, -100, 100)
         check_int("max_attempts", self.max_attempts, 1, 20)
+        check_int("prefix_block", self.prefix_block, 1, 65_536)
+        check_int("hashes in prefix", len(self.prefix), 0, MAX_PREFIX)
+        if len(self.prefix) * self.prefix_block > self.prompt_tokens:
+            allowed = (
+                f"at most {self.prompt_tokens // self.prefix_block} whole blocks of the prompt"
+            )
+            raise InvalidInput("prefix", len(self.prefix), allowed)
 
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """What a policy may know of a job. `attempt` counts the dispatches it has had before."""
+    """What a policy may know of a job.
+
+    `attempt` counts the dispatches it has had before. `prefilled_by` names the worker that has
+    computed its prompt and holds the KV cache of it: what is left is to decode.
+    """
 
     id: str
     tenant: str
@@ -71,6 +87,9 @@ class JobView:
     deadline: float = inf
     priority: int = 0
     attempt: int = 0
+    prefix: tuple[int, ...] = ()
+    prefix_block: int = 16
+    prefilled_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +107,9 @@ class WorkerView:
     `kv_used` (share of KV memory in use, 0..1) is the worker's own report made at `reported_at`.
     `free` is what the dispatch gate leaves: how many more jobs may be sent now.
     `slowness` is measured service time over predicted service time (1 = as predicted).
+    `prefill_tokens` are prompt tokens sent there and not known to be cached, whose jobs have had no
+    first token yet; `decoding` is how many jobs have had theirs; `kv_tokens` is what all of them
+    are expected to hold in the end, and `kv_room` how many jobs of usual size would still fit.
     """
 
     id: str
@@ -103,6 +125,10 @@ class WorkerView:
     role: str = "both"
     version: str = ""
     draining: bool = False
+    prefill_tokens: float = 0.0
+    decoding: int = 0
+    kv_tokens: float = 0.0
+    kv_room: int = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +153,47 @@ class QueueView:
     total_cost: float
     kv_used: float
     workers: int
+    in_flight: int = 0
+    oldest_wait_s: float = 0.0
+    cost_per_s: float = 0.0  # what the fleet is measured to serve; 0 until it is known
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """What batching may know when a step is formed: who waits, who runs, and the places left."""
+
+    waiting: int
+    running: int
+    places: int
+    oldest_wait_s: float
+    waiting_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadView:
+    """What scaling may know. Costs are in cost units; offered load includes what was rejected.
+
+    `workers` counts those that start up too; `ready` only those that serve.
+    """
+
+    offered_cost_per_s: float  # over the last minute
+    burst_cost_per_s: float  # over the last six seconds
+    backlog_cost: float  # queued and in flight
+    workers: int
+    ready: int
+    cost_per_worker_s: float  # what a worker is measured to serve
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """What a tenant was promised: seconds to the first token, and seconds per token after it."""
+
+    ttft_s: float = inf
+    tpot_s: float = inf
+
+    def met(self, ttft_s: float, tpot_s: float) -> bool:
+        """Whether a completed job kept both promises."""
+        return ttft_s <= self.ttft_s and tpot_s <= self.tpot_s
 
 
 @dataclass(frozen=True, slots=True)

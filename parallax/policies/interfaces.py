@@ -19,7 +19,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Protocol, runtime_checkable
 
-from parallax.core.model import ClusterView, JobView, QueueView, Rejection, WorkerView
+from parallax.core.model import (
+    BatchView,
+    ClusterView,
+    JobView,
+    LoadView,
+    QueueView,
+    Rejection,
+    Usage,
+    WorkerView,
+)
 
 
 @runtime_checkable
@@ -37,6 +46,17 @@ class AdmissionPolicy(Protocol):
         self, job: JobView, estimate: float, queue: QueueView, now: float
     ) -> Rejection | None:
         """Return None to let the job in, or the reason to refuse it. `estimate` is its cost."""
+
+
+@runtime_checkable
+class AdmissionObserver(Protocol):
+    """An admission policy that also looks at what happens behind the door."""
+
+    def dispatching(self, job: JobView, waited_s: float, now: float) -> Rejection | None:
+        """A job that waited so long is about to be dispatched; return a reason to shed it."""
+
+    def settled(self, tenant: str, difference: float) -> None:
+        """A job of this tenant cost that much more (or less) than the estimate."""
 
 
 class FairnessPolicy(Protocol):
@@ -70,8 +90,15 @@ class FairnessPolicy(Protocol):
 class OrderingPolicy(Protocol):
     """Which job of the tenant comes next?"""
 
-    def key(self, job: JobView, estimate: float) -> float:
-        """Return the job's place: the smallest key is served first. It may not depend on time."""
+    def key(self, job: JobView, estimate: float, service_s: float) -> float:
+        """Return the job's place: the smallest key is served first. It may not depend on time.
+
+        `estimate` is the predicted cost, `service_s` the predicted seconds of service on an idle
+        worker (0 until the pace of the fleet is known).
+        """
+
+    def hopeless(self, job: JobView, service_s: float, now: float) -> bool:
+        """Whether to drop the job instead of serving it: it cannot meet its deadline any more."""
 
 
 class DispatchGate(Protocol):
@@ -94,6 +121,20 @@ class RoutingPolicy(Protocol):
         """
 
 
+@runtime_checkable
+class PlacementObserver(Protocol):
+    """A routing policy that keeps an account of where what is cached."""
+
+    def ended(self, job: JobView, worker: str, usage: Usage) -> None:
+        """An attempt ended on this worker; its prompt and answer were in the worker's cache."""
+
+    def lost(self, worker: str) -> None:
+        """The worker is gone, and so is whatever it had cached."""
+
+    def cached_tokens(self, job: JobView, worker: str) -> int:
+        """Return how many of the job's prompt tokens this worker is thought to hold."""
+
+
 class OutputPredictor(Protocol):
     """How long will the answer be?"""
 
@@ -107,15 +148,27 @@ class OutputPredictor(Protocol):
 class BatchingPolicy(Protocol):
     """When does a worker start what waits before its engine?"""
 
-    def take(self, waiting: int, running: int, oldest_wait_s: float) -> int:
-        """Return how many waiting jobs join the running batch at this step."""
+    def take(self, view: BatchView) -> int:
+        """Return how many waiting jobs may join the batch at this step (0 holds them)."""
+
+    def wake_s(self, view: BatchView) -> float | None:
+        """Return in how many seconds to ask again although nothing changed; None for never."""
 
 
 class HedgingPolicy(Protocol):
     """When is a second attempt worth its cost?"""
 
-    def delay(self, job: JobView, predicted_s: float) -> float | None:
-        """Return after how many seconds a second attempt may start; None for never."""
+    def arm(self, job: JobView, predicted_s: float) -> float | None:
+        """A first attempt was dispatched: return after how many seconds to ask `allow`, or None."""
+
+    def allow(self, saturation: float) -> bool:
+        """Whether a second attempt may start now; True spends budget.
+
+        `saturation` is the share of the fleet's slots in use, queue included (1 = full).
+        """
+
+    def cancels_at_start(self) -> bool:
+        """Whether the slower attempt is cancelled at the other's first token, not at its end."""
 
     def observe(self, predicted_s: float, measured_s: float) -> None:
         """An attempt predicted at `predicted_s` took `measured_s` (a lower bound if cancelled)."""
@@ -127,21 +180,30 @@ class StealingPolicy(Protocol):
     def choose(
         self, thief: WorkerView, siblings: Sequence[WorkerView], now: float
     ) -> tuple[str, int] | None:
-        """Return the victim's id and how many undelivered jobs to take; None to take nothing."""
+        """Return the victim's id and how many undelivered jobs to take; None to take nothing.
+
+        A sibling's undelivered jobs are `in_flight - slots`, where that is positive.
+        """
+
+    def worth(self, wait_s: float, cached_there: int, cached_here: int) -> bool:
+        """Whether to take this job: its wait at the victim against the cache hits it gives up."""
 
 
 class RolloutPolicy(Protocol):
     """Which of two versions serves this job, and is the new one good?"""
 
     def arm(self, job: JobView) -> str:
-        """Return the name of the arm, the same for every job of a session."""
+        """Return "canary" or "stable", the same for every job of a session."""
 
     def observe(self, arm: str, missed_slo: bool) -> None:
         """A logical job of this arm ended."""
+
+    def verdict(self) -> str:
+        """Return "undecided", "promote" or "rollback"."""
 
 
 class ScalingPolicy(Protocol):
     """How many workers are needed?"""
 
-    def desired(self, offered_cost_per_s: float, backlog_cost: float, workers: int) -> int:
-        """Return the number of workers wanted, given offered load (rejected work included)."""
+    def desired(self, load: LoadView, now: float) -> int:
+        """Return the number of workers wanted now; called at regular intervals."""

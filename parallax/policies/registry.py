@@ -24,12 +24,17 @@ from typing import Any, Generic, TypeVar, get_type_hints
 from parallax.core.errors import UnknownPolicy
 from parallax.policies.interfaces import (
     AdmissionPolicy,
+    BatchingPolicy,
     DispatchGate,
     FairnessPolicy,
+    HedgingPolicy,
     OrderingPolicy,
     OutputPredictor,
+    RolloutPolicy,
     RoutingPolicy,
+    ScalingPolicy,
     Seeded,
+    StealingPolicy,
 )
 
 P = TypeVar("P")
@@ -114,8 +119,25 @@ ORDERING: Registry[OrderingPolicy] = Registry("ordering")
 GATE: Registry[DispatchGate] = Registry("gate")
 ROUTING: Registry[RoutingPolicy] = Registry("routing")
 PREDICTOR: Registry[OutputPredictor] = Registry("predictor")
+BATCHING: Registry[BatchingPolicy] = Registry("batching")
+HEDGING: Registry[HedgingPolicy] = Registry("hedging")
+STEALING: Registry[StealingPolicy] = Registry("stealing")
+ROLLOUT: Registry[RolloutPolicy] = Registry("rollout")
+SCALING: Registry[ScalingPolicy] = Registry("scaling")
 
-REGISTRIES: tuple[Registry[Any], ...] = (ADMISSION, FAIRNESS, ORDERING, GATE, ROUTING, PREDICTOR)
+REGISTRIES: tuple[Registry[Any], ...] = (
+    ADMISSION,
+    FAIRNESS,
+    ORDERING,
+    GATE,
+    ROUTING,
+    PREDICTOR,
+    BATCHING,
+    HEDGING,
+    STEALING,
+    ROLLOUT,
+    SCALING,
+)
 
 _discovered: list[str] = []
 

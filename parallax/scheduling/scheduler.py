@@ -168,7 +168,7 @@ class Scheduler:
 
     def _enqueue(self, queued: Queued) -> None:
         job = queued.job
-        self._state.enqueue(self._policies.ordering.key(job, queued.estimate), queued)
+        self._state.enqueue(self._policies.ordering.key(job, queued.estimate, 0.0), queued)
         self._policies.fairness.joined(job)
         if job.deadline != inf:
             heapq.heappush(self._deadlines, (job.deadline, job.id))

@@ -147,7 +147,7 @@ def test_fairness_forgets_tenants_that_left(name: str) -> None:
 @pytest.mark.parametrize("name", list(ORDERING))
 def test_order_is_a_number_that_does_not_change(name: str) -> None:
     policy = ORDERING.build(name)
-    keys = {policy.key(job(5), 120.0) for _ in range(3)}
+    keys = {policy.key(job(5), 120.0, 0.4) for _ in range(3)}
     assert len(keys) == 1
     assert all(isinstance(key, float) for key in keys)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parallax.core.model import JobView, check_number
+from parallax.policies.ordering.hopeless import too_late
 from parallax.policies.registry import ORDERING
 
 
@@ -17,10 +18,15 @@ class Fcfs:
     """
 
     priority_s: float = 60.0  # seconds of head start per step of priority
+    drop_hopeless: bool = True  # expire what cannot meet its deadline any more
 
     def __post_init__(self) -> None:
         check_number("fcfs.priority_s", self.priority_s, 0.0, 1e6)
 
-    def key(self, job: JobView, estimate: float) -> float:
+    def key(self, job: JobView, estimate: float, service_s: float) -> float:
         """See `interfaces.OrderingPolicy`."""
         return job.arrival - self.priority_s * job.priority
+
+    def hopeless(self, job: JobView, service_s: float, now: float) -> bool:
+        """See `interfaces.OrderingPolicy`."""
+        return self.drop_hopeless and too_late(job, service_s, now)
