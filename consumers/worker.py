@@ -37,7 +37,7 @@ from parallax.broker.rescue import Rescue
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.settings import WorkerSettings
-from parallax.engine.batch import Request
+from parallax.engine.request import Request
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
@@ -230,6 +230,8 @@ class Worker:
             attempt.prompt_tokens,
             attempt.max_tokens,
             attempt.output_tokens,
+            attempt.prefix,
+            attempt.prefix_block,
         )
         try:
             self._engine.add(request)

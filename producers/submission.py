@@ -48,6 +48,8 @@ def _job(number: int, line: str, defaults: dict[str, Any]) -> Job:
     for name in _REQUIRED:
         if name not in merged:
             raise InvalidInput(f"{where}, field {name}", None, "it must be given")
+    if isinstance(merged.get("prefix"), list):
+        merged["prefix"] = tuple(merged["prefix"])
     try:
         return Job(**merged)
     except InvalidInput as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from consumers.engines.interface import Progress
 from consumers.engines.modelled import ModelledEngine, progress_at
 from parallax.core.clock import Clock
-from parallax.engine.batch import Request
 from parallax.engine.profiles import Profile
+from parallax.engine.request import Request
 
 
 class ClockEngine(ModelledEngine):

@@ -47,17 +47,18 @@ class CpuEngine(ModelledEngine):
     name = "cpu"
 
     def __init__(self, profile: Profile, speed: float, clock: Clock, burner: Burner = burn) -> None:
-        super().__init__(profile, speed, clock)
+        super().__init__(profile, speed, clock, exact=True)
         self._burner = burner
         self.units_per_ms = calibrated(clock, burner)
 
     def advance(self, now: float) -> list[Progress]:
         """See `interface.Engine`: burns one step's worth of CPU."""
-        step = self._engine.plan()
-        if step is None:
+        due = self._engine.next_change_ms()
+        if due is None:
             return []
-        self._burner(max(1, round(step.duration_ms / self._speed * self.units_per_ms)))
-        changes = self._engine.apply(step)
+        step_ms = due - self._engine.now_ms
+        self._burner(max(1, round(step_ms / self._speed * self.units_per_ms)))
+        changes = self._engine.run_until(due)
         done = self._clock.monotonic()
         return [progress_at(done, change) for change in changes]
 

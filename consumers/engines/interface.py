@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from parallax.engine.batch import Request
+from parallax.engine.request import Request
 
 
 @dataclass(frozen=True, slots=True)

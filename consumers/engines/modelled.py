@@ -6,15 +6,18 @@ from collections.abc import Mapping
 
 from consumers.engines.interface import Progress
 from parallax.core.clock import Clock
-from parallax.engine.batch import BatchEngine, Change, Request
+from parallax.engine.batch import BatchEngine
 from parallax.engine.profiles import Profile
+from parallax.engine.request import Change, Request
 
 
 class ModelledEngine:
     """The pure batching engine, `speed` times faster than its profile."""
 
-    def __init__(self, profile: Profile, speed: float, clock: Clock) -> None:
-        self._engine = BatchEngine(profile)
+    def __init__(
+        self, profile: Profile, speed: float, clock: Clock, *, exact: bool = False
+    ) -> None:
+        self._engine = BatchEngine(profile, exact=exact)
         self._profile, self._speed, self._clock = profile, speed, clock
         self.slots, self.kv_capacity = profile.max_seqs, profile.kv_capacity
 

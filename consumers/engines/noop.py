@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from consumers.engines.interface import Progress
-from parallax.engine.batch import Request
+from parallax.engine.request import Request
 
 
 class NoopEngine:

@@ -44,6 +44,8 @@ class Attempt(Struct, frozen=True):
     waited_s: float
     body_bytes: int = 0
     body: bytes = b""
+    prefix: tuple[int, ...] = ()
+    prefix_block: int = 16
 
     @property
     def job_id(self) -> str:
@@ -212,4 +214,6 @@ def _attempt(assignment: Assignment, text: bytes, began: bytes, body: bytes) -> 
         max(0.0, int(began) / 1000 - about.accepted),
         about.body_bytes,
         body,
+        spec.prefix,
+        spec.prefix_block,
     )

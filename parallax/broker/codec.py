@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from parallax.core.errors import InvalidInput
-from parallax.core.model import MAX_TOKENS, Job, JobView, Usage, check_name
+from parallax.core.model import MAX_HASH, MAX_PREFIX, MAX_TOKENS, Job, JobView, Usage, check_name
 
 VERSION = 1
 _MAX_MS = 2**52
@@ -28,6 +28,9 @@ _Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 _SomeTokens = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS)]
 _Priority = Annotated[int, msgspec.Meta(ge=-100, le=100)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+_Block = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+_Hash = Annotated[int, msgspec.Meta(ge=0, le=MAX_HASH)]
+_Hashes = Annotated[tuple[_Hash, ...], msgspec.Meta(max_length=MAX_PREFIX)]
 _Cost = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
@@ -48,6 +51,8 @@ class Spec(Row, frozen=True):
     max: _SomeTokens
     session: _OptionalName = ""
     priority: _Priority = 0
+    prefix: _Hashes = ()
+    prefix_block: _Block = 16
 
 
 class Report(Row, frozen=True):
@@ -107,10 +112,9 @@ _registration_decoder = msgspec.json.Decoder(Registration)
 
 
 def spec_of(job: Job) -> bytes:
-    """Encode what the scheduler may know of a job."""
-    return encode(
-        Spec(VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority)
-    )
+    """Encode what the scheduler may know of a job: a `Spec`, without an empty prefix."""
+    head = [VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority]
+    return encode([*head, job.prefix, job.prefix_block] if job.prefix else head)
 
 
 def ticket_of(job: Job, body: bytes, reply: str) -> str:
@@ -120,6 +124,8 @@ def ticket_of(job: Job, body: bytes, reply: str) -> str:
     """
     text = f"{job.tenant}|{job.session}|{job.prompt_tokens}|{job.max_tokens}|{job.output_tokens}"
     text += f"|{job.deadline_s}|{job.priority}"
+    if job.prefix:
+        text += f"|{job.prefix}|{job.prefix_block}"
     digest = hashlib.blake2b(text.encode() + body, digest_size=8).hexdigest()
     length = "-" if job.output_tokens is None else job.output_tokens
     return f"{digest} {length} {len(body)} {reply or '-'}"
@@ -190,6 +196,8 @@ def decode_arrival(fields: Sequence[bytes]) -> JobView:
         inf if due == b"-" else whole("deadline", due, _MAX_MS) / 1000,
         spec.priority,
         whole("attempts", attempts, 1_000_000),
+        spec.prefix,
+        spec.prefix_block,
     )
 
 

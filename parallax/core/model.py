@@ -20,6 +20,7 @@ from parallax.core.errors import InvalidInput
 MAX_TOKENS = 10_000_000
 MAX_DEADLINE_S = 30 * 86_400.0
 MAX_PREFIX = 16_384
+MAX_HASH = 2**63 - 1
 USUAL_ATTEMPTS = 3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 NAME_RULE = "use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
@@ -62,12 +63,7 @@ class Job:
         check_int("priority", self.priority, -100, 100)
         check_int("max_attempts", self.max_attempts, 1, 20)
         check_int("prefix_block", self.prefix_block, 1, 65_536)
-        check_int("hashes in prefix", len(self.prefix), 0, MAX_PREFIX)
-        if len(self.prefix) * self.prefix_block > self.prompt_tokens:
-            allowed = (
-                f"at most {self.prompt_tokens // self.prefix_block} whole blocks of the prompt"
-            )
-            raise InvalidInput("prefix", len(self.prefix), allowed)
+        check_prefix(self.prefix, self.prompt_tokens // self.prefix_block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +215,18 @@ def check_name(where: str, value: object) -> None:
     """Refuse a name that could not stand safely in a Redis key, a label or a log line."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise InvalidInput(where, value, NAME_RULE)
+
+
+def check_prefix(value: object, most: int) -> None:
+    """Refuse anything but a tuple of at most so many block hashes, whole numbers below 2**63."""
+    allowed = f"a list of at most {min(most, MAX_PREFIX)} whole numbers from 0 to {MAX_HASH}"
+    if not isinstance(value, tuple):
+        raise InvalidInput("prefix", value, allowed)
+    if len(value) > min(most, MAX_PREFIX):
+        raise InvalidInput("prefix", f"{len(value)} numbers", f"{allowed}: the prompt's blocks")
+    for name in value:
+        if type(name) is not int or not 0 <= name <= MAX_HASH:
+            raise InvalidInput("prefix", name, allowed)
 
 
 def check_int(where: str, value: object, low: int, high: int) -> None:

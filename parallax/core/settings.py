@@ -85,6 +85,12 @@ class Policies:
     gate: PolicyChoice = PolicyChoice("jbsq")
     routing: PolicyChoice = PolicyChoice("least_loaded")
     predictor: PolicyChoice = PolicyChoice("bucket_quantile")
+    batching: PolicyChoice = PolicyChoice("continuous")
+    hedging: PolicyChoice = PolicyChoice("never")
+    stealing: PolicyChoice = PolicyChoice("never")
+    rollout: PolicyChoice | None = None  # None: no canary runs
+    candidate: PolicyChoice | None = None  # the routing policy that a canary tries
+    scaling: PolicyChoice | None = None  # None: the fleet keeps its size
 
 
 def from_mapping(kind: type[Any], values: Mapping[str, object], where: str) -> Any:

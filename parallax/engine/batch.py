@@ -6,107 +6,77 @@ OSDI'24). A request whose prompt does not fit into KV memory waits at the head o
 never skipped. If a decode needs a block and none is left, the request that started last is
 preempted: its blocks are freed and it is computed again later (vLLM, SOSP'23).
 
-Time is engine time in milliseconds, and the caller's to map onto a clock. `run_until` takes as
-many steps as fit. Steps in which only decodes happen and nobody ends are alike, so a row of them
-is taken at once in O(batch), with the result that single steps would give.
+Time is engine time in milliseconds, and the caller's to map onto a clock. Steps in which only
+decodes happen are alike until somebody ends or memory runs out, so a *row* of them is one event,
+whose duration is a closed formula. Whoever adds or cancels a request cuts the row after the step
+that is under way. With `exact` every row is one step long: the same results, slowly.
 """
 
 from __future__ import annotations
 
-import hashlib
+import heapq
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from parallax.core.errors import InvalidInput
-from parallax.engine.kv_cache import KvCache
+from parallax.core.model import BatchView
+from parallax.engine.decodes import Decodes
+from parallax.engine.kv_cache import Hit, KvCache
 from parallax.engine.profiles import Profile
+from parallax.engine.request import Change, Request
+from parallax.engine.sequence import Seq, piece_of
 
 #: Share of KV blocks left free when a request is admitted, so that decodes can grow (vLLM: 1 %).
 WATERMARK = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A job as the engine sees it. `output_tokens` None: the engine makes up a length."""
+class Former(Protocol):
+    """Decides who of the waiting joins the batch (a batching policy)."""
 
-    id: str
-    session: str
-    prompt_tokens: int
-    max_tokens: int
-    output_tokens: int | None = None
+    def take(self, view: BatchView) -> int:
+        """Return how many may join at this step."""
 
-    @property
-    def length(self) -> int:
-        """The length of the answer in tokens, at least 1.
-
-        Where it is not given it is between a quarter and all of `max_tokens`, drawn from a hash of
-        the id, so that a repeated attempt gives the same answer.
-        """
-        if self.output_tokens is not None:
-            return max(1, self.output_tokens)
-        digest = hashlib.blake2b(self.id.encode(), digest_size=8).digest()
-        share = 0.25 + 0.75 * int.from_bytes(digest, "big") / 2**64
-        return max(1, round(self.max_tokens * share))
+    def wake_s(self, view: BatchView) -> float | None:
+        """Return in how many seconds to ask again although nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """Something happened to a request at engine time `at_ms`."""
+class Row:
+    """Steps under way: one with chunks of prompts, or some of pure decoding."""
 
-    id: str
-    at_ms: float
-    output_tokens: int
-    prompt_tokens: int
-    cached_tokens: int
-    first_token: bool
-    finished: bool
-
-
-@dataclass(slots=True)
-class _Running:
-    """A request in the batch: `computed` of `target` tokens are prefilled; then it decodes."""
-
-    request: Request
-    length: int
-    target: int
-    computed: int = 0
-    cached: int = 0
-    output: int = 0
-    begun: bool = False  # it has had its first token, before a preemption perhaps
-
-    @property
-    def decoding(self) -> bool:
-        return self.computed >= self.target
-
-    @property
-    def context(self) -> int:
-        return self.request.prompt_tokens + self.output
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one step computes: prefill chunks (request, tokens, context before) and decodes."""
-
+    steps: int
     duration_ms: float
-    chunks: tuple[tuple[str, int, int], ...]
-    decodes: tuple[str, ...]
+    chunks: tuple[tuple[Seq, int], ...] = ()
 
 
 @dataclass(slots=True)
 class BatchEngine:
-    """See the module's docstring. Deterministic; O(batch) per step."""
+    """See the module's docstring. Deterministic; O(log batch) per row, whatever its length."""
 
     profile: Profile
-    now_ms: float = 0.0
+    exact: bool = False
+    former: Former | None = None  # None: whoever fits joins
+    now_ms: float = 0.0  # when the row under way began
     preemptions: int = 0
+    busy_ms: float = 0.0
     _kv: KvCache = field(init=False)
-    _waiting: deque[_Running] = field(default_factory=deque)
-    _running: dict[str, _Running] = field(default_factory=dict)
-    _begun: Step | None = None  # the step that `run_until` is in the middle of
+    _decodes: Decodes = field(init=False)
+    _waiting: deque[Seq] = field(default_factory=deque)
+    _running: dict[str, Seq] = field(default_factory=dict)
+    _prefilling: dict[str, Seq] = field(default_factory=dict)
+    _ends: list[tuple[int, int, Seq]] = field(default_factory=list)
+    _serial: int = 0
+    _factor: float = 1.0
+    _factors: dict[str, float] = field(default_factory=dict)  # running request -> its slowness
+    _row: Row | None = None
+    _looked_ms: float = 0.0  # how far the caller has looked
+    _wake_ms: float | None = None
 
     def __post_init__(self) -> None:
         size = self.profile.block_size
-        self._kv = KvCache(self.profile.kv_capacity // size, size)
+        self._kv = KvCache(self.profile.kv_capacity // size, self.profile.dram_tokens // size)
+        self._decodes = Decodes(self.profile.cost, size)
 
     @property
     def busy(self) -> bool:
@@ -119,73 +89,63 @@ class BatchEngine:
         return max(0, self.profile.max_seqs - len(self._running) - len(self._waiting))
 
     @property
+    def waiting(self) -> int:
+        """How many requests wait in line."""
+        return len(self._waiting)
+
+    @property
     def kv_used(self) -> float:
         """Share of KV memory that running requests hold, 0..1."""
         return self._kv.used
 
+    @property
+    def row(self) -> Row | None:
+        """The row under way, planning it if need be; None when there is nothing to compute."""
+        return self._planned(self._looked_ms)
+
     def add(self, request: Request) -> None:
         """Put a request into the waiting line; raises InvalidInput if it can never fit."""
-        length = request.length
+        length, size = request.length, self.profile.block_size
         room = self._kv.blocks - self._reserve()
-        if self._kv.needed(request.prompt_tokens + length) > room:
-            raise InvalidInput(
-                "prompt and output tokens",
-                request.prompt_tokens + length,
-                f"at most {room * self.profile.block_size} (KV memory)",
-            )
-        self._waiting.append(_Running(request, length, request.prompt_tokens))
+        if self._blocks(request.prompt_tokens + length + 1) > room:
+            most = room * size
+            asked = request.prompt_tokens + length
+            raise InvalidInput("prompt and output tokens", asked, f"at most {most} (KV memory)")
+        if not self._waiting or self.former is not None:
+            self._cut()
+        if self._row is None:
+            self.now_ms = max(self.now_ms, self._looked_ms)
+        at = max(self._looked_ms, self.now_ms) if self._row is None else self._looked_ms
+        piece = piece_of(request.prefix_block, size)
+        self._waiting.append(Seq(request, length, request.prompt_tokens, at, piece))
+        self._wake_ms = None
 
     def cancel(self, request_id: str) -> int | None:
         """Drop a request; return how many tokens it had produced, None if it is not here."""
-        running = self._running.pop(request_id, None)
-        if running is not None:
-            self._kv.release(request_id)
-            return running.output
+        self._cut()
+        seq = self._running.get(request_id)
+        if seq is not None:
+            produced = seq.produced(self._decodes.steps)
+            self._leave(seq)
+            return produced
         for waiting in self._waiting:
             if waiting.request.id == request_id:
                 self._waiting.remove(waiting)
                 return waiting.output
         return None
 
-    def plan(self) -> Step | None:
-        """Decide the next step; None when there is nothing to do."""
-        self._make_room_for_decodes()
-        decodes = [r for r in self._running.values() if r.decoding]
-        budget = self.profile.token_budget - len(decodes)
-        chunks: list[tuple[str, int, int]] = []
-        for running in self._running.values():
-            if budget > 0 and not running.decoding:
-                budget -= self._chunk(running, budget, chunks)
-        while budget > 0 and self._admit_head():
-            newest = self._running[next(reversed(self._running))]
-            budget -= self._chunk(newest, budget, chunks)
-        if not chunks and not decodes:
-            return None
-        duration = self.profile.cost.step_ms(
-            [(tokens, before) for _, tokens, before in chunks],
-            len(decodes),
-            sum(r.context for r in decodes),
-        )
-        return Step(duration, tuple(chunks), tuple(r.request.id for r in decodes))
+    def withdraw(self, count: int) -> list[str]:
+        """Give back up to so many requests that have not begun, the last in line first."""
+        given: list[str] = []
+        while self._waiting and len(given) < count and not self._waiting[-1].begun:
+            given.append(self._waiting.pop().request.id)
+        return given
 
-    def apply(self, step: Step) -> list[Change]:
-        """Let a planned step happen; return what changed, in order.
-
-        A request that was cancelled since the step began had its share of it for nothing.
-        """
-        self.now_ms += step.duration_ms
-        changes: list[Change] = []
-        for request_id, tokens, _ in step.chunks:
-            running = self._running.get(request_id)
-            if running is not None:
-                running.computed += tokens
-                if running.decoding:  # the last chunk yields a token
-                    self._token(running, changes)
-        for request_id in step.decodes:
-            running = self._running.get(request_id)
-            if running is not None:
-                self._token(running, changes)
-        return changes
+    def slow_down(self, factor: float) -> None:
+        """From the next step on everything takes so many times longer than the profile says."""
+        self._cut()
+        self._factor = factor
+        self._slowness_changed()
 
     def run_until(self, until_ms: float) -> list[Change]:
         """Take every step that ends by `until_ms`; an idle engine's clock follows.
@@ -193,142 +153,239 @@ class BatchEngine:
         A step that has begun is finished as it was planned, whatever arrives meanwhile.
         """
         changes: list[Change] = []
-        while True:
-            if self._begun is None:
-                row = self._row(until_ms)
-                if row:
-                    self._take_row(row)
-                self._begun = self.plan()
-            step = self._begun
-            if step is None or self.now_ms + step.duration_ms > until_ms:
+        self._looked_ms = max(self._looked_ms, until_ms)
+        while (row := self._planned(until_ms)) is not None:
+            if self.now_ms + row.duration_ms > until_ms:
                 break
-            self._begun = None
-            changes += self.apply(step)
+            self._row = None
+            self._take(row, changes)
         if not self.busy:
-            self._begun = None
             self.now_ms = max(self.now_ms, until_ms)
         return changes
 
     def next_change_ms(self) -> float | None:
-        """Return a time until which nothing changes by itself (a lower bound); None when idle."""
-        if not self.busy:
+        """Return when the row under way ends, or held requests are looked at; None when idle."""
+        row = self._planned(self._looked_ms)
+        if row is not None:
+            return self.now_ms + row.duration_ms
+        return self._wake_ms if self._waiting else None
+
+    def output_of(self, request_id: str) -> int:
+        """Return how many tokens a running request has produced; 0 if it is not running."""
+        seq = self._running.get(request_id)
+        return seq.produced(self._decodes.steps) if seq else 0
+
+    # -- rows -------------------------------------------------------------------------------------
+
+    def _planned(self, until_ms: float) -> Row | None:
+        """Return the row under way, planning the next one if there is none."""
+        while self._row is None:
+            self._row = self._plan()
+            wake = self._wake_ms
+            if self._row is not None or not self._waiting or wake is None or wake > until_ms:
+                break
+            self.now_ms, self._wake_ms = max(self.now_ms, wake), None
+        return self._row
+
+    def _plan(self) -> Row | None:
+        """Decide what the next step, or row of steps, computes."""
+        decodes = self._decodes
+        while decodes.count and decodes.growth(1) > self._kv.available:
+            self._preempt(self._running[next(reversed(self._running))])
+        chunks: list[tuple[Seq, int]] = []
+        budget = self.profile.token_budget - decodes.count
+        for seq in self._prefilling.values():
+            if budget <= 0:
+                break
+            budget -= self._chunk(seq, budget, chunks)
+        if self._waiting:
+            self._admit(budget, chunks)
+        if chunks:
+            return Row(1, self._chunked_ms(chunks), tuple(chunks))
+        if not decodes.count:
             return None
-        row = self._row(float("inf"))
-        if self._begun is not None and (row == 0 or self._begun.chunks):
-            return self.now_ms + self._begun.duration_ms
-        ahead = self._row_ms(row) if row else 0.0
-        return self.now_ms + ahead + self.profile.cost.base_ms
+        steps = self._row_length()
+        return Row(steps, decodes.duration_ms(steps))
 
-    # -- a row of equal steps ---------------------------------------------------------------------
+    def _row_length(self) -> int:
+        """Return how many pure decode steps pass before somebody ends or memory runs out."""
+        if self.exact:
+            return 1
+        decodes, ends = self._decodes, self._ends
+        while not self._ends_at(ends[0][2], ends[0][0]):  # it left, or was preempted, before
+            heapq.heappop(ends)
+        steps = ends[0][0] - decodes.steps
+        if self._wake_ms is not None:
+            steps = min(steps, decodes.steps_within(self._wake_ms - self.now_ms, steps) + 1)
+        return decodes.affordable(steps, self._kv.available)
 
-    def _row(self, until_ms: float) -> int:
-        """Return how many pure decode steps may be taken at once before anything changes."""
-        running = self._running.values()
-        if not running or any(not r.decoding for r in running) or self._head_fits():
-            return 0
-        steps = min(r.length - r.output for r in running) - 1
-        steps = self._affordable(steps)
-        if steps <= 0 or self.now_ms + self._row_ms(steps) <= until_ms:
-            return max(0, steps)
-        low, high = 0, steps  # the longest row that ends in time, by bisection
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.now_ms + self._row_ms(middle) <= until_ms:
-                low = middle
-            else:
-                high = middle
-        return low
+    def _ends_at(self, seq: Seq, step: int) -> bool:
+        return seq.start >= 0 and seq.end == step
 
-    def _affordable(self, steps: int) -> int:
-        """Shorten a row until the free blocks suffice for it."""
-        kv = self._kv
-        while steps > 0:
-            more = sum(
-                kv.needed(r.context + steps) - kv.needed(r.context) for r in self._running.values()
-            )
-            if more <= kv.available:
-                return steps
-            steps //= 2
-        return 0
+    def _chunked_ms(self, chunks: list[tuple[Seq, int]]) -> float:
+        cost, decodes = self.profile.cost, self._decodes
+        prefills = [(tokens, seq.computed) for seq, tokens in chunks]
+        total = cost.step_ms(prefills, decodes.count, decodes.context) * decodes.factor
+        for seq, _ in chunks:
+            if seq.load_tokens:
+                total += seq.load_tokens * cost.load_ms
+                seq.load_tokens = 0
+        return total
 
-    def _row_ms(self, steps: int) -> float:
-        running = self._running.values()
-        return self.profile.cost.decodes_ms(steps, len(running), sum(r.context for r in running))
+    def _cut(self) -> None:
+        """End the row under way with the step in which the caller looks now."""
+        row = self._row
+        if row is None or row.steps == 1:
+            return
+        done = self._decodes.steps_within(self._looked_ms - self.now_ms, row.steps - 1)
+        if done:
+            self._take(Row(done, self._decodes.duration_ms(done)), [])
+        self._row = Row(1, self._decodes.duration_ms(1))
 
-    def _take_row(self, steps: int) -> None:
-        self.now_ms += self._row_ms(steps)
-        for request_id, running in self._running.items():
-            running.output += steps
-            running.computed = running.target
-            self._kv.grow(request_id, running.context)
+    def _take(self, row: Row, changes: list[Change]) -> None:
+        """Let the steps of a row happen.
+
+        A request that was cancelled since they began had its share of them for nothing.
+        """
+        decodes, ends = self._decodes, self._ends
+        self.now_ms += row.duration_ms
+        self.busy_ms += row.duration_ms
+        if decodes.count:
+            self._kv.take(decodes.growth(row.steps))
+        decodes.advance(row.steps)
+        for seq, tokens in row.chunks:
+            if self._prefilling.get(seq.request.id) is seq:
+                self._computed(seq, tokens, changes)
+        while ends and ends[0][0] <= decodes.steps:
+            end, _, ended = heapq.heappop(ends)
+            if self._ends_at(ended, end):
+                changes.append(ended.change(self.now_ms, ended.length, first=False, finished=True))
+                self._leave(ended)
 
     # -- parts of a step --------------------------------------------------------------------------
 
     def _reserve(self) -> int:
         return int(WATERMARK * self._kv.blocks)
 
-    def _head_fits(self) -> bool:
-        if not self._waiting or len(self._running) >= self.profile.max_seqs:
-            return False
-        needed = self._kv.needed(self._waiting[0].target + 1)
-        return not self._running or needed + self._reserve() <= self._kv.available
+    def _blocks(self, tokens: int) -> int:
+        return -(-tokens // self.profile.block_size)
 
-    def _admit_head(self) -> bool:
-        """Move the first waiting request into the batch, if it fits. Nobody overtakes it."""
-        if not self._head_fits():
-            return False
-        head = self._waiting.popleft()
-        request = head.request
-        head.cached = head.computed = self._kv.acquire(request.id, request.session, head.target)
-        self._running[request.id] = head
-        return True
+    def _admit(self, budget: int, chunks: list[tuple[Seq, int]]) -> None:
+        """Move waiting requests into the batch, in order, as far as they fit."""
+        allowed = len(self._waiting) if self.former is None else self._allowed(self.former)
+        while budget > 0 and allowed > 0 and len(self._running) < self.profile.max_seqs:
+            head = self._waiting[0]
+            names = list(head.names(head.target - 1))  # the last token is computed in any case
+            hit = self._kv.lookup(names, head.piece.blocks)
+            if not self._fits(head, hit):
+                return
+            self._waiting.popleft()
+            allowed -= 1
+            self._enter(head, names[: hit.units], hit)
+            budget -= 1 if head.start >= 0 else self._chunk(head, budget, chunks)
 
-    def _chunk(self, running: _Running, budget: int, chunks: list[tuple[str, int, int]]) -> int:
-        tokens = min(running.target - running.computed, budget)
-        chunks.append((running.request.id, tokens, running.computed))
+    def _allowed(self, former: Former) -> int:
+        """Ask the batching policy how many may join; remember when to ask again."""
+        since = self._waiting[0].since_ms
+        at = max(self.now_ms, since)
+        running = len(self._running)
+        places = max(0, self.profile.max_seqs - running)
+        tokens = sum(seq.target for seq in self._waiting)
+        view = BatchView(len(self._waiting), running, places, (at - since) / 1000, tokens)
+        allowed = min(former.take(view), len(self._waiting))
+        wake = None if allowed else former.wake_s(view)
+        self._wake_ms = None if wake is None else at + max(wake * 1000, 1e-6)
+        return allowed
+
+    def _fits(self, seq: Seq, hit: Hit) -> bool:
+        """Whether it fits beside what those that run need for the step, and a reserve."""
+        needed = self._blocks(seq.target + 2) - hit.units * seq.piece.blocks
+        if self._running:
+            needed += self._decodes.growth(1) + self._reserve()
+        return needed <= self._kv.available - hit.idle * seq.piece.blocks
+
+    def _enter(self, seq: Seq, names: list[int], hit: Hit) -> None:
+        request = seq.request
+        self._kv.pin(names)
+        self._kv.take(self._blocks(seq.target + 1) - hit.units * seq.piece.blocks)
+        seq.pins, seq.named = names, hit.units
+        seq.load_tokens = hit.loads * seq.piece.tokens
+        seq.computed = seq.cached = (hit.units + hit.loads) * seq.piece.tokens
+        self._running[request.id] = seq
+        if request.factor != 1.0:
+            self._factors[request.id] = request.factor
+            self._slowness_changed()
+        if request.prefilled and not seq.begun:  # its KV cache came with it
+            seq.computed, seq.output, seq.begun = seq.target, 1, True
+            self._name(seq, seq.computed)
+            self._decode(seq)
+        else:
+            self._prefilling[request.id] = seq
+
+    def _slowness_changed(self) -> None:
+        slowest = max(self._factors.values()) if self._factors else 1.0
+        self._decodes.factor = self._factor * slowest
+
+    def _chunk(self, seq: Seq, budget: int, chunks: list[tuple[Seq, int]]) -> int:
+        tokens = min(seq.target - seq.computed, budget)
+        chunks.append((seq, tokens))
         return tokens
 
-    def _make_room_for_decodes(self) -> None:
-        for request_id, running in list(self._running.items()):
-            while (
-                request_id in self._running
-                and running.decoding
-                and not self._kv.grow(request_id, running.context + 1)
-            ):
-                self._preempt(next(reversed(self._running)))
-
-    def _preempt(self, request_id: str) -> None:
-        """Give up the newest request's blocks; it is computed again, what it said included."""
-        running = self._running.pop(request_id)
-        self._kv.release(request_id)
-        running.target, running.computed, running.cached = running.context, 0, 0
-        self._waiting.appendleft(running)
-        self.preemptions += 1
-
-    def _token(self, running: _Running, changes: list[Change]) -> None:
-        running.output += 1
-        running.computed = running.target
-        finished = running.output >= running.length
-        first = not running.begun
-        running.begun = True
-        request = running.request
-        if finished:
-            del self._running[request.id]
-            self._kv.release(request.id, request.session, running.context)
+    def _computed(self, seq: Seq, tokens: int, changes: list[Change]) -> None:
+        """A chunk of a prompt is done; the last one yields a token."""
+        seq.computed += tokens
+        self._name(seq, seq.computed)
+        if seq.computed < seq.target:
+            return
+        del self._prefilling[seq.request.id]
+        seq.output += 1
+        first, finished = not seq.begun, seq.output >= seq.length
+        seq.begun = True
         if first or finished:
-            changes.append(
-                Change(
-                    request.id,
-                    self.now_ms,
-                    running.output,
-                    request.prompt_tokens,
-                    running.cached,
-                    first,
-                    finished,
-                )
-            )
+            changes.append(seq.change(self.now_ms, seq.output, first=first, finished=finished))
+        if finished:
+            self._leave(seq)
+        else:
+            self._decode(seq)
 
-    def output_of(self, request_id: str) -> int:
-        """Return how many tokens a running request has produced; 0 if it is not running."""
-        running = self._running.get(request_id)
-        return running.output if running else 0
+    def _decode(self, seq: Seq) -> None:
+        """From the next step on this request decodes."""
+        seq.start = self._decodes.steps
+        self._decodes.join(seq.request.prompt_tokens + seq.output, seq.target + 1)
+        self._serial += 1
+        heapq.heappush(self._ends, (seq.end, self._serial, seq))
+
+    def _name(self, seq: Seq, tokens: int) -> None:
+        """Let others share the whole pieces among its first so many tokens."""
+        piece = seq.piece
+        if not piece.tokens or tokens // piece.tokens <= seq.named:
+            return
+        names = seq.names(tokens)
+        for name in names[seq.named :]:
+            if self._kv.share(name, piece.blocks):
+                seq.pins.append(name)
+        seq.named = max(seq.named, len(names))
+
+    def _leave(self, seq: Seq) -> None:
+        """Take a request out of the batch; what it computed stays cached while there is room."""
+        steps = self._decodes.steps
+        held = self._blocks(seq.room(steps))
+        if seq.start >= 0:
+            context = seq.request.prompt_tokens + seq.produced(steps)
+            self._decodes.leave(context, seq.room(steps))
+            self._name(seq, context)
+            seq.output, seq.start = seq.produced(steps), -1
+        self._kv.give(held - len(seq.pins) * seq.piece.blocks)
+        self._kv.unpin(seq.pins)
+        seq.pins = []
+        del self._running[seq.request.id]
+        self._prefilling.pop(seq.request.id, None)
+        if self._factors.pop(seq.request.id, None) is not None:
+            self._slowness_changed()
+
+    def _preempt(self, seq: Seq) -> None:
+        """Give up the newest request's blocks; it is computed again, what it said included."""
+        self._leave(seq)
+        seq.target, seq.computed, seq.named = seq.request.prompt_tokens + seq.output, 0, 0
+        self._waiting.appendleft(seq)
+        self.preemptions += 1

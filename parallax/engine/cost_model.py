@@ -24,6 +24,7 @@ class StepCost:
     decode_ms: float  # per sequence that gets a token
     kv_us: float  # per token of KV cache read, microseconds
     quad_ms: float  # per chunk token and context token
+    load_ms: float = 0.005  # per token brought back from DRAM (131 kB over 25 GB/s)
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

@@ -1,73 +1,134 @@
-"""KV memory in blocks: what running requests hold, and what ended ones left for their session.
+"""KV memory in blocks, with a prefix cache and an optional second tier in DRAM.
 
-A simulated job carries no text. A later turn of the same session is taken to extend what the
-session has said so far, so its prefix is what the session left in the cache. Only whole blocks are
-shared, and at least the last prompt token is always computed afresh (vLLM, SOSP'23).
+A block is free, private to one running request, or *named*: its name is a chained hash of all that
+its context begins with, so equal names mean equal content and the block can be shared. A named
+block in use is pinned; one that nobody uses stays until the memory is needed, and the least
+recently used goes first, a chain's tail before its head (vLLM, SOSP'23). What is evicted falls
+into DRAM, if there is any, from where it can be loaded instead of computed (Mooncake, FAST'25).
+
+    free + idle + pinned + private = blocks        at all times
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """How much of a prefix is at hand: leading named units in the cache, and after them in DRAM."""
+
+    units: int = 0
+    loads: int = 0
+    idle: int = 0  # of `units`, those that nobody has pinned
+
+
+NOTHING = Hit()
 
 
 @dataclass(slots=True)
 class KvCache:
-    """Blocks of `block_size` tokens; `kept` blocks are evicted session by session, oldest first."""
+    """`blocks` of KV memory and `dram` more behind it. A name stands for `unit` blocks.
+
+    The unit is that of the first name seen; a name of another size is refused by `lookup`, which
+    then finds nothing, and by `share`, which then keeps the block private.
+    """
 
     blocks: int
-    block_size: int
-    _held: dict[str, int] = field(default_factory=dict)  # request -> blocks
-    _kept: OrderedDict[str, int] = field(default_factory=OrderedDict)  # session -> blocks
+    dram: int = 0
+    evictions: int = 0
+    unit: int = 0
     _free: int = -1
+    _pins: dict[int, int] = field(default_factory=dict)
+    _idle: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    _cold: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         self._free = self.blocks
 
     @property
-    def used(self) -> float:
-        """Share of all blocks that running requests hold, 0..1 (kept blocks can be evicted)."""
-        return sum(self._held.values()) / self.blocks
+    def available(self) -> int:
+        """Blocks that are free, or would be after evicting what nobody uses. O(1)."""
+        return self._free + len(self._idle) * self.unit
 
     @property
-    def available(self) -> int:
-        """Blocks that are free, or would be after evicting what is kept."""
-        return self._free + sum(self._kept.values())
+    def used(self) -> float:
+        """Share of all blocks that running requests hold, 0..1."""
+        return 1.0 - self.available / self.blocks
 
-    def needed(self, tokens: int) -> int:
-        """Return how many blocks that many tokens take."""
-        return -(-tokens // self.block_size)
+    def lookup(self, names: Sequence[int], unit: int) -> Hit:
+        """Return how much of the prefix is at hand. O(hits)."""
+        if unit != self.unit:
+            return NOTHING
+        pins, idle, cold = self._pins, self._idle, self._cold
+        unused = found = 0
+        for name in names:
+            if name in pins:
+                found += 1
+            elif name in idle:
+                found += 1
+                unused += 1
+            else:
+                break
+        loads = 0
+        if cold:
+            for name in names[found:]:
+                if name not in cold:
+                    break
+                loads += 1
+        return Hit(found, loads, unused)
 
-    def acquire(self, request: str, session: str, tokens: int) -> int:
-        """Give a request room for its prompt; return how many of its tokens are cached already.
+    def pin(self, names: Iterable[int]) -> None:
+        """Use these cached blocks: they stay until they are let go as often."""
+        for name in names:
+            if name in self._pins:
+                self._pins[name] += 1
+            else:
+                del self._idle[name]
+                self._pins[name] = 1
 
-        The caller has made sure that enough blocks are available.
+    def unpin(self, names: Sequence[int]) -> None:
+        """Let go of these blocks. The head of the chain becomes the most recently used."""
+        pins = self._pins
+        for name in reversed(names):
+            if pins[name] > 1:
+                pins[name] -= 1
+            else:
+                del pins[name]
+                self._idle[name] = None
+
+    def share(self, name: int, unit: int) -> bool:
+        """Name a private unit of blocks that was just computed, and pin it for its owner.
+
+        False if it must stay private: somebody else computed the same content meanwhile.
         """
-        left = self._kept.pop(session, 0) if session else 0
-        shared = min(left, (tokens - 1) // self.block_size if tokens else 0)
-        self._free += left - shared
-        self._held[request] = shared
-        self.grow(request, tokens)
-        return shared * self.block_size
-
-    def grow(self, request: str, tokens: int) -> bool:
-        """Give a running request room for `tokens` in all; False when no block is left."""
-        more = self.needed(tokens) - self._held[request]
-        if more <= 0:
-            return True
-        while self._free < more and self._kept:
-            self._free += self._kept.popitem(last=False)[1]
-        if self._free < more:
+        if not self.unit:
+            self.unit = unit
+        if unit != self.unit or name in self._pins or name in self._idle:
             return False
-        self._free -= more
-        self._held[request] += more
+        self._pins[name] = 1
         return True
 
-    def release(self, request: str, session: str = "", tokens: int = 0) -> None:
-        """Take a request's blocks back; with a session, keep its whole blocks for the next turn."""
-        held = self._held.pop(request)
-        keep = min(held, tokens // self.block_size) if session else 0
-        self._free += held - keep
-        if keep:
-            self._free += self._kept.pop(session, 0)
-            self._kept[session] = keep
+    def take(self, blocks: int) -> None:
+        """Take so many blocks, evicting what nobody uses; the caller knows they are available."""
+        if blocks > self.available:
+            raise ValueError(f"{blocks} KV blocks wanted, {self.available} available")
+        while self._free < blocks:
+            self._evict()
+        self._free -= blocks
+
+    def give(self, blocks: int) -> None:
+        """Return private blocks."""
+        self._free += blocks
+
+    def _evict(self) -> None:
+        name, _ = self._idle.popitem(last=False)
+        self._free += self.unit
+        self.evictions += 1
+        if self.dram >= self.unit:
+            self._cold[name] = None
+            self._cold.move_to_end(name)
+            if len(self._cold) * self.unit > self.dram:
+                self._cold.popitem(last=False)

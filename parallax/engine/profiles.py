@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parallax.core.errors import InvalidInput
-from parallax.core.model import check_int
+from parallax.core.model import check_int, check_number
 from parallax.engine.cost_model import StepCost
 
 
@@ -23,12 +23,18 @@ class Profile:
     max_seqs: int = 128  # requests that run at once
     token_budget: int = 2_048  # tokens computed in one step
     block_size: int = 16  # tokens per KV block
+    dram_tokens: int = 0  # tokens of KV cache in a second tier
+    transfer_ms: float = 0.003  # per token of KV cache handed to another worker
+    transfer_setup_ms: float = 1.0  # per hand-over
 
     def __post_init__(self) -> None:
         check_int("kv_capacity", self.kv_capacity, self.block_size, 10**9)
         check_int("max_seqs", self.max_seqs, 1, 100_000)
         check_int("token_budget", self.token_budget, 1, 10**7)
-        check_int("block_size", self.block_size, 1, 4_096)
+        check_int("block_size", self.block_size, 1, 65_536)
+        check_int("dram_tokens", self.dram_tokens, 0, 10**10)
+        check_number("transfer_ms", self.transfer_ms, 0.0, 1e3)
+        check_number("transfer_setup_ms", self.transfer_setup_ms, 0.0, 1e6)
 
 
 PROFILES = {

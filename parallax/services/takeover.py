@@ -54,6 +54,8 @@ def _view(assignment: Assignment, record: list[bytes | None]) -> JobView | None:
             int(deadline) / 1000 if deadline else inf,
             spec.priority,
             int(assignment.attempt) - 1,
+            spec.prefix,
+            spec.prefix_block,
         )
     except (InvalidInput, ValueError):
         return None

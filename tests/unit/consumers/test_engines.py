@@ -11,8 +11,9 @@ from consumers.engines.interface import Engine, Progress
 from consumers.engines.noop import NoopEngine
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
-from parallax.engine.batch import BatchEngine, Request
+from parallax.engine.batch import BatchEngine
 from parallax.engine.profiles import PROFILES
+from parallax.engine.request import Request
 
 PROFILE = PROFILES["llama3-8b-a100"]
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
-from parallax.engine.batch import BatchEngine, Change, Request
+from parallax.engine.batch import BatchEngine
 from parallax.engine.profiles import PROFILES, Profile, profile_named
+from parallax.engine.request import Change, Request
 
 SMALL = replace(
     PROFILES["llama3-8b-a100"], kv_capacity=16 * 60, block_size=16, token_budget=64, max_seqs=4
@@ -78,12 +79,11 @@ def test_no_step_exceeds_the_token_budget_or_the_batch(asked: Asked) -> None:
     engine = BatchEngine(SMALL)
     for n, (prompt, output, _) in enumerate(asked):
         engine.add(Request(f"r{n}", "", prompt, output, output))
-    while (step := engine.plan()) is not None:
-        tokens = sum(tokens for _, tokens, _ in step.chunks) + len(step.decodes)
-        assert tokens <= SMALL.token_budget
-        assert len({*step.decodes, *(c[0] for c in step.chunks)}) <= SMALL.max_seqs
+    while (row := engine.row) is not None:
+        assert sum(tokens for _, tokens in row.chunks) <= SMALL.token_budget
+        assert len(row.chunks) <= SMALL.max_seqs
         assert 0.0 <= engine.kv_used <= 1.0
-        engine.apply(step)
+        engine.run_until(engine.now_ms + row.duration_ms)
     assert not engine.busy
     assert engine.kv_used == 0.0
 
@@ -108,12 +108,16 @@ def test_decodes_never_pause_while_a_long_prompt_is_prefilled_in_chunks() -> Non
     engine.add(Request("decoding", "", 4, 60, 60))
     engine.run_until(30.0)
     engine.add(Request("long", "", 400, 5, 5))
+    under_way = engine.row
+    assert under_way is not None and not under_way.chunks
+    engine.run_until(engine.now_ms + under_way.duration_ms)
     chunks = 0
-    while (step := engine.plan()) is not None and step.chunks:
-        assert "decoding" in step.decodes
-        assert sum(tokens for _, tokens, _ in step.chunks) < SMALL.token_budget
+    while (row := engine.row) is not None and row.chunks:
+        before = engine.output_of("decoding")
+        assert sum(tokens for _, tokens in row.chunks) < SMALL.token_budget
+        engine.run_until(engine.now_ms + row.duration_ms)
+        assert engine.output_of("decoding") == before + 1
         chunks += 1
-        engine.apply(step)
     assert chunks == -(-400 // (SMALL.token_budget - 1))
 
 
