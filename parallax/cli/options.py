@@ -77,7 +77,7 @@ def policies_from(options: dict[str, Any]) -> Policies:
         for kind in KINDS
     }
     policies = Policies(**chosen)
-    from parallax.services.composition import build_scheduler
+    from parallax.scheduling.scheduler import build_scheduler
 
     build_scheduler(policies, 0)  # a wrong name or parameter is refused now, not in a process
     return policies

@@ -22,9 +22,9 @@ from parallax.cli.options import (
     start_logging,
 )
 from parallax.core.settings import SchedulerSettings
+from parallax.scheduling.scheduler import build_scheduler
 from parallax.services import service
 from parallax.services.clock import SystemClock
-from parallax.services.composition import build_scheduler
 from parallax.services.exporter import Exporter
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics

@@ -134,12 +134,13 @@ class BatchEngine:
                 return waiting.output
         return None
 
-    def withdraw(self, count: int) -> list[str]:
-        """Give back up to so many requests that have not begun, the last in line first."""
-        given: list[str] = []
-        while self._waiting and len(given) < count and not self._waiting[-1].begun:
-            given.append(self._waiting.pop().request.id)
-        return given
+    def withdraw(self, request_id: str) -> Request | None:
+        """Give back a request that waits and has not begun; None if there is no such one."""
+        for seq in self._waiting:
+            if seq.request.id == request_id and not seq.begun:
+                self._waiting.remove(seq)
+                return seq.request
+        return None
 
     def slow_down(self, factor: float) -> None:
         """From the next step on everything takes so many times longer than the profile says."""

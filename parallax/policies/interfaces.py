@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from parallax.core.model import (
     BatchView,
@@ -133,6 +133,17 @@ class PlacementObserver(Protocol):
 
     def cached_tokens(self, job: JobView, worker: str) -> int:
         """Return how many of the job's prompt tokens this worker is thought to hold."""
+
+
+@runtime_checkable
+class PhaseSplitting(Protocol):
+    """A routing policy that may send a new job to a worker of role "prefill".
+
+    Such a job comes back with `prefilled_by` set, to be placed once more. Other policies are never
+    shown workers that only prefill.
+    """
+
+    splits_phases: ClassVar[bool]
 
 
 class OutputPredictor(Protocol):

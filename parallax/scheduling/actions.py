@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Send this job to this worker. `attempt` counts from 1; `estimate` is what was charged."""
+    """Send this job to this worker. `attempt` counts from 1; `estimate` is what was charged.
+
+    A `hedge` is a second attempt beside the first. A job that was `prefilled_by` another worker
+    brings its KV cache from there. `arm` names the version that placed it while a canary runs.
+    """
 
     job_id: str
     tenant: str
@@ -15,11 +19,33 @@ class Dispatch:
     worker: str
     attempt: int
     estimate: float
+    hedge: bool = False
+    prefilled_by: str = ""
+    arm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop this attempt: another one of the same job was faster. Its end is still reported."""
+
+    job_id: str
+    worker: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Steal:
+    """Move this attempt to an idle worker, unless it has begun; `AttemptMoved` says that it was."""
+
+    job_id: str
+    victim: str
+    thief: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Admission refuses this job: write its terminal record."""
+    """Admission refuses this job, at the door or from the queue: write its terminal record."""
 
     job_id: str
     tenant: str
@@ -44,4 +70,4 @@ class SaveAccounts:
     accounts: dict[str, float]
 
 
-Action = Dispatch | Reject | Expire | SaveAccounts
+Action = Dispatch | Cancel | Steal | Reject | Expire | SaveAccounts

@@ -38,6 +38,24 @@ class AttemptRestored:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptBegan:
+    """An attempt has had its first token."""
+
+    job_id: str
+    worker: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillEnded:
+    """A worker that only prefills has computed the prompt and holds its KV cache."""
+
+    job_id: str
+    worker: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptEnded:
     """A worker is done with an attempt.
 
@@ -117,6 +135,8 @@ Event = (
     JobArrived
     | JobWithdrawn
     | AttemptRestored
+    | AttemptBegan
+    | PrefillEnded
     | AttemptEnded
     | AttemptMoved
     | DispatchRefused

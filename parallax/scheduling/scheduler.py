@@ -17,26 +17,18 @@ Four rules hold it together:
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from math import inf
+from dataclasses import dataclass
 from typing import Any
 
-from parallax.core.cost import TokenCost
-from parallax.core.ewma import Ewma
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import ClusterView, JobView, QueueView, WorkerView
-from parallax.policies.interfaces import (
-    AdmissionPolicy,
-    DispatchGate,
-    FairnessPolicy,
-    OrderingPolicy,
-    OutputPredictor,
-    RoutingPolicy,
-)
-from parallax.scheduling.actions import Action, Dispatch, Expire, Reject, SaveAccounts
+from parallax.core.model import ClusterView, JobView, QueueView, Slo, WorkerView
+from parallax.core.settings import Policies
+from parallax.policies.interfaces import AdmissionObserver
+from parallax.scheduling.actions import Action, Cancel, Dispatch
+from parallax.scheduling.composition import Composition, compose
 from parallax.scheduling.events import (
+    AttemptBegan,
     AttemptEnded,
     AttemptMoved,
     AttemptRestored,
@@ -45,27 +37,22 @@ from parallax.scheduling.events import (
     Event,
     JobArrived,
     JobWithdrawn,
+    PrefillEnded,
     TenantConfigured,
     WorkerLost,
     WorkerReported,
 )
-from parallax.scheduling.state import Flight, Queued, State, WorkerState
+from parallax.scheduling.fleet import Fleet, Flight
+from parallax.scheduling.flights import Flights
+from parallax.scheduling.handovers import Handovers
+from parallax.scheduling.hedges import Hedges
+from parallax.scheduling.line import Line, refusal
+from parallax.scheduling.queues import Queued
+from parallax.scheduling.thieves import Thieves
+from parallax.scheduling.versions import Versions
 
 #: After the store refused a dispatch, its worker is left alone for so long (seconds).
 HOLD_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Composition:
-    """One policy for each decision."""
-
-    admission: AdmissionPolicy
-    fairness: FairnessPolicy
-    ordering: OrderingPolicy
-    gate: DispatchGate
-    routing: RoutingPolicy
-    predictor: OutputPredictor
-    cost: TokenCost = field(default_factory=TokenCost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +69,21 @@ class Scheduler:
 
     def __init__(self, policies: Composition) -> None:
         self._policies = policies
-        self._state = State()
-        self._deadlines: list[tuple[float, str]] = []
-        self._touched: set[str] = set()
-        self._pace = Ewma()
-        self._kv_used: float | None = None  # mean over workers, until one reports again
+        self._flights = Flights()
+        self._fleet = Fleet(policies.gate)
+        self._versions = Versions(
+            policies.routing, policies.candidate, policies.rollout, policies.slo
+        )
+        self._hedges = Hedges(policies.hedging) if policies.hedging else None
+        self._thieves = Thieves(policies.stealing) if policies.stealing else None
+        door = policies.admission if isinstance(policies.admission, AdmissionObserver) else None
+        self._line = Line(policies.fairness, policies.ordering, door)
+        self._handovers = Handovers()
         self._react: dict[type, Callable[[Any, float, list[Action]], None]] = {
             JobArrived: self._arrived,
             JobWithdrawn: self._withdrawn,
+            AttemptBegan: self._began,
+            PrefillEnded: self._prefill_ended,
             AttemptEnded: self._ended,
             AttemptRestored: self._restored,
             AttemptMoved: self._moved,
@@ -105,13 +99,23 @@ class Scheduler:
         actions: list[Action] = []
         for event in events:
             self._react[type(event)](event, now, actions)
-        self._expire(now, actions)
-        self._dispatch(now, actions)
-        if self._touched:
-            accounts = self._policies.fairness.accounts(sorted(self._touched))
-            self._touched.clear()
-            actions.append(SaveAccounts(accounts))
+        actions += self._line.expired(now)
+        if self._handovers:
+            self._hand_over(now, actions)
+        if self._line:
+            self._dispatch(now, actions)
+        if self._hedges is not None:
+            self._double(self._hedges, now, actions)
+        if self._thieves is not None and not self._line:
+            actions += self._thieves.steal(self._fleet, self._versions, now)
+        accounts = self._line.saved()
+        if accounts is not None:
+            actions.append(accounts)
         return actions
+
+    def next_wake(self) -> float | None:
+        """Return when `handle` has something to do although nothing happens; None if never."""
+        return self._hedges.next_due() if self._hedges is not None else None
 
     def restore(self, accounts: dict[str, float]) -> None:
         """Go on with the accounts of a former leader."""
@@ -119,246 +123,274 @@ class Scheduler:
 
     def snapshot(self) -> Snapshot:
         """Return what an observer may see. O(tenants + workers)."""
-        state = self._state
+        workers = self._fleet.workers
         return Snapshot(
-            {tenant: len(q.jobs) + q.unread for tenant, q in state.queues.items()},
-            {name: worker.in_flight for name, worker in state.workers.items()},
-            {name: worker.kv_used for name, worker in state.workers.items()},
+            {name: len(q.jobs) + q.unread for name, q in self._line.queues.by_tenant.items()},
+            {name: worker.in_flight for name, worker in workers.items()},
+            {name: worker.kv_used for name, worker in workers.items()},
         )
 
     def held(self, tenant: str) -> int:
         """Return how many jobs of this tenant are queued here. O(1)."""
-        queue = self._state.queues.get(tenant)
+        queue = self._line.queues.by_tenant.get(tenant)
         return len(queue.jobs) if queue else 0
 
     @property
     def queued(self) -> int:
         """How many jobs are queued here in all."""
-        return len(self._state.tenant_of)
+        return len(self._line) + len(self._handovers)
 
     @property
     def in_flight(self) -> int:
         """How many attempts are in flight."""
-        return len(self._state.flights)
+        return len(self._flights)
+
+    @property
+    def backlog_cost(self) -> float:
+        """What is queued and in flight, in cost units. O(workers)."""
+        pending = sum(worker.pending_cost for worker in self._fleet.workers.values())
+        return self._line.queues.cost + pending
 
     @property
     def workers(self) -> tuple[str, ...]:
         """The live workers, in order."""
-        return tuple(sorted(self._state.workers))
+        return tuple(sorted(self._fleet.workers))
+
+    @property
+    def rollout_ended(self) -> str:
+        """What ended the rollout of a candidate: promote or rollback; "" while none has."""
+        return self._versions.ended
 
     # -- events -------------------------------------------------------------------------------
 
     def _arrived(self, event: JobArrived, now: float, actions: list[Action]) -> None:
-        job, state = event.job, self._state
-        known = state.tenant_of.get(job.id)
+        job, queues = event.job, self._line.queues
+        known = queues.tenant_of.get(job.id)
         if known is not None:
-            state.queues[known].jobs[job.id].entry = event.entry
+            queues.by_tenant[known].jobs[job.id].entry = event.entry
             return
-        stale = state.flights.pop(job.id, None)
-        if stale is not None:
+        for stale in self._flights.of_job(job.id):
+            self._flights.remove(stale)
             self._land(stale, -stale.estimate)
-        estimate = self._estimate(job)
+        output = self._policies.predictor.predict(job)
+        estimate = self._policies.cost(job.prompt_tokens, output)
         if job.attempt == 0:
-            rejection = self._policies.admission.admit(job, estimate, self._queue_view(job), now)
+            view = self._queue_view(job, now)
+            rejection = self._policies.admission.admit(job, estimate, view, now)
             if rejection is not None:
-                reason, wait = rejection.reason, rejection.retry_after_s
-                actions.append(Reject(job.id, job.tenant, event.entry, reason, wait))
+                actions.append(refusal(job, event.entry, rejection))
                 return
-        self._enqueue(Queued(job, event.entry, estimate))
-
-    def _enqueue(self, queued: Queued) -> None:
-        job = queued.job
-        self._state.enqueue(self._policies.ordering.key(job, queued.estimate, 0.0), queued)
-        self._policies.fairness.joined(job)
-        if job.deadline != inf:
-            heapq.heappush(self._deadlines, (job.deadline, job.id))
+        self._enqueue(Queued(job, event.entry, estimate, output, now))
 
     def _withdrawn(self, event: JobWithdrawn, now: float, actions: list[Action]) -> None:
-        queued = self._state.withdraw(event.job_id)
-        if queued is not None:
-            self._left(queued.job.tenant)
-        flight = self._state.flights.pop(event.job_id, None)
-        if flight is not None:
+        self._line.withdraw(event.job_id)
+        prefilled = self._handovers.take(event.job_id)
+        if prefilled is not None:
+            self._line.settle(prefilled.job.tenant, -prefilled.estimate)
+        for flight in self._flights.of_job(event.job_id):
+            self._flights.remove(flight)
             self._land(flight, -flight.estimate)
+
+    def _began(self, event: AttemptBegan, now: float, actions: list[Action]) -> None:
+        flight = self._flights.find(event.job_id, event.worker, event.attempt)
+        if flight is None:
+            return
+        self._fleet.began(flight)
+        rival = self._flights.rival(flight)
+        if rival and self._hedges and self._hedges.policy.cancels_at_start():
+            self._stop(rival, now, actions)
+
+    def _prefill_ended(self, event: PrefillEnded, now: float, actions: list[Action]) -> None:
+        flight = self._flights.find(event.job_id, event.worker, event.attempt)
+        if flight is None:
+            return
+        self._flights.remove(flight)
+        self._fleet.release(flight)  # its account stays charged: the job goes on elsewhere
+        if self._hedges is not None:
+            self._hedges.forget(flight)
+        self._handovers.add(flight, now)
 
     def _ended(self, event: AttemptEnded, now: float, actions: list[Action]) -> None:
         used = event.usage
-        consumed = self._policies.cost(
-            max(0, used.prompt_tokens - used.cached_tokens), used.output_tokens
-        )
-        flight = self._state.flights.get(event.job_id)
-        if flight and flight.worker == event.worker and flight.attempt == event.attempt:
-            del self._state.flights[event.job_id]
-            self._land(flight, consumed - flight.estimate)
-            if event.outcome is Outcome.COMPLETED:
-                self._learn(flight, used.output_tokens, used.service_s, consumed, now)
-        else:
-            self._settle(event.tenant, consumed - event.estimate)
+        uncached = max(0, used.prompt_tokens - used.cached_tokens)
+        consumed = self._policies.cost(uncached, used.output_tokens)
+        flight = self._flights.find(event.job_id, event.worker, event.attempt)
+        if flight is None:
+            self._line.settle(event.tenant, consumed - event.estimate)
+            return
+        rival = self._flights.rival(flight)
+        stopped = (event.job_id, event.attempt) in self._flights.stopping
+        self._flights.remove(flight)
+        self._land(flight, consumed - flight.estimate)
+        if self._hedges is not None:
+            self._hedges.over(flight, now)
+        self._versions.attempt_ended(flight.job, flight.worker, used)
+        if event.outcome is None or stopped:
+            return
+        if rival is not None:
+            self._stop(rival, now, actions)
+        done = event.outcome is Outcome.COMPLETED
+        waited = flight.since - flight.job.arrival
+        self._versions.judge(flight.arm, flight.job, used if done else None, waited)
+        if done:
+            self._policies.predictor.learn(flight.job, used.output_tokens)
+            self._fleet.learn(flight.worker, used.service_s, consumed, now)
 
-    def _learn(
-        self, flight: Flight, output: int, service_s: float, consumed: float, now: float
-    ) -> None:
-        self._policies.predictor.learn(flight.job, output)
-        worker = self._state.workers.get(flight.worker)
-        if worker is not None and service_s > 0 and consumed > 0:
-            worker.pace.update(service_s / consumed, now)
-            self._pace.update(service_s / consumed, now)
+    def _stop(self, flight: Flight, now: float, actions: list[Action]) -> None:
+        """Another attempt of the same job was faster."""
+        self._flights.stop(flight)
+        if self._hedges is not None:
+            self._hedges.over(flight, now)
+        actions.append(Cancel(flight.job.id, flight.worker, flight.attempt))
 
     def _restored(self, event: AttemptRestored, now: float, actions: list[Action]) -> None:
         job = event.job
-        if job.id not in self._state.flights:
-            self._fly(Flight(job, "", event.worker, event.attempt, event.estimate))
+        if job.id not in self._flights.by_job:
+            output = self._policies.predictor.predict(job)
+            self._fly(
+                Flight(
+                    job, "", event.worker, event.attempt, event.estimate,
+                    job.prompt_tokens, output, now,
+                )
+            )  # fmt: skip
 
     def _moved(self, event: AttemptMoved, now: float, actions: list[Action]) -> None:
-        flight = self._state.flights.get(event.job_id)
+        flight = self._flights.by_job.get(event.job_id)
         if flight is not None:
-            self._release(flight)
-            flight.worker = event.thief
-            self._fly(flight)
+            self._fleet.release(flight)
+            flight.worker, flight.began = event.thief, False
+            self._fleet.take(flight)
 
     def _refused(self, event: DispatchRefused, now: float, actions: list[Action]) -> None:
-        flight = self._state.flights.get(event.job_id)
+        flight = self._flights.by_job.get(event.job_id)
         if flight is None or flight.worker != event.worker:
             return
-        del self._state.flights[event.job_id]
+        self._flights.remove(flight)
         self._land(flight, -flight.estimate)
         if event.requeue:
-            worker = self._state.workers.get(event.worker)
-            if worker is not None:
-                worker.hold_until = now + HOLD_S
-            self._enqueue(Queued(flight.job, flight.entry, flight.estimate))
+            self._fleet.hold(event.worker, now + HOLD_S)
+            self._enqueue(Queued(flight.job, flight.entry, flight.estimate, flight.output, now))
 
     def _reported(self, event: WorkerReported, now: float, actions: list[Action]) -> None:
-        worker = self._state.workers.get(event.worker)
-        if worker is None:
-            worker = self._state.workers[event.worker] = WorkerState(event.worker)
-            for flight in self._state.flights.values():  # restored before the worker was known
-                if flight.worker == event.worker:
-                    worker.take(flight.estimate)
-        worker.slots, worker.weight, worker.draining = event.slots, event.weight, event.draining
-        worker.kv_used, worker.kv_capacity = event.kv_used, event.kv_capacity
-        worker.role, worker.version, worker.reported_at = event.role, event.version, now
-        self._kv_used = None
+        if self._fleet.report(event, now):
+            for flight in self._flights.of_worker(event.worker):  # restored before it was known
+                self._fleet.take(flight)
 
     def _lost(self, event: WorkerLost, now: float, actions: list[Action]) -> None:
-        self._state.workers.pop(event.worker, None)
-        self._kv_used = None
-        flights = self._state.flights
-        for job_id in [job for job, f in flights.items() if f.worker == event.worker]:
-            self._land(flights[job_id], -flights[job_id].estimate)
-            del flights[job_id]
+        for flight in self._fleet.remove(event.worker):
+            self._flights.remove(flight)
+            if self._hedges is not None:
+                self._hedges.forget(flight)
+            self._line.settle(flight.job.tenant, -flight.estimate)
+        self._versions.worker_lost(event.worker)
+        if self._thieves is not None:
+            self._thieves.forget(event.worker)
+        for queued in self._handovers.lost(event.worker):
+            self._line.settle(queued.job.tenant, -queued.estimate)
+            self._enqueue(queued)
 
     def _configured(self, event: TenantConfigured, now: float, actions: list[Action]) -> None:
         self._policies.fairness.weigh(event.tenant, event.weight)
 
     def _measured(self, event: BacklogMeasured, now: float, actions: list[Action]) -> None:
-        self._state.measured(event.tenant, event.unread)
+        self._line.queues.measured(event.tenant, event.unread)
 
     # -- accounts -----------------------------------------------------------------------------
 
-    def _estimate(self, job: JobView) -> float:
-        return self._policies.cost(job.prompt_tokens, self._policies.predictor.predict(job))
+    def _enqueue(self, queued: Queued) -> None:
+        self._line.enqueue(queued, self._service_s(queued.estimate))
 
-    def _settle(self, tenant: str, difference: float) -> None:
-        self._policies.fairness.settle(tenant, difference)
-        self._touched.add(tenant)
+    def _service_s(self, cost: float) -> float:
+        """Return how long a job of that cost is expected to be served; 0 until that is known."""
+        return (self._fleet.pace.value or 0.0) * cost
 
     def _fly(self, flight: Flight) -> None:
-        self._state.flights[flight.job.id] = flight
-        worker = self._state.workers.get(flight.worker)
-        if worker is not None:
-            worker.take(flight.estimate)
-
-    def _release(self, flight: Flight) -> None:
-        worker = self._state.workers.get(flight.worker)
-        if worker is not None:
-            worker.release(flight.estimate)
+        self._flights.by_job[flight.job.id] = flight
+        self._fleet.take(flight)
 
     def _land(self, flight: Flight, difference: float) -> None:
         """An attempt is over: free its slot and settle its tenant's account."""
-        self._release(flight)
-        self._settle(flight.job.tenant, difference)
+        self._fleet.release(flight)
+        self._line.settle(flight.job.tenant, difference)
 
-    def _left(self, tenant: str) -> None:
-        """Tell fairness when a tenant has nothing queued any more."""
-        if self._state.forget_if_empty(tenant):
-            self._policies.fairness.left(tenant)
-
-    def _queue_view(self, job: JobView) -> QueueView:
-        state = self._state
-        queue = state.queues.get(job.tenant)
+    def _queue_view(self, job: JobView, now: float) -> QueueView:
+        queues, fleet = self._line.queues, self._fleet
+        queue = queues.by_tenant.get(job.tenant)
         return QueueView(
             len(queue.jobs) + queue.unread if queue else 0,
             queue.cost if queue else 0.0,
-            len(state.tenant_of) + state.unread,
-            state.cost,
-            self._mean_kv_used(),
-            len(state.workers),
+            len(queues.tenant_of) + queues.unread,
+            queues.cost,
+            fleet.mean_kv_used,
+            len(fleet.workers),
+            len(self._flights),
+            queues.oldest_wait(now),
         )
-
-    def _mean_kv_used(self) -> float:
-        if self._kv_used is None:
-            workers = self._state.workers.values()
-            self._kv_used = sum(w.kv_used for w in workers) / len(workers) if workers else 0.0
-        return self._kv_used
 
     # -- decisions ----------------------------------------------------------------------------
 
-    def _expire(self, now: float, actions: list[Action]) -> None:
-        while self._deadlines and self._deadlines[0][0] < now:
-            queued = self._state.withdraw(heapq.heappop(self._deadlines)[1])
-            if queued is not None:
-                actions.append(Expire(queued.job.id, queued.job.tenant, queued.entry))
-                self._left(queued.job.tenant)
-
     def _dispatch(self, now: float, actions: list[Action]) -> None:
-        if not self._state.tenant_of:
-            return
-        cluster = ClusterView(self._open_workers(now), now)
-        room = sum(worker.free for worker in cluster.workers)
-        chosen = self._choose(min(room, len(self._state.tenant_of)))
-        if not chosen:
-            return
-        jobs = [queued.job for queued in chosen]
-        estimates = [queued.estimate for queued in chosen]
-        routes = self._policies.routing.route(jobs, estimates, cluster)
-        for queued, worker in zip(chosen, routes, strict=True):
-            if worker is None:
-                self._settle(queued.job.tenant, -queued.estimate)
-                self._enqueue(queued)
-            else:
-                actions.append(self._sent(queued, worker))
+        room = sum([worker.free for worker in self._candidates(now)])
+        pace = self._fleet.pace.value or 0.0
+        chosen = self._line.choose(min(room, len(self._line)), pace, now, actions)
+        by_arm: dict[str, list[Queued]] = {}
+        for queued in chosen:
+            by_arm.setdefault(self._versions.arm(queued.job), []).append(queued)
+        for arm, some in by_arm.items():
+            routes = self._routed(some, self._candidates(now), arm, now)
+            for queued, worker in zip(some, routes, strict=True):
+                if worker is None:
+                    self._line.settle(queued.job.tenant, -queued.estimate)
+                    self._enqueue(queued)
+                else:
+                    actions.append(self._sent(queued, worker, arm, now))
 
-    def _open_workers(self, now: float) -> tuple[WorkerView, ...]:
-        """Return the workers with a free slot, in the order of their ids."""
-        gate, pace, workers = self._policies.gate, self._pace.value, self._state.workers
-        views = []
-        for name in sorted(workers):
-            if workers[name].hold_until > now:
-                continue
-            free = gate.free(workers[name].view(pace))
-            if free > 0:
-                views.append(workers[name].view(pace, free))
-        return tuple(views)
+    def _candidates(self, now: float) -> tuple[WorkerView, ...]:
+        """Return the workers with a free slot that new jobs may be sent to."""
+        return self._fleet.open(now, self._versions.splits_phases and not self._handovers)
 
-    def _choose(self, count: int) -> list[Queued]:
-        """Take up to `count` jobs from the queues, each charged as it is taken."""
-        fairness, state = self._policies.fairness, self._state
-        chosen: list[Queued] = []
-        while len(chosen) < count:
-            tenant = fairness.pick()
-            if tenant is None:
-                break
-            queued = state.dequeue(tenant)
-            if queued is not None:
-                fairness.charge(tenant, queued.estimate)
-                self._touched.add(tenant)
-                chosen.append(queued)
-            self._left(tenant)
-        return chosen
+    def _routed(
+        self, some: Sequence[Queued], workers: tuple[WorkerView, ...], arm: str, now: float
+    ) -> list[str | None]:
+        policy = self._versions.policy(arm)
+        jobs, estimates = [q.job for q in some], [q.estimate for q in some]
+        return policy.route(jobs, estimates, ClusterView(workers, now))
 
-    def _sent(self, queued: Queued, worker: str) -> Dispatch:
+    def _sent(self, queued: Queued, worker: str, arm: str, now: float) -> Dispatch:
         job = queued.job
-        flight = Flight(job, queued.entry, worker, job.attempt + 1, queued.estimate)
+        cached = self._versions.cached_tokens(job, worker, arm)
+        uncached = 0.0 if job.prefilled_by else float(job.prompt_tokens - cached)
+        flight = Flight(
+            job, queued.entry, worker, job.attempt + 1, queued.estimate, uncached, queued.output,
+            now, bool(job.prefilled_by), arm,
+        )  # fmt: skip
         self._fly(flight)
-        return Dispatch(job.id, job.tenant, queued.entry, worker, flight.attempt, queued.estimate)
+        if self._hedges is not None and not job.prefilled_by:
+            self._hedges.sent(flight, self._service_s(queued.estimate), now)
+        return Dispatch(
+            job.id, job.tenant, queued.entry, worker, flight.attempt, queued.estimate,
+            prefilled_by=job.prefilled_by, arm=arm,
+        )  # fmt: skip
+
+    def _hand_over(self, now: float, actions: list[Action]) -> None:
+        """Send on the jobs whose prompts are computed, before any new ones."""
+        workers = self._fleet.open(now)
+        waiting = self._handovers.first(sum([worker.free for worker in workers]))
+        if waiting:
+            routes = self._routed(waiting, workers, "", now)
+            for queued, worker in zip(waiting, routes, strict=True):
+                if worker is not None:
+                    self._handovers.take(queued.job.id)
+                    actions.append(self._sent(queued, worker, "", now))
+
+    def _double(self, hedges: Hedges, now: float, actions: list[Action]) -> None:
+        """Start second attempts where they are due; each is charged like the first."""
+        queued = len(self._line)
+        for second in hedges.launch(self._flights, self._fleet, self._versions, queued, now):
+            self._line.charge(second.tenant, second.estimate)
+            actions.append(second)
+
+
+def build_scheduler(policies: Policies, seed: int, slo: Slo | None = None) -> Scheduler:
+    """Return a new scheduler with the policies that the settings name; see `compose`."""
+    return Scheduler(compose(policies, seed, slo))

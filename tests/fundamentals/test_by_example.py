@@ -15,8 +15,7 @@ from parallax.scheduling.events import (
     WorkerLost,
     WorkerReported,
 )
-from parallax.scheduling.scheduler import Scheduler
-from parallax.services.composition import build_scheduler
+from parallax.scheduling.scheduler import Scheduler, build_scheduler
 
 
 def job(name: str, tenant: str = "acme", tokens: int = 100, **fields: float) -> JobView:

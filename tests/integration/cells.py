@@ -18,8 +18,8 @@ from parallax.core.errors import ParallaxError, StoreFull
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
 from parallax.core.settings import Policies, SchedulerSettings, WorkerSettings
+from parallax.scheduling.scheduler import build_scheduler
 from parallax.services.clock import SystemClock
-from parallax.services.composition import build_scheduler
 from parallax.services.scheduler import SchedulerService
 from parallax.services.service import Service
 from parallax.telemetry.scheduling import SchedulingMetrics

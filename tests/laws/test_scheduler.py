@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -12,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import JobView
+from parallax.core.model import JobView, WorkerView
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.scheduling.actions import Action, Dispatch, SaveAccounts
 from parallax.scheduling.events import AttemptEnded, Event, JobArrived, WorkerReported
-from parallax.scheduling.scheduler import Scheduler
-from parallax.services.composition import build_scheduler
+from parallax.scheduling.scheduler import Scheduler, build_scheduler
 from tests.laws.histories import TENANTS, Flight, History, consumed, every_composition, history
 
 ROOT = Path(__file__).parents[2]
@@ -96,15 +96,15 @@ class Eager(Scheduler):
 class Lazy(Scheduler):
     """Hands out at most one job a turn, though there is room for more."""
 
-    def _choose(self, count: int):  # type: ignore[no-untyped-def]
-        return super()._choose(min(count, 1))
+    def _candidates(self, now: float) -> tuple[WorkerView, ...]:
+        return tuple(replace(view, free=1) for view in super()._candidates(now)[:1])
 
 
 class Patient(Scheduler):
-    """Never looks at deadlines."""
+    """Looks at deadlines an hour late."""
 
-    def _expire(self, now: float, actions: list[Action]) -> None:
-        return
+    def handle(self, events: list[Event], now: float) -> list[Action]:  # type: ignore[override]
+        return super().handle(events, now - 3_600.0)
 
 
 @pytest.mark.parametrize("broken", [Forgetful, Eager, Lazy, Patient])
@@ -173,7 +173,7 @@ def test_a_new_leader_serves_in_the_order_the_old_one_would_have() -> None:
     saved(old.handle([JobArrived(job, f"e{n}") for n, job in enumerate(jobs)], 1.0), accounts)
     new, forgetful = one_worker(slots=2)[0], one_worker(slots=2)[0]
     new.restore(accounts)
-    rest = [job for job in jobs if job.id in old._state.tenant_of]
+    rest = [job for job in jobs if job.id in old._line.queues.tenant_of]
     arrivals: list[Event] = [JobArrived(job, f"e{job.id}") for job in rest]
     picks = {}
     for name, scheduler in (("new", new), ("forgetful", forgetful)):

@@ -21,6 +21,7 @@ class Jbsq:
     """
 
     prefetch: int = 1  # attempts beyond the running ones
+    memory: bool = False  # hold back, too, what is not expected to fit into KV memory
 
     def __post_init__(self) -> None:
         check_int("jbsq.prefetch", self.prefetch, 0, 1_000_000)
@@ -29,4 +30,5 @@ class Jbsq:
         """See `interfaces.DispatchGate`."""
         if worker.draining:
             return 0
-        return max(0, worker.slots + self.prefetch - worker.in_flight)
+        places = worker.slots + self.prefetch - worker.in_flight
+        return max(0, min(places, worker.kv_room) if self.memory else places)

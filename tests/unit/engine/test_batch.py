@@ -109,7 +109,8 @@ def test_decodes_never_pause_while_a_long_prompt_is_prefilled_in_chunks() -> Non
     engine.run_until(30.0)
     engine.add(Request("long", "", 400, 5, 5))
     under_way = engine.row
-    assert under_way is not None and not under_way.chunks
+    assert under_way is not None
+    assert not under_way.chunks
     engine.run_until(engine.now_ms + under_way.duration_ms)
     chunks = 0
     while (row := engine.row) is not None and row.chunks:

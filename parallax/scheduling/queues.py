@@ -1,12 +1,12 @@
-"""What the scheduler remembers: queued jobs, attempts in flight, workers."""
+"""What the scheduler remembers of jobs that wait."""
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from dataclasses import dataclass, field
 
-from parallax.core.ewma import Ewma
-from parallax.core.model import JobView, WorkerView
+from parallax.core.model import JobView
 
 
 @dataclass(slots=True)
@@ -16,17 +16,8 @@ class Queued:
     job: JobView
     entry: str
     estimate: float
-
-
-@dataclass(slots=True)
-class Flight:
-    """An attempt that was dispatched and has not ended."""
-
-    job: JobView
-    entry: str
-    worker: str
-    attempt: int
-    estimate: float
+    output: float = 0.0  # predicted tokens of the answer
+    since: float = 0.0  # when it was queued
 
 
 class TenantQueue:
@@ -78,78 +69,30 @@ class TenantQueue:
 
 
 @dataclass(slots=True)
-class WorkerState:
-    """A live worker: what it reported, and what the scheduler itself has in flight there."""
+class Queues:
+    """All queues. Totals are kept, so that no event costs O(tenants)."""
 
-    id: str
-    slots: int = 1
-    weight: float = 1.0
-    kv_used: float = 0.0
-    kv_capacity: int = 0
-    role: str = "both"
-    version: str = ""
-    draining: bool = False
-    reported_at: float = 0.0
-    in_flight: int = 0
-    pending_cost: float = 0.0
-    hold_until: float = 0.0  # the store refused a dispatch: look again at this time
-    pace: Ewma = field(default_factory=Ewma)  # seconds of service per cost unit
-
-    def view(self, cluster_pace: float | None, free: int = 0) -> WorkerView:
-        """Return what policies may see; `free` is what the gate has decided, 0 before it has."""
-        pace = self.pace.value
-        slowness = pace / cluster_pace if pace and cluster_pace else 1.0
-        return WorkerView(
-            self.id,
-            self.slots,
-            self.in_flight,
-            self.pending_cost,
-            free,
-            slowness,
-            self.weight,
-            self.kv_used,
-            self.kv_capacity,
-            self.reported_at,
-            self.role,
-            self.version,
-            self.draining,
-        )
-
-    def take(self, estimate: float) -> None:
-        """Count a dispatch."""
-        self.in_flight += 1
-        self.pending_cost += estimate
-
-    def release(self, estimate: float) -> None:
-        """Count the end of an attempt: subtract exactly what was added for it."""
-        self.in_flight -= 1
-        self.pending_cost = self.pending_cost - estimate if self.in_flight else 0.0
-
-
-@dataclass(slots=True)
-class State:
-    """Everything the scheduler remembers. Totals are kept, so that no event costs O(tenants)."""
-
-    queues: dict[str, TenantQueue] = field(default_factory=dict)
+    by_tenant: dict[str, TenantQueue] = field(default_factory=dict)
     tenant_of: dict[str, str] = field(default_factory=dict)  # queued job -> tenant
-    flights: dict[str, Flight] = field(default_factory=dict)
-    workers: dict[str, WorkerState] = field(default_factory=dict)
     unread: int = 0
     cost: float = 0.0
+    _since: deque[tuple[float, str]] = field(default_factory=deque)
 
     def enqueue(self, key: float, queued: Queued) -> None:
         """Put a job into its tenant's queue."""
         tenant = queued.job.tenant
-        queue = self.queues.get(tenant)
+        queue = self.by_tenant.get(tenant)
         if queue is None:
-            queue = self.queues[tenant] = TenantQueue()
+            queue = self.by_tenant[tenant] = TenantQueue()
         queue.push(key, queued)
         self.tenant_of[queued.job.id] = tenant
         self.cost += queued.estimate
+        self._since.append((queued.since, queued.job.id))
+        self._skip()
 
     def dequeue(self, tenant: str) -> Queued | None:
         """Take the first job of a tenant."""
-        queued = self.queues[tenant].pop()
+        queued = self.by_tenant[tenant].pop()
         if queued is not None:
             self._gone(queued)
         return queued
@@ -157,7 +100,7 @@ class State:
     def withdraw(self, job_id: str) -> Queued | None:
         """Take a job from wherever it waits; None if it does not wait here."""
         tenant = self.tenant_of.get(job_id)
-        queued = self.queues[tenant].remove(job_id) if tenant else None
+        queued = self.by_tenant[tenant].remove(job_id) if tenant else None
         if queued is not None:
             self._gone(queued)
         return queued
@@ -166,18 +109,30 @@ class State:
         del self.tenant_of[queued.job.id]
         self.cost = self.cost - queued.estimate if self.tenant_of else 0.0
 
+    def oldest_wait(self, now: float) -> float:
+        """Return for how long the job that was queued first has waited (seconds). O(1)."""
+        self._skip()
+        return max(0.0, now - self._since[0][0]) if self._since else 0.0
+
+    def _skip(self) -> None:
+        """Forget those at the front that wait no more."""
+        while self._since and self._since[0][1] not in self.tenant_of:
+            self._since.popleft()
+        if len(self._since) > 2 * len(self.tenant_of) + 64:
+            self._since = deque(place for place in self._since if place[1] in self.tenant_of)
+
     def measured(self, tenant: str, unread: int) -> None:
         """Note how many jobs of a tenant wait beyond those told of."""
-        queue = self.queues.get(tenant)
+        queue = self.by_tenant.get(tenant)
         if queue is not None:
             self.unread += unread - queue.unread
             queue.unread = unread
 
     def forget_if_empty(self, tenant: str) -> bool:
         """Drop the queue of a tenant that has no waiting job; say whether it was empty."""
-        queue = self.queues.get(tenant)
+        queue = self.by_tenant.get(tenant)
         if queue is None or queue.jobs:
             return False
         self.unread -= queue.unread
-        del self.queues[tenant]
+        del self.by_tenant[tenant]
         return True

@@ -1,0 +1,42 @@
+"""Jobs whose prompt was computed by one worker and whose answer another is to give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from parallax.scheduling.fleet import Flight
+from parallax.scheduling.queues import Queued
+
+
+@dataclass(slots=True)
+class Handovers:
+    """They were charged when their prompt was sent out, and go before all that is queued.
+
+    While one of them waits no new prompt is sent out, so they are never more than were in flight.
+    """
+
+    waiting: dict[str, Queued] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+    def add(self, flight: Flight, now: float) -> None:
+        """The worker of this attempt holds the KV cache of the whole prompt."""
+        job = replace(flight.job, attempt=flight.attempt, prefilled_by=flight.worker)
+        self.waiting[job.id] = Queued(job, flight.entry, flight.estimate, flight.output, now)
+
+    def first(self, count: int) -> Sequence[Queued]:
+        """Return up to so many, in the order in which they came."""
+        return list(self.waiting.values())[:count]
+
+    def take(self, job_id: str) -> Queued | None:
+        """Remove one."""
+        return self.waiting.pop(job_id, None)
+
+    def lost(self, worker: str) -> list[Queued]:
+        """Remove those whose KV cache was on this worker: they start from the beginning."""
+        gone = [q for q in self.waiting.values() if q.job.prefilled_by == worker]
+        for queued in gone:
+            del self.waiting[queued.job.id]
+        return [replace(queued, job=replace(queued.job, prefilled_by="")) for queued in gone]

@@ -1,0 +1,87 @@
+"""Second attempts: when one is due, and where it goes. Whether it may start is the policy's."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field, replace
+
+from parallax.core.model import ClusterView, WorkerView
+from parallax.policies.interfaces import HedgingPolicy
+from parallax.scheduling.actions import Dispatch
+from parallax.scheduling.fleet import Fleet, Flight
+from parallax.scheduling.flights import Flights
+from parallax.scheduling.versions import Versions
+
+
+@dataclass(slots=True)
+class Hedges:
+    """Timers of first attempts, and what was predicted for them. O(log attempts) each."""
+
+    policy: HedgingPolicy
+    _timers: list[tuple[float, str, int]] = field(default_factory=list)
+    _predicted: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    def sent(self, flight: Flight, predicted_s: float, now: float) -> None:
+        """A first attempt, predicted to take so long, was dispatched."""
+        delay = self.policy.arm(flight.job, predicted_s)
+        self._predicted[flight.job.id, flight.attempt] = predicted_s
+        if delay is not None:
+            heapq.heappush(self._timers, (now + delay, flight.job.id, flight.attempt))
+
+    def over(self, flight: Flight, now: float) -> None:
+        """An attempt ended, or was told to stop: then its duration is a lower bound."""
+        predicted = self._predicted.pop((flight.job.id, flight.attempt), 0.0)
+        if predicted > 0:
+            self.policy.observe(predicted, now - flight.since)
+
+    def forget(self, flight: Flight) -> None:
+        """An attempt was lost; nothing can be learnt from it."""
+        self._predicted.pop((flight.job.id, flight.attempt), None)
+
+    def next_due(self) -> float | None:
+        """Return when to look again; None if no attempt is armed."""
+        while self._timers and self._timers[0][1:] not in self._predicted:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def launch(
+        self, flights: Flights, fleet: Fleet, versions: Versions, queued: int, now: float
+    ) -> list[Dispatch]:
+        """Start second attempts for those that have flown for too long."""
+        launched: list[Dispatch] = []
+        while self._timers and self._timers[0][0] <= now:
+            _, job_id, attempt = heapq.heappop(self._timers)
+            first = flights.by_job.get(job_id)
+            if first is None or first.attempt != attempt or first.hedged:
+                continue
+            elsewhere = _elsewhere(fleet, first, now)
+            wanted = len(flights) + queued
+            saturation = wanted / fleet.slots if fleet.slots else 1.0
+            if elsewhere and self.policy.allow(saturation):
+                cluster = ClusterView(elsewhere, now)
+                policy = versions.policy(first.arm)
+                (worker,) = policy.route([first.job], [first.estimate], cluster)
+                if worker is not None:
+                    launched.append(_doubled(first, worker, flights, fleet, now))
+        return launched
+
+
+def _elsewhere(fleet: Fleet, first: Flight, now: float) -> tuple[WorkerView, ...]:
+    """Return the workers that may take a second attempt: others of the same pool and version."""
+    where = fleet.view(first.worker)
+    return tuple(
+        worker
+        for worker in fleet.open(now)
+        if worker.id != where.id and (worker.role, worker.version) == (where.role, where.version)
+    )
+
+
+def _doubled(first: Flight, worker: str, flights: Flights, fleet: Fleet, now: float) -> Dispatch:
+    first.hedged = True
+    second = replace(first, worker=worker, attempt=first.attempt + 1, since=now, began=False)
+    flights.seconds[first.job.id] = second
+    fleet.take(second)
+    return Dispatch(
+        first.job.id, first.job.tenant, first.entry, worker, second.attempt, second.estimate,
+        hedge=True, arm=first.arm,
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""Who waits, who is next, and what every tenant owes: queues, fairness and ordering together."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from math import inf
+
+from parallax.core.model import JobView, Rejection
+from parallax.policies.interfaces import AdmissionObserver, FairnessPolicy, OrderingPolicy
+from parallax.scheduling.actions import Action, Expire, Reject, SaveAccounts
+from parallax.scheduling.queues import Queued, Queues
+
+
+@dataclass(slots=True)
+class Line:
+    """See the module's docstring. `door` is the admission policy, if it looks behind itself too."""
+
+    fairness: FairnessPolicy
+    ordering: OrderingPolicy
+    door: AdmissionObserver | None
+    queues: Queues = field(default_factory=Queues)
+    _deadlines: list[tuple[float, str]] = field(default_factory=list)
+    _touched: set[str] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self.queues.tenant_of)
+
+    def enqueue(self, queued: Queued, service_s: float) -> None:
+        """Put a job into the queue of its tenant; it is expected to be served for so long."""
+        job = queued.job
+        self.queues.enqueue(self.ordering.key(job, queued.estimate, service_s), queued)
+        self.fairness.joined(job)
+        if job.deadline != inf:
+            heapq.heappush(self._deadlines, (job.deadline, job.id))
+
+    def withdraw(self, job_id: str) -> Queued | None:
+        """Take a job from wherever it waits."""
+        queued = self.queues.withdraw(job_id)
+        if queued is not None:
+            self._left(queued.job.tenant)
+        return queued
+
+    def expired(self, now: float) -> list[Expire]:
+        """Take out the jobs whose deadline has passed."""
+        late: list[Expire] = []
+        while self._deadlines and self._deadlines[0][0] < now:
+            queued = self.withdraw(heapq.heappop(self._deadlines)[1])
+            if queued is not None:
+                late.append(Expire(queued.job.id, queued.job.tenant, queued.entry))
+        return late
+
+    def choose(self, count: int, pace: float, now: float, actions: list[Action]) -> list[Queued]:
+        """Take up to `count` jobs, each charged as it is taken; `pace` is seconds per cost unit.
+
+        What is not worth serving any more is refused instead.
+        """
+        chosen: list[Queued] = []
+        while len(chosen) < count:
+            tenant = self.fairness.pick()
+            if tenant is None:
+                break
+            queued = self.queues.dequeue(tenant)
+            if queued is not None:
+                shed = self._shed(queued, pace, now)
+                if shed is not None:
+                    actions.append(refusal(queued.job, queued.entry, shed))
+                else:
+                    self.charge(tenant, queued.estimate)
+                    chosen.append(queued)
+            self._left(tenant)
+        return chosen
+
+    def charge(self, tenant: str, cost: float) -> None:
+        """An attempt of this tenant, estimated at `cost`, was sent out."""
+        self.fairness.charge(tenant, cost)
+        self._touched.add(tenant)
+
+    def settle(self, tenant: str, difference: float) -> None:
+        """It cost so much more, or less."""
+        self.fairness.settle(tenant, difference)
+        if self.door is not None:
+            self.door.settled(tenant, difference)
+        self._touched.add(tenant)
+
+    def saved(self) -> SaveAccounts | None:
+        """Return the accounts that have changed since the last call; None if none has."""
+        if not self._touched:
+            return None
+        accounts = self.fairness.accounts(sorted(self._touched))
+        self._touched.clear()
+        return SaveAccounts(accounts)
+
+    def _shed(self, queued: Queued, pace: float, now: float) -> Rejection | None:
+        job = queued.job
+        if job.deadline != inf and self.ordering.hopeless(job, pace * queued.estimate, now):
+            return Rejection("hopeless")
+        return self.door.dispatching(job, now - queued.since, now) if self.door else None
+
+    def _left(self, tenant: str) -> None:
+        """Tell fairness when a tenant has nothing queued any more."""
+        if self.queues.forget_if_empty(tenant):
+            self.fairness.left(tenant)
+
+
+def refusal(job: JobView, entry: str, why: Rejection) -> Reject:
+    """Return the action that refuses a job."""
+    return Reject(job.id, job.tenant, entry, why.reason, why.retry_after_s)

@@ -1,0 +1,85 @@
+"""Routing by one policy, or by two side by side while a canary runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from parallax.core.model import JobView, Slo, Usage
+from parallax.policies.interfaces import (
+    PhaseSplitting,
+    PlacementObserver,
+    RolloutPolicy,
+    RoutingPolicy,
+)
+
+STABLE, CANARY = "stable", "canary"
+
+
+@dataclass(slots=True)
+class Versions:
+    """The routing policy in charge, and the candidate if there is one.
+
+    `ended` is what ended the rollout: "promote", "rollback", or "" while it runs.
+    """
+
+    stable: RoutingPolicy
+    candidate: RoutingPolicy | None = None
+    rollout: RolloutPolicy | None = None
+    slo: Slo = field(default_factory=Slo)
+    ended: str = ""
+    splits_phases: bool = field(init=False)  # new jobs may be sent to workers that only prefill
+    _observers: dict[str, PlacementObserver] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Asking whether an object has a protocol's methods is slow: it is asked once.
+        arms = {STABLE: self.stable}
+        if self.candidate is not None:
+            arms[CANARY] = self.candidate
+        self.splits_phases = all(isinstance(policy, PhaseSplitting) for policy in arms.values())
+        self._observers = {a: p for a, p in arms.items() if isinstance(p, PlacementObserver)}
+
+    def arm(self, job: JobView) -> str:
+        """Return which version serves this job; "" when there is only one."""
+        if self.rollout is None or self.candidate is None:
+            return ""
+        if self.ended:
+            return CANARY if self.ended == "promote" else STABLE
+        return self.rollout.arm(job)
+
+    def policy(self, arm: str) -> RoutingPolicy:
+        """Return the policy of that arm."""
+        return self.candidate if arm == CANARY and self.candidate is not None else self.stable
+
+    def judge(self, arm: str, job: JobView, usage: Usage | None, waited_s: float) -> None:
+        """A logical job of this arm ended; without `usage` it failed."""
+        if not arm or self.rollout is None or self.ended:
+            return
+        met = usage is not None and self.slo.met(
+            waited_s + (usage.ttft_s or 0.0),
+            _per_token_s(usage),
+        )
+        self.rollout.observe(arm, not met)
+        verdict = self.rollout.verdict()
+        if verdict != "undecided":
+            self.ended = verdict
+
+    def attempt_ended(self, job: JobView, worker: str, usage: Usage) -> None:
+        """Tell those who keep an account of what is cached where."""
+        for observer in self._observers.values():
+            observer.ended(job, worker, usage)
+
+    def worker_lost(self, worker: str) -> None:
+        """Tell those who keep an account of what is cached where."""
+        for observer in self._observers.values():
+            observer.lost(worker)
+
+    def cached_tokens(self, job: JobView, worker: str, arm: str) -> int:
+        """Return how much of its prompt the job is thought to find there; 0 if nobody knows."""
+        observer = self._observers.get(arm or STABLE)
+        return observer.cached_tokens(job, worker) if observer is not None else 0
+
+
+def _per_token_s(usage: Usage) -> float:
+    if usage.output_tokens <= 1 or usage.ttft_s is None:
+        return 0.0
+    return (usage.service_s - usage.ttft_s) / (usage.output_tokens - 1)
