@@ -5,7 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness format clean
+CONV := AzureLLMInferenceTrace_conv.csv
+AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
+.PHONY: help demo test check laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-sim format clean
 
 ## help: show this list
 help:
@@ -49,7 +51,7 @@ $(PEERS)/.installed: ops/bench/peers/requirements.txt
 	touch $@
 
 ## bench: all benchmarks (a quarter of an hour; see docs/benchmarks.md)
-bench: bench-queue bench-latency bench-flat bench-fairness
+bench: bench-queue bench-latency bench-flat bench-fairness bench-sim
 
 ## bench-queue: jobs per second beside other Python queues, and beside the limit
 bench-queue: $(STAMP) $(PEERS)/.installed
@@ -66,6 +68,10 @@ bench-latency: $(STAMP)
 ## bench-flat: does cost grow with tenants or backlog?
 bench-flat: $(STAMP)
 	$(BIN)/python -m ops.bench.flat
+
+## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one)
+bench-sim: $(STAMP)
+	$(BIN)/python -m ops.bench.sim --profile $(or $(TRACE),$(AZURE),azure_like)
 
 ## bench-fairness: served cost of two tenants with weights 4:1, and the control
 bench-fairness: $(STAMP)

@@ -16,7 +16,7 @@ _ORDER: tuple[tuple[str, ...], ...] = (
     ("parallax.core",),
     ("parallax.policies", "parallax.engine"),
     ("parallax.scheduling",),
-    ("parallax.broker", "parallax.telemetry"),
+    ("parallax.broker", "parallax.sim", "parallax.telemetry"),
     ("parallax.services",),
     ("producers", "consumers"),
     ("parallax.cli", "ops"),
@@ -37,7 +37,9 @@ ALLOWED = {
     # Benchmarks are commands too: they show tables and end with exit codes as the others do.
     ("ops", "parallax.cli"),
 }
-PURE = ("parallax.core", "parallax.policies", "parallax.engine", "parallax.scheduling")
+PURE = (
+    "parallax.core", "parallax.policies", "parallax.engine", "parallax.scheduling", "parallax.sim",
+)  # fmt: skip
 IMPURE = {
     "redis", "hiredis", "rq", "prometheus_client", "click", "rich", "time", "os", "socket",
     "asyncio", "threading", "subprocess", "logging", "msgspec",

@@ -28,7 +28,7 @@ class InvalidInput(ParallaxError):
         self.field = field
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{_line(field)}: {_shown(value)} is not allowed; {_line(allowed)}")
+        super().__init__(f"{_line(field)}: {_shown(value)} is not allowed; {_line(allowed, 1_000)}")
 
 
 class UnknownPolicy(InvalidInput):

@@ -48,9 +48,14 @@ class Decodes:
     def growth(self, steps: int) -> int:
         """Return how many more blocks all of them need for so many more steps."""
         size, offsets, now = self.block_size, self._offsets, self.steps
-        rounds, rest = divmod(steps, size)
         # Whoever stands at a whole number of blocks needs another one for the next token.
-        return rounds * self.count + sum(offsets[-step % size] for step in range(now, now + rest))
+        if steps == 1:
+            return offsets[-now % size]
+        rounds, rest = divmod(steps, size)
+        blocks = rounds * self.count
+        for step in range(now, now + rest):
+            blocks += offsets[-step % size]
+        return blocks
 
     def affordable(self, steps: int, blocks: int) -> int:
         """Return how many of so many steps these free blocks suffice for, at least 1."""

@@ -300,6 +300,10 @@ class Scheduler:
     def _enqueue(self, queued: Queued) -> None:
         self._line.enqueue(queued, self._service_s(queued.estimate))
 
+    def estimate(self, job: JobView) -> float:
+        """Return what a job is expected to cost."""
+        return self._policies.cost(job.prompt_tokens, self._policies.predictor.predict(job))
+
     def _service_s(self, cost: float) -> float:
         """Return how long a job of that cost is expected to be served; 0 until that is known."""
         return (self._fleet.pace.value or 0.0) * cost

@@ -1,0 +1,103 @@
+"""KV locality: where the prefix is, unless too much waits there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from parallax.core.model import JobView, Usage, WorkerView
+from parallax.policies.routing import kv_locality
+from parallax.policies.routing.kv_locality import KvLocality
+from tests.unit.policies.scenes import cluster
+
+
+def at(name: str, **fields: Any) -> WorkerView:
+    return WorkerView(name, 8, free=1_000, **fields)
+
+
+def chat(number: int, prompt: int, session: str = "s") -> JobView:
+    return JobView(f"j{number}", "acme", prompt, 100, 0.0, session)
+
+
+def place(policy: KvLocality, job: JobView, **waiting: float) -> str:
+    """Place one job on workers a, b and c with so many prompt tokens waiting."""
+    workers = [at(w, prefill_tokens=waiting.get(w, 0.0)) for w in "abc"]
+    (chosen,) = policy.route([job], [1.0], cluster(*workers))
+    assert chosen is not None
+    return chosen
+
+
+def test_the_next_turn_goes_where_the_first_one_was() -> None:
+    policy = KvLocality(stickiness=0.0)
+    home = place(policy, chat(1, 1_000))
+    assert policy.cached_tokens(chat(1, 1_000), home) == 0
+    assert all(place(policy, chat(n, 1_000 + 100 * n)) == home for n in range(2, 12))
+
+
+def test_it_leaves_home_when_what_waits_there_is_worth_more_than_what_is_cached() -> None:
+    policy = KvLocality(omega=2.0, gamma=0.0, stickiness=0.0)
+    home = place(policy, chat(1, 1_600))
+    worth = 2.0 * 1_599
+    assert place(policy, chat(2, 1_600), **{home: worth - 10}) == home
+    assert place(policy, chat(3, 1_600), **{home: worth + 10}) != home
+
+
+def test_without_locality_it_would_not_go_home() -> None:
+    """The control: with omega 0 a hit is worth nothing."""
+    policy = KvLocality(omega=0.0, stickiness=0.0)
+    home = place(policy, chat(1, 1_600))
+    assert place(policy, chat(2, 1_600), **{home: 10.0}) != home
+
+
+def test_a_home_is_kept_for_a_small_difference_only() -> None:
+    policy = KvLocality(stickiness=500.0)
+    short = chat(1, 10)  # less than a block: nothing is cached
+    home = place(policy, short)
+    assert place(policy, replace(short, id="j2"), **{home: 400.0}) == home
+    assert place(policy, replace(short, id="j3"), **{home: 600.0}) != home
+
+
+def test_named_prefixes_are_shared_by_jobs_of_no_session() -> None:
+    policy = KvLocality()
+    first = JobView("j1", "acme", 128, 10, 0.0, prefix=(1, 2, 3, 4, 5, 6, 7, 8))
+    home = place(policy, first)
+    second = replace(first, id="j2", tenant="other", prefix=(1, 2, 3, 4, 99))
+    assert place(policy, second) == home
+    assert policy.cached_tokens(second, home) == 64
+
+
+def test_a_batch_counts_what_it_places() -> None:
+    policy = KvLocality()
+    jobs = [JobView(f"j{n}", "acme", 1_000, 10, 0.0) for n in range(6)]
+    routes = policy.route(jobs, [1.0] * 6, cluster(*(at(w) for w in "abc")))
+    assert sorted(route for route in routes if route) == ["a", "a", "b", "b", "c", "c"]
+
+
+def test_the_answer_is_known_to_be_cached_when_it_has_ended() -> None:
+    policy = KvLocality()
+    first = chat(1, 160)
+    home = place(policy, first)
+    policy.ended(first, home, Usage(160, 320))
+    assert policy.cached_tokens(chat(2, 640), home) == 480
+
+
+def test_a_lost_worker_is_no_home() -> None:
+    policy = KvLocality()
+    home = place(policy, chat(1, 1_000))
+    policy.lost(home)
+    assert policy.cached_tokens(chat(2, 1_000), home) == 0
+
+
+def test_a_job_that_does_not_fit_pays_for_what_it_pushes_out() -> None:
+    full = at("a", kv_capacity=10_000, kv_tokens=9_900.0)
+    empty = at("b", kv_capacity=10_000, prefill_tokens=700.0)
+    (chosen,) = KvLocality(gamma=0.0).route([chat(1, 1_000)], [1.0], cluster(full, empty))
+    assert chosen == "b"
+
+
+def test_sessions_are_forgotten_in_the_end() -> None:
+    policy = KvLocality(blocks=64)
+    for n in range(500):
+        place(policy, chat(n, 320, f"s{n}"))
+    assert len(policy._index) <= 3 * 64
+    assert len(policy._homes) <= kv_locality.MAX_HOMES
