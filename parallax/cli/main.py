@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("producers.cli:cancel", "Cancel jobs."),
     "loadgen": ("producers.cli:loadgen", "Offer an open-loop load, and report what came of it."),
     "replay": ("producers.cli:replay", "Replay a recorded trace in real time."),
+    "validate": ("parallax.cli.validate:validate", "Hold simulations against measurements."),
     "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),
     "workers": ("parallax.cli.inspection:workers", "List workers."),
     "policy": ("parallax.cli.policy:policy", "List policies and their parameters."),

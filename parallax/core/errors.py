@@ -24,15 +24,21 @@ class ParallaxError(Exception):
 class InvalidInput(ParallaxError):
     """A field does not hold what it must. The message names field, value and what is allowed."""
 
+    most = 200  # characters told of what is allowed: it may quote foreign data
+
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field = field
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{_line(field)}: {_shown(value)} is not allowed; {_line(allowed, 1_000)}")
+        super().__init__(
+            f"{_line(field)}: {_shown(value)} is not allowed; {_line(allowed, self.most)}"
+        )
 
 
 class UnknownPolicy(InvalidInput):
     """No policy, or no parameter of it, has that name."""
+
+    most = 2_000  # the list of those that there are
 
 
 class InvalidSettings(InvalidInput):

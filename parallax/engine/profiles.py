@@ -44,6 +44,8 @@ PROFILES = {
         Profile("llama3-8b-h100", StepCost(7.2, 0.0228, 0.004, 0.060, 1.2e-6), 421_008),
         Profile("llama3-70b-a100-tp4", StepCost(27.1, 0.177, 0.004, 0.062, 4.7e-6), 487_232),
         Profile("llama3-70b-h100-tp4", StepCost(17.5, 0.0558, 0.004, 0.038, 1.5e-6), 487_232),
+        Profile("qwen3-32b-h100-tp2", StepCost(15.6, 0.0538, 0.004, 0.0602, 2.36e-6), 307_328),
+        Profile("llama2-7b-a10g", StepCost(30.0, 0.15, 0.004, 1.344, 9.3e-6), 10_000),
         Profile("laptop", StepCost(0.3, 0.004, 0.02, 0.0, 0.0), 65_536, max_seqs=8),
     )
 }

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from parallax.core.model import Job, Slo
+from parallax.core.model import Slo
+from parallax.engine.profiles import Profile
 from parallax.scheduling.scheduler import build_scheduler
 from parallax.sim.control import Autoscaling, Faults
 from parallax.sim.outcome import Run
 from parallax.sim.spec import RunSpec
+from parallax.sim.timed import Timed
 from parallax.sim.workloads.catalog import load
 from parallax.sim.world import Followed, World
 
 
 def simulate(
     spec: RunSpec,
-    jobs: Iterable[tuple[float, Job]] | None = None,
+    jobs: Iterable[Timed] | None = None,
     follow: Followed | None = None,
+    profile: Profile | None = None,
 ) -> Run:
     """Run `spec` to its end and return what became of every job.
 
     `jobs` (seconds from the start, job), in order of time, stand in for the spec's workload;
-    `follow` is asked after every job which one its end brings about (a closed loop: the next turn
-    of a session, after some thinking). The same spec and jobs give the same run.
+    `follow` is asked after every job which others its end brings about (a closed loop: the next
+    turn of a session, after some thinking); `profile` stands in for the one that the spec names.
+    The same spec and jobs give the same run.
     """
     scheduler = build_scheduler(spec.policies, spec.seed, Slo(spec.slo_ttft_s, spec.slo_tpot_s))
-    world = World(spec, scheduler, follow)
+    world = World(spec, scheduler, follow, profile)
     Faults(world, spec.faults)
     if spec.policies.scaling is not None:
         Autoscaling(world, spec.policies.scaling, spec)

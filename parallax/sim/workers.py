@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from parallax.core.model import Job, Usage
+from parallax.core.model import Job, JobView, Usage
 from parallax.core.settings import PolicyChoice
 from parallax.engine.batch import BatchEngine, Former
 from parallax.engine.profiles import Profile, profile_named
@@ -99,9 +99,11 @@ class SimWorker:
 class Fleet:
     """Makes workers as the spec says; each gets a batching policy of its own."""
 
-    def __init__(self, spec: FleetSpec, batching: PolicyChoice, seed: int) -> None:
+    def __init__(
+        self, spec: FleetSpec, batching: PolicyChoice, seed: int, profile: Profile | None = None
+    ) -> None:
         self._spec, self._batching, self._seed = spec, batching, seed
-        self.profile = _profile(spec)
+        self.profile = profile or _profile(spec)
         self._made = 0
 
     def first(self) -> list[SimWorker]:
@@ -154,3 +156,11 @@ def _profile(spec: FleetSpec) -> Profile:
 def attempt_of(job: Job, action: Dispatch, now_ms: float) -> Attempt:
     """Return the attempt that a dispatch begins."""
     return Attempt(job, action.attempt, action.estimate, action.prefilled_by, now_ms)
+
+
+def view_of(job: Job, arrival_s: float, deadline_s: float, attempt: int) -> JobView:
+    """Return what the scheduler may see of a job; `attempt` counts those it has had."""
+    return JobView(
+        job.id, job.tenant, job.prompt_tokens, job.max_tokens, arrival_s, job.session, deadline_s,
+        job.priority, attempt, job.prefix, job.prefix_block,
+    )  # fmt: skip

@@ -14,7 +14,8 @@ from typing import Any
 from parallax.core.cost import TokenCost
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import Job, JobView, Usage
+from parallax.core.model import Job, Usage
+from parallax.engine.profiles import Profile
 from parallax.engine.request import Change
 from parallax.scheduling.actions import (
     Action,
@@ -38,19 +39,26 @@ from parallax.scheduling.fleet import PREFILL
 from parallax.scheduling.scheduler import Scheduler
 from parallax.sim.outcome import JobOutcome, Sample
 from parallax.sim.spec import RunSpec
-from parallax.sim.workers import Attempt, Fleet, SimWorker, attempt_of
+from parallax.sim.timed import Timed
+from parallax.sim.workers import Attempt, Fleet, SimWorker, attempt_of, view_of
 
 _COST = TokenCost()
 Deed = Callable[[Any], None]
-Followed = Callable[[JobOutcome], tuple[float, Job] | None]
+Followed = Callable[[JobOutcome], Iterable[Timed]]
 
 
 class World:
     """See the module's docstring. `play` runs it; afterwards `outcomes` says what became of all."""
 
-    def __init__(self, spec: RunSpec, scheduler: Scheduler, follow: Followed | None = None) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        scheduler: Scheduler,
+        follow: Followed | None = None,
+        profile: Profile | None = None,
+    ) -> None:
         self.spec, self.scheduler, self.follow = spec, scheduler, follow
-        self.fleet = Fleet(spec.fleet, spec.policies.batching, spec.seed)
+        self.fleet = Fleet(spec.fleet, spec.policies.batching, spec.seed, profile)
         self.workers: dict[str, SimWorker] = {}
         self.now_ms = 0.0
         self.outcomes: dict[str, JobOutcome] = {}
@@ -84,7 +92,7 @@ class World:
 
     # -- time -------------------------------------------------------------------------------------
 
-    def play(self, jobs: Iterable[tuple[float, Job]]) -> None:
+    def play(self, jobs: Iterable[Timed]) -> None:
         """Run until every job has ended and nothing more can happen."""
         heap, tick_ms = self._heap, self.spec.tick_s * 1000
         for worker in self.fleet.first():
@@ -128,7 +136,7 @@ class World:
             deadline_s=nan if deadline == inf else deadline,
         )  # fmt: skip
         self.open += 1
-        view = _view(job, at_s, deadline, 0)
+        view = view_of(job, at_s, deadline, 0)
         if self.offered is not None:
             self.offered(self.scheduler.estimate(view), self.now_ms / 1000)
         self._events.append(JobArrived(view, job.id))
@@ -161,7 +169,7 @@ class World:
         self.counters["retries"] += 1
         outcome.first_token_s = nan
         deadline = inf if job.deadline_s is None else outcome.arrival_s + job.deadline_s
-        view = _view(job, outcome.arrival_s, deadline, attempt.number)
+        view = view_of(job, outcome.arrival_s, deadline, attempt.number)
         self._events.append(JobArrived(view, job.id))
 
     def _looked_at(self, given: tuple[SimWorker, float]) -> None:
@@ -229,8 +237,7 @@ class World:
         self.open -= 1
         self._jobs.pop(outcome.id, None)
         if self.follow is not None:
-            turn = self.follow(outcome)
-            if turn is not None:
+            for turn in self.follow(outcome):
                 self.at(turn[0] * 1000, lambda given: self.arrive(given[1], given[0]), turn)
 
     # -- what is decided --------------------------------------------------------------------------
@@ -385,10 +392,3 @@ class World:
         """Close the books."""
         for worker in self.workers.values():
             self._retire(worker)
-
-
-def _view(job: Job, arrival_s: float, deadline_s: float, attempt: int) -> JobView:
-    return JobView(
-        job.id, job.tenant, job.prompt_tokens, job.max_tokens, arrival_s, job.session, deadline_s,
-        job.priority, attempt, job.prefix, job.prefix_block,
-    )  # fmt: skip

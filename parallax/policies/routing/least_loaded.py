@@ -27,6 +27,7 @@ class LeastLoaded:
     `power_of_two` is safer: this one then herds.
     """
 
+    by_requests: bool = False  # count requests instead of cost, as many balancers do
     _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def seed(self, random: Random) -> None:
@@ -37,10 +38,11 @@ class LeastLoaded:
         self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
     ) -> list[str | None]:
         """See `interfaces.RoutingPolicy`."""
-        tally, draw = Tally.of(cluster), self._random.random
+        tally, draw = Tally.of(cluster, self.by_requests), self._random.random
         pending, slowness = tally.pending, tally.slowness
         routes: list[str | None] = []
-        for cost in estimates:
+        for estimate in estimates:
+            cost = 1.0 if self.by_requests else estimate
             best, least, ties = -1, 0.0, 0
             for i in tally.open:
                 load = slowness[i] * (pending[i] + cost)

@@ -22,14 +22,14 @@ class Tally:
     open: list[int]  # indices of workers with room
 
     @classmethod
-    def of(cls, cluster: ClusterView) -> Tally:
-        """Start with what the cluster reports."""
+    def of(cls, cluster: ClusterView, by_requests: bool = False) -> Tally:
+        """Start with what the cluster reports; what is pending is cost, or plain requests."""
         workers = cluster.workers
         return cls(
             [w.id for w in workers],
             [w.free for w in workers],
-            [w.pending_cost for w in workers],
-            [w.slowness for w in workers],
+            [float(w.in_flight) if by_requests else w.pending_cost for w in workers],
+            [1.0 if by_requests else w.slowness for w in workers],
             [i for i, w in enumerate(workers) if w.free > 0],
         )
 

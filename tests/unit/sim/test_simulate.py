@@ -125,12 +125,12 @@ def test_other_policies_send_nothing_to_those_who_only_prefill() -> None:
 
 
 def test_the_next_turn_of_a_closed_loop_comes_after_the_one_before() -> None:
-    def follow(outcome: JobOutcome) -> Timed | None:
+    def follow(outcome: JobOutcome) -> list[Timed]:
         turn = int(outcome.id.split("-")[1]) + 1
         if turn > 5:
-            return None
+            return []
         job = Job(f"t-{turn}", "a", 100 * turn, 400, "s", 50)
-        return outcome.finished_s + 2.0, job
+        return [(outcome.finished_s + 2.0, job)]
 
     local = Policies(routing=PolicyChoice("kv_locality"))
     run = simulate(spec(policies=local), [(0.0, Job("t-1", "a", 100, 400, "s", 50))], follow)
