@@ -1,19 +1,21 @@
-"""`parallax policy list | show`: what there is to choose from, read off the registry."""
+"""`parallax policy list | show | new`: what there is to choose from, and a place for more."""
 
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import click
 
 from parallax.cli.output import show
+from parallax.cli.policy_new import write_policy
 from parallax.core.errors import UnknownPolicy
 from parallax.policies.registry import REGISTRIES
 
 
 @click.group()
 def policy() -> None:
-    """List policies and their parameters."""
+    """List policies and their parameters, or begin a new one."""
 
 
 @policy.command("list")
@@ -48,3 +50,17 @@ def show_(name: str) -> None:
     if not found:
         known = sorted({known for registry in REGISTRIES for known in registry})
         raise UnknownPolicy("policy", name, f"known: {', '.join(known)}")
+
+
+@policy.command("new")
+@click.argument("kind")
+@click.argument("name")
+def new(kind: str, name: str) -> None:
+    """Write the file of a new policy, and its test, into the checkout in this directory.
+
+    KIND is one of admission, fairness, ordering, gate, routing, predictor, batching, hedging,
+    stealing, rollout and scaling. What is written works, and passes the conformance suite: change
+    it bit by bit.
+    """
+    for path in write_policy(kind, name, Path()):
+        click.echo(path)

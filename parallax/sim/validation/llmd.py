@@ -82,7 +82,7 @@ def checks(published: Path, seed: int = 0) -> Iterator[Check | Order]:
     totals: list[float] = []
     for name, routing in ROUTERS.items():
         stages = Stages.of(WORKLOAD, seed)
-        spec = RunSpec(WorkloadSpec(WORKLOAD), FLEET, eager(routing), seed=seed)
+        spec = RunSpec(WorkloadSpec(WORKLOAD), FLEET, eager(routing), seed=seed, report_s=0.05)
         simulate(spec, stages.jobs[0], stages.ended)
         judged = [n for n, rate in enumerate(rates) if n and rate >= FIRST_RATE]
         totals.append(sum(stages.throughput(n) for n in judged) / len(judged))

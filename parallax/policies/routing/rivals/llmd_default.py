@@ -1,0 +1,85 @@
+"""llm-d's default profile: prefix, queue and memory scores, the prefix estimated by the router."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from parallax.core.model import ClusterView, JobView, Usage, check_int, check_number
+from parallax.core.prefix import blocks_of
+from parallax.core.prefix_index import PrefixIndex
+from parallax.policies.registry import ROUTING
+from parallax.policies.routing.rivals.llmd_load import queue_scores
+from parallax.policies.routing.rivals.scoring import Candidate, Known, candidates_of, cheapest, put
+
+
+@ROUTING.register("llmd_default")
+@dataclass(slots=True)
+class LlmdDefault:
+    """Choose the highest weighted sum of the prefix, queue and memory scores.
+
+    The prefix score is the share of the prompt's first `match_blocks` blocks that the router has
+    sent to the worker before, in a list of `lru_blocks` blocks per worker that knows nothing of
+    what the worker has evicted.
+
+    Source: the estimated-scheduling profile of llm-d's published benchmark, which is the default of
+    the Kubernetes inference gateway (maxPrefixBlocksToMatch 256, lruCapacityPerServer 31,250, all
+    weights 1, max-score-picker). Cost: O(blocks + workers) per job. For comparison only.
+    """
+
+    prefix_weight: float = 1.0
+    queue_weight: float = 1.0
+    kv_weight: float = 1.0
+    match_blocks: int = 256
+    lru_blocks: int = 31_250
+    _known: Known = field(init=False, repr=False)
+    _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("prefix_weight", "queue_weight", "kv_weight"):
+            check_number(f"llmd_default.{name}", getattr(self, name), 0.0, 1e6)
+        check_int("llmd_default.match_blocks", self.match_blocks, 1, 10**7)
+        check_int("llmd_default.lru_blocks", self.lru_blocks, 1, 10**9)
+        self._known = Known(PrefixIndex(self.lru_blocks))
+
+    def seed(self, random: Random) -> None:
+        """Use this source for ties."""
+        self._random = random
+
+    def route(
+        self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
+    ) -> list[str | None]:
+        """See `interfaces.RoutingPolicy`."""
+        candidates = candidates_of(cluster)
+        return [self._routed(job, candidates) if candidates else None for job in jobs]
+
+    def ended(self, job: JobView, worker: str, usage: Usage) -> None:
+        """See `interfaces.PlacementObserver`: this router does not hear of ends."""
+
+    def lost(self, worker: str) -> None:
+        """See `interfaces.PlacementObserver`."""
+        self._known.index.forget(worker)
+
+    def cached_tokens(self, job: JobView, worker: str) -> int:
+        """See `interfaces.PlacementObserver`."""
+        return self._known.tokens(job, worker)
+
+    def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
+        names = blocks_of(job)[: self.match_blocks]
+        held = self._known.index.matches(names) if names else {}
+        pairs = zip(candidates, queue_scores(candidates), strict=True)
+        queues = {candidate.view.id: score for candidate, score in pairs}
+
+        def cost(candidate: Candidate) -> float:
+            view = candidate.view
+            share = held.get(view.id, 0) / len(names) if names else 0.0
+            score = self.prefix_weight * share + self.queue_weight * queues[view.id]
+            return -(score + self.kv_weight * (1.0 - view.kv_used))
+
+        chosen = cheapest(candidates, cost, self._random)
+        if chosen is not None:
+            cached = held.get(chosen.view.id, 0) * job.prefix_block
+            self._known.index.insert(names, chosen.view.id)
+            return put(job, chosen, min(cached, job.prompt_tokens))
+        return None

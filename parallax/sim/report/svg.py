@@ -1,0 +1,186 @@
+"""Small charts as SVG text: lines, steps of a CDF, and bars with intervals. No scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from math import isfinite
+
+from parallax.sim.report.statistics import Interval, Point, nice_width
+
+WIDTH, HEIGHT = 560, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 30, 46
+_LEGEND_LINE = 16
+#: Told apart with most kinds of colour vision (Okabe and Ito), and by dashes after the last.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_DASHES = ("", "6 3", "2 3", "8 3 2 3")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A named line."""
+
+    name: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Maps a range of values to pixels; from 0 or the smallest value to a whole tick."""
+
+    low: float
+    high: float
+    step: float
+    first: float  # pixel of `low`
+    last: float  # pixel of `high`
+
+    @classmethod
+    def over(cls, values: Sequence[float], first: float, last: float, ticks: int = 6) -> Axis:
+        """Return an axis that shows all values."""
+        low, high = min([0.0, *values]), max([0.0, *values])
+        step = nice_width(high - low, ticks) if high - low > 1e-12 else 0.2
+        bottom = step * (low // step)
+        top = bottom + step * max(1, -(-(high - bottom) // step))
+        return cls(bottom, top, step, first, last)
+
+    def at(self, value: float) -> float:
+        """Return the pixel of a value."""
+        return self.first + (value - self.low) / (self.high - self.low) * (self.last - self.first)
+
+    def ticks(self) -> list[float]:
+        """Return where to put ticks."""
+        count = round((self.high - self.low) / self.step)
+        return [self.low + n * self.step for n in range(count + 1)]
+
+
+def line_chart(
+    title: str, x_label: str, y_label: str, series: Sequence[Series], *, steps: bool = False
+) -> str:
+    """Return a chart of lines; `steps` draws each as a staircase, as an empirical CDF is."""
+    shown = [Series(line.name, _finite(line.points)) for line in series]
+    points = [point for line in shown for point in line.points]
+    x_axis, y_axis = _axes([x for x, _ in points], [y for _, y in points])
+    parts = [*_frame(x_label, y_label, x_axis, y_axis), *_x_ticks(x_axis)]
+    for number, line in enumerate(shown):
+        if line.points:
+            path = _path(line.points, x_axis, y_axis, steps)
+            parts.append(f'<path d="{path}" fill="none" stroke-width="1.8"{_stroke(number)}/>')
+    return _svg(title, parts, [line.name for line in shown])
+
+
+def cdf_chart(title: str, x_label: str, series: Sequence[Series]) -> str:
+    """Return a chart of cumulative distributions, (value, share) each."""
+    return line_chart(title, x_label, "share of jobs", series, steps=True)
+
+
+def bar_chart(title: str, y_label: str, bars: Sequence[tuple[str, Interval]]) -> str:
+    """Return a chart of bars with their 95 % intervals; names are in the legend."""
+    ends = [interval.mean + (interval.half or 0.0) for _, interval in bars]
+    x_axis, y_axis = _axes([float(len(bars))], ends)
+    parts = _frame("", y_label, x_axis, y_axis)
+    slot = (x_axis.last - x_axis.first) / max(1, len(bars))
+    for number, (_, interval) in enumerate(bars):
+        left = x_axis.first + number * slot + 0.15 * slot
+        parts += _bar(number, left, 0.7 * slot, interval, y_axis)
+    return _svg(title, parts, [name for name, _ in bars])
+
+
+def _bar(number: int, left: float, width: float, interval: Interval, y_axis: Axis) -> list[str]:
+    top, foot = sorted((y_axis.at(interval.mean), y_axis.at(0.0)))
+    colour = COLOURS[number % len(COLOURS)]
+    parts = [
+        f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{foot - top:.1f}" '
+        f'fill="{colour}"/>'
+    ]
+    if interval.half:
+        middle = left + width / 2
+        high, low = (y_axis.at(interval.mean + sign * interval.half) for sign in (1, -1))
+        parts.append(
+            f'<path d="M{middle - 4:.1f} {high:.1f}h8m-4 0V{low:.1f}m-4 0h8" fill="none" '
+            'stroke="#333" stroke-width="1.2"/>'
+        )
+    return parts
+
+
+def _finite(points: Sequence[Point]) -> list[Point]:
+    return [(x, y) for x, y in points if isfinite(x) and isfinite(y)]
+
+
+def _axes(xs: Sequence[float], ys: Sequence[float]) -> tuple[Axis, Axis]:
+    return (
+        Axis.over(xs, _LEFT, WIDTH - _RIGHT),
+        Axis.over(ys, HEIGHT - _BOTTOM, _TOP),
+    )
+
+
+def _path(points: Sequence[Point], x_axis: Axis, y_axis: Axis, steps: bool) -> str:
+    x, y = points[0]
+    words = [f"M{x_axis.at(x):.1f} {y_axis.at(0.0 if steps else y):.1f}"]
+    if steps:
+        words.append(f"V{y_axis.at(y):.1f}")
+    for x, y in points[1:]:
+        across, up = f"{x_axis.at(x):.1f}", f"{y_axis.at(y):.1f}"
+        words.append(f"H{across}V{up}" if steps else f"L{across} {up}")
+    return "".join(words)
+
+
+def _frame(x_label: str, y_label: str, x_axis: Axis, y_axis: Axis) -> list[str]:
+    left, right, foot = x_axis.first, x_axis.last, y_axis.first
+    parts = []
+    for value in y_axis.ticks():
+        y = y_axis.at(value)
+        parts.append(f'<path d="M{left:.1f} {y:.1f}H{right:.1f}" stroke="#ddd"/>')
+        parts.append(_text(left - 6, y + 4, _number(value), "end"))
+    parts.append(f'<path d="M{left:.1f} {_TOP}V{foot:.1f}H{right:.1f}" fill="none" stroke="#333"/>')
+    parts.append(_text((left + right) / 2, HEIGHT - 8, x_label, "middle"))
+    middle = (_TOP + foot) / 2
+    parts.append(
+        f'<text x="14" y="{middle:.1f}" text-anchor="middle" '
+        f'transform="rotate(-90 14 {middle:.1f})">{escape(y_label)}</text>'
+    )
+    return parts
+
+
+def _x_ticks(axis: Axis) -> list[str]:
+    foot = HEIGHT - _BOTTOM
+    parts = []
+    for value in axis.ticks():
+        x = axis.at(value)
+        parts.append(f'<path d="M{x:.1f} {foot}v5" stroke="#333"/>')
+        parts.append(_text(x, foot + 18, _number(value), "middle"))
+    return parts
+
+
+def _svg(title: str, parts: Sequence[str], names: Sequence[str]) -> str:
+    """Put a chart together; the legend stands below it, one line each, as names are long."""
+    legend = []
+    for number, name in enumerate(names):
+        y = HEIGHT + 6 + number * _LEGEND_LINE
+        legend.append(
+            f'<path d="M{_LEFT} {y}h22" fill="none" stroke-width="3"{_stroke(number)}/>'
+            + _text(_LEFT + 28, y + 4, name, "start")
+        )
+    height = HEIGHT + _LEGEND_LINE * len(names)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        f'width="{WIDTH}" height="{height}" role="img" font-family="sans-serif" font-size="11">'
+        f"<title>{escape(title)}</title>"
+        f'<text x="{_LEFT}" y="16" font-size="13" font-weight="bold">{escape(title)}</text>'
+        f"{''.join(parts)}{''.join(legend)}</svg>"
+    )
+
+
+def _stroke(number: int) -> str:
+    dash = _DASHES[number // len(COLOURS) % len(_DASHES)]
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return f' stroke="{COLOURS[number % len(COLOURS)]}"{dashed}'
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _number(value: float) -> str:
+    text = f"{value:.6g}"
+    return "0" if float(text) == 0 or abs(value) < 1e-12 else text
