@@ -99,12 +99,14 @@ def table(file: Path) -> dict[tuple[str, float], float]:
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("published", str(file), f"a readable file ({error})") from None
+        raise InvalidInput(
+            f"published {file.name}", str(file), f"a readable file ({error})"
+        ) from None
     found: dict[tuple[str, float], float] = {}
     for section in text.split("### QPS = ")[1:]:
         rate = float(section.split()[0])
         for router, tokens in _ROW.findall(section):
             found[router, rate] = float(tokens)
     if not found:
-        raise InvalidInput("published", str(file), "tables of results per QPS")
+        raise InvalidInput(f"published {file.name}", str(file), "tables of results per QPS")
     return found

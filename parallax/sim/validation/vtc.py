@@ -54,9 +54,8 @@ def _measured(file: Path) -> list[tuple[str, float]]:
         result = json.loads(file.read_text("utf-8").splitlines()[0])["result"]
         rows = [(r["adapter_dir"], float(r["first_token_latency"])) for r in result["responses"]]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InvalidInput(
-            "published", str(file), f"a result of the VTC artifact ({error})"
-        ) from None
+        allowed = f"a result of the VTC artifact ({error})"
+        raise InvalidInput(f"published {file.name}", str(file), allowed) from None
     return rows
 
 
