@@ -175,7 +175,7 @@ class HedgingPolicy(Protocol):
     def allow(self, saturation: float) -> bool:
         """Whether a second attempt may start now; True spends budget.
 
-        `saturation` is the share of the fleet's slots in use, queue included (1 = full).
+        `saturation` is the share of the fleet's slots in use (1 = all of them).
         """
 
     def cancels_at_start(self) -> bool:

@@ -205,6 +205,12 @@ class Fleet:
         return self._views
 
     @property
+    def saturation(self) -> float:
+        """The share of all slots in use; 1 when there are none. O(workers)."""
+        used = sum(min(len(w.flights), w.slots) for w in self.workers.values())
+        return used / self.slots if self.slots else 1.0
+
+    @property
     def mean_kv_used(self) -> float:
         """The mean share of KV memory in use, 0..1."""
         if self._kv_used is None:

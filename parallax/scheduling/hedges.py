@@ -45,7 +45,7 @@ class Hedges:
         return self._timers[0][0] if self._timers else None
 
     def launch(
-        self, flights: Flights, fleet: Fleet, versions: Versions, queued: int, now: float
+        self, flights: Flights, fleet: Fleet, versions: Versions, now: float
     ) -> list[Dispatch]:
         """Start second attempts for those that have flown for too long."""
         launched: list[Dispatch] = []
@@ -55,9 +55,7 @@ class Hedges:
             if first is None or first.attempt != attempt or first.hedged:
                 continue
             elsewhere = _elsewhere(fleet, first, now)
-            wanted = len(flights) + queued
-            saturation = wanted / fleet.slots if fleet.slots else 1.0
-            if elsewhere and self.policy.allow(saturation):
+            if elsewhere and self.policy.allow(fleet.saturation):
                 cluster = ClusterView(elsewhere, now)
                 policy = versions.policy(first.arm)
                 (worker,) = policy.route([first.job], [first.estimate], cluster)

@@ -389,8 +389,7 @@ class Scheduler:
 
     def _double(self, hedges: Hedges, now: float, actions: list[Action]) -> None:
         """Start second attempts where they are due; each is charged like the first."""
-        queued = len(self._line)
-        for second in hedges.launch(self._flights, self._fleet, self._versions, queued, now):
+        for second in hedges.launch(self._flights, self._fleet, self._versions, now):
             self._line.charge(second.tenant, second.estimate)
             actions.append(second)
 

@@ -12,30 +12,35 @@ from pathlib import Path
 
 from parallax.core.model import Job
 from parallax.sim.timed import Timed
-from parallax.sim.traces.rows import LONGEST, Row, csv_rows
+from parallax.sim.traces.rows import LONGEST, Clock, Row, csv_rows
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 
 
-def read(path: Path, prefix: str = "azure") -> Iterator[Timed]:
+def read(path: Path, prefix: str = "azure", most: int = LONGEST) -> Iterator[Timed]:
     """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
+    time, prompt, output = COLUMNS
     start: datetime | None = None
-    for n, row in enumerate(csv_rows(path)):
+    clock = Clock()
+    for n, row in enumerate(csv_rows(path, COLUMNS)):
         at = _time(row)
         start = start or at
         if (at.tzinfo is None) != (start.tzinfo is None):
-            raise row.fault(COLUMNS[0], row.values[COLUMNS[0]], "all times with a zone, or none")
-        prompt, output = row.tokens(COLUMNS[1]), row.tokens(COLUMNS[2])
-        job = Job(f"{prefix}-{n}", "azure", prompt, max(LONGEST, output), output_tokens=output)
-        yield max(0.0, (at - start).total_seconds()), job
+            raise row.fault(time, row.values[time], "all times with a zone, or none")
+        job = Job(
+            f"{prefix}-{n}", "azure", row.tokens(prompt), most,
+            output_tokens=row.tokens(output, most),
+        )  # fmt: skip
+        yield clock.since(row, time, (at - start).total_seconds()), job
 
 
 def _time(row: Row) -> datetime:
-    text = row.text(COLUMNS[0])
-    whole, dot, rest = text.partition(".")
-    digits = len(rest) - len(rest.lstrip("0123456789"))
-    shortened = f"{whole}.{rest[: min(digits, 6)]}{rest[digits:]}" if dot else whole
+    """Read a timestamp. Seven digits of a second are one more than datetime knows."""
+    text = row.values[COLUMNS[0]]
+    whole, dot, rest = text.strip().partition(".")
+    zone = rest.lstrip("0123456789")
+    digits = rest[: len(rest) - len(zone)][:6].ljust(6, "0")
     try:
-        return datetime.fromisoformat(shortened)
+        return datetime.fromisoformat(f"{whole}.{digits}{zone}" if dot else whole)
     except ValueError:
         raise row.fault(COLUMNS[0], text, "YYYY-MM-DD HH:MM:SS[.ffffff][+HH:MM]") from None

@@ -6,36 +6,32 @@ the service and are left out. Source: github.com/HPMLL/BurstGPT (KDD'25).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from parallax.core.model import Job
 from parallax.sim.timed import Timed
-from parallax.sim.traces.rows import LONGEST, csv_rows
+from parallax.sim.traces.rows import LONGEST, Clock, csv_rows, named
+
+COLUMNS = ("Timestamp", "Request tokens", "Response tokens")
 
 
-def read(path: Path, prefix: str = "burstgpt") -> Iterator[Timed]:
+def read(path: Path, prefix: str = "burstgpt", most: int = LONGEST) -> Iterator[Timed]:
     """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
-    start: float | None = None
-    for n, row in enumerate(csv_rows(path)):
-        at_s = row.number("Timestamp")
-        start = at_s if start is None else start
-        prompt, output = row.tokens("Request tokens"), row.tokens("Response tokens")
-        if output == 0:
+    time, prompt, output = COLUMNS
+    clock = Clock()
+    for n, row in enumerate(csv_rows(path, COLUMNS)):
+        at_s = clock.since(row, time, row.number(time))
+        asked, answered = row.tokens(prompt), row.tokens(output, most)
+        if answered == 0:
             continue
         session = row.text("Session ID", "")
         job = Job(
             f"{prefix}-{n}",
             named(row.text("Model", "burstgpt")),
-            prompt,
-            max(LONGEST, output),
+            asked,
+            most,
             named(session) if session else "",
-            output_tokens=output,
+            output_tokens=answered,
         )
-        yield max(0.0, at_s - start), job
-
-
-def named(text: str) -> str:
-    """Return a text as a name that may stand in a key or a label."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", text).strip("-._")[:64] or "unnamed"
+        yield at_s, job

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from zlib import crc32
 
 from parallax.core.errors import InvalidInput
-from parallax.core.model import check_int
+from parallax.core.model import MAX_TOKENS, check_int
 from parallax.sim.timed import Timed
 from parallax.sim.traces import azure, bailian, burstgpt, generic, mooncake, vtc
+from parallax.sim.traces.rows import LONGEST, first_line
 
-FORMATS: dict[str, Callable[[Path, str], Iterator[Timed]]] = {
+#: Format -> its reader, called with the file, the start of the ids, and the longest answer.
+FORMATS: dict[str, Callable[[Path, str, int], Iterator[Timed]]] = {
     "azure": azure.read,
     "bailian": bailian.read,
     "burstgpt": burstgpt.read,
@@ -22,43 +25,58 @@ FORMATS: dict[str, Callable[[Path, str], Iterator[Timed]]] = {
     "vtc": vtc.read,
 }
 #: Columns by which a format is known, the most telling first.
-_SIGNS = (
-    ("azure", {"TIMESTAMP", "ContextTokens", "GeneratedTokens"}),
-    ("burstgpt", {"Timestamp", "Request tokens", "Response tokens"}),
+_SIGNS: tuple[tuple[str, set[str]], ...] = (
+    ("azure", set(azure.COLUMNS)),
+    ("burstgpt", set(burstgpt.COLUMNS)),
     ("bailian", {"chat_id", "input_length", "output_length"}),
-    ("mooncake", {"timestamp", "input_length", "output_length", "hash_ids"}),
-    ("vtc", {"arrival_s", "client", "prompt_tokens", "output_tokens"}),
-    ("generic", {"arrival_s", "prompt_tokens", "output_tokens"}),
+    ("mooncake", {"timestamp", "input_length", "output_length"}),
+    ("vtc", set(vtc.COLUMNS)),
+    ("generic", set(generic.COLUMNS)),
 )
 
 
 def read(
     path: Path, form: str = "", limit: int | None = None, tenants: int = 1, prefix: str = ""
 ) -> Iterator[Timed]:
-    """Yield the jobs of a trace, in order of time.
+    """Return the jobs of a trace, in order of time; raises InvalidInput naming file, line, column.
 
-    `tenants` > 1 deals the jobs in turn to so many tenants, for traces that name none. Raises
-    InvalidInput naming file, line and column.
+    `tenants` > 1 deals them to so many tenants. The file is read twice: the first time for the
+    longest answer, which all jobs promise alike, and for what is wrong with it.
     """
     check_int("tenants", tenants, 1, 10_000)
+    if limit is not None:
+        check_int("limit", limit, 0, 10**9)
     form = form or sniffed(path)
     if form not in FORMATS:
         raise InvalidInput("format", form, f"known: {', '.join(sorted(FORMATS))}")
-    jobs = islice(FORMATS[form](path, prefix or form), limit)
-    if tenants == 1:
-        return jobs
-    return (
-        (at_s, replace(job, tenant=f"tenant-{n % tenants}")) for n, (at_s, job) in enumerate(jobs)
-    )
+    reader, prefix = FORMATS[form], prefix or form
+    lengths = (job.output_tokens or 0 for _, job in islice(reader(path, prefix, MAX_TOKENS), limit))
+    jobs = islice(reader(path, prefix, promised(max(lengths, default=0))), limit)
+    return dealt(jobs, [f"tenant-{n}" for n in range(tenants)]) if tenants > 1 else jobs
+
+
+def promised(longest: int) -> int:
+    """Return what jobs say of their length when none is longer: it tells none of them from others.
+
+    >>> promised(977), promised(4_097)
+    (4096, 8192)
+    """
+    most = LONGEST
+    while most < longest:
+        most *= 2
+    return min(most, MAX_TOKENS)
+
+
+def dealt(jobs: Iterable[Timed], tenants: Sequence[str]) -> Iterator[Timed]:
+    """Deal jobs to tenants in turn; a session stays with one of them."""
+    for n, (at_s, job) in enumerate(jobs):
+        number = crc32(job.session.encode()) if job.session else n
+        yield at_s, replace(job, tenant=tenants[number % len(tenants)])
 
 
 def sniffed(path: Path) -> str:
     """Return the format of a file, by the columns of its first line."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            line = file.readline(1 << 20)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("trace", str(path), f"a readable file ({error})") from None
+    line = first_line(path)
     columns = _columns(line)
     for name, signs in _SIGNS:
         if signs <= columns:
@@ -71,6 +89,6 @@ def _columns(line: str) -> set[str]:
     if line.lstrip().startswith("{"):
         try:
             return set(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             return set()
-    return {name.strip() for name in line.split(",")}
+    return {name.strip().strip('"') for name in line.split(",")}

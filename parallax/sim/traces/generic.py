@@ -8,57 +8,60 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from parallax.core.errors import InvalidInput
-from parallax.core.model import Job
+from parallax.core.model import MAX_TOKENS, Job
 from parallax.sim.timed import Timed
-from parallax.sim.traces.rows import LONGEST, Row, csv_rows, json_rows
+from parallax.sim.traces.rows import LONGEST, Row, csv_rows, first_line, json_rows
+
+COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
+_BLOCK = 16  # tokens, where `prefix_block` is not given
 
 
-def read(path: Path, prefix: str = "job") -> Iterator[Timed]:
-    """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
+def read(path: Path, prefix: str = "job", most: int = LONGEST) -> Iterator[Timed]:
+    """Yield the jobs of a file; raises InvalidInput naming file, line and column.
+
+    `most` is what jobs without `max_tokens` promise.
+    """
     last = 0.0
-    rows = json_rows(path) if path.suffix == ".jsonl" else csv_rows(path)
-    for n, row in enumerate(rows):
+    is_json = first_line(path).lstrip().startswith("{")
+    for n, row in enumerate(json_rows(path) if is_json else csv_rows(path, COLUMNS)):
         at_s = row.number("arrival_s")
         if at_s < last:
             raise row.fault("arrival_s", at_s, f"not before the line above it ({last})")
         last = at_s
-        yield at_s, _job(f"{prefix}-{n}", row)
+        yield at_s, _job(f"{prefix}-{n}", row, most)
 
 
-def _job(name: str, row: Row) -> Job:
-    output = row.tokens("output_tokens")
-    deadline = row.number("deadline_s", 0.0)
+def _job(name: str, row: Row, most: int) -> Job:
+    longest = row.tokens("max_tokens") if row.given("max_tokens") else most
+    prompt, output = row.tokens("prompt_tokens"), row.tokens("output_tokens")
+    block = row.tokens("prefix_block") if row.given("prefix_block") else _BLOCK
+    deadline = row.number("deadline_s") if row.given("deadline_s") else None
+    tenant, session = row.text("tenant", "default"), row.text("session", "")
+    priority = row.whole("priority") if row.given("priority") else 0
+    hashes = row.hashes("prefix", MAX_TOKENS)
     try:
         return Job(
-            name,
-            row.text("tenant", "default"),
-            row.tokens("prompt_tokens"),
-            max(row.tokens("max_tokens", LONGEST), output, 1),
-            row.text("session", ""),
-            output_tokens=output,
-            deadline_s=deadline or None,
-            priority=int(row.number("priority", 0.0)),
-            prefix=tuple(row.numbers("prefix")),
-            prefix_block=row.tokens("prefix_block", 16),
-        )
+            name, tenant, prompt, longest, session=session, output_tokens=output,
+            deadline_s=deadline, priority=priority, prefix=hashes, prefix_block=block,
+        )  # fmt: skip
     except InvalidInput as error:
-        where = f"{row.path}, line {row.line}, "
-        if error.field.startswith(where):
-            raise
-        raise InvalidInput(f"{where}column {error.field}", error.value, error.allowed) from None
+        raise row.fault(error.field, error.value, error.allowed) from None
 
 
 def lines(jobs: Iterable[Timed]) -> Iterator[str]:
     """Yield a line of JSON for each job; what is at its default is left out."""
     for at_s, job in jobs:
+        if job.output_tokens is None:
+            raise InvalidInput(f"output_tokens of {job.id}", None, "a trace says how long it is")
         fields: dict[str, object] = {
             "arrival_s": round(at_s, 6),
             "tenant": job.tenant,
             "prompt_tokens": job.prompt_tokens,
-            "output_tokens": job.output_tokens or 0,
+            "output_tokens": job.output_tokens,
             "max_tokens": job.max_tokens,
         }
         if job.session:
@@ -70,3 +73,20 @@ def lines(jobs: Iterable[Timed]) -> Iterator[str]:
         if job.prefix:
             fields |= {"prefix": list(job.prefix), "prefix_block": job.prefix_block}
         yield json.dumps(fields)
+
+
+def write(path: Path, jobs: Iterable[Timed]) -> int:
+    """Write jobs as JSON lines, all or nothing, and return how many they were."""
+    count = 0
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            for count, line in enumerate(lines(jobs), 1):
+                file.write(f"{line}\n")
+        part.replace(path)
+    except OSError as error:
+        raise InvalidInput("output", str(path), f"a file that can be written ({error})") from None
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return count

@@ -4,7 +4,8 @@ Fields: timestamp (ms), input_length, output_length, hash_ids.
 
 A hash id names a block of 512 tokens together with all that comes before it. The last one may stand
 for a block that is not whole: it is left out, since it cannot be shared. Other tools (Dynamo,
-AIPerf) write the same format.
+AIPerf) write the same format. The timestamps of the published conversation trace are multiples of
+three seconds: spread them with a jitter of 3 s, or say that requests came in volleys.
 """
 
 from __future__ import annotations
@@ -12,25 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from parallax.core.model import MAX_PREFIX, Job
+from parallax.core.model import Job
 from parallax.sim.timed import Timed
-from parallax.sim.traces.rows import LONGEST, json_rows
+from parallax.sim.traces.rows import LONGEST, Clock, json_rows
 
 BLOCK = 512
 
 
-def read(path: Path, prefix: str = "mooncake") -> Iterator[Timed]:
+def read(path: Path, prefix: str = "mooncake", most: int = LONGEST) -> Iterator[Timed]:
     """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
-    start: float | None = None
+    clock = Clock()
     for n, row in enumerate(json_rows(path)):
-        at_s = row.number("timestamp") / 1000
-        start = at_s if start is None else start
-        prompt, output = row.tokens("input_length"), row.tokens("output_length")
-        names = row.numbers("hash_ids")[: min(prompt // BLOCK, MAX_PREFIX)]
-        if any(name < 0 for name in names):
-            raise row.fault("hash_ids", min(names), "whole numbers >= 0")
+        prompt = row.tokens("input_length")
         job = Job(
-            f"{prefix}-{n}", "mooncake", prompt, max(LONGEST, output), output_tokens=output,
-            prefix=tuple(names), prefix_block=BLOCK,
+            f"{prefix}-{n}", "mooncake", prompt, most,
+            output_tokens=row.tokens("output_length", most),
+            prefix=row.hashes("hash_ids", prompt // BLOCK), prefix_block=BLOCK,
         )  # fmt: skip
-        yield max(0.0, at_s - start), job
+        yield clock.since(row, "timestamp", row.number("timestamp") / 1000), job

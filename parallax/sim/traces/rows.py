@@ -1,4 +1,4 @@
-"""What all readers share: rows of a CSV or JSONL file, and values out of them.
+"""What all readers share: rows of a CSV or JSONL file, values out of them, and one clock.
 
 Whatever is wrong is told with the file, the line and the column.
 """
@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from parallax.core.errors import InvalidInput
-from parallax.core.model import MAX_TOKENS
+from parallax.core.model import MAX_HASH, MAX_PREFIX, MAX_TOKENS
 
 #: Tokens an answer may have, as its producer would say: one number for all jobs, so that no policy
-#: can read the true length of an answer from it.
+#: can read the true length of an answer from it. `catalog.read` raises it for longer answers.
 LONGEST = 4_096
+#: Seconds a row may be earlier than the one above it: logs of several machines are merged roughly.
+SLACK_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,50 +36,88 @@ class Row:
         """Return the error that names the place."""
         return InvalidInput(f"{self.path}, line {self.line}, column {column}", value, allowed)
 
-    def number(self, column: str, default: float | None = None) -> float:
+    def given(self, column: str) -> bool:
+        """Whether there is a value at all."""
+        return self.values.get(column) not in (None, "")
+
+    def number(self, column: str) -> float:
         """Return a finite number >= 0."""
         value = self.values.get(column)
-        if value in (None, "") and default is not None:
-            return default
         try:
             number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise self.fault(column, value, "a number >= 0") from None
         if not isfinite(number) or number < 0 or isinstance(value, bool):
             raise self.fault(column, value, "a number >= 0")
         return number
 
-    def tokens(self, column: str, default: int | None = None) -> int:
+    def tokens(self, column: str, most: int = MAX_TOKENS) -> int:
         """Return a number of tokens."""
-        number = self.number(column, default)
-        if number > MAX_TOKENS or number != int(number):
-            allowed = f"a whole number from 0 to {MAX_TOKENS}"
-            raise self.fault(column, self.values.get(column), allowed)
+        number = self.number(column)
+        if number > most or number != int(number):
+            raise self.fault(column, self.values.get(column), f"a whole number from 0 to {most}")
         return int(number)
 
+    def whole(self, column: str) -> int:
+        """Return a whole number of either sign."""
+        value = self.values.get(column)
+        if isinstance(value, bool) or not re.fullmatch(r"\s*[-+]?[0-9]{1,18}\s*", str(value)):
+            raise self.fault(column, value, "a whole number")
+        return int(value)  # type: ignore[arg-type]
+
     def text(self, column: str, default: str | None = None) -> str:
-        """Return some text."""
+        """Return a text, or a number as text."""
         value = self.values.get(column)
         if value in (None, ""):
             if default is None:
                 raise self.fault(column, value, "it must be given")
             return default
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise self.fault(column, value, "a text")
         return str(value)
 
-    def numbers(self, column: str) -> list[int]:
-        """Return a list of whole numbers."""
-        value = self.values.get(column, [])
-        if not isinstance(value, list) or any(type(part) is not int for part in value):
-            raise self.fault(column, value, "a list of whole numbers")
-        return value
+    def hashes(self, column: str, most: int) -> tuple[int, ...]:
+        """Return the first `most` names of blocks from a list of them."""
+        value = self.values.get(column)
+        if value is None:
+            return ()
+        allowed = f"a list of whole numbers from 0 to {MAX_HASH}"
+        if not isinstance(value, list):
+            raise self.fault(column, value, allowed)
+        for name in value:
+            if type(name) is not int or not 0 <= name <= MAX_HASH:
+                raise self.fault(column, name, allowed)
+        return tuple(value[: min(most, MAX_PREFIX)])
 
 
-def csv_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a CSV file with a header."""
+@dataclass(slots=True)
+class Clock:
+    """Turns times of rows into seconds since the first row, which never run backwards."""
+
+    start: float | None = None
+    last: float = 0.0
+
+    def since(self, row: Row, column: str, at_s: float) -> float:
+        """Return a row's time; one a little earlier than the row above comes together with it."""
+        if self.start is None:
+            self.start = at_s
+        since = at_s - self.start
+        if since < self.last - SLACK_S:
+            allowed = f"rows in order of time (this one is {self.last - since:g} s too late)"
+            raise row.fault(column, row.values.get(column), allowed)
+        self.last = max(self.last, since)
+        return self.last
+
+
+def csv_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
+    """Yield the rows of a CSV file whose header has the required columns."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             head = [name.strip() for name in next(reader, [])]
+            if not set(required) <= set(head):
+                shown = f"columns {','.join(required)}"
+                raise InvalidInput(f"{path}, line 1", ",".join(head), shown)
             for cells in reader:
                 if not cells:
                     continue
@@ -91,12 +132,26 @@ def csv_rows(path: Path) -> Iterator[Row]:
 def json_rows(path: Path) -> Iterator[Row]:
     """Yield the objects of a JSONL file."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield Row(path, number, _object(path, number, line))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput("trace", str(path), f"a readable JSONL file ({error})") from None
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a file, or its first MiB."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return file.readline(1 << 20)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput("trace", str(path), f"a readable file ({error})") from None
+
+
+def named(text: str) -> str:
+    """Return a text as a name that may stand in a key or a label."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", text).strip("-._")[:64] or "unnamed"
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""The arena trace of the VTC artifact (OSDI'24): who asked when, how much, and how long the answer.
+"""The arena trace of the VTC artifact (OSDI'24), and others that say which client asked.
 
 Columns: arrival_s, client, prompt_tokens, output_tokens; others are not read. A client is a tenant.
+Loads drawn from ServeGen's clients are written down like this too.
 Source: github.com/Ying1123/VTC-artifact.
 """
 
@@ -11,17 +12,18 @@ from pathlib import Path
 
 from parallax.core.model import Job
 from parallax.sim.timed import Timed
-from parallax.sim.traces.burstgpt import named
-from parallax.sim.traces.rows import LONGEST, csv_rows
+from parallax.sim.traces.rows import LONGEST, Clock, csv_rows, named
+
+COLUMNS = ("arrival_s", "client", "prompt_tokens", "output_tokens")
 
 
-def read(path: Path, prefix: str = "vtc") -> Iterator[Timed]:
+def read(path: Path, prefix: str = "vtc", most: int = LONGEST) -> Iterator[Timed]:
     """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
-    start: float | None = None
-    for n, row in enumerate(csv_rows(path)):
-        at_s = row.number("arrival_s")
-        start = at_s if start is None else start
-        prompt, output = row.tokens("prompt_tokens"), row.tokens("output_tokens")
-        tenant = named(f"client-{row.text('client')}")
-        job = Job(f"{prefix}-{n}", tenant, prompt, max(LONGEST, output), output_tokens=output)
-        yield max(0.0, at_s - start), job
+    time, client, prompt, output = COLUMNS
+    clock = Clock()
+    for n, row in enumerate(csv_rows(path, COLUMNS)):
+        job = Job(
+            f"{prefix}-{n}", named(f"client-{row.text(client)}"), row.tokens(prompt), most,
+            output_tokens=row.tokens(output, most),
+        )  # fmt: skip
+        yield clock.since(row, time, row.number(time)), job
