@@ -39,8 +39,8 @@ class Canary:
 
     It promotes when, after `enough` jobs of the candidate, an effect as large as `difference` would
     have shown with the same confidence. The first `warm_up` jobs of each version are not judged:
-    their caches are cold. A verdict needs `fewest` jobs, but for one case: three times as many misses
-    roll back as soon as the test is certain.
+    their caches are cold. A verdict needs `fewest` jobs, but for one case: three times as many
+    misses roll back as soon as the test is certain.
 
     Source: Robbins 1970; Johari, Koomen, Pekelis & Walsh (KDD'17). Cost: O(1) per job and per look.
     Use it before a new policy gets everything; with very few sessions buckets are coarse.
