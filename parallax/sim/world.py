@@ -220,7 +220,9 @@ class World:
         if outcome.outcome:
             return  # the other attempt was faster
         outcome.output_tokens, outcome.cached_tokens = output, attempt.cached
-        outcome.dispatched_s, outcome.worker = attempt.since_ms / 1000, worker.id
+        # Seconds to milliseconds and back may be a breath off.
+        outcome.dispatched_s = max(outcome.arrival_s, attempt.since_ms / 1000)
+        outcome.worker = worker.id
         outcome.finished_s = self.now_ms / 1000
         self._end(outcome, Outcome.COMPLETED)
 
