@@ -17,7 +17,7 @@ from parallax.sim.timed import Timed
 from parallax.sim.traces.rows import LONGEST, Row, csv_rows, first_line, json_rows
 
 COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
-_BLOCK = 16  # tokens, where `prefix_block` is not given
+BLOCK = 16  # tokens, where `prefix_block` is not given
 
 
 def read(path: Path, prefix: str = "job", most: int = LONGEST) -> Iterator[Timed]:
@@ -38,7 +38,7 @@ def read(path: Path, prefix: str = "job", most: int = LONGEST) -> Iterator[Timed
 def _job(name: str, row: Row, most: int) -> Job:
     longest = row.tokens("max_tokens") if row.given("max_tokens") else most
     prompt, output = row.tokens("prompt_tokens"), row.tokens("output_tokens")
-    block = row.tokens("prefix_block") if row.given("prefix_block") else _BLOCK
+    block = row.tokens("prefix_block") if row.given("prefix_block") else BLOCK
     deadline = row.number("deadline_s") if row.given("deadline_s") else None
     tenant, session = row.text("tenant", "default"), row.text("session", "")
     priority = row.whole("priority") if row.given("priority") else 0
@@ -71,18 +71,22 @@ def lines(jobs: Iterable[Timed]) -> Iterator[str]:
         if job.priority:
             fields["priority"] = job.priority
         if job.prefix:
-            fields |= {"prefix": list(job.prefix), "prefix_block": job.prefix_block}
+            fields["prefix"] = list(job.prefix)
+        if job.prefix_block != BLOCK:
+            fields["prefix_block"] = job.prefix_block
         yield json.dumps(fields)
 
 
 def write(path: Path, jobs: Iterable[Timed]) -> int:
-    """Write jobs as JSON lines, all or nothing, and return how many they were."""
+    """Write jobs as JSON lines, all or nothing; return how many. No jobs are not a trace."""
     count = 0
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("w", encoding="utf-8") as file:
             for count, line in enumerate(lines(jobs), 1):
                 file.write(f"{line}\n")
+        if not count:
+            raise InvalidInput("trace", str(path), "jobs to write: there are none")
         part.replace(path)
     except OSError as error:
         raise InvalidInput("output", str(path), f"a file that can be written ({error})") from None
