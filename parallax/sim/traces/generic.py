@@ -83,8 +83,9 @@ def write(path: Path, jobs: Iterable[Timed]) -> int:
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("w", encoding="utf-8") as file:
-            for count, line in enumerate(lines(jobs), 1):
+            for line in lines(jobs):  # noqa: B007
                 file.write(f"{line}\n")
+                count += 1
         if not count:
             raise InvalidInput("trace", str(path), "jobs to write: there are none")
         part.replace(path)
