@@ -83,7 +83,7 @@ def write(path: Path, jobs: Iterable[Timed]) -> int:
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("w", encoding="utf-8") as file:
-            for line in lines(jobs):  # noqa: B007
+            for line in lines(jobs):
                 file.write(f"{line}\n")
                 count += 1
         if not count:
