@@ -33,7 +33,7 @@ from parallax.services.system import Plan, System
 from producers.client import Client, Completion
 from producers.live import Live, parsed_crashes, report
 from producers.submission import jobs_from_lines
-from producers.traces import azure
+from producers.traces import recorded
 from producers.workload import Lengths, Workload, parsed_shares
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -298,8 +298,11 @@ def loadgen(
 @click.option("--speed", type=float, default=1.0, show_default=True,
               help="How many times faster than recorded the jobs come.")  # fmt: skip
 @click.option("--limit", type=int, help="Only the first so many jobs.")
-@click.option("--tenants", default="azure", show_default=True, metavar="NAME[:WEIGHT],...",
-              help="Tenants that the jobs are dealt to, in turn.")  # fmt: skip
+@click.option("--tenants", default="", metavar="NAME[:WEIGHT],...",
+              help="Tenants that the jobs are dealt to, in turn "
+              "[default: the trace's own].")  # fmt: skip
+@click.option("--format", "form", default="", metavar="NAME",
+              help="Format of the trace [default: found out].")  # fmt: skip
 def replay(
     redis: str | None,
     cell: str,
@@ -308,20 +311,21 @@ def replay(
     speed: float,
     limit: int | None,
     tenants: str,
+    form: str,
     kills: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Replay a recorded trace (Azure's CSV format) in real time.
+    """Replay a recorded trace in real time, in any format that `parallax trace` knows.
 
     Without --redis and with no system running, a private one is started for as long as the replay.
     """
     if not 0.001 <= speed <= 100_000:
         raise InvalidInput("--speed", speed, "a number from 0.001 to 100000")
-    weights = parsed_shares(tenants)
-    total = limit if limit is not None else sum(1 for _ in azure(file))
+    weights = parsed_shares(tenants) if tenants else {}
+    load = recorded(file, limit, tuple(weights), f"replay-{secrets.token_hex(3)}", form)
+    total = sum(1 for _ in recorded(file, limit, form=form)) if kills else 0
     crashes = parsed_crashes(kills, total)
-    load = azure(file, limit, tuple(weights), f"replay-{secrets.token_hex(3)}")
     start_logging()
     with _system(redis, cell, home, options) as (url, system):
         live = Live(url, cell, SystemClock(), system, crashes, weights)

@@ -10,8 +10,7 @@ from random import Random
 from parallax.core.arrivals import gamma, poisson
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job, check_int, check_name, check_number
-
-Timed = tuple[float, Job]
+from parallax.sim.timed import Timed
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("parallax.cli.compare:compare", "Simulate policies, loads and seeds side by side."),
     "report": ("parallax.cli.report:report", "Write a report on simulated runs."),
     "validate": ("parallax.cli.validate:validate", "Hold simulations against measurements."),
+    "trace": ("parallax.cli.trace:trace", "Look at traces, convert them, take samples."),
     "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),
     "workers": ("parallax.cli.inspection:workers", "List workers."),
     "policy": ("parallax.cli.policy:policy", "List policies and their parameters."),

@@ -98,7 +98,7 @@ def test_binding_at_arrival_is_not() -> None:
 
 
 def test_stealing_closes_most_of_the_gap_to_the_central_queue() -> None:
-    jobs = poisson(10_000, 16, 0.9, 5)
+    jobs = poisson(6_000, 16, 0.9, 5)
     alone = mean_s(run_of(jobs, 16, choose("random")))
     half = run_of(jobs, 16, choose("random", stealing=PolicyChoice("steal_half")))
     best = run_of(jobs, 16, choose("random", stealing=PolicyChoice("longest_victim")))
@@ -133,7 +133,7 @@ def p99_s(run: Run) -> float:
 
 @pytest.mark.parametrize("load", [0.3, 0.5])
 def test_hedging_cuts_the_tail_of_stragglers_for_few_extra_attempts(load: float) -> None:
-    jobs = poisson(8_000, 16, load, 7)
+    jobs = poisson(5_000, 16, load, 7)
     slow = {"straggler_share": 0.02, "straggler_factor": 10.0}
     without = run_of(jobs, 16, choose("least_loaded"), **slow)
     hedged = run_of(jobs, 16, choose("least_loaded", hedging=PolicyChoice("percentile")), **slow)
@@ -146,7 +146,7 @@ def test_hedging_cuts_the_tail_of_stragglers_for_few_extra_attempts(load: float)
 
 def test_without_stragglers_hedging_gains_little_and_costs_little() -> None:
     """The control: nothing is wrong, so there is nothing to cure."""
-    jobs = poisson(5_000, 16, 0.5, 7)
+    jobs = poisson(3_000, 16, 0.5, 7)
     without = run_of(jobs, 16, choose("least_loaded"))
     hedged = run_of(jobs, 16, choose("least_loaded", hedging=PolicyChoice("percentile")))
     assert p99_s(hedged) > 0.75 * p99_s(without)
@@ -192,7 +192,7 @@ def test_taking_all_that_waits_is_the_queue_with_dynamic_batching() -> None:
     """T(b) = b + 10 ms, load lambda * alpha = 0.5: the mean response is 31.67 ms."""
     profile = Profile("oneshot", StepCost(10.0, 1.0, 0.0, 0.0, 0.0), 10_000_000, max_seqs=100_000)
     random, at, jobs = Random(8), 0.0, list[Timed]()
-    for n in range(30_000):
+    for n in range(20_000):
         at += random.expovariate(500.0)
         jobs.append((at, Job(f"j{n}", "a", 1, 1, output_tokens=1)))
 

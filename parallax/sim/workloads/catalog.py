@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -20,23 +20,17 @@ def load(spec: WorkloadSpec, seed: int) -> Iterator[Timed]:
     jobs follow from `seed`. Raises InvalidInput, naming file and place.
     """
     path = Path(spec.path)
+    jobs: Iterator[Timed]
     if path.suffix == ".toml" or spec.path in made.names():
-        jobs = made.load(spec.path, seed)
+        jobs = islice(made.load(spec.path, seed), spec.limit)
     else:
-        jobs = traces.read(path, spec.format)
-    jobs = _limited(jobs, spec.limit)
+        jobs = traces.read(path, spec.format, spec.limit)
     if spec.jitter_s:
         jobs = _jittered(jobs, spec.jitter_s, Random(f"{seed}/jitter"))
-    for n, (at_s, job) in enumerate(jobs):
-        dealt = replace(job, tenant=f"tenant-{n % spec.tenants}") if spec.tenants > 1 else job
-        yield at_s / spec.rate_scale, dealt
-
-
-def _limited(jobs: Iterator[Timed], limit: int | None) -> Iterator[Timed]:
-    for n, timed in enumerate(jobs):
-        if limit is not None and n >= limit:
-            return
-        yield timed
+    if spec.tenants > 1:
+        jobs = traces.dealt(jobs, [f"tenant-{n}" for n in range(spec.tenants)])
+    for at_s, job in jobs:
+        yield at_s / spec.rate_scale, job
 
 
 def _jittered(jobs: Iterator[Timed], jitter_s: float, random: Random) -> Iterator[Timed]:

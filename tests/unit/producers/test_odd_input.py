@@ -9,7 +9,7 @@ import pytest
 
 from parallax.core.errors import InvalidInput
 from producers.submission import jobs_from_lines
-from producers.traces import azure
+from producers.traces import recorded
 from producers.workload import Workload
 
 HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
@@ -29,7 +29,7 @@ def test_a_bad_row_is_refused(tmp_path: Path, row: str) -> None:
     path = tmp_path / "t.csv"
     path.write_text(f"{HEAD}2023-11-16 18:17:03,1,1\n{row}\n")
     with pytest.raises(InvalidInput, match="line 3, column"):
-        list(azure(path))
+        list(recorded(path))
 
 
 def test_sessions_are_not_negative() -> None:

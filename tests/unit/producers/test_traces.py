@@ -1,4 +1,4 @@
-"""Azure's traces: a good file becomes a load; a bad one is refused by file, line and column."""
+"""Recorded loads: a good file becomes a load; a bad one is refused by file, line and column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS
-from producers.traces import LONGEST, azure
+from parallax.sim.traces.rows import LONGEST
+from producers.traces import recorded
 
 HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 GOOD = (
@@ -34,12 +35,12 @@ def trace(tmp_path: Path) -> Path:
 def refusal(path: Path, content: str | bytes) -> InvalidInput:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InvalidInput) as caught:
-        list(azure(path))
+        list(recorded(path, form="azure"))
     return caught.value
 
 
 def test_a_good_file_becomes_jobs_at_their_times(trace: Path) -> None:
-    load = list(azure(trace))
+    load = list(recorded(trace))
     assert [at for at, _ in load] == pytest.approx([0.0, 0.052, 0.52004, 1.02004], abs=1e-5)
     assert [job.prompt_tokens for _, job in load] == [4808, 3180, 110, 0]
     assert [job.output_tokens for _, job in load] == [10, 8, 27, 0]
@@ -47,45 +48,60 @@ def test_a_good_file_becomes_jobs_at_their_times(trace: Path) -> None:
 
 
 def test_the_promised_length_does_not_give_away_the_true_one(trace: Path) -> None:
-    assert {job.max_tokens for _, job in azure(trace)} == {LONGEST}
+    assert {job.max_tokens for _, job in recorded(trace)} == {LONGEST}
 
 
 def test_an_answer_longer_than_promised_is_not_cut(trace: Path) -> None:
-    trace.write_text(HEAD + "2023-11-16 18:17:03,1,9000\n")
-    ((_, job),) = azure(trace)
-    assert (job.max_tokens, job.output_tokens) == (9000, 9000)
+    trace.write_text(HEAD + "2023-11-16 18:17:03,1,5\n2023-11-16 18:17:03,1,9000\n")
+    jobs = [job for _, job in recorded(trace)]
+    assert [job.output_tokens for job in jobs] == [5, 9000]
+    assert {job.max_tokens for job in jobs} == {16_384}  # the short one promises no less
+
+
+def test_without_tenants_the_trace_keeps_its_own(trace: Path) -> None:
+    assert {job.tenant for _, job in recorded(trace)} == {"azure"}
+    trace.write_text("arrival_s,client,prompt_tokens,output_tokens\n0,3,1,1\n0.5,7,1,1\n")
+    assert [job.tenant for _, job in recorded(trace)] == ["client-3", "client-7"]
+    dealt = [job.tenant for _, job in recorded(trace, tenants=("a", "b"))]
+    assert dealt == ["a", "b"]
+
+
+def test_a_bad_row_is_told_before_the_first_job_is_given_away(trace: Path) -> None:
+    trace.write_text(GOOD + "junk\n")
+    with pytest.raises(InvalidInput, match="line 6"):
+        recorded(trace)
 
 
 def test_jobs_are_dealt_to_the_tenants_in_turn(trace: Path) -> None:
-    load = list(azure(trace, tenants=("a", "b", "c"), prefix="run"))
+    load = list(recorded(trace, tenants=("a", "b", "c"), prefix="run"))
     assert [job.tenant for _, job in load] == ["a", "b", "c", "a"]
     assert load[0][1].id == "run-0"
 
 
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (3, 3), (4, 4), (99, 4)])
 def test_only_so_many_jobs_are_read(trace: Path, limit: int, count: int) -> None:
-    assert len(list(azure(trace, limit))) == count
+    assert len(list(recorded(trace, limit))) == count
 
 
 def test_what_lies_beyond_the_limit_is_not_read(trace: Path) -> None:
     trace.write_text(GOOD + "junk\n")
-    assert len(list(azure(trace, 4))) == 4
+    assert len(list(recorded(trace, 4))) == 4
 
 
 def test_times_with_a_zone_as_in_2024(trace: Path) -> None:
     rows = ("2024-05-10 00:00:00.009930+00:00,1,1", "2024-05-10 00:00:01+00:00,1,1")
     trace.write_text(HEAD + "\n".join(rows))
-    assert [at for at, _ in azure(trace)] == pytest.approx([0.0, 0.99007])
+    assert [at for at, _ in recorded(trace)] == pytest.approx([0.0, 0.99007])
 
 
 def test_a_row_from_before_the_first_comes_at_once(trace: Path) -> None:
     trace.write_text(HEAD + "2023-11-16 18:17:03,1,1\n2023-11-16 18:17:01,1,1\n")
-    assert [at for at, _ in azure(trace)] == [0.0, 0.0]
+    assert [at for at, _ in recorded(trace)] == [0.0, 0.0]
 
 
 def test_a_head_without_rows_is_no_jobs(trace: Path) -> None:
     trace.write_text(HEAD)
-    assert list(azure(trace)) == []
+    assert list(recorded(trace)) == []
 
 
 @pytest.mark.parametrize(
@@ -139,7 +155,7 @@ def test_what_is_not_a_csv_file_is_refused_by_name(trace: Path, content: str | b
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.csv", tmp_path):
         with pytest.raises(InvalidInput) as caught:
-            list(azure(path))
+            list(recorded(path))
         assert caught.value.value == str(path)
 
 
@@ -151,4 +167,4 @@ def test_any_rows_are_read_or_refused(
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_text(HEAD + "\n".join(rows))
     with contextlib.suppress(InvalidInput):
-        assert all(at >= 0 for at, _ in azure(path))
+        assert all(at >= 0 for at, _ in recorded(path))
