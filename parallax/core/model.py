@@ -202,7 +202,7 @@ class Rejection:
 
 @dataclass(slots=True)
 class Usage:
-    """What a finished attempt really consumed, in tokens and seconds."""
+    """What a finished attempt really consumed, in tokens and seconds since its worker began it."""
 
     prompt_tokens: int
     output_tokens: int

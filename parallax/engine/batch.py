@@ -313,6 +313,8 @@ class BatchEngine:
         seq.load_tokens = hit.loads * seq.piece.tokens
         seq.computed = seq.cached = (hit.units + hit.loads) * seq.piece.tokens
         self._running[request.id] = seq
+        if seq.began_ms is None:
+            seq.began_ms = max(self.now_ms, seq.since_ms)
         if request.factor != 1.0:
             self._factors[request.id] = request.factor
             self._slowness_changed()

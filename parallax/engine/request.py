@@ -63,3 +63,4 @@ class Change:
     cached_tokens: int
     first_token: bool
     finished: bool
+    began_ms: float  # when it first joined the batch

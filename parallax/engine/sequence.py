@@ -45,6 +45,7 @@ class Seq:
     start: int = -1  # the engine's step count when that began; -1 = it does not decode
     load_tokens: int = 0  # that come from DRAM with its first chunk
     begun: bool = False  # it has had its first token, before a preemption perhaps
+    began_ms: float | None = None  # when it first joined the batch
     pins: list[int] = field(default_factory=list)
     named: int = 0  # of its whole pieces, those that have a name in the cache
 
@@ -75,4 +76,5 @@ class Seq:
         """Return the news that it has had so many tokens."""
         request = self.request
         tokens, cached = request.prompt_tokens, min(self.cached, request.prompt_tokens)
-        return Change(request.id, at_ms, output, tokens, cached, first, finished)
+        began = at_ms if self.began_ms is None else self.began_ms
+        return Change(request.id, at_ms, output, tokens, cached, first, finished, began)

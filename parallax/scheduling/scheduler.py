@@ -230,7 +230,7 @@ class Scheduler:
         if rival is not None:
             self._stop(rival, now, actions)
         done = event.outcome is Outcome.COMPLETED
-        waited = flight.since - flight.job.arrival
+        waited = max(0.0, now - used.service_s - flight.job.arrival)
         self._versions.judge(flight.arm, flight.job, used if done else None, waited)
         if done:
             self._policies.predictor.learn(flight.job, used.output_tokens)

@@ -29,13 +29,15 @@ class Attempt:
     estimate: float
     prefilled_by: str
     since_ms: float
+    began_ms: float | None = None  # when it joined the batch, as far as is known
     first_ms: float | None = None
     cached: int = 0
 
     def usage(self, now_ms: float, output: int) -> Usage:
-        """Return what it has consumed."""
-        first = None if self.first_ms is None else (self.first_ms - self.since_ms) / 1000
-        service_s = (now_ms - self.since_ms) / 1000
+        """Return what it has consumed since it joined the batch."""
+        began_ms = now_ms if self.began_ms is None else self.began_ms
+        first = None if self.first_ms is None else (self.first_ms - began_ms) / 1000
+        service_s = (now_ms - began_ms) / 1000
         return Usage(self.job.prompt_tokens, output, self.cached, service_s, first)
 
 
@@ -88,6 +90,7 @@ class SimWorker:
         attempt = self.attempts.get(change.id)
         if attempt is None:
             return None
+        attempt.began_ms = change.began_ms
         if change.first_token:
             attempt.first_ms = change.at_ms
             attempt.cached = max(attempt.cached, change.cached_tokens)

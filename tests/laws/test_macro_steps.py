@@ -70,14 +70,19 @@ def played(case: Case, *, exact: bool) -> tuple[list[Change], BatchEngine]:
     return changes + engine.run_until(1e9), engine
 
 
+def untimed(change: Change) -> Change:
+    return replace(change, at_ms=0.0, began_ms=0.0)
+
+
 @pytest.mark.parametrize("block", range(10))
 def test_every_request_has_its_first_and_last_token_when_single_steps_say(block: int) -> None:
     for seed in range(block * CASES // 10, (block + 1) * CASES // 10):
         one, whole = played(case(seed), exact=False)
         other, stepped = played(case(seed), exact=True)
-        assert [replace(c, at_ms=0.0) for c in one] == [replace(c, at_ms=0.0) for c in other], seed
+        assert [untimed(c) for c in one] == [untimed(c) for c in other], seed
         for a, b in zip(one, other, strict=True):
             assert a.at_ms == pytest.approx(b.at_ms, rel=TOLERANCE), seed
+            assert a.began_ms == pytest.approx(b.began_ms, rel=TOLERANCE), seed
         assert whole.preemptions == stepped.preemptions
         assert whole.busy_ms == pytest.approx(stepped.busy_ms, rel=TOLERANCE)
         assert whole.kv_used == stepped.kv_used == 0.0

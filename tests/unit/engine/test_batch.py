@@ -60,7 +60,7 @@ def test_a_row_of_steps_equals_single_steps(asked: Asked, pieces: int) -> None:
     """However often it is looked at, everything happens at the same times."""
     at_once, in_pieces = played(asked, 1), played(asked, pieces)
     for one, other in zip(at_once, in_pieces, strict=True):
-        assert one == replace(other, at_ms=one.at_ms)
+        assert one == replace(other, at_ms=one.at_ms, began_ms=one.began_ms)
         assert one.at_ms == pytest.approx(other.at_ms, rel=1e-9)
 
 
