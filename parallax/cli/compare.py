@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import click
 
-from parallax.cli.experiments import (
+from parallax.cli.main import EXIT_FAILED, EXIT_MISSED
+from parallax.cli.output import show
+from parallax.cli.pool import spread
+from parallax.cli.run_options import (
     KINDS,
     SUMMARY,
     check,
@@ -28,8 +28,6 @@ from parallax.cli.experiments import (
     thresholds_from,
     write,
 )
-from parallax.cli.main import EXIT_FAILED, EXIT_MISSED
-from parallax.cli.output import show
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.model import check_int, check_number
 from parallax.policies.registry import REGISTRIES, ROUTING
@@ -222,44 +220,11 @@ def run_cell(cell: Cell) -> str:
 def run_all(cells: Sequence[Cell], processes: int) -> list[str]:
     """Run all, most of the time in processes of their own; return what went wrong."""
     check_int("--jobs", processes, 1, 1_024)
-    if not cells:
-        return []
-    results = _alone(cells) if min(processes, len(cells)) == 1 else _pooled(cells, processes)
-    return [failure for failure in _watched(results, len(cells)) if failure]
-
-
-def _alone(cells: Sequence[Cell]) -> Iterator[str]:
-    return map(run_cell, cells)
-
-
-def _pooled(cells: Sequence[Cell], processes: int) -> Iterator[str]:
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(cells)), spawn, _dies_quietly) as pool:
-        try:
-            waiting = {pool.submit(run_cell, cell): cell for cell in cells}
-            for done in as_completed(waiting):
-                error = done.exception()
-                yield f"{waiting[done].path.name}: {error!r}" if error else done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _dies_quietly() -> None:
-    """Let Ctrl-C end a process of the pool without a traceback of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _watched(results: Iterator[str], count: int) -> Iterator[str]:
-    """Show how far it is on a terminal."""
-    if not sys.stderr.isatty():
-        yield from results
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), "runs, left:", TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield from progress.track(results, total=count)
+    failures = []
+    for cell, result in spread(run_cell, cells, processes):
+        failure = f"{cell.path.name}: {result!r}" if not isinstance(result, str) else result
+        failures += [failure] if failure else []
+    return failures
 
 
 # -- what came of it

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("parallax.cli.simulate:simulate", "Simulate one run in virtual time."),
     "compare": ("parallax.cli.compare:compare", "Simulate policies, loads and seeds side by side."),
     "report": ("parallax.cli.report:report", "Write a report on simulated runs."),
+    "experiment": ("parallax.cli.experiment:experiment", "Ask the policies what theory says."),
     "validate": ("parallax.cli.validate:validate", "Hold simulations against measurements."),
     "trace": ("parallax.cli.trace:trace", "Look at traces, convert them, take samples."),
     "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),

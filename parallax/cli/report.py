@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from parallax.cli.experiments import SUMMARY, read_json, write
+from parallax.cli.run_options import SUMMARY, read_json, write
 from parallax.core.errors import InvalidInput
 from parallax.sim.report.html import page
 from parallax.sim.report.record import checked

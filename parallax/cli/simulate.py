@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from parallax.cli.experiments import (
+from parallax.cli.main import EXIT_MISSED
+from parallax.cli.output import facts
+from parallax.cli.run_options import (
     check,
     experiment_options,
     origin,
@@ -16,8 +18,6 @@ from parallax.cli.experiments import (
     thresholds_from,
     write,
 )
-from parallax.cli.main import EXIT_MISSED
-from parallax.cli.output import facts
 from parallax.sim import simulate as simulation
 from parallax.sim.report.record import record
 from parallax.sim.report.writers import jobs_csv, json_text

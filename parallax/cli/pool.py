@@ -1,0 +1,67 @@
+"""Simulations on all cores: tasks in processes of their own, with a bar that says how far it is."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
+
+from parallax.core.errors import ParallaxError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def spread(
+    deed: Callable[[T], R], tasks: Sequence[T], processes: int, unit: str = "runs"
+) -> Iterator[tuple[T, R | BaseException]]:
+    """Yield every task with its result, or what it raised, in the order in which they end."""
+    if not tasks:
+        return
+    alone = min(processes, len(tasks)) == 1
+    results = _alone(deed, tasks) if alone else _pooled(deed, tasks, processes)
+    yield from _watched(results, len(tasks), unit)
+
+
+def _alone(deed: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[T, R | BaseException]]:
+    for task in tasks:
+        try:
+            yield task, deed(task)
+        except ParallaxError as error:
+            yield task, error
+
+
+def _pooled(
+    deed: Callable[[T], R], tasks: Sequence[T], processes: int
+) -> Iterator[tuple[T, R | BaseException]]:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(tasks)), spawn, _dies_quietly) as pool:
+        try:
+            waiting = {pool.submit(deed, task): task for task in tasks}
+            for done in as_completed(waiting):
+                yield waiting[done], done.exception() or done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _dies_quietly() -> None:
+    """Let Ctrl-C end a process of the pool without a traceback of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _watched(
+    results: Iterator[tuple[T, R | BaseException]], count: int, unit: str
+) -> Iterator[tuple[T, R | BaseException]]:
+    """Show how far it is on a terminal."""
+    if not sys.stderr.isatty():
+        yield from results
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), f"{unit}, left:", TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield from progress.track(results, total=count)
