@@ -74,8 +74,8 @@ class FairnessPolicy(Protocol):
     def charge(self, tenant: str, cost: float) -> None:
         """A job of this tenant, estimated at `cost`, was dispatched."""
 
-    def settle(self, tenant: str, difference: float) -> None:
-        """The true cost is known: add true minus estimated cost (often negative)."""
+    def settle(self, tenant: str, estimate: float, consumed: float) -> None:
+        """What was charged as `estimate` has ended and consumed so much: add the difference."""
 
     def weigh(self, tenant: str, weight: float) -> None:
         """From now on this tenant is due `weight` shares (> 0)."""

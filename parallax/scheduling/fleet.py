@@ -171,6 +171,16 @@ class Fleet:
             worker.pace.update(seconds / cost, now)
             self.pace.update(seconds / cost, now)
 
+    def expected_s(self, flight: Flight) -> float:
+        """Return how long a flight will take, what is in line before it included; 0 if unknown."""
+        worker, pace = self.workers[flight.worker], self.pace.value or 0.0
+        others = len(worker.flights) - 1
+        in_line = others + 1 - worker.slots
+        ahead = 0.0
+        if in_line > 0 and others:
+            ahead = (worker.pending_cost - flight.estimate) / others * in_line / worker.slots
+        return pace * (ahead + flight.estimate)
+
     def hold(self, name: str, until: float) -> None:
         """Send nothing to this worker until then."""
         if name in self.workers:

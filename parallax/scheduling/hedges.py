@@ -21,8 +21,9 @@ class Hedges:
     _timers: list[tuple[float, str, int]] = field(default_factory=list)
     _predicted: dict[tuple[str, int], float] = field(default_factory=dict)
 
-    def sent(self, flight: Flight, predicted_s: float, now: float) -> None:
-        """A first attempt, predicted to take so long, was dispatched."""
+    def sent(self, flight: Flight, fleet: Fleet, now: float) -> None:
+        """A first attempt was dispatched."""
+        predicted_s = fleet.expected_s(flight)
         delay = self.policy.arm(flight.job, predicted_s)
         self._predicted[flight.job.id, flight.attempt] = predicted_s
         if delay is not None:

@@ -76,11 +76,11 @@ class Line:
         self.fairness.charge(tenant, cost)
         self._touched.add(tenant)
 
-    def settle(self, tenant: str, difference: float) -> None:
-        """It cost so much more, or less."""
-        self.fairness.settle(tenant, difference)
+    def settle(self, tenant: str, estimate: float, consumed: float = 0.0) -> None:
+        """An attempt that was charged as `estimate` is over; it consumed so much."""
+        self.fairness.settle(tenant, estimate, consumed)
         if self.door is not None:
-            self.door.settled(tenant, difference)
+            self.door.settled(tenant, consumed - estimate)
         self._touched.add(tenant)
 
     def saved(self) -> SaveAccounts | None:

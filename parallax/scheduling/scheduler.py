@@ -171,7 +171,7 @@ class Scheduler:
             return
         for stale in self._flights.of_job(job.id):
             self._flights.remove(stale)
-            self._land(stale, -stale.estimate)
+            self._land(stale)
         output = self._policies.predictor.predict(job)
         estimate = self._policies.cost(job.prompt_tokens, output)
         if job.attempt == 0:
@@ -186,10 +186,10 @@ class Scheduler:
         self._line.withdraw(event.job_id)
         prefilled = self._handovers.take(event.job_id)
         if prefilled is not None:
-            self._line.settle(prefilled.job.tenant, -prefilled.estimate)
+            self._line.settle(prefilled.job.tenant, prefilled.estimate)
         for flight in self._flights.of_job(event.job_id):
             self._flights.remove(flight)
-            self._land(flight, -flight.estimate)
+            self._land(flight)
 
     def _began(self, event: AttemptBegan, now: float, actions: list[Action]) -> None:
         flight = self._flights.find(event.job_id, event.worker, event.attempt)
@@ -216,12 +216,12 @@ class Scheduler:
         consumed = self._policies.cost(uncached, used.output_tokens)
         flight = self._flights.find(event.job_id, event.worker, event.attempt)
         if flight is None:
-            self._line.settle(event.tenant, consumed - event.estimate)
+            self._line.settle(event.tenant, event.estimate, consumed)
             return
         rival = self._flights.rival(flight)
         stopped = (event.job_id, event.attempt) in self._flights.stopping
         self._flights.remove(flight)
-        self._land(flight, consumed - flight.estimate)
+        self._land(flight, consumed)
         if self._hedges is not None:
             self._hedges.over(flight, now)
         self._versions.attempt_ended(flight.job, flight.worker, used)
@@ -266,7 +266,7 @@ class Scheduler:
         if flight is None or flight.worker != event.worker:
             return
         self._flights.remove(flight)
-        self._land(flight, -flight.estimate)
+        self._land(flight)
         if event.requeue:
             self._fleet.hold(event.worker, now + HOLD_S)
             self._enqueue(Queued(flight.job, flight.entry, flight.estimate, flight.output, now))
@@ -281,12 +281,12 @@ class Scheduler:
             self._flights.remove(flight)
             if self._hedges is not None:
                 self._hedges.forget(flight)
-            self._line.settle(flight.job.tenant, -flight.estimate)
+            self._line.settle(flight.job.tenant, flight.estimate)
         self._versions.worker_lost(event.worker)
         if self._thieves is not None:
             self._thieves.forget(event.worker)
         for queued in self._handovers.lost(event.worker):
-            self._line.settle(queued.job.tenant, -queued.estimate)
+            self._line.settle(queued.job.tenant, queued.estimate)
             self._enqueue(queued)
 
     def _configured(self, event: TenantConfigured, now: float, actions: list[Action]) -> None:
@@ -312,10 +312,10 @@ class Scheduler:
         self._flights.by_job[flight.job.id] = flight
         self._fleet.take(flight)
 
-    def _land(self, flight: Flight, difference: float) -> None:
+    def _land(self, flight: Flight, consumed: float = 0.0) -> None:
         """An attempt is over: free its slot and settle its tenant's account."""
         self._fleet.release(flight)
-        self._line.settle(flight.job.tenant, difference)
+        self._line.settle(flight.job.tenant, flight.estimate, consumed)
 
     def _queue_view(self, job: JobView, now: float) -> QueueView:
         queues, fleet = self._line.queues, self._fleet
@@ -344,7 +344,7 @@ class Scheduler:
             routes = self._routed(some, self._candidates(now), arm, now)
             for queued, worker in zip(some, routes, strict=True):
                 if worker is None:
-                    self._line.settle(queued.job.tenant, -queued.estimate)
+                    self._line.settle(queued.job.tenant, queued.estimate)
                     self._enqueue(queued)
                 else:
                     actions.append(self._sent(queued, worker, arm, now))
@@ -370,7 +370,7 @@ class Scheduler:
         )  # fmt: skip
         self._fly(flight)
         if self._hedges is not None and not job.prefilled_by:
-            self._hedges.sent(flight, self._service_s(queued.estimate), now)
+            self._hedges.sent(flight, self._fleet, now)
         return Dispatch(
             job.id, job.tenant, queued.entry, worker, flight.attempt, queued.estimate,
             prefilled_by=job.prefilled_by, arm=arm,

@@ -76,7 +76,7 @@ def drift(
         heapq.heappush(running, (now + cost, n, tenant, cost, estimate))
         if len(running) == slots:
             now, _, tenant, cost, estimate = heapq.heappop(running)
-            policy.settle(tenant, cost - estimate)
+            policy.settle(tenant, estimate, cost)
             served[tenant] += cost / weight[tenant]
             lead = served["heavy"] - served["light"]
             seen = Drift(min(seen.low, lead), max(seen.high, lead))
@@ -166,6 +166,7 @@ def jobs_before_another(policy: FairnessPolicy, idle_jobs: int = 190, cost: floa
     for n in range(idle_jobs):
         assert policy.pick() == "steady"
         policy.charge("steady", cost)
+        policy.settle("steady", cost, cost)
         policy.joined(job(n, "steady"))
     policy.joined(job(0, "late"))
     for had in range(1_000):
@@ -181,6 +182,36 @@ def test_idling_earns_no_credit_and_without_the_lift_it_does() -> None:
     assert jobs_before_another(DeficitRoundRobin(quantum=100.0)) <= 2
     assert jobs_before_another(RequestRoundRobin()) <= 2
     assert jobs_before_another(Hoarding()) >= 100
+
+
+class Lifting(FairQueuing):
+    """Lifts newcomers by what is only estimated of others."""
+
+    def _paid(self, tenant: str) -> float:
+        return self._tags.get(tenant, 0.0)
+
+
+def head_start(policy: FairnessPolicy, slots: int = 8, cost: float = 100.0) -> int:
+    """Return how many jobs one tenant has before another, after its first were thought huge."""
+    policy.joined(job(0, "early"))
+    for n in range(slots):
+        policy.charge("early", 100 * cost)
+        policy.joined(job(n, "early"))
+    policy.joined(job(0, "late"))
+    for _ in range(slots):
+        policy.settle("early", 100 * cost, cost)
+    for had in range(1_000):
+        if policy.pick() == "late":
+            return had
+        policy.charge("early", cost)
+        policy.settle("early", cost, cost)
+        policy.joined(job(had, "early"))
+    return 1_000
+
+
+def test_nobody_waits_for_what_was_only_estimated() -> None:
+    assert head_start(FairQueuing()) == 0
+    assert head_start(Lifting()) > 500
 
 
 # -- forgetting -------------------------------------------------------------------------------
@@ -228,8 +259,9 @@ def picks(policy: FairnessPolicy, seed: int, jobs: int = 3_000) -> list[str]:
             continue
         tenant = policy.pick() or ""
         made.append(tenant)
-        policy.charge(tenant, random.uniform(500.0, 3_000.0))
-        policy.settle(tenant, random.uniform(-500.0, 800.0))  # so nothing is in flight
+        estimate = random.uniform(500.0, 3_000.0)
+        policy.charge(tenant, estimate)
+        policy.settle(tenant, estimate, estimate + random.uniform(-500.0, 800.0))
         waiting[tenant] -= 1
         if not waiting[tenant]:
             del waiting[tenant]

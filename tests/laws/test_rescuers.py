@@ -131,7 +131,7 @@ def p99_s(run: Run) -> float:
     return times[int(0.99 * len(times))]
 
 
-@pytest.mark.parametrize("load", [0.3, 0.5])
+@pytest.mark.parametrize("load", [0.3, 0.5, 0.7])
 def test_hedging_cuts_the_tail_of_stragglers_for_few_extra_attempts(load: float) -> None:
     jobs = poisson(5_000, 16, load, 7)
     slow = {"straggler_share": 0.02, "straggler_factor": 10.0}
@@ -139,7 +139,7 @@ def test_hedging_cuts_the_tail_of_stragglers_for_few_extra_attempts(load: float)
     hedged = run_of(jobs, 16, choose("least_loaded", hedging=PolicyChoice("percentile")), **slow)
     assert hedged.counters["hedges"] <= 0.06 * len(jobs)
     assert hedged.counters["hedges"] > 0.01 * len(jobs)
-    assert p99_s(hedged) <= 0.75 * p99_s(without)
+    assert p99_s(hedged) <= 0.55 * p99_s(without)
     ended = Counter(job.id for job in hedged.jobs)
     assert max(ended.values()) == 1, "a job has one end, however many attempts it had"
 

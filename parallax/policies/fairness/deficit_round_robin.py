@@ -33,7 +33,9 @@ class DeficitRoundRobin:
     SIGCOMM'96.
     Cost: O(1) amortised per decision while jobs cost no more than a quantum; a pick that finds all
     tenants deep in debt skips the empty rounds in O(tenants). Memory follows the tenants that wait
-    or are in debt. Use it with very many tenants; `fair_queuing` is fairer over short times.
+    or are in debt. Use it with very many tenants; `fair_queuing` is fairer over short times, and
+    does not mind estimates that are far too high: here they make rounds go by, and a tenant that
+    comes then waits until the others have really consumed that much.
     """
 
     quantum: float = 2_000.0  # cost units per turn and unit of weight
@@ -87,9 +89,9 @@ class DeficitRoundRobin:
         """See `interfaces.FairnessPolicy`."""
         self._add(tenant, cost)
 
-    def settle(self, tenant: str, difference: float) -> None:
+    def settle(self, tenant: str, estimate: float, consumed: float) -> None:
         """See `interfaces.FairnessPolicy`."""
-        self._add(tenant, difference)
+        self._add(tenant, consumed - estimate)
 
     def weigh(self, tenant: str, weight: float) -> None:
         """See `interfaces.FairnessPolicy`."""

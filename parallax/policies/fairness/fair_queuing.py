@@ -20,9 +20,13 @@ class FairQueuing:
 
     Every tenant has a tag, in cost units per unit of weight: how much it was charged. Serving a
     job adds `estimate / weight`; when the true cost is known the difference is added too, so long
-    answers are paid for by whoever asked for them. Virtual time is the tag of the tenant served
-    last. A tenant that was idle starts at virtual time: idling earns no credit ("lift"), and a
-    debt is kept.
+    answers are paid for by whoever asked for them. Virtual time is what the tenant served last had
+    paid for: its tag without what is only estimated, of jobs in flight. A tenant that was idle
+    starts at virtual time: idling earns no credit ("lift"), and a debt is kept.
+
+    Estimates have no part in virtual time because they may be wrong by a factor, above all in a
+    young system. They are taken back from whoever was charged, but a newcomer that was lifted by
+    them would wait until the others have really consumed that much.
 
     Two tenants that stay backlogged differ in service per weight by no more than a few of their
     largest jobs, however long they run (Goyal, Vin & Cheng, SIGCOMM'96; with token cost this is
@@ -36,6 +40,7 @@ class FairQueuing:
     _tags: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _weights: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _backlogged: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _flying: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _heap: list[tuple[float, str]] = field(default_factory=list, init=False, repr=False)
     _idle: list[tuple[float, str]] = field(default_factory=list, init=False, repr=False)
     _virtual: float = field(default=0.0, init=False, repr=False)
@@ -65,13 +70,20 @@ class FairQueuing:
 
     def charge(self, tenant: str, cost: float) -> None:
         """See `interfaces.FairnessPolicy`."""
-        self._virtual = max(self._virtual, self._tags.get(tenant, 0.0))
-        self._add(tenant, cost)
+        self._virtual = max(self._virtual, self._paid(tenant))
+        share = cost / self._weights.get(tenant, 1.0)
+        self._flying[tenant] = self._flying.get(tenant, 0.0) + share
+        self._add(tenant, share)
         self._forget_passed()
 
-    def settle(self, tenant: str, difference: float) -> None:
+    def settle(self, tenant: str, estimate: float, consumed: float) -> None:
         """See `interfaces.FairnessPolicy`."""
-        self._add(tenant, difference)
+        weight = self._weights.get(tenant, 1.0)
+        self._landed(tenant, estimate / weight)
+        self._add(tenant, (consumed - estimate) / weight)
+        if not self._backlogged:
+            self._virtual = max(self._virtual, self._paid(tenant))
+            self._forget_passed()
 
     def weigh(self, tenant: str, weight: float) -> None:
         """See `interfaces.FairnessPolicy`."""
@@ -92,8 +104,17 @@ class FairQueuing:
                 self._tags[tenant] = tag
                 heapq.heappush(self._idle, (tag, tenant))
 
-    def _add(self, tenant: str, cost: float) -> None:
-        tag = self._tags.get(tenant, self._virtual) + cost / self._weights.get(tenant, 1.0)
+    def _paid(self, tenant: str) -> float:
+        return self._tags.get(tenant, 0.0) - self._flying.get(tenant, 0.0)
+
+    def _landed(self, tenant: str, share: float) -> None:
+        """Part of what was estimated is known now; what is left of rounding is nothing."""
+        left = self._flying.pop(tenant, 0.0) - share
+        if left > 1e-6 * share:
+            self._flying[tenant] = left
+
+    def _add(self, tenant: str, share: float) -> None:
+        tag = self._tags.get(tenant, self._virtual) + share
         self._tags[tenant] = tag
         if tenant in self._backlogged:
             self._enter(tenant)
@@ -122,8 +143,8 @@ class FairQueuing:
     def _busy_period_ended(self) -> None:
         """Nobody waits: the next to come all start level, except for debts still being settled.
 
-        Virtual time moves to the largest tag, so a tenant that was served alone is not punished for
-        it, and those that come later get no credit for having been away.
+        Virtual time moves to the most that was paid, so a tenant that was served alone is not
+        punished for it, and those that come later get no credit for having been away.
         """
-        self._virtual = max([self._virtual, *self._tags.values()])
+        self._virtual = max([self._virtual, *map(self._paid, self._tags)])
         self._forget_passed()

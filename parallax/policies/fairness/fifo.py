@@ -46,7 +46,7 @@ class Fifo:
             if not self._waiting[tenant]:
                 del self._waiting[tenant]
 
-    def settle(self, tenant: str, difference: float) -> None:
+    def settle(self, tenant: str, estimate: float, consumed: float) -> None:
         """See `interfaces.FairnessPolicy`: nobody is owed anything."""
 
     def weigh(self, tenant: str, weight: float) -> None:

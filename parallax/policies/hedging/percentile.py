@@ -32,7 +32,7 @@ class PercentileHedge:
     quantile: float = 0.95
     budget: float = 0.05  # second attempts per first attempt
     cap: float = 5.0  # that can be saved up
-    saturation: float = 0.8  # share of the fleet's slots in use
+    saturation: float = 1.0  # share of the fleet's slots in use
     min_samples: int = 200
     window: int = 2_000  # attempts that the quantile is over
     min_delay_s: float = 0.01

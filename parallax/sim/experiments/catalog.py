@@ -10,6 +10,14 @@ from parallax.sim.experiments.experiment import Experiment
 MODULES = {
     "h1": "h01_two_choices",
     "h2": "h02_scan_placement",
+    "h3": "h03_noisy_neighbour",
+    "h4": "h04_shortest_first",
+    "h5": "h05_hedging",
+    "h6": "h06_kv_locality",
+    "h7": "h07_goodput",
+    "h8": "h08_stealing",
+    "h9": "h09_batching",
+    "h10": "h10_control_loops",
 }
 
 

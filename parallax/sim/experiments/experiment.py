@@ -48,11 +48,11 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the page; cells are text, or numbers that are shown with three digits."""
+    """A table of the page; numbers are shown with three digits."""
 
     title: str
     head: Sequence[str]
-    rows: Sequence[Sequence[str | float]]
+    rows: Sequence[Sequence[object]]
 
 
 @dataclass(frozen=True, slots=True)

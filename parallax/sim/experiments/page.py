@@ -55,7 +55,7 @@ def _table(table: Table) -> str:
     head = f"| {' | '.join(table.head)} |"
     rule = f"|{'---|' * len(table.head)}"
     rows = [
-        f"| {' | '.join(c if isinstance(c, str) else number(c) for c in row)} |"
+        f"| {' | '.join(number(c) if isinstance(c, int | float) else str(c) for c in row)} |"
         for row in table.rows
     ]
     return "\n".join([head, rule, *rows])

@@ -29,6 +29,7 @@ from parallax.sim.world import Followed
 Numbers = npt.NDArray[np.float64]
 
 STEP_S = 0.01
+LONGEST = 10_000  # steps of a job
 SERVER = Profile(
     "server", StepCost(1000 * STEP_S, 0.0, 0.0, 0.0, 0.0), 1_000_000_000,
     max_seqs=1, token_budget=1_000_000,
@@ -70,7 +71,8 @@ def sizes(count: int, cv: float, draw: np.random.Generator) -> Numbers:
     points = (np.arange(200_001) / 200_000 - 0.5) * 16
     mass = np.cumsum(np.exp(-points * points / 2))
     found: Numbers = np.exp(sigma * np.interp(spread(count, draw), mass / mass[-1], points))
-    return found / found.mean()
+    found /= found.mean()
+    return found
 
 
 def arrivals(count: int, rate: float, draw: np.random.Generator) -> Numbers:
@@ -96,9 +98,9 @@ def job(
     session: str = "", deadline_s: float | None = None,
 ) -> Job:  # fmt: skip
     """Return a job of that length; its prompt tells what is predicted of it."""
-    steps = max(1, round(seconds / STEP_S))
+    steps = min(LONGEST, max(1, round(seconds / STEP_S)))
     prompt = steps if predicted_s is None else max(1, round(predicted_s / STEP_S))
-    return Job(f"j{number}", tenant, prompt, 100_000, session, steps, deadline_s)
+    return Job(f"j{number}", tenant, prompt, LONGEST, session, steps, deadline_s)
 
 
 def run(

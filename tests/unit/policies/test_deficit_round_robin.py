@@ -75,9 +75,9 @@ def test_settling_the_true_cost_pays_back_or_charges_more() -> None:
     policy = waiting(DeficitRoundRobin(quantum=100.0), "ab")
     assert served(policy, {"a": 100.0}, 1) == "a"
     assert policy.pick() == "b"
-    policy.settle("a", 300.0)  # three turns more
+    policy.settle("a", 100.0, 400.0)  # three turns more
     assert served(policy, {"a": 100.0, "b": 100.0}, 6) == "bbbbab"
-    policy.settle("b", -200.0)
+    policy.settle("b", 400.0, 200.0)
     assert served(policy, {"a": 100.0, "b": 100.0}, 4).count("b") >= 3
 
 
@@ -112,7 +112,7 @@ def test_memory_follows_those_that_wait_or_are_in_debt() -> None:
             policy.charge("z", 10.0)
         policy.charge(tenant, 15.0)
         policy.left(tenant)
-        policy.settle(tenant, 3.0)
+        policy.settle(tenant, 15.0, 18.0)
     assert len(policy._debts) + len(policy._charged) + len(policy._turns) < 200
     policy.left("z")
     assert not policy._debts

@@ -82,6 +82,7 @@ def test_a_tenant_that_was_idle_gains_no_credit() -> None:
     policy.joined(job(0, "busy"))
     for n in range(1, 101):
         policy.charge("busy", 10.0)
+        policy.settle("busy", 10.0, 10.0)
         policy.joined(job(n, "busy"))
     policy.joined(job(500, "late"))
     picks = []
@@ -100,7 +101,7 @@ def test_settling_the_true_cost_pays_back_or_charges_more() -> None:
         policy.joined(job(0, tenant))
     policy.charge("a", 100.0)
     assert policy.pick() == "b"
-    policy.settle("a", -100.0)
+    policy.settle("a", 100.0, 0.0)
     policy.charge("b", 1.0)
     assert policy.pick() == "a"
 
@@ -151,7 +152,7 @@ def test_memory_follows_the_active_tenants() -> None:
         policy.joined(job(n, tenant))
         policy.charge(tenant, 10.0)
         policy.left(tenant)
-        policy.settle(tenant, -3.0)
+        policy.settle(tenant, 10.0, 7.0)
     assert len(policy._tags) + len(policy._heap) + len(policy._idle) < 500
 
 

@@ -42,8 +42,8 @@ def test_without_a_prediction_nothing_is_armed() -> None:
 def test_nothing_starts_when_the_fleet_is_full() -> None:
     policy = PercentileHedge(budget=1.0)
     policy.arm(job(), 1.0)
-    assert not policy.allow(0.8)
-    assert policy.allow(0.79)
+    assert not policy.allow(1.0)
+    assert policy.allow(0.99)
 
 
 @given(

@@ -21,7 +21,7 @@ def served(policy: FairnessPolicy, count: int) -> str:
     for _ in range(count):
         tenant = policy.pick() or ""
         policy.charge(tenant, COSTS[tenant])
-        policy.settle(tenant, 5 * COSTS[tenant])
+        policy.settle(tenant, COSTS[tenant], 6 * COSTS[tenant])
         names += tenant
     return names
 
