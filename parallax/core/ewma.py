@@ -24,14 +24,14 @@ class Ewma:
     _weight: float = 0.0
     _at: float | None = None
 
-    def update(self, sample: float, now: float) -> None:
-        """Take a sample at time `now`. Samples at the same instant count alike."""
+    def update(self, sample: float, now: float, weight: float = 1.0) -> None:
+        """Take a sample at time `now`. Samples of one weight at the same instant count alike."""
         elapsed = max(0.0, now - self._at) if self._at is not None else 0.0
         kept = exp(-elapsed / self.tau_s)
-        # Each sample has weight 1 and fades: several in one batch average, instead of the last
+        # Each sample keeps its weight and fades: several in one batch average, instead of the last
         # one replacing the others because no time passed between them.
-        self._sum = self._sum * kept + sample
-        self._weight = self._weight * kept + 1.0
+        self._sum = self._sum * kept + sample * weight
+        self._weight = self._weight * kept + weight
         self._at = now
 
     @property

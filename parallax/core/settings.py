@@ -83,7 +83,7 @@ class Policies:
     fairness: PolicyChoice = PolicyChoice("fair_queuing")
     ordering: PolicyChoice = PolicyChoice("sjf")
     gate: PolicyChoice = PolicyChoice("jbsq")
-    routing: PolicyChoice = PolicyChoice("least_loaded")
+    routing: PolicyChoice = PolicyChoice("kv_locality")
     predictor: PolicyChoice = PolicyChoice("bucket_quantile")
     batching: PolicyChoice = PolicyChoice("continuous")
     hedging: PolicyChoice = PolicyChoice("never")

@@ -10,9 +10,10 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from parallax.core.ewma import Ewma
-from parallax.core.model import JobView, WorkerView
+from parallax.core.model import JobView, Usage, WorkerView
 from parallax.policies.interfaces import DispatchGate
 from parallax.scheduling.events import WorkerReported
+from parallax.scheduling.pace import Pace
 
 PREFILL = "prefill"  # the role of workers that only compute prompts
 _MUCH = 1_000_000_000
@@ -57,7 +58,7 @@ class WorkerState:
     decoding: int = 0
     kv_tokens: float = 0.0
     flights: dict[str, Flight] = field(default_factory=dict)
-    pace: Ewma = field(default_factory=Ewma)  # seconds of service per cost unit
+    ratios: Ewma = field(default_factory=Ewma)  # measured over expected seconds of service
 
     @property
     def in_flight(self) -> int:
@@ -103,7 +104,7 @@ class Fleet:
     def __init__(self, gate: DispatchGate) -> None:
         self._gate = gate
         self.workers: dict[str, WorkerState] = {}
-        self.pace = Ewma()  # of all: seconds of service per cost unit
+        self.pace = Pace()
         self.slots = 0
         self._names: list[str] = []
         self._views: list[WorkerView] = []
@@ -164,22 +165,21 @@ class Fleet:
             worker.release(flight)
             self._changed.add(flight.worker)
 
-    def learn(self, name: str, seconds: float, cost: float, now: float) -> None:
-        """An attempt took so long and cost so much."""
-        worker = self.workers.get(name)
-        if worker is not None and seconds > 0 and cost > 0:
-            worker.pace.update(seconds / cost, now)
-            self.pace.update(seconds / cost, now)
+    def learn(self, name: str, usage: Usage, cost: float, now: float) -> None:
+        """An attempt used so much and cost so much."""
+        found, worker = self.pace.learn(usage, cost, now), self.workers.get(name)
+        if found is not None and worker is not None:
+            worker.ratios.update(found[0], now, found[1])
 
     def expected_s(self, flight: Flight) -> float:
         """Return how long a flight will take, what is in line before it included; 0 if unknown."""
-        worker, pace = self.workers[flight.worker], self.pace.value or 0.0
+        worker = self.workers[flight.worker]
         others = len(worker.flights) - 1
         in_line = others + 1 - worker.slots
         ahead = 0.0
         if in_line > 0 and others:
             ahead = (worker.pending_cost - flight.estimate) / others * in_line / worker.slots
-        return pace * (ahead + flight.estimate)
+        return self.pace.service_s(ahead + flight.estimate)
 
     def hold(self, name: str, until: float) -> None:
         """Send nothing to this worker until then."""
@@ -235,14 +235,13 @@ class Fleet:
         self._open.clear()
 
     def _viewed(self, worker: WorkerState) -> WorkerView:
-        pace, fleet = worker.pace.value, self.pace.value
         view = WorkerView(
             worker.id,
             worker.slots,
             len(worker.flights),
             worker.pending_cost,
             0,
-            pace / fleet if pace and fleet else 1.0,
+            self.pace.slowness(worker.ratios),
             worker.weight,
             worker.kv_used,
             worker.kv_capacity,

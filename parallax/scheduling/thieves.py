@@ -58,8 +58,8 @@ class Thieves:
         wanted: set[str],
     ) -> list[Steal]:  # fmt: skip
         """Take from the end of the victim's line: what was sent last has waited least there."""
-        pace = victim.pace.value or fleet.pace.value or 0.0
-        wait_s = pace * victim.pending_cost / max(1, victim.slots)
+        slowness = fleet.pace.slowness(victim.ratios)
+        wait_s = slowness * fleet.pace.service_s(victim.pending_cost) / max(1, victim.slots)
         stolen: list[Steal] = []
         undelivered = len(victim.flights) - victim.slots
         for flight in list(reversed(victim.flights.values()))[: max(0, undelivered)]:

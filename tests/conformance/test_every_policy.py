@@ -141,6 +141,7 @@ def test_fairness_forgets_tenants_that_left(name: str) -> None:
         policy.joined(job(n, f"t{n}"))
         policy.charge(f"t{n}", 10.0)
         policy.left(f"t{n}")
+        policy.settle(f"t{n}", 10.0, 8.0)
     assert held(policy) < 500
 
 

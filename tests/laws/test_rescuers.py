@@ -133,7 +133,7 @@ def p99_s(run: Run) -> float:
 
 @pytest.mark.parametrize("load", [0.3, 0.5, 0.7])
 def test_hedging_cuts_the_tail_of_stragglers_for_few_extra_attempts(load: float) -> None:
-    jobs = poisson(5_000, 16, load, 7)
+    jobs = poisson(4_000, 16, load, 7)
     slow = {"straggler_share": 0.02, "straggler_factor": 10.0}
     without = run_of(jobs, 16, choose("least_loaded"), **slow)
     hedged = run_of(jobs, 16, choose("least_loaded", hedging=PolicyChoice("percentile")), **slow)

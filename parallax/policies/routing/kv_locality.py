@@ -39,7 +39,7 @@ class KvLocality:
     """
 
     omega: float = 2.0  # worth of a token found in a cache, in tokens of waiting prefill
-    gamma: float = 0.05  # worth of a token of context that is resident, in the same
+    gamma: float = 0.1  # worth of a token of context that is resident, in the same
     stickiness: float = 512.0  # tokens by which another place must be better than home
     blocks: int = 32_768  # that a worker is thought to hold if it does not say
     _index: PrefixIndex = field(init=False, repr=False)

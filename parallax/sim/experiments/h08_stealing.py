@@ -129,9 +129,7 @@ def judge(measured: Measured) -> Verdict:
     head = ("placement", "none stolen", "half", "longest", "one queue", "steals per job (longest)")
     tables = [
         Table("Mean response at load 0.9", head, rows),
-        Table(
-            "A bag of jobs, half stolen at a time", ("", "speed-up", "steals", "over bound"), bags
-        ),
+        Table("A bag of jobs, half stolen", ("", "speed-up", "steals", "over bound"), bags),
     ]
     return Verdict(findings, [chart], tables)
 

@@ -16,7 +16,7 @@ from parallax.sim.spec import RunSpec
 from tests.unit.cli.invoking import Answer
 from tests.unit.cli.invoking import Run as Cli
 
-TTFT_S = {"least_loaded": 0.2, "round_robin": 0.4, "power_of_two": 0.2}
+TTFT_S = {"kv_locality": 0.2, "round_robin": 0.4, "power_of_two": 0.2}
 WORDS = ["compare", "trace.csv", "-o", "out", "--jobs", "1"]
 
 
@@ -49,7 +49,7 @@ def column(answer: Answer, name: str) -> dict[str, str]:
 
 
 def test_every_combination_is_run_once(run: Cli, asked: list[RunSpec]) -> None:
-    answer = run(*WORDS, "--routing", "least_loaded,round_robin", "--fairness", "fifo,fair_queuing",
+    answer = run(*WORDS, "--routing", "kv_locality,round_robin", "--fairness", "fifo,fair_queuing",
                  "--load", "0.5,1,2", "--rate-scale", "10", "--seeds", "2", "--seed", "5"
                  )  # fmt: skip
     assert answer.code == 0, answer.err
@@ -65,7 +65,7 @@ def test_every_combination_is_run_once(run: Cli, asked: list[RunSpec]) -> None:
 def test_what_is_done_is_not_repeated_and_the_answer_is_the_same(
     run: Cli, asked: list[RunSpec]
 ) -> None:
-    words = [*WORDS, "--routing", "least_loaded,round_robin", "--seeds", "2"]
+    words = [*WORDS, "--routing", "kv_locality,round_robin", "--seeds", "2"]
     first = run(*words)
     summary = Path("out/summary.json").read_bytes()
     assert len(asked) == 4
@@ -94,7 +94,7 @@ def test_the_best_has_a_star_and_so_has_what_is_not_told_apart(
     cells = column(answer, "ttft_ms_p95")
     stars = {name: cell.endswith("*") for name, cell in cells.items()}
     assert stars == {
-        "routing=least_loaded": True, "routing=round_robin": False, "routing=power_of_two": True,
+        "routing=kv_locality": True, "routing=round_robin": False, "routing=power_of_two": True,
     }  # fmt: skip
     assert cells["routing=round_robin"] == "410 ± 24.84"
 
@@ -124,7 +124,7 @@ def test_thresholds_hold_for_every_variant(
     answer = run(*WORDS, "--routing", ",".join(TTFT_S), "--threshold", f"ttft_p95<{limit}")
     assert answer.code == code
     assert ("routing=round_robin: MISSED" in answer.err) is (code == 3)
-    assert "routing=least_loaded: met" in answer.err
+    assert "routing=kv_locality: met" in answer.err
 
 
 def test_a_run_that_fails_does_not_stop_the_others(
@@ -148,16 +148,16 @@ def test_a_run_that_fails_does_not_stop_the_others(
 
 
 def test_files_for_other_programs(run: Cli, asked: list[RunSpec]) -> None:
-    answer = run(*WORDS, "--routing", "least_loaded,round_robin", "--seeds", "2", "--json")
+    answer = run(*WORDS, "--routing", "kv_locality,round_robin", "--seeds", "2", "--json")
     with Path("out/runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["variant"], row["seed"]) for row in rows] == [
-        (f"routing={name}", seed) for name in ("least_loaded", "round_robin") for seed in "01"
+        (f"routing={name}", seed) for name in ("kv_locality", "round_robin") for seed in "01"
     ]
     summary = json.loads(Path("out/summary.json").read_text())
     assert summary["variants"][0]["figures"]["ttft_ms_mean"]["mean"] == pytest.approx(205.0)
     assert [row["variant"] for row in answer.document] == [
-        "routing=least_loaded", "routing=round_robin",
+        "routing=kv_locality", "routing=round_robin",
     ]  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def test_files_for_other_programs(run: Cli, asked: list[RunSpec]) -> None:
         (["--load", "0"], "--load: 0"),
         (["--seeds", "0"], "--seeds: 0"),
         (["--show", "speed"], "--show: 'speed'"),
-        (["--routing", "least_loaded,nope"], "'nope'"),
+        (["--routing", "kv_locality,nope"], "'nope'"),
         (["--threshold", "ttft<1"], "threshold"),
         (["--jobs", "-1"], "--jobs: -1"),
         (["-o", "trace.csv"], "trace.csv"),
