@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from parallax.policies.interfaces import StealingPolicy
 from parallax.scheduling.actions import Steal
-from parallax.scheduling.fleet import Fleet, WorkerState
+from parallax.scheduling.fleet import Fleet, Flight, WorkerState
 from parallax.scheduling.versions import Versions
 
 #: An idle worker that found nothing looks again after so long, then twice as long, up to a second.
@@ -57,9 +58,13 @@ class Thieves:
         self, victim: WorkerState, thief: str, count: int, fleet: Fleet, versions: Versions,
         wanted: set[str],
     ) -> list[Steal]:  # fmt: skip
-        """Take from the end of the victim's line: what was sent last has waited least there."""
+        """Take from the end of the victim's line: what was sent last has waited least there.
+
+        Of a session that has several turns there nothing is taken: they stay in their order.
+        """
         slowness = fleet.pace.slowness(victim.ratios)
         wait_s = slowness * fleet.pace.service_s(victim.pending_cost) / max(1, victim.slots)
+        turns = Counter(_session(flight) for flight in victim.flights.values())
         stolen: list[Steal] = []
         undelivered = len(victim.flights) - victim.slots
         for flight in list(reversed(victim.flights.values()))[: max(0, undelivered)]:
@@ -68,9 +73,15 @@ class Thieves:
             job = flight.job
             if flight.began or flight.hedged or job.prefilled_by or job.id in wanted:
                 continue
+            if job.session and turns[_session(flight)] > 1:
+                continue
             there = versions.cached_tokens(job, victim.id, flight.arm)
             here = versions.cached_tokens(job, thief, flight.arm)
             if self.policy.worth(wait_s, there, here):
                 stolen.append(Steal(job.id, victim.id, thief, flight.attempt))
                 wanted.add(job.id)
         return stolen
+
+
+def _session(flight: Flight) -> tuple[str, str]:
+    return flight.job.tenant, flight.job.session

@@ -20,7 +20,7 @@ def test_two_choices_on_fresh_news_are_the_supermarket_model() -> None:
     assert found.mean_s == pytest.approx(supermarket(0.9), rel=0.04)
     for depth, share in enumerate(found.tails, 1):
         assert share == pytest.approx(tail(0.9, depth), abs=0.02)
-    one = board("random", {}, 1, 100, 0.0).responses(offered(40_000, 90.0, 1))
+    one = board("random", {}, 1, 100, 0.0).responses(offered(10_000, 90.0, 1))
     assert one.mean_s > 2 * supermarket(0.9), "the control: one choice"
 
 

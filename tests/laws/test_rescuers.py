@@ -110,8 +110,11 @@ def test_stealing_closes_most_of_the_gap_to_the_central_queue() -> None:
 def test_a_bag_of_jobs_on_one_worker_is_spread_within_the_fork_join_bound() -> None:
     random = Random(4)
     seconds = [random.expovariate(1.0) for _ in range(400)]
-    jobs = [(0.0, job_of(n, length, "bag")) for n, length in enumerate(seconds)]
-    home = PolicyChoice("kv_locality", {"stickiness": 1e7})  # all go where the first one went
+    jobs = [
+        (0.0, replace(job_of(n, length), prompt_tokens=100, prefix=(1,)))
+        for n, length in enumerate(seconds)
+    ]
+    home = PolicyChoice("consistent_hash", {"bound": 1e6})  # one prefix, one worker
 
     def span(stealing: str) -> float:
         policies = replace(BASE, routing=home, stealing=PolicyChoice(stealing))

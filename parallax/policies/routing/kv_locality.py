@@ -44,7 +44,7 @@ class KvLocality:
     blocks: int = 32_768  # that a worker is thought to hold if it does not say
     _index: PrefixIndex = field(init=False, repr=False)
     _homes: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)
-    _found: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+    _found: dict[tuple[str, str], int] = field(default_factory=dict, init=False, repr=False)
     _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class KvLocality:
             waiting[best] += (1.0 + gamma) * (job.prompt_tokens - cached)
             free[best] -= 1
             self._enter(job, names, worker)
-            self._found[job.id] = cached
+            self._found[job.id, worker.id] = cached
             routes.append(worker.id)
         return routes
 
@@ -100,7 +100,7 @@ class KvLocality:
 
     def cached_tokens(self, job: JobView, worker: str) -> int:
         """See `interfaces.PlacementObserver`."""
-        found = self._found.get(job.id)
+        found = self._found.get((job.id, worker))
         if found is None:
             found = self._cached(job, self._index.match(blocks_of(job), worker))
         return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,8 @@ class ParallelPrefix:
 
     The batch is placed jointly: even if what is known of the workers is old, it does not all go to
     whoever was free then. Batches of fewer than `small` jobs are placed one after the other, each
-    where it would be done first. A worker that has no place left passes its jobs on.
+    where it would be done first. A worker that has no place left passes its jobs on. Sessions that
+    were placed before go back there first, as far as there is room; the others fill what is left.
 
     Source: midpoint prefix sums as in systematic resampling; the bound is that of Graham 1966 for
     lists. Cost: O(jobs * log workers) in numpy, some ten times less than a heap. Use it where jobs
@@ -35,9 +37,12 @@ class ParallelPrefix:
     """
 
     small: int = 8
+    sessions: int = 100_000  # homes that are remembered; 0 places every job afresh
+    _homes: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_int("parallel_prefix.small", self.small, 1, 100_000)
+        check_int("parallel_prefix.sessions", self.sessions, 0, 10**7)
 
     def route(
         self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
@@ -50,10 +55,45 @@ class ParallelPrefix:
         speed = np.array([1.0 / max(worker.slowness, 1e-9) for worker in workers])
         backlog = np.array([worker.pending_cost for worker in workers])
         free = np.array([worker.free for worker in workers])
-        one_by_one = len(jobs) < self.small
-        wishes = np.full(len(jobs), -1) if one_by_one else placed(costs, speed, backlog)
         names = [worker.id for worker in workers]
-        return [names[i] if i >= 0 else None for i in _fitted(wishes, costs, speed, backlog, free)]
+        wishes = self._at_home(jobs, names, costs, rooms(float(costs.sum()), speed, backlog))
+        if len(jobs) >= self.small:
+            homeless = wishes < 0
+            at_home = np.bincount(wishes[~homeless], costs[~homeless], len(names))
+            wishes[homeless] = placed(costs[homeless], speed, backlog + at_home)
+        fitted = _fitted(wishes, costs, speed, backlog, free)
+        routes = [names[i] if i >= 0 else None for i in fitted]
+        self._remember(jobs, routes)
+        return routes
+
+    def _at_home(
+        self, jobs: Sequence[JobView], names: list[str], costs: Numbers, room: Numbers
+    ) -> npt.NDArray[np.int64]:
+        """Send jobs of known sessions home as far as there is room; -1 for all others."""
+        wishes = np.full(len(jobs), -1, dtype=np.int64)
+        if not self._homes:
+            return wishes
+        index = {name: i for i, name in enumerate(names)}
+        for n, job in enumerate(jobs):
+            i = index.get(self._homes.get(_session(job), ""), -1) if job.session else -1
+            if i >= 0 and room[i] >= costs[n]:
+                wishes[n] = i
+                room[i] -= costs[n]
+        return wishes
+
+    def _remember(self, jobs: Sequence[JobView], routes: Sequence[str | None]) -> None:
+        if not self.sessions:
+            return
+        for job, worker in zip(jobs, routes, strict=True):
+            if job.session and worker is not None:
+                self._homes[_session(job)] = worker
+                self._homes.move_to_end(_session(job))
+                if len(self._homes) > self.sessions:
+                    self._homes.popitem(last=False)
+
+
+def _session(job: JobView) -> str:
+    return f"{job.tenant}/{job.session}"
 
 
 def level_of(total: float, speed: Numbers, backlog: Numbers) -> float:
@@ -92,7 +132,7 @@ def _fitted(
 ) -> list[int]:  # fmt: skip
     """Keep to the places that there are: who finds none goes where it would be done first."""
     counts = np.bincount(wishes[wishes >= 0], minlength=len(free))
-    if len(wishes) and wishes[0] >= 0 and (counts <= free).all():
+    if (wishes >= 0).all() and (counts <= free).all():
         return [int(i) for i in wishes]
     left, load, found = free.copy(), backlog.astype(np.float64), list[int]()
     for wish, cost in zip(wishes, costs, strict=True):

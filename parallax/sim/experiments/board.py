@@ -43,9 +43,12 @@ class Board:
         shown = [WorkerView(f"w{n:04d}", 1, free=ROOM) for n in range(self.servers)]
         index = {view.id: n for n, view in enumerate(shown)}
         times, seen, written = [], [0] * tails, -1.0
+        deep = [0] * (tails + 1)  # how many servers hold at least so many jobs
         for number, (at, seconds) in enumerate(jobs):
             while ends and ends[0][0] <= at:
                 n = heapq.heappop(ends)[1]
+                if held[n] <= tails:
+                    deep[held[n]] -= 1
                 held[n] -= 1
                 if not self.age_s:
                     shown[n] = _with(shown[n], held[n])
@@ -53,11 +56,13 @@ class Board:
                 written = at // self.age_s
                 shown = [_with(view, held[n]) for n, view in enumerate(shown)]
             for depth in range(tails):
-                seen[depth] += sum(1 for count in held if count > depth)
+                seen[depth] += deep[depth + 1]
             view = JobView(f"j{number}", "a", 1, 1, at)
             (chosen,) = self.policy.route([view], [1.0], ClusterView(tuple(shown), at))
             n = index[chosen or ""]
             held[n] += 1
+            if held[n] <= tails:
+                deep[held[n]] += 1
             if not self.age_s:
                 shown[n] = _with(shown[n], held[n])
             elif self.counts:

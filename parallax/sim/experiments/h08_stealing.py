@@ -76,8 +76,10 @@ def measure(case: Case, seed: int) -> Figures:
 def _bag(stealing: str, servers: int, seed: int) -> Figures:
     """Return how long a bag of jobs takes that all lie before one worker, over the bound."""
     lengths = [s for _, s in offered(BAG, 1.0, seed)]
-    jobs = [(0.0, job(n, s, session="bag")) for n, s in enumerate(lengths)]
-    home = routed("kv_locality", EAGER, stickiness=1e7)  # all go where the first one went
+    jobs = [
+        (0.0, replace(job(n, s), prompt_tokens=100, prefix=(1,))) for n, s in enumerate(lengths)
+    ]
+    home = routed("consistent_hash", EAGER, bound=1e6)  # one prefix, one worker
     done = run(jobs, servers, replace(home, stealing=PolicyChoice(STEALING[stealing])), seed)
     bound = sum(lengths) / servers + max(lengths) + log2(servers)
     return {
