@@ -11,7 +11,7 @@ import click
 from parallax.cli.output import show
 from parallax.sim.validation.check import Check, Order
 
-CASES = ("vtc", "mooncake", "llmd")
+CASES = ("steps", "vtc", "mooncake", "llmd")
 
 
 @click.command()
@@ -31,8 +31,9 @@ def validate(
 ) -> None:
     """Predict published measurements and print the errors.
 
-    CASES: vtc (fairness on one A10G), mooncake (prefill nodes and cache-aware routing), llmd (four
-    routers, eight pods); all by default. Exits with 3 if a number is further off than its bound.
+    CASES: steps (rows of steps against single ones), vtc (fairness on one A10G), mooncake (prefill
+    nodes and cache-aware routing), llmd (four routers, eight pods); all by default. Exits with 3 if
+    a number is further off than its bound.
     """
     from parallax.cli.main import EXIT_MISSED
 
@@ -42,7 +43,7 @@ def validate(
         word = "holds" if check.holds else "MISSES"
         if isinstance(check, Check):
             shown = (f"{check.predicted:.4g}", f"{check.measured:.4g}", f"{check.error:+.1%}")
-            rows.append((check.case, check.what, *shown, f"{check.tolerance:.0%}", word))
+            rows.append((check.case, check.what, *shown, f"{100 * check.tolerance:g}%", word))
             fields: dict[str, object] = {"predicted": check.predicted, "measured": check.measured}
             document.append({"case": check.case, "what": check.what, **fields, "verdict": word})
         else:
@@ -60,9 +61,10 @@ def validate(
 def _checks(
     cases: tuple[str, ...], traces: Path, published: Path, seed: int
 ) -> Iterator[Check | Order]:
-    from parallax.sim.validation import llmd, mooncake, vtc
+    from parallax.sim.validation import llmd, macro, mooncake, vtc
 
     sources: dict[str, Callable[[], Iterator[Check | Order]]] = {
+        "steps": lambda: macro.checks(traces, seed),
         "vtc": lambda: vtc.checks(traces, published, seed),
         "mooncake": lambda: mooncake.checks(traces, seed),
         "llmd": lambda: llmd.checks(published, seed),

@@ -10,8 +10,8 @@ import pytest
 
 from parallax.core.errors import InvalidInput
 from parallax.sim.simulate import simulate
-from parallax.sim.spec import RunSpec, WorkloadSpec
-from parallax.sim.validation import llmd, mooncake, vtc
+from parallax.sim.spec import FleetSpec, RunSpec, WorkloadSpec
+from parallax.sim.validation import llmd, macro, mooncake, vtc
 from parallax.sim.validation.check import Check, Order, eager
 
 SAMPLE = """# A report
@@ -100,3 +100,19 @@ def test_each_stage_begins_when_the_one_before_has_ended() -> None:
 def test_a_node_that_is_slower_takes_longer() -> None:
     slow, fast = mooncake.node(2.0), mooncake.node(1.0)
     assert slow.cost.step_ms([(8_192, 0)], 0, 0) > 1.9 * fast.cost.step_ms([(8_192, 0)], 0, 0)
+
+
+def test_single_steps_find_the_same_and_another_fleet_does_not(tmp_path: Path) -> None:
+    lines = [f"{n * 0.05},{200 + 37 * (n % 11)},{20 + n % 60}" for n in range(120)]
+    text = "\n".join(["arrival_s,prompt_tokens,output_tokens", *lines])
+    (tmp_path / "made.csv").write_text(text)
+    (found,) = macro.checks(tmp_path)
+    assert found.holds
+    workload = WorkloadSpec(str(tmp_path / "made.csv"))
+    runs = [simulate(RunSpec(workload, FleetSpec(workers))) for workers in (1, 2)]
+    assert macro.worst_of(*runs) > macro.ALLOWED, "the control"
+
+
+def test_single_steps_need_traces(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="--traces"):
+        list(macro.checks(tmp_path))
