@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 CONV := AzureLLMInferenceTrace_conv.csv
 AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
-.PHONY: help demo test check laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-sim format clean
+.PHONY: help demo test check laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-sim bench-rivals format clean
 
 ## help: show this list
 help:
@@ -72,6 +72,10 @@ bench-flat: $(STAMP)
 ## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one)
 bench-sim: $(STAMP)
 	$(BIN)/python -m ops.bench.sim --profile $(or $(TRACE),$(AZURE),azure_like)
+
+## bench-rivals: the default beside the rules of other routers, on traces (TRACES=directory)
+bench-rivals: $(STAMP)
+	$(BIN)/python -m ops.bench.rivals $(TRACES)
 
 ## bench-fairness: served cost of two tenants with weights 4:1, and the control
 bench-fairness: $(STAMP)

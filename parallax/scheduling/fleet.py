@@ -104,7 +104,8 @@ class Fleet:
     def __init__(self, gate: DispatchGate) -> None:
         self._gate = gate
         self.workers: dict[str, WorkerState] = {}
-        self.pace = Pace()
+        self._per_cost = Ewma()  # of all: seconds of service per cost unit
+        self._pools: dict[str, Pace] = {}  # by role
         self.slots = 0
         self._names: list[str] = []
         self._views: list[WorkerView] = []
@@ -167,9 +168,22 @@ class Fleet:
 
     def learn(self, name: str, usage: Usage, cost: float, now: float) -> None:
         """An attempt used so much and cost so much."""
-        found, worker = self.pace.learn(usage, cost, now), self.workers.get(name)
-        if found is not None and worker is not None:
-            worker.ratios.update(found[0], now, found[1])
+        if usage.service_s > 0 and cost > 0:
+            self._per_cost.update(usage.service_s / cost, now)
+        worker = self.workers.get(name)
+        if worker is not None:
+            found = self._pools.setdefault(worker.role, Pace()).learn(usage, now)
+            if found is not None:
+                worker.ratios.update(found[0], now, found[1])
+
+    def service_s(self, cost: float) -> float:
+        """Return how long a job of that cost is expected to be served; 0 until that is known."""
+        return (self._per_cost.value or 0.0) * cost
+
+    def slowness(self, worker: WorkerState) -> float:
+        """Return how much slower than others of its pool a worker is; 1 = like them."""
+        pool = self._pools.get(worker.role)
+        return pool.slowness(worker.ratios) if pool is not None else 1.0
 
     def expected_s(self, flight: Flight) -> float:
         """Return how long a flight will take, what is in line before it included; 0 if unknown."""
@@ -179,7 +193,7 @@ class Fleet:
         ahead = 0.0
         if in_line > 0 and others:
             ahead = (worker.pending_cost - flight.estimate) / others * in_line / worker.slots
-        return self.pace.service_s(ahead + flight.estimate)
+        return self.service_s(ahead + flight.estimate)
 
     def hold(self, name: str, until: float) -> None:
         """Send nothing to this worker until then."""
@@ -241,7 +255,7 @@ class Fleet:
             len(worker.flights),
             worker.pending_cost,
             0,
-            self.pace.slowness(worker.ratios),
+            self.slowness(worker),
             worker.weight,
             worker.kv_used,
             worker.kv_capacity,

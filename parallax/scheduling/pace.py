@@ -1,4 +1,4 @@
-"""How fast the fleet is, learnt from what attempts took; and who is slower than the others."""
+"""Who is slower than the others of its pool, learnt from what attempts took."""
 
 from __future__ import annotations
 
@@ -13,31 +13,25 @@ BAND = 1.5
 
 @dataclass(slots=True)
 class Pace:
-    """Fading means over all attempts of the fleet.
+    """Fading means over all attempts of a pool: of workers with one role.
 
-    Seconds per cost unit are good for guesses about one more job. They are no measure of a worker:
-    a prompt token is computed in a hundredth of the time of an answer's, so whoever had more long
-    answers would look slow. Workers are measured by what their jobs should have taken, phase by
-    phase.
+    Seconds per cost unit are no measure of a worker: a prompt token is computed in a hundredth of
+    the time of an answer's, so whoever had more long answers would look slow. Workers are measured
+    by what their jobs should have taken, phase by phase. Pools are not compared: where only prompts
+    are computed they wait for each other, and where answers are given they do not.
     """
 
-    per_cost: Ewma = field(default_factory=Ewma)
     _prefill: Ewma = field(default_factory=Ewma)  # seconds per prompt token computed
     _decode: Ewma = field(default_factory=Ewma)  # seconds per token after the first
     _ratio: Ewma = field(default_factory=Ewma)  # measured over expected
 
-    def service_s(self, cost: float) -> float:
-        """Return how long a job of that cost is expected to be served; 0 until that is known."""
-        return (self.per_cost.value or 0.0) * cost
-
-    def learn(self, usage: Usage, cost: float, now: float) -> tuple[float, float] | None:
+    def learn(self, usage: Usage, now: float) -> tuple[float, float] | None:
         """Take note of an attempt; return measured over expected seconds, and its weight.
 
         None if nothing is known to compare it with.
         """
-        if usage.service_s <= 0 or cost <= 0:
+        if usage.service_s <= 0:
             return None
-        self.per_cost.update(usage.service_s / cost, now)
         expected = self._expected_s(usage)
         self._learn_phases(usage, now)
         if not expected:
@@ -47,7 +41,7 @@ class Pace:
         return ratio, expected
 
     def slowness(self, measured: Ewma) -> float:
-        """Return how much slower than the fleet a worker with these ratios is; 1 = like others."""
+        """Return how much slower than its pool a worker with these ratios is; 1 = like others."""
         own, usual = measured.value, self._ratio.value
         if not own or not usual:
             return 1.0

@@ -306,7 +306,7 @@ class Scheduler:
 
     def _service_s(self, cost: float) -> float:
         """Return how long a job of that cost is expected to be served; 0 until that is known."""
-        return self._fleet.pace.service_s(cost)
+        return self._fleet.service_s(cost)
 
     def _fly(self, flight: Flight) -> None:
         self._flights.by_job[flight.job.id] = flight
@@ -335,7 +335,7 @@ class Scheduler:
 
     def _dispatch(self, now: float, actions: list[Action]) -> None:
         room = sum([worker.free for worker in self._candidates(now)])
-        pace = self._fleet.pace.service_s(1.0)
+        pace = self._fleet.service_s(1.0)
         chosen = self._line.choose(min(room, len(self._line)), pace, now, actions)
         by_arm: dict[str, list[Queued]] = {}
         for queued in chosen:

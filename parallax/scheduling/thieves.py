@@ -62,8 +62,8 @@ class Thieves:
 
         Of a session that has several turns there nothing is taken: they stay in their order.
         """
-        slowness = fleet.pace.slowness(victim.ratios)
-        wait_s = slowness * fleet.pace.service_s(victim.pending_cost) / max(1, victim.slots)
+        work_s = fleet.slowness(victim) * fleet.service_s(victim.pending_cost)
+        wait_s = work_s / max(1, victim.slots)
         turns = Counter(_session(flight) for flight in victim.flights.values())
         stolen: list[Steal] = []
         undelivered = len(victim.flights) - victim.slots

@@ -38,9 +38,10 @@ class Disaggregated:
     With two pools they do not meet, at the price of moving the KV cache. A prompt of which less
     than `min_tokens` have to be computed stays whole on a worker that decodes, and so does one that
     would wait longer at the prefill pool, transfer included, than it would take where it is decoded
-    (both counted in prompt tokens). The transfer costs `transfer_tokens + transfer_share * prompt`
-    in the time of so many tokens' prefill. When its prompt is computed the job comes back and goes
-    to the worker that decodes the least.
+    (both counted in prompt tokens); `disturbance` is how much it matters that others wait for it
+    there, and a large one keeps the pools apart whatever the first token costs. The transfer costs
+    `transfer_tokens + transfer_share * prompt` in the time of so many tokens' prefill. When its
+    prompt is computed the job comes back and goes to the worker that decodes the least.
 
     Source: DistServe (OSDI'24), Splitwise (ISCA'24); the rule for short prompts as in llm-d's
     prefix-based decider. Cost: O(workers) per job. Use it when the time between tokens matters
@@ -53,12 +54,14 @@ class Disaggregated:
     min_tokens: float = 512.0  # uncached tokens below which a prompt is not sent away
     transfer_tokens: float = 14.0  # set-up of a hand-over, in tokens of prefill
     transfer_share: float = 0.04  # per token handed over, in the same
+    disturbance: float = 1.0  # worth of a token of waiting for others, all slots decoding
     _seen: KvLocality = field(default_factory=KvLocality, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_number("disaggregated.min_tokens", self.min_tokens, 0.0, 1e7)
         check_number("disaggregated.transfer_tokens", self.transfer_tokens, 0.0, 1e7)
         check_number("disaggregated.transfer_share", self.transfer_share, 0.0, 1e3)
+        check_number("disaggregated.disturbance", self.disturbance, 0.0, 1e9)
 
     def route(
         self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
@@ -109,7 +112,7 @@ class Disaggregated:
             return False
         transfer = self.transfer_tokens + self.transfer_share * job.prompt_tokens
         # Where others decode, each of them waits for every token of the prompt, too.
-        disturbance = uncached * here.decoding / here.worker.slots
+        disturbance = self.disturbance * uncached * here.decoding / here.worker.slots
         return self._wait(job, away) + transfer < self._wait(job, here) + disturbance
 
     def _put(self, job: JobView, place: _Place) -> str:

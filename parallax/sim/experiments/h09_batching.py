@@ -42,13 +42,11 @@ WINDOWS_MS = (0.0, 5.0, 20.0)
 LOW = 0.05
 RATES = (4.0, 8.0, 12.0, 16.0)
 PROMPT, ANSWER = 1_000, 150  # tokens in the mean
-KINDS = {
-    "whole prompts": 1_000_000,
-    "chunks of 512": 512,
-    "chunks of 128": 128,
-    "two pools": 1_000_000,
-}
 POOLS = "two pools"
+KINDS = {
+    "whole prompts": 1_000_000, "chunks of 512": 512, "chunks of 128": 128,
+    POOLS: 1_000_000, f"{POOLS}, local if that is sooner": 1_000_000,
+}  # fmt: skip
 
 
 def measure(case: Case, seed: int) -> Figures:
@@ -107,8 +105,13 @@ def _prompts(kind: str, rate: float, seed: int) -> Figures:
         ))
         for n, at in enumerate(arrivals(4_000, rate, draw).tolist())
     ]  # fmt: skip
-    apart = kind == POOLS
-    policies = routed("disaggregated", EAGER, min_tokens=0.0) if apart else routed("least_loaded")
+    apart = kind.startswith(POOLS)
+    strict = 1e9 if kind == POOLS else 1.0
+    policies = (
+        routed("disaggregated", EAGER, min_tokens=0.0, disturbance=strict)
+        if apart
+        else routed("least_loaded")
+    )
     spec = RunSpec(WorkloadSpec("x"), FleetSpec(2, prefill_workers=int(apart)), policies, seed=seed)
     profile = replace(SMALL, token_budget=KINDS[kind])
     found = figures(simulate(spec, jobs, profile=profile))
@@ -192,7 +195,8 @@ One-shot jobs of which a batch of b takes b + {FIXED_MS:g} ms; the worker takes 
 after a window if there is one. Then an engine of {PLACES} places with more waiting than fits. Then
 two workers whose steps take 5 ms, and 0.05 ms for each prompt token and each answer under way;
 prompts of {PROMPT:,} and answers of {ANSWER} tokens in the mean, exponential. *Two pools*: one
-computes the prompts, the other answers; the KV cache moves between them (`disaggregated`).
+computes the prompts, the other answers; the KV cache moves between them
+(`disaggregated`, told to keep them apart; by default it computes a prompt where that is sooner).
 """,
     theory=f"""
 If a free worker takes all that waits, batches grow with the load by themselves: the mean is `t0 +

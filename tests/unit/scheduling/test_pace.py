@@ -8,6 +8,9 @@ import pytest
 
 from parallax.core.ewma import Ewma
 from parallax.core.model import Usage
+from parallax.policies.registry import GATE
+from parallax.scheduling.events import WorkerReported
+from parallax.scheduling.fleet import Fleet
 from parallax.scheduling.pace import BAND, Pace
 
 PREFILL_S, DECODE_S = 0.0001, 0.02  # a token of the prompt, and one of the answer
@@ -28,7 +31,7 @@ def measured(mixes: dict[str, tuple[int, int, float]], rounds: int = 50) -> dict
     for n in range(rounds):
         for name, (prompt, output, factor) in mixes.items():
             used = usage(1 + random.randrange(2 * prompt), 2 + random.randrange(2 * output), factor)
-            found = pace.learn(used, cost(used), float(n))
+            found = pace.learn(used, float(n))
             if found is not None:
                 ratios[name].update(found[0], float(n), found[1])
     return {name: pace.slowness(ewma) for name, ewma in ratios.items()}
@@ -60,17 +63,30 @@ def test_what_load_may_explain_is_no_slowness(factor: float) -> None:
 
 def test_nothing_is_known_at_first_and_nothing_is_learnt_from_nothing() -> None:
     pace = Pace()
-    assert pace.service_s(100.0) == 0.0
     assert pace.slowness(Ewma()) == 1.0
-    assert pace.learn(Usage(10, 0), 0.0, 0.0) is None
-    assert pace.learn(usage(100, 10), 120.0, 0.0) is None, "there is nothing to compare it with"
-    assert pace.learn(usage(100, 10), 120.0, 1.0) is not None
+    assert pace.learn(Usage(10, 0), 0.0) is None
+    assert pace.learn(usage(100, 10), 0.0) is None, "there is nothing to compare it with"
+    assert pace.learn(usage(100, 10), 1.0) is not None
 
 
 def test_an_attempt_that_only_decodes_is_measured_by_its_answer() -> None:
     pace = Pace()
-    pace.learn(usage(1_000, 100), 1_200.0, 0.0)
+    pace.learn(usage(1_000, 100), 0.0)
     decoding = Usage(1_000, 50, 0, 2 * 50 * DECODE_S, None)
-    found = pace.learn(decoding, 100.0, 1.0)
+    found = pace.learn(decoding, 1.0)
     assert found is not None
     assert found[0] == pytest.approx(2.0)
+
+
+def test_pools_are_not_compared_with_each_other() -> None:
+    def seen(role: str) -> float:
+        fleet = Fleet(GATE.build("jbsq"))
+        fleet.report(WorkerReported("p", slots=4, role=role), 0.0)
+        fleet.report(WorkerReported("d", slots=4, role="decode"), 0.0)
+        for n in range(20):
+            fleet.learn("d", usage(500, 50), 600.0, float(n))
+            fleet.learn("p", usage(500, 50, factor=5.0), 600.0, float(n))
+        return fleet.view("p").slowness
+
+    assert seen("prefill") == 1.0
+    assert seen("decode") > 1.5, "the control: within a pool they are"
