@@ -160,3 +160,33 @@ def test_memory_follows_the_active_tenants() -> None:
 def test_a_weight_must_be_positive(weight: float) -> None:
     with pytest.raises(ValueError, match="greater than 0"):
         FairQueuing().weigh("a", weight)
+
+
+class Lifting(FairQueuing):
+    """Lifts newcomers by what is only estimated of others."""
+
+    def _paid(self, tenant: str) -> float:
+        return self._tags.get(tenant, 0.0)
+
+
+def head_start(policy: FairnessPolicy, slots: int = 8, cost: float = 100.0) -> int:
+    """Return how many jobs one tenant has before another, after its first were thought huge."""
+    policy.joined(job(0, "early"))
+    for n in range(slots):
+        policy.charge("early", 100 * cost)
+        policy.joined(job(n, "early"))
+    policy.joined(job(0, "late"))
+    for _ in range(slots):
+        policy.settle("early", 100 * cost, cost)
+    for had in range(1_000):
+        if policy.pick() == "late":
+            return had
+        policy.charge("early", cost)
+        policy.settle("early", cost, cost)
+        policy.joined(job(had, "early"))
+    return 1_000
+
+
+def test_nobody_waits_for_what_was_only_estimated() -> None:
+    assert head_start(FairQueuing()) == 0
+    assert head_start(Lifting()) > 500
