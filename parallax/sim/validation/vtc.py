@@ -1,8 +1,9 @@
 """Held against VTC (Sheng et al., OSDI'24): its arena trace, measured on one A10G.
 
 Llama-2-7B with a pool of 10,000 tokens; 1,500 requests of 27 clients in ten minutes, more than it
-can serve. Two constants of the engine come from another run of that artifact (see `engine.profiles`);
-none was fitted to what is judged here. FCFS is `fifo`, VTC is `fair_queuing`; a job is sent to the engine when it is expected to fit.
+can serve. Two constants of the engine come from another run of that artifact (see
+`engine.profiles`); none was fitted to what is judged here. FCFS is `fifo`, VTC is `fair_queuing`; a
+job is sent to the engine when it is expected to fit.
 """
 
 from __future__ import annotations
