@@ -57,6 +57,8 @@ def experiment_options(command: F) -> F:
         click.option("--limit", type=int, help="Serve so many jobs."),
         click.option("--rate-scale", type=float, help="Arrivals so many times faster."),
         click.option("--tenants", type=int, help="Deal the jobs in turn to so many tenants."),
+        click.option("--closed", is_flag=True, default=None,
+                     help="A session's next turn waits for the answer to the one before."),
         click.option("--workers", type=int, help="Workers [default: 4]."),
         click.option("--profile", help="Profile of the engines [default: llama3-8b-a100]."),
         click.option("--prefill-workers", type=int, help="Of the workers, so many only prefill."),
@@ -85,7 +87,7 @@ def spec_from(workload: str | None, options: Mapping[str, Any]) -> RunSpec:
         "workload": _changed(
             spec.workload,
             format=options["form"], limit=options["limit"], rate_scale=options["rate_scale"],
-            tenants=options["tenants"],
+            tenants=options["tenants"], closed=options["closed"],
         ),
         "fleet": _changed(
             spec.fleet,

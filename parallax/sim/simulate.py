@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from parallax.core.model import Slo
 from parallax.engine.profiles import Profile
 from parallax.scheduling.scheduler import build_scheduler
+from parallax.sim.closed import ClosedLoop
 from parallax.sim.control import Autoscaling, Faults
 from parallax.sim.outcome import Run
 from parallax.sim.spec import RunSpec
@@ -25,15 +26,19 @@ def simulate(
 
     `jobs` (seconds from the start, job), in order of time, stand in for the spec's workload;
     `follow` is asked after every job which others its end brings about (a closed loop: the next
-    turn of a session, after some thinking); `profile` stands in for the one that the spec names.
-    The same spec and jobs give the same run.
+    turn of a session, after some thinking), instead of what the spec says; `profile` stands in for
+    the one that the spec names. The same spec and jobs give the same run.
     """
     scheduler = build_scheduler(spec.policies, spec.seed, Slo(spec.slo_ttft_s, spec.slo_tpot_s))
+    offered = load(spec.workload, spec.seed) if jobs is None else jobs
+    if spec.workload.closed:
+        loop = ClosedLoop(offered)
+        offered, follow = loop.first, follow or loop.follow
     world = World(spec, scheduler, follow, profile)
     Faults(world, spec.faults)
     if spec.policies.scaling is not None:
         Autoscaling(world, spec.policies.scaling, spec)
-    world.play(load(spec.workload, spec.seed) if jobs is None else jobs)
+    world.play(offered)
     world.close()
     if scheduler.rollout_ended:
         world.notes.append(f"rollout: {scheduler.rollout_ended}")

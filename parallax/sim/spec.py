@@ -22,6 +22,7 @@ class WorkloadSpec:
     rate_scale: float = 1.0  # arrivals so many times faster
     tenants: int = 1  # dealt in turn to a trace that names none
     jitter_s: float = 0.0  # uniform noise on arrivals, for traces with coarse clocks
+    closed: bool = False  # a session's next turn waits for the answer to the one before
 
     def __post_init__(self) -> None:
         if self.limit is not None:
