@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 CONV := AzureLLMInferenceTrace_conv.csv
 AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
-.PHONY: help demo test check laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-sim bench-rivals format clean
+.PHONY: help demo test check laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-sim bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -51,7 +51,7 @@ $(PEERS)/.installed: ops/bench/peers/requirements.txt
 	touch $@
 
 ## bench: all benchmarks (a quarter of an hour; see docs/benchmarks.md)
-bench: bench-queue bench-latency bench-flat bench-fairness bench-sim
+bench: bench-queue bench-latency bench-flat bench-fairness bench-sim bench-scan
 
 ## bench-queue: jobs per second beside other Python queues, and beside the limit
 bench-queue: $(STAMP) $(PEERS)/.installed
@@ -72,6 +72,10 @@ bench-flat: $(STAMP)
 ## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one)
 bench-sim: $(STAMP)
 	$(BIN)/python -m ops.bench.sim --profile $(or $(TRACE),$(AZURE),azure_like)
+
+## bench-scan: batches placed by prefix sums and by a heap; scans in one process and in two
+bench-scan: $(STAMP)
+	$(BIN)/python -m ops.bench.scan
 
 ## bench-rivals: the default beside the rules of other routers, on traces (TRACES=directory)
 bench-rivals: $(STAMP)
