@@ -123,7 +123,8 @@ The load `{LOAD}` (conversations of up to eight turns, some groups far busier th
 at once. High load is {BUSY:g} times the load's own rate: more prefill than the workers could do
 without hits. Hit curves are measured at {CALM:g} times the rate and with smaller and larger
 caches; *one cache* is the hit ratio of a single LRU cache as large as all together, from the trace
-alone. `omega` is what a token found in a cache is worth in tokens of waiting prefill.
+alone (in blocks, where the others count tokens). `omega` is what a token found in a cache is worth
+in tokens of waiting prefill.
 """,
     theory="""
 A cache of C blocks under LRU hits what was used within the last C distinct blocks (Mattson et al.
