@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trace": ("parallax.cli.trace:trace", "Look at traces, convert them, take samples."),
     "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),
     "workers": ("parallax.cli.inspection:workers", "List workers."),
+    "dead": ("parallax.cli.dead:dead", "Look at dead letters, offer them again, remove them."),
     "policy": ("parallax.cli.policy:policy", "List policies and their parameters."),
     "doctor": ("parallax.cli.doctor:doctor", "Check the installation and the server."),
     "version": ("parallax.cli.doctor:version", "Show versions."),
