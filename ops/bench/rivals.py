@@ -18,12 +18,12 @@ import click
 from parallax.cli.output import show
 from parallax.cli.pool import spread
 from parallax.core.settings import Policies
+from parallax.sim.binding import routed
 from parallax.sim.report.figures import figures
 from parallax.sim.report.html import with_interval
 from parallax.sim.report.statistics import Interval, interval
 from parallax.sim.simulate import simulate
 from parallax.sim.spec import FleetSpec, RunSpec, WorkloadSpec
-from parallax.sim.validation.check import eager
 
 DEFAULT, BASELINE = "parallax", "round_robin"
 RIVALS = (
@@ -32,8 +32,8 @@ RIVALS = (
 )  # fmt: skip
 ROUTERS: Mapping[str, Policies] = {
     DEFAULT: Policies(),
-    BASELINE: eager(BASELINE),
-    **{name: eager(name) for name in RIVALS},
+    BASELINE: routed(BASELINE),
+    **{name: routed(name) for name in RIVALS},
 }
 SHOWN = (
     "goodput", "ttft_ms_p50", "ttft_ms_p95", "tpot_ms_p95", "prefix_hit_ratio", "jain_fairness",

@@ -20,7 +20,8 @@ from parallax.policies.routing.parallel_prefix import rooms
 from parallax.scheduling.actions import Action, Dispatch, SaveAccounts, Steal
 from parallax.scheduling.events import AttemptEnded, Event, JobArrived, WorkerReported
 from parallax.scheduling.scheduler import Scheduler, build_scheduler
-from parallax.sim.experiments.servers import EAGER, LATE, job, offered, poisson, routed, run
+from parallax.sim.binding import EAGER, LATE, routed
+from parallax.sim.experiments.servers import job, offered, poisson, run
 from parallax.sim.spec import FaultSpec, FleetSpec
 from parallax.sim.timed import Timed
 from tests.unit.policies.scenes import cluster

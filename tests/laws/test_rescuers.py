@@ -15,6 +15,7 @@ from parallax.core.model import Job
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.engine.cost_model import StepCost
 from parallax.engine.profiles import Profile
+from parallax.sim.binding import EAGER
 from parallax.sim.outcome import Run
 from parallax.sim.simulate import simulate
 from parallax.sim.spec import FleetSpec, RunSpec, WorkloadSpec
@@ -23,12 +24,6 @@ from parallax.sim.timed import Timed
 #: A server that does one job at a time, 10 ms for each token of its answer; prompts are free.
 SERVER = Profile(
     "server", StepCost(10.0, 0.0, 0.0, 0.0, 0.0), 10_000_000, max_seqs=1, token_budget=10_000_000
-)
-BASE = Policies(
-    admission=PolicyChoice("unlimited"),
-    fairness=PolicyChoice("fifo"),
-    ordering=PolicyChoice("fcfs"),
-    gate=PolicyChoice("jbsq", {"prefetch": 1_000_000}),
 )
 
 
@@ -64,7 +59,7 @@ def mean_s(run: Run) -> float:
 
 
 def choose(routing: str, **more: PolicyChoice) -> Policies:
-    return replace(BASE, routing=PolicyChoice(routing), **more)
+    return replace(EAGER, routing=PolicyChoice(routing), **more)
 
 
 # -- queueing theory: the simulator itself ------------------------------------------------------
@@ -117,7 +112,7 @@ def test_a_bag_of_jobs_on_one_worker_is_spread_within_the_fork_join_bound() -> N
     home = PolicyChoice("consistent_hash", {"bound": 1e6})  # one prefix, one worker
 
     def span(stealing: str) -> float:
-        policies = replace(BASE, routing=home, stealing=PolicyChoice(stealing))
+        policies = replace(EAGER, routing=home, stealing=PolicyChoice(stealing))
         return run_of(jobs, 8, policies).duration_s
 
     bound = sum(seconds) / 8 + max(seconds) + 3 * 1.0  # log2(8) looks, a second apart at most

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from parallax.core.scans import blelloch, hillis_steele
 from parallax.policies.routing.parallel_prefix import placed, rooms
+from parallax.sim.binding import EAGER, routed
 from parallax.sim.experiments.board import board
 from parallax.sim.experiments.experiment import (
     Case,
@@ -22,16 +23,7 @@ from parallax.sim.experiments.experiment import (
     Table,
     Verdict,
 )
-from parallax.sim.experiments.servers import (
-    EAGER,
-    Numbers,
-    figures,
-    job,
-    offered,
-    responses,
-    routed,
-    run,
-)
+from parallax.sim.experiments.servers import Numbers, figures, job, offered, responses, run
 from parallax.sim.report.svg import Series
 from parallax.sim.spec import FaultSpec
 

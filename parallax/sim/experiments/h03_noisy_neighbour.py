@@ -6,6 +6,7 @@ from dataclasses import replace
 from heapq import merge
 
 from parallax.core.settings import PolicyChoice
+from parallax.sim.binding import LATE
 from parallax.sim.experiments.experiment import (
     Case,
     Chart,
@@ -16,7 +17,7 @@ from parallax.sim.experiments.experiment import (
     Table,
     Verdict,
 )
-from parallax.sim.experiments.servers import LATE, job, offered, run
+from parallax.sim.experiments.servers import job, offered, run
 from parallax.sim.outcome import Run
 from parallax.sim.report.statistics import percentile
 from parallax.sim.report.svg import Series

@@ -9,6 +9,7 @@ from random import Random
 import numpy as np
 
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.sim.binding import LATE
 from parallax.sim.experiments.experiment import (
     Case,
     Chart,
@@ -19,7 +20,7 @@ from parallax.sim.experiments.experiment import (
     Table,
     Verdict,
 )
-from parallax.sim.experiments.servers import LATE, STEP_S, Numbers, figures, job, offered, run
+from parallax.sim.experiments.servers import STEP_S, Numbers, figures, job, offered, run
 from parallax.sim.report.svg import Series
 from parallax.sim.timed import Timed
 

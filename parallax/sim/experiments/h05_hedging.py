@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from parallax.core.settings import PolicyChoice
+from parallax.sim.binding import EAGER, routed
 from parallax.sim.experiments.experiment import (
     Case,
     Chart,
@@ -15,7 +16,7 @@ from parallax.sim.experiments.experiment import (
     Table,
     Verdict,
 )
-from parallax.sim.experiments.servers import EAGER, figures, poisson, routed, run
+from parallax.sim.experiments.servers import figures, poisson, run
 from parallax.sim.report.svg import Series
 from parallax.sim.spec import FleetSpec
 

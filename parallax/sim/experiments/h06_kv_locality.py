@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from parallax.core.settings import PolicyChoice
+from parallax.sim.binding import EAGER
 from parallax.sim.experiments.experiment import (
     Case,
     Chart,
@@ -15,7 +16,6 @@ from parallax.sim.experiments.experiment import (
     Table,
     Verdict,
 )
-from parallax.sim.experiments.servers import EAGER
 from parallax.sim.report.figures import figures
 from parallax.sim.report.svg import Series
 from parallax.sim.simulate import simulate

@@ -7,6 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.sim.binding import LATE
 from parallax.sim.experiments.experiment import (
     Case,
     Chart,
@@ -17,7 +18,7 @@ from parallax.sim.experiments.experiment import (
     Table,
     Verdict,
 )
-from parallax.sim.experiments.servers import LATE, job, offered, poisson, run
+from parallax.sim.experiments.servers import job, offered, poisson, run
 from parallax.sim.outcome import JobOutcome
 from parallax.sim.report.svg import Series
 from parallax.sim.timed import Timed

@@ -9,6 +9,7 @@ from math import log2
 from statistics import fmean
 
 from parallax.core.settings import PolicyChoice
+from parallax.sim.binding import EAGER, routed
 from parallax.sim.experiments.experiment import (
     Case,
     Chart,
@@ -19,17 +20,7 @@ from parallax.sim.experiments.experiment import (
     Table,
     Verdict,
 )
-from parallax.sim.experiments.servers import (
-    EAGER,
-    STEP_S,
-    WARM_UP,
-    figures,
-    job,
-    offered,
-    poisson,
-    routed,
-    run,
-)
+from parallax.sim.experiments.servers import STEP_S, WARM_UP, figures, job, offered, poisson, run
 from parallax.sim.report.svg import Series
 from parallax.sim.timed import Timed
 

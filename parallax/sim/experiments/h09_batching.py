@@ -11,6 +11,7 @@ from parallax.core.model import Job
 from parallax.core.settings import PolicyChoice
 from parallax.engine.cost_model import StepCost
 from parallax.engine.profiles import Profile
+from parallax.sim.binding import EAGER, routed
 from parallax.sim.experiments.experiment import (
     Case,
     Chart,
@@ -21,7 +22,7 @@ from parallax.sim.experiments.experiment import (
     Table,
     Verdict,
 )
-from parallax.sim.experiments.servers import EAGER, arrivals, responses, routed
+from parallax.sim.experiments.servers import arrivals, responses
 from parallax.sim.outcome import Run
 from parallax.sim.report.figures import figures
 from parallax.sim.report.svg import Series

@@ -12,6 +12,7 @@ from parallax.core.model import LoadView
 from parallax.core.settings import PolicyChoice
 from parallax.policies.registry import SCALING
 from parallax.policies.rollout.canary import CANARY, STABLE, Canary
+from parallax.sim.binding import LATE
 from parallax.sim.experiments.experiment import (
     Case,
     Chart,
@@ -22,7 +23,7 @@ from parallax.sim.experiments.experiment import (
     Table,
     Verdict,
 )
-from parallax.sim.experiments.servers import LATE, job, poisson, run
+from parallax.sim.experiments.servers import job, poisson, run
 from parallax.sim.outcome import Run
 from parallax.sim.report.svg import Series
 from parallax.sim.spec import FleetSpec

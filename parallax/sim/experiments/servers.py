@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parallax.core.model import Job
-from parallax.core.settings import Policies, PolicyChoice
+from parallax.core.settings import Policies
 from parallax.engine.cost_model import StepCost
 from parallax.engine.profiles import Profile
 from parallax.sim.outcome import Run
@@ -34,22 +34,8 @@ SERVER = Profile(
     "server", StepCost(1000 * STEP_S, 0.0, 0.0, 0.0, 0.0), 1_000_000_000,
     max_seqs=1, token_budget=1_000_000,
 )  # fmt: skip
-#: What a router without a queue of its own does.
-EAGER = Policies(
-    admission=PolicyChoice("unlimited"),
-    fairness=PolicyChoice("fifo"),
-    ordering=PolicyChoice("fcfs"),
-    gate=PolicyChoice("jbsq", {"prefetch": 1_000_000}),
-)
-#: Jobs wait in the scheduler until a server is free.
-LATE = replace(EAGER, gate=PolicyChoice("jbsq", {"prefetch": 0}))
 #: The part of a run that is not judged: the queues fill.
 WARM_UP = 0.2
-
-
-def routed(name: str, policies: Policies = EAGER, **parameters: object) -> Policies:
-    """Return these policies with another routing policy."""
-    return replace(policies, routing=PolicyChoice(name, parameters))
 
 
 def spread(count: int, draw: np.random.Generator) -> Numbers:
@@ -93,14 +79,11 @@ def poisson(count: int, rate: float, seed: int, cv: float = 1.0) -> list[Timed]:
     return [(at, job(n, s)) for n, (at, s) in enumerate(offered(count, rate, seed, cv))]
 
 
-def job(
-    number: int, seconds: float, predicted_s: float | None = None, tenant: str = "a",
-    session: str = "", deadline_s: float | None = None,
-) -> Job:  # fmt: skip
+def job(number: int, seconds: float, predicted_s: float | None = None, tenant: str = "a") -> Job:
     """Return a job of that length; its prompt tells what is predicted of it."""
     steps = min(LONGEST, max(1, round(seconds / STEP_S)))
     prompt = steps if predicted_s is None else max(1, round(predicted_s / STEP_S))
-    return Job(f"j{number}", tenant, prompt, LONGEST, session, steps, deadline_s)
+    return Job(f"j{number}", tenant, prompt, LONGEST, output_tokens=steps)
 
 
 def run(

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-from parallax.core.settings import Policies, PolicyChoice
-
-#: What a router without a queue of its own does: everything is sent on at once, in order of time.
-EAGER = Policies(
-    admission=PolicyChoice("unlimited"),
-    fairness=PolicyChoice("fifo"),
-    ordering=PolicyChoice("fcfs"),
-    gate=PolicyChoice("jbsq", {"prefetch": 1_000_000}),
-)
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +40,3 @@ class Order:
         """Whether the prediction has the same order."""
         pairs = zip(self.predicted, self.predicted[1:], strict=False)
         return all(one >= other * (1.0 - self.ties) for one, other in pairs)
-
-
-def eager(routing: str, **parameters: object) -> Policies:
-    """Return the policies of a router that only routes."""
-    return replace(EAGER, routing=PolicyChoice(routing, parameters))

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parallax.core.errors import InvalidInput
+from parallax.sim.binding import routed
 from parallax.sim.outcome import JobOutcome
 from parallax.sim.simulate import simulate
 from parallax.sim.spec import FleetSpec, RunSpec, WorkloadSpec
 from parallax.sim.timed import Timed
-from parallax.sim.validation.check import Check, Order, eager
+from parallax.sim.validation.check import Check, Order
 from parallax.sim.workloads import made
 
 RESULTS = "llmd_73-capacity.md"
@@ -82,7 +83,7 @@ def checks(published: Path, seed: int = 0) -> Iterator[Check | Order]:
     totals: list[float] = []
     for name, routing in ROUTERS.items():
         stages = Stages.of(WORKLOAD, seed)
-        spec = RunSpec(WorkloadSpec(WORKLOAD), FLEET, eager(routing), seed=seed, report_s=0.05)
+        spec = RunSpec(WorkloadSpec(WORKLOAD), FLEET, routed(routing), seed=seed, report_s=0.05)
         simulate(spec, stages.jobs[0], stages.ended)
         judged = [n for n, rate in enumerate(rates) if n and rate >= FIRST_RATE]
         totals.append(sum(stages.throughput(n) for n in judged) / len(judged))

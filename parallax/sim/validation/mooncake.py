@@ -17,10 +17,11 @@ from pathlib import Path
 from statistics import fmean
 
 from parallax.engine.profiles import Profile, profile_named
+from parallax.sim.binding import routed
 from parallax.sim.simulate import simulate
 from parallax.sim.spec import FleetSpec, RunSpec, WorkloadSpec
 from parallax.sim.timed import Timed
-from parallax.sim.validation.check import Check, eager
+from parallax.sim.validation.check import Check
 from parallax.sim.workloads.catalog import load
 
 TRACE = "mooncake_conversation_trace.jsonl"
@@ -28,10 +29,10 @@ NODES = 16
 CACHE_TOKENS = 3_000_320
 MEASURED_S = {"random": 19.65, "load": 5.27, "local": 3.58, "global": 3.07}
 POLICIES = {
-    "random": eager("random"),
-    "load": eager("least_loaded", by_requests=True),
-    "local": eager("kv_locality", omega=1.0, gamma=0.0, stickiness=0.0),
-    "global": eager("kv_locality", gamma=0.0),
+    "random": routed("random"),
+    "load": routed("least_loaded", by_requests=True),
+    "local": routed("kv_locality", omega=1.0, gamma=0.0, stickiness=0.0),
+    "global": routed("kv_locality", gamma=0.0),
 }
 
 

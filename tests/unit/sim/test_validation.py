@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from parallax.core.errors import InvalidInput
+from parallax.sim.binding import routed
 from parallax.sim.simulate import simulate
 from parallax.sim.spec import FleetSpec, RunSpec, WorkloadSpec
 from parallax.sim.validation import llmd, macro, mooncake, vtc
-from parallax.sim.validation.check import Check, Order, eager
+from parallax.sim.validation.check import Check, Order
 
 SAMPLE = """# A report
 
@@ -89,7 +90,7 @@ def test_each_stage_begins_when_the_one_before_has_ended() -> None:
         for n, stage in enumerate(short)
     ]
     few = llmd.Stages(renamed, [0.0] * 3, [0.0] * 3, [0] * 3, [len(stage) for stage in renamed])
-    spec = RunSpec(WorkloadSpec("x"), llmd.FLEET, eager("random"))
+    spec = RunSpec(WorkloadSpec("x"), llmd.FLEET, routed("random"))
     run = simulate(spec, few.jobs[0], few.ended)
     assert {job.outcome for job in run.jobs} == {"completed"}
     assert len(run.jobs) == sum(len(stage) for stage in renamed)
