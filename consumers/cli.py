@@ -9,11 +9,13 @@ from random import Random
 import click
 
 from consumers.engines.factory import build_engine
+from consumers.slowdown import parsed_slowdown
 from consumers.worker import Worker
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
-from parallax.cli.options import redis_options, server_url, start_logging
+from parallax.cli.options import parsed_choice, redis_options, server_url, start_logging
 from parallax.core.model import check_name
+from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
 from parallax.services import service
 from parallax.services.clock import SystemClock
@@ -36,6 +38,13 @@ _DEFAULTS = WorkerSettings()
               help="How many times faster than the profile the engine is.")  # fmt: skip
 @click.option("--weight", type=float, default=1.0, show_default=True,
               help="Share of the jobs under weighted round robin.")  # fmt: skip
+@click.option("--role", default=BOTH, show_default=True,
+              help="What of a job it does: prefill, decode, or both.")  # fmt: skip
+@click.option("--version", default="", help="Version it serves; second attempts stay within one.")
+@click.option("--batching", default="continuous", show_default=True, metavar="NAME[:KEY=VALUE]",
+              help="Batching policy: who joins the engine's batch, and when.")  # fmt: skip
+@click.option("--slow", default="", metavar="SHARE:FACTOR[:SEED]",
+              help="Make a share of executions slower, to try out hedging: 0.02:10.")  # fmt: skip
 @click.option("--heartbeat", "heartbeat_s", type=float, default=_DEFAULTS.heartbeat_s,
               show_default=True, help="Seconds the heartbeat lasts without renewal.")  # fmt: skip
 @click.option("--drain", "drain_s", type=float, default=_DEFAULTS.drain_s, show_default=True,
@@ -52,6 +61,10 @@ def worker(
     slots: int | None,
     speed: float,
     weight: float,
+    role: str,
+    version: str,
+    batching: str,
+    slow: str,
     heartbeat_s: float,
     drain_s: float,
     metrics_port: int | None,
@@ -61,13 +74,16 @@ def worker(
     check_name("--name", name)
     clock = SystemClock()
     settings = WorkerSettings(heartbeat_s=heartbeat_s, drain_s=drain_s)
-    built = build_engine(engine, profile=profile, slots=slots, speed=speed, clock=clock)
+    built = build_engine(
+        engine, profile=profile, slots=slots, speed=speed, clock=clock,
+        batching=parsed_choice("batching", batching),
+    )  # fmt: skip
     url = server_url(redis, home)
     start_logging(verbose)
     metrics = WorkingMetrics()
     duty = Worker(
         name, (Link.to(url), Link.to(url)), Keys(cell), built, settings, clock,
-        weight=weight, metrics=metrics,
+        weight=weight, metrics=metrics, role=role, version=version, slowdown=parsed_slowdown(slow),
     )  # fmt: skip
     stop = threading.Event()
     service.stop_on_signals(duty.drain, stop.set)

@@ -4,6 +4,9 @@
          ^                                                     |
          +-----------------------------------------------------+
 
+A worker of role `prefill` computes prompts and leaves the answers to others: its attempts end as
+`prefilled`, and their KV cache waits here until the scheduler has found somebody for it.
+
 What was read but not begun may be stolen or cancelled at any time: `begin` decides in the store.
 What was begun and could not be reported stays in `unsent` and is sent again until the store
 answers; answers are the same however often it is sent.
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 
 from consumers.engines.interface import Engine, Progress
 from consumers.heartbeat import Heartbeat
+from consumers.slowdown import NEVER_SLOW, Slowdown
 from parallax.broker.attempts import (
     Assignment,
     Attempt,
@@ -36,6 +40,7 @@ from parallax.broker.membership import Membership
 from parallax.broker.rescue import Rescue
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.roles import BOTH, PREFILL, checked_role
 from parallax.core.settings import WorkerSettings
 from parallax.engine.request import Request
 from parallax.telemetry.working import WorkingMetrics
@@ -48,7 +53,8 @@ class Running:
     """An attempt in the engine."""
 
     attempt: Attempt
-    begun: float  # monotonic seconds
+    added: float  # monotonic seconds
+    joined: float | None = None  # the batch; None as long as that is not known
     first: float | None = None
     tokens: int = 0
     cached: int = 0
@@ -68,6 +74,9 @@ class Worker:
         limits: Limits | None = None,
         weight: float = 1.0,
         metrics: WorkingMetrics | None = None,
+        role: str = BOTH,
+        version: str = "",
+        slowdown: Slowdown = NEVER_SLOW,
     ) -> None:
         self.id = f"{name}-{secrets.token_hex(3)}"
         self._metrics = metrics or WorkingMetrics()
@@ -80,13 +89,16 @@ class Worker:
         self._unsent: list[Finish] = []
         self._seen: set[str] = set()  # entries that are read a second time
         self._draining_since: float | None = None
+        self._role, self._slowdown = checked_role(role), slowdown
         registration = Registration(
             VERSION,
             engine.slots,
             engine.name,
             engine.kv_capacity,
             weight,
-            about=dict(engine.describe()),
+            role,
+            version,
+            dict(engine.describe()),
         )
         incarnation = secrets.token_hex(8)
         self.heartbeat = Heartbeat(
@@ -197,11 +209,15 @@ class Worker:
 
     def _cancel(self, entry: Entry) -> None:
         order = decode_cancellation(entry)
-        running = self._running.pop(order.job_id, None) if order else None
-        if running is not None:
-            self._engine.cancel(running.attempt.job_id)
-            now = self._clock.monotonic()
-            self._unsent.append(self._finish(running, "cancelled", now, "cancelled"))
+        running = self._running.get(order.job_id) if order else None
+        if order and running and running.attempt.assignment.attempt == order.attempt:
+            self._stop(running)
+
+    def _stop(self, running: Running) -> None:
+        """Take an attempt out of the engine; what it consumed is reported."""
+        del self._running[running.attempt.job_id]
+        self._engine.cancel(running.attempt.job_id)
+        self._unsent.append(self._finish(running, "stopped", self._clock.monotonic(), "stopped"))
 
     # -- work -----------------------------------------------------------------------------------
 
@@ -224,42 +240,67 @@ class Worker:
 
     def _add(self, attempt: Attempt, now: float) -> None:
         started = Running(attempt, now)
-        request = Request(
-            attempt.job_id,
-            f"{attempt.tenant}/{attempt.session}" if attempt.session else "",
-            attempt.prompt_tokens,
-            attempt.max_tokens,
-            attempt.output_tokens,
-            attempt.prefix,
-            attempt.prefix_block,
-        )
+        earlier = self._running.get(attempt.job_id)
+        if earlier is not None:  # we were believed dead, and the job has come back to us
+            self._stop(earlier)
         try:
-            self._engine.add(request)
+            self._engine.add(self._request(attempt), now)
         except InvalidInput as error:  # it can never fit: no other attempt would do better here
             self._unsent.append(self._finish(started, "failed", now, str(error)))
         else:
             self._running[attempt.job_id] = started
 
+    def _request(self, attempt: Attempt) -> Request:
+        return Request(
+            attempt.job_id,
+            f"{attempt.tenant}/{attempt.session}" if attempt.session else "",
+            attempt.prompt_tokens,
+            attempt.max_tokens,
+            1 if self._only_prompt(attempt) else attempt.output_tokens,
+            attempt.prefix,
+            attempt.prefix_block,
+            attempt.assignment.prefilled is not None,
+            self._slowdown.factor(attempt.job_id, attempt.assignment.attempt),
+        )
+
+    def _only_prompt(self, attempt: Attempt) -> bool:
+        """Whether the answer is for another worker to give: one of more than its first token."""
+        more = attempt.output_tokens is None or attempt.output_tokens > 1
+        return self._role == PREFILL and attempt.assignment.prefilled is None and more
+
     def _collect(self, progress: Sequence[Progress]) -> None:
         told: list[tuple[Attempt, str, int]] = []
+        began: list[Attempt] = []
         for step in progress:
             running = self._running.get(step.id)
             if running is None:
                 continue
-            running.tokens, running.cached = step.output_tokens, step.cached_tokens
+            attempt = running.attempt
+            running.tokens = step.output_tokens
+            running.joined, running.cached = step.joined_at, step.cached_tokens
             if step.first_token:
                 running.first = step.at
-                told.append((running.attempt, "first", step.output_tokens))
+                if attempt.assignment.prefilled is None:
+                    told.append((attempt, "first", step.output_tokens))
+                    began += [] if step.finished else [attempt]
             if step.finished:
                 del self._running[step.id]
-                self._unsent.append(self._finish(running, "completed", step.at))
-        self._attempts.progress(told)
+                self._unsent.append(self._finish(running, self._verdict(running), step.at))
+        self._attempts.progress(told, began)
+
+    def _verdict(self, running: Running) -> str:
+        """Say how an attempt ends whose engine is done with it."""
+        attempt = running.attempt
+        if not self._only_prompt(attempt):
+            return "completed"
+        first_s = attempt.waited_s + max(0.0, (running.first or running.added) - running.added)
+        return f"prefilled {running.cached} {first_s:.6f}"
 
     def _finish(self, running: Running, verdict: str, at: float, error: str = "") -> Finish:
-        attempt = running.attempt
-        service = max(0.0, at - running.begun)
-        ttft = None if running.first is None else max(0.0, running.first - running.begun)
-        reached = attempt.prompt_tokens if running.first is not None else 0
+        attempt, prefilled = running.attempt, running.attempt.assignment.prefilled
+        start = running.added if running.joined is None else running.joined
+        ttft = None if running.first is None else max(0.0, running.first - start)
+        reached = attempt.prompt_tokens if running.first is not None or prefilled else 0
         report = Report(
             attempt.tenant,
             self.id,
@@ -267,11 +308,12 @@ class Worker:
             attempt.assignment.estimate,
             reached,
             running.tokens,
-            running.cached,
-            attempt.waited_s,
+            prefilled.cached_tokens if prefilled else running.cached,
+            attempt.waited_s + max(0.0, start - running.added),
             ttft,
-            service,
+            max(0.0, at - start),
             error,
+            first_s=prefilled.first_s if prefilled else None,
         )
         return Finish(attempt, verdict, report)
 

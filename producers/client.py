@@ -135,8 +135,9 @@ class Client:
             if record is None:
                 return "unknown"
             ending = Ending(
-                job_id, record.tenant, Outcome.CANCELLED, worker=record.worker, reply=record.reply
-            )
+                job_id, record.tenant, Outcome.CANCELLED, worker=record.worker,
+                reply=record.reply, rival=record.rival,
+            )  # fmt: skip
             word, _ = self._intake.terminate([ending])[0]
             if word != "moved":
                 return "ok" if word == "again" else word

@@ -5,8 +5,9 @@ from __future__ import annotations
 from consumers.engines.interface import Progress
 from consumers.engines.modelled import ModelledEngine, progress_at
 from parallax.core.clock import Clock
+from parallax.engine.batch import Former
 from parallax.engine.profiles import Profile
-from parallax.engine.request import Request
+from parallax.engine.request import Change, Request
 
 
 class ClockEngine(ModelledEngine):
@@ -18,25 +19,45 @@ class ClockEngine(ModelledEngine):
 
     name = "clock"
 
-    def __init__(self, profile: Profile, speed: float, clock: Clock) -> None:
-        super().__init__(profile, speed, clock)
+    def __init__(
+        self, profile: Profile, speed: float, clock: Clock, former: Former | None = None
+    ) -> None:
+        super().__init__(profile, speed, clock, former=former)
         self._start = clock.monotonic()
+        self._looked = 0.0
+        self._unsaid: list[Change] = []
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request, now: float) -> None:
         """See `interface.Engine`."""
-        if not self._engine.busy:  # an idle engine starts now, not when it was last looked at
-            self._engine.now_ms = max(self._engine.now_ms, self._engine_ms(self._clock.monotonic()))
-        super().add(request)
+        if not request.prefilled:
+            self._run_until(now)
+        super().add(request, now)
 
     def advance(self, now: float) -> list[Progress]:
         """See `interface.Engine`; never blocks."""
-        changes = self._engine.run_until(self._engine_ms(now))
-        return [progress_at(self._at(change.at_ms), change) for change in changes]
+        while (arrival := self._transferred(now)) is not None:
+            self._run_until(arrival[0])
+            self._engine.add(arrival[1])
+        self._run_until(now)
+        changes, self._unsaid = self._unsaid, []
+        return [
+            progress_at(self._at(change.at_ms), change, self._at(change.began_ms))
+            for change in changes
+        ]
 
     def next_due(self, now: float) -> float | None:
         """See `interface.Engine`."""
         due = self._engine.next_change_ms()
-        return None if due is None else self._at(due)
+        times = [self._at(due)] if due is not None else []
+        transfer = self._next_transfer()
+        times += [transfer] if transfer is not None else []
+        return now if self._unsaid else min(times, default=None)
+
+    def _run_until(self, at: float) -> None:
+        """Let the engine be where the clock is: what comes now joins no step that began before."""
+        if at > self._looked:  # looked at twice in a moment, it would begin a step in between
+            self._looked = at
+            self._unsaid += self._engine.run_until(self._engine_ms(at))
 
     def _engine_ms(self, now: float) -> float:
         return (now - self._start) * 1000 * self._speed

@@ -13,6 +13,7 @@ from statistics import median
 from consumers.engines.interface import Progress
 from consumers.engines.modelled import ModelledEngine, progress_at
 from parallax.core.clock import Clock
+from parallax.engine.batch import Former
 from parallax.engine.profiles import Profile
 
 #: One unit of work: hashing this much. Long enough to release the interpreter's lock meanwhile, so
@@ -46,13 +47,22 @@ class CpuEngine(ModelledEngine):
 
     name = "cpu"
 
-    def __init__(self, profile: Profile, speed: float, clock: Clock, burner: Burner = burn) -> None:
-        super().__init__(profile, speed, clock, exact=True)
+    def __init__(
+        self,
+        profile: Profile,
+        speed: float,
+        clock: Clock,
+        burner: Burner = burn,
+        former: Former | None = None,
+    ) -> None:
+        super().__init__(profile, speed, clock, exact=True, former=former)
         self._burner = burner
         self.units_per_ms = calibrated(clock, burner)
 
     def advance(self, now: float) -> list[Progress]:
         """See `interface.Engine`: burns one step's worth of CPU."""
+        while (arrival := self._transferred(now)) is not None:
+            self._engine.add(arrival[1])
         due = self._engine.next_change_ms()
         if due is None:
             return []
@@ -64,7 +74,7 @@ class CpuEngine(ModelledEngine):
 
     def next_due(self, now: float) -> float | None:
         """See `interface.Engine`: at once, while there is work."""
-        return now if self._engine.busy else None
+        return now if self._engine.busy else self._next_transfer()
 
     def describe(self) -> Mapping[str, str | int | float]:
         """See `interface.Engine`."""

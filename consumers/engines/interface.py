@@ -20,6 +20,7 @@ class Progress:
     cached_tokens: int
     first_token: bool
     finished: bool
+    joined_at: float | None = None  # when it joined the batch, where that is known
 
 
 class Engine(Protocol):
@@ -37,8 +38,11 @@ class Engine(Protocol):
     def room(self) -> int:
         """How many more requests it takes now."""
 
-    def add(self, request: Request) -> None:
-        """Take a request; raises InvalidInput if it can never fit."""
+    def add(self, request: Request, now: float) -> None:
+        """Take a request at `now`; raises InvalidInput if it can never fit.
+
+        One that is `prefilled` starts when its KV cache has been transferred.
+        """
 
     def cancel(self, request_id: str) -> int | None:
         """Drop a request; return the tokens it had produced, None if it is not here."""

@@ -24,7 +24,7 @@ class NoopEngine:
         """See `interface.Engine`."""
         return self.slots - len(self._requests)
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request, now: float) -> None:
         """See `interface.Engine`."""
         self._requests.append(request)
 

@@ -15,7 +15,15 @@ from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.scripts import script
 from parallax.core.errors import InvalidInput
-from parallax.core.model import NAME
+from parallax.core.model import MAX_TOKENS, NAME
+
+
+class Prefilled(Struct, frozen=True):
+    """Who computed the prompt, how much of it was cached there, and when the first token came."""
+
+    worker: str
+    cached_tokens: int
+    first_s: float  # after acceptance
 
 
 class Assignment(Struct, frozen=True):
@@ -25,6 +33,7 @@ class Assignment(Struct, frozen=True):
     job_id: str
     attempt: str
     estimate: float
+    prefilled: Prefilled | None = None
 
     def signature(self, worker: str) -> str:
         """Return what the job's record says while this assignment is the job's own."""
@@ -63,9 +72,10 @@ class Finish(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """An order to abort a running attempt."""
+    """An order to stop an attempt, running or not."""
 
     job_id: str
+    attempt: str
 
 
 class Attempts:
@@ -112,8 +122,12 @@ class Attempts:
         if not assignments:
             return [], []
         keys = self._keys
-        names = [keys.work(self._worker), *(keys.job(a.job_id) for a in assignments)]
-        args: list[Argument] = [len(assignments), int(with_bodies)]
+        names = [
+            keys.work(self._worker), keys.events, *(keys.job(a.job_id) for a in assignments)
+        ]  # fmt: skip
+        args: list[Argument] = [
+            self._worker, self._limits.log_entries, len(assignments), int(with_bodies)
+        ]  # fmt: skip
         for a in assignments:
             args += (a.entry, a.signature(self._worker))
         if with_bodies:
@@ -167,37 +181,65 @@ class Attempts:
             (word.decode(), detail.decode()) for word, detail in zip(answer, answer, strict=True)
         ]
 
-    def progress(self, updates: Sequence[tuple[Attempt, str, int]]) -> None:
-        """Tell those who watch a job of its own: (attempt, `first` or `tokens`, tokens so far)."""
+    def progress(
+        self, updates: Sequence[tuple[Attempt, str, int]], began: Sequence[Attempt] = ()
+    ) -> None:
+        """Tell those who watch a job of its own: (attempt, `first` or `tokens`, tokens so far).
+
+        The scheduler is told which attempts `began`: had their first token and go on.
+        """
         watched = [u for u in updates if u[0].reply == u[0].job_id]
-        if not watched:
+        if not watched and not began:
             return
-        args: list[Argument] = [self._limits.out_ttl_ms, self._limits.out_entries, len(watched)]
+        limits = self._limits
+        args: list[Argument] = [
+            self._worker, limits.log_entries, limits.out_ttl_ms, limits.out_entries, len(watched),
+            len(began),
+        ]  # fmt: skip
         for attempt, kind, tokens in watched:
             args += (attempt.job_id, attempt.assignment.attempt, kind, tokens)
-        names = [self._keys.out(attempt.reply) for attempt, _, _ in watched]
+        for attempt in began:
+            args += (attempt.job_id, attempt.assignment.attempt)
+        names = [self._keys.events, *(self._keys.out(attempt.reply) for attempt, _, _ in watched)]
         self._link.run(script("progress"), names, args)
 
 
 def decode_assignment(entry: Entry) -> Assignment:
     """Decode an entry of a worker's stream; raises InvalidInput."""
+    handed_over = len(entry.fields) == 2 and entry.fields[1].count(b" ") == 6
     meaning = "id, attempt, estimated cost, epoch"
-    parts = decode_fields(entry.fields, 4, meaning)
+    if handed_over:
+        meaning += ", and who computed the prompt, cached tokens, seconds to the first token"
+    parts = decode_fields(entry.fields, 7 if handed_over else 4, meaning)
     attempt = str(whole("attempt", parts[1], 1_000_000))
     try:
         job_id, estimate = parts[0].decode("ascii"), float(parts[2])
+        prefilled = None
+        if handed_over:
+            prefilled = Prefilled(parts[4].decode("ascii"), int(parts[5]), float(parts[6]))
     except ValueError:
         raise InvalidInput("entry", entry.fields[1][:60], meaning) from None
     if not NAME.fullmatch(job_id) or not 0 <= estimate <= 1e12:
         raise InvalidInput("entry", entry.fields[1][:60], meaning)
-    return Assignment(entry.id, job_id, attempt, estimate)
+    if prefilled and not _plausible(prefilled):
+        raise InvalidInput("entry", entry.fields[1][:60], meaning)
+    return Assignment(entry.id, job_id, attempt, estimate, prefilled)
+
+
+def _plausible(prefilled: Prefilled) -> bool:
+    return (
+        NAME.fullmatch(prefilled.worker) is not None
+        and 0 <= prefilled.cached_tokens <= MAX_TOKENS
+        and 0 <= prefilled.first_s <= 1e9
+    )
 
 
 def decode_cancellation(entry: Entry) -> Cancellation | None:
     """Decode an order; anything but a cancellation is ignored."""
-    if len(entry.fields) < 2 or entry.fields[0] != b"cancel":
+    fields = entry.fields
+    if len(fields) != 4 or fields[0] != b"cancel" or fields[2] != b"attempt":
         return None
-    return Cancellation(entry.fields[1].decode("ascii", "replace"))
+    return Cancellation(fields[1].decode("ascii", "replace"), fields[3].decode("ascii", "replace"))
 
 
 def _attempt(assignment: Assignment, text: bytes, began: bytes, body: bytes) -> Attempt:

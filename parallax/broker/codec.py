@@ -73,6 +73,7 @@ class Report(Row, frozen=True):
     service_s: _Seconds | None = None  # from there to the end
     error: str = ""
     retry_after_s: _Seconds | None = None
+    first_s: _Seconds | None = None  # acceptance to first token, if another worker gave that
 
 
 class About(msgspec.Struct, frozen=True):

@@ -131,8 +131,13 @@ class Dispatching:
                 workers.setdefault(d.worker, len(workers) + 1),
                 d.attempt,
                 repr(d.estimate),
+                "hedge"
+                if d.hedge
+                else workers.setdefault(d.prefilled_by, len(workers) + 1)
+                if d.prefilled_by
+                else "",
             )
-        names = [keys.leader, keys.events, keys.ledger]
+        names = [keys.leader, keys.events, keys.ledger, keys.counts]
         for worker in workers:
             names += (keys.work(worker), keys.heartbeat(worker))
         names += map(keys.arrivals, tenants)
@@ -142,7 +147,7 @@ class Dispatching:
             len(tenants), len(dispatches),
         ]  # fmt: skip
         args += _flat((tenant, repr(account)) for tenant, account in accounts.items())
-        args += _flat((worker, caps[worker]) for worker in workers)
+        args += _flat((worker, caps.get(worker, 0)) for worker in workers)
         answer = self._link.run(script("route"), names, args + rows)
         if answer[0] == b"fenced":
             raise Fenced("another process holds the lease")

@@ -51,7 +51,10 @@ class Receipt(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A job to end without a worker: how, why, and who is believed to hold it."""
+    """A job to end without a worker: how, why, and who is believed to hold it.
+
+    `rival` is the worker of the attempt beside the one of `worker`, if there is one.
+    """
 
     job_id: str
     tenant: str
@@ -59,6 +62,7 @@ class Ending:
     report: Report = NOTHING
     worker: str = ""
     reply: str = ""
+    rival: str = ""
 
 
 class Intake:
@@ -122,10 +126,11 @@ class Intake:
             len(endings),
         ]  # fmt: skip
         for end in endings:
-            worker = end.worker or "none"
+            worker, rival = end.worker or "none", end.rival or "none"
             names += (
                 keys.job(end.job_id), keys.arrivals(end.tenant), keys.work(worker),
                 keys.control(worker), keys.body(end.job_id), keys.out(end.reply or end.job_id),
+                keys.work(rival), keys.control(rival),
             )  # fmt: skip
             args += (
                 end.job_id,
@@ -133,6 +138,7 @@ class Intake:
                 encode(end.report),
                 end.worker,
                 "1" if end.reply else "",
+                end.rival,
             )
         return pairs_after_status(self._link.run(script("terminate"), names, args))
 

@@ -18,6 +18,7 @@ class Limits:
     out_ttl_ms: int = 3_600_000  # how long its progress and result can be followed
     out_entries: int = 10_000  # entries of one `out` stream
     log_entries: int = 100_000  # entries of `events` and of the dead letters
+    control_entries: int = 1_000  # orders to one worker that it has not read
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

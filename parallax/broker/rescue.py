@@ -12,7 +12,7 @@ from parallax.broker.intake import pairs_after_status
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.scripts import script
-from parallax.core.errors import InvalidInput
+from parallax.core.errors import Fenced, InvalidInput
 from parallax.core.model import NAME
 
 
@@ -65,20 +65,37 @@ class Rescue:
             except InvalidInput:
                 yield "unknown", ""  # no record, or junk: the script sees that there is no job
 
+    def stop(self, lease: Lease, attempts: Sequence[tuple[str, str, int]]) -> None:
+        """Tell workers to stop attempts: (worker, job, number). Raises Fenced."""
+        if not attempts:
+            return
+        names = [self._keys.leader, *(self._keys.control(worker) for worker, _, _ in attempts)]
+        limits = self._limits
+        args: list[Argument] = [
+            lease.token, limits.record_ttl_ms, limits.control_entries, len(attempts)
+        ]  # fmt: skip
+        for _, job_id, attempt in attempts:
+            args += (job_id, attempt)
+        if self._link.run(script("stop"), names, args)[0] == b"fenced":
+            raise Fenced("another process holds the lease")
+
     def steal(
-        self, victim: str, thief: str, held: Sequence[Assignment], cap: int
-    ) -> list[tuple[str, str]]:
-        """Move assignments that have not begun from `victim` to `thief`."""
+        self, lease: Lease, victim: str, thief: str, wanted: Sequence[tuple[str, int]], cap: int
+    ) -> list[str]:
+        """Move attempts (job, number) that have not begun from `victim` to `thief`.
+
+        Returns a word for each, see `lua/steal.lua`. Raises Fenced.
+        """
         keys = self._keys
-        names = [keys.work(victim), keys.work(thief), keys.heartbeat(thief), keys.counts]
-        names += [keys.events, *(keys.job(a.job_id) for a in held)]
-        args: list[Argument] = [victim, thief, cap, self._limits.log_entries, len(held)]
-        for a in held:
-            args += (a.entry, a.attempt, a.job_id)
-        answer = iter(self._link.run(script("steal"), names, args))
-        return [
-            (word.decode(), detail.decode()) for word, detail in zip(answer, answer, strict=True)
-        ]
+        names = [keys.leader, keys.work(victim), keys.work(thief), keys.heartbeat(thief)]
+        names += [keys.counts, keys.events, *(keys.job(job_id) for job_id, _ in wanted)]
+        args: list[Argument] = [
+            lease.token, victim, thief, cap, self._limits.log_entries, len(wanted)
+        ]  # fmt: skip
+        for job_id, attempt in wanted:
+            args += (job_id, attempt)
+        answer = self._link.run(script("steal"), names, args)
+        return [word for word, _ in pairs_after_status(answer)]
 
     def oldest_open(self, count: int) -> list[str]:
         """Return the open jobs that nobody touched for longest."""
@@ -105,8 +122,8 @@ class Rescue:
         if not held:
             return []
         keys = self._keys
-        names = [keys.work(worker), keys.counts, *(keys.job(a.job_id) for a in held)]
-        args: list[Argument] = [len(held)]
+        names = [keys.work(worker), keys.counts, keys.events, *(keys.job(a.job_id) for a in held)]
+        args: list[Argument] = [worker, self._limits.log_entries, len(held)]
         for a in held:
             args += (a.entry, a.signature(worker))
         return [word.decode() for word in self._link.run(script("scrub"), names, args)]

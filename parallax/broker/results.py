@@ -33,6 +33,7 @@ class Record:
     started: float | None
     finished: float | None
     report: Report
+    rival: str = ""  # the worker of the attempt beside the one of `worker`
 
     @property
     def outcome(self) -> Outcome | None:
@@ -41,13 +42,17 @@ class Record:
 
     @property
     def queue_wait_s(self) -> float | None:
-        """Seconds from acceptance to the start of the last attempt."""
+        """Seconds from acceptance to when the last attempt joined its engine's batch."""
+        if self.report.wait_s is not None:
+            return self.report.wait_s
         return None if self.started is None else self.started - self.accepted
 
     @property
     def ttft_s(self) -> float | None:
         """Seconds from acceptance to the first token."""
         wait, first = self.queue_wait_s, self.report.ttft_s
+        if self.report.first_s is not None:
+            return self.report.first_s
         return None if wait is None or first is None else wait + first
 
     @property
@@ -154,9 +159,16 @@ def _record(job_id: str, flat: Iterable[bytes]) -> Record | None:
             _seconds(started),
             _seconds(finished),
             report,
+            _rival(raw.get(b"hedge", b"")),
         )
     except (KeyError, ValueError, InvalidInput):
         return None
+
+
+def _rival(hedge: bytes) -> str:
+    """Return the worker of the second attempt, if that is alive."""
+    state, _, holder = hedge.decode().partition(" ")
+    return "" if state in {"", "over"} else holder.partition("/")[0]
 
 
 def _seconds(ms: bytes | str | None) -> float | None:

@@ -16,7 +16,9 @@ from parallax.core.settings import Policies, PolicyChoice
 F = TypeVar("F", bound=Callable[..., Any])
 
 HOME_VARIABLE = "PARALLAX_HOME"
-KINDS = ("admission", "fairness", "ordering", "gate", "routing", "predictor")
+KINDS = (
+    "admission", "fairness", "ordering", "gate", "routing", "predictor", "hedging", "stealing",
+)  # fmt: skip
 
 
 def redis_options(command: F) -> F:
@@ -48,6 +50,8 @@ def policy_options(command: F) -> F:
             "--set", "parameters", multiple=True, metavar="[KIND.]KEY=VALUE",
             help="Set a parameter of a policy (of the routing policy, if no kind is named).",
         ),
+        click.option("--stealing", metavar="NAME", help="Stealing policy: who takes whose work."),
+        click.option("--hedging", metavar="NAME", help="Hedging policy: when to try elsewhere."),
         click.option("--predictor", metavar="NAME", help="Predictor of output lengths."),
         click.option("--gate", metavar="NAME", help="Dispatch gate."),
         click.option("--admission", metavar="NAME", help="Admission policy."),
@@ -72,10 +76,11 @@ def policies_from(options: dict[str, Any]) -> Policies:
             raise InvalidInput("--set", text, allowed)
         parameters[kind][key] = value
     defaults = Policies()
-    chosen = {
-        kind: PolicyChoice(options.pop(kind) or getattr(defaults, kind).name, parameters[kind])
-        for kind in KINDS
-    }
+    chosen = {}
+    for kind in KINDS:
+        text = options.pop(kind)
+        choice = parsed_choice(kind, text) if text else getattr(defaults, kind)
+        chosen[kind] = PolicyChoice(choice.name, {**choice.parameters, **parameters[kind]})
     policies = Policies(**chosen)
     from parallax.scheduling.scheduler import build_scheduler
 
@@ -92,6 +97,18 @@ def policy_arguments(policies: Policies) -> list[str]:
         for key, value in choice.parameters.items():
             arguments += ["--set", f"{kind}.{key}={value}"]
     return arguments
+
+
+def parsed_choice(kind: str, text: str) -> PolicyChoice:
+    """Read `power_of_two:choices=3`."""
+    name, *settings = text.split(":")
+    parameters: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InvalidInput(f"--{kind}", text, "write NAME or NAME:KEY=VALUE:KEY=VALUE")
+        parameters[key] = value
+    return PolicyChoice(name, parameters)
 
 
 def found_url(redis: str | None, home: Path | None) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 import parallax
+from parallax.cli.options import parsed_choice
 from parallax.core.errors import InvalidInput
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.sim.provenance import file_hash, provenance, tree_hash
@@ -150,18 +151,6 @@ def parsed_fault(text: str) -> FaultSpec:
         except ValueError:
             raise InvalidInput("--fault", text, _FAULT_SHAPE) from None
     return FaultSpec(kind, f"w{int(number):04d}", seconds("--fault", when), **values)
-
-
-def parsed_choice(kind: str, text: str) -> PolicyChoice:
-    """Read `power_of_two:choices=3`."""
-    name, *settings = text.split(":")
-    parameters: dict[str, object] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise InvalidInput(f"--{kind}", text, "write NAME or NAME:KEY=VALUE:KEY=VALUE")
-        parameters[key] = value
-    return PolicyChoice(name, parameters)
 
 
 def write(path: Path, text: str) -> None:

@@ -7,7 +7,9 @@ Rules of this file:
    the CLI.
 
     queued -> assigned -> running -> completed | failed
-      ^          |           |
+      ^          |  ^        |  |
+      |          |  |        |  +---> prefilled -> assigned     to a worker that decodes
+      |          |  +--------+        another attempt took over: its worker died, or stepped aside
       +----------+-----------+        handed back: retry, dead worker, drain
 
 A *rejected* job was refused by admission before it was queued for dispatch; an *expired* one saw
@@ -25,6 +27,7 @@ class State(StrEnum):
     QUEUED = "queued"
     ASSIGNED = "assigned"
     RUNNING = "running"
+    PREFILLED = "prefilled"
     COMPLETED = "completed"
     FAILED = "failed"
     REJECTED = "rejected"
@@ -49,7 +52,9 @@ _ENDS_ANYWHERE = frozenset({State.COMPLETED, State.CANCELLED, State.DEAD})
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: _ENDS_ANYWHERE | {State.ASSIGNED, State.REJECTED, State.EXPIRED},
     State.ASSIGNED: _ENDS_ANYWHERE | {State.QUEUED, State.RUNNING, State.FAILED, State.EXPIRED},
-    State.RUNNING: _ENDS_ANYWHERE | {State.QUEUED, State.FAILED, State.EXPIRED},
+    State.RUNNING: _ENDS_ANYWHERE
+    | {State.QUEUED, State.ASSIGNED, State.PREFILLED, State.FAILED, State.EXPIRED},
+    State.PREFILLED: _ENDS_ANYWHERE | {State.QUEUED, State.ASSIGNED, State.EXPIRED},
     **dict.fromkeys(
         (
             State.COMPLETED,

@@ -29,12 +29,17 @@ class JobWithdrawn:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRestored:
-    """A new leader found this attempt assigned to a worker; it was charged `estimate` before."""
+    """A new leader found this attempt at a worker; it was charged `estimate` before.
+
+    A second one of the same job is the attempt beside the first. A `prefilled` one has ended there
+    and waits to go on elsewhere.
+    """
 
     job: JobView
     worker: str
     attempt: int
     estimate: float
+    prefilled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

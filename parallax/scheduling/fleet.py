@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from parallax.core.ewma import Ewma
 from parallax.core.model import JobView, Usage, WorkerView
+from parallax.core.roles import PREFILL
 from parallax.policies.interfaces import DispatchGate
 from parallax.scheduling.events import WorkerReported
 from parallax.scheduling.pace import Pace
 
-PREFILL = "prefill"  # the role of workers that only compute prompts
 _MUCH = 1_000_000_000
 
 

@@ -26,6 +26,11 @@ class Handovers:
         job = replace(flight.job, attempt=flight.attempt, prefilled_by=flight.worker)
         self.waiting[job.id] = Queued(job, flight.entry, flight.estimate, flight.output, now)
 
+    def again(self, flight: Flight, now: float) -> None:
+        """The store did not send this one on: its prompt is still where it was computed."""
+        job = flight.job
+        self.waiting[job.id] = Queued(job, flight.entry, flight.estimate, flight.output, now)
+
     def first(self, count: int) -> Sequence[Queued]:
         """Return up to so many, in the order in which they came."""
         return list(self.waiting.values())[:count]

@@ -15,7 +15,10 @@ from parallax.scheduling.versions import Versions
 
 @dataclass(slots=True)
 class Hedges:
-    """Timers of first attempts, and what was predicted for them. O(log attempts) each."""
+    """Timers of first attempts, and what was predicted for them. O(log attempts) each.
+
+    A job whose worker failed it before is never doubled: it may be what fails workers.
+    """
 
     policy: HedgingPolicy
     _timers: list[tuple[float, str, int]] = field(default_factory=list)
@@ -26,7 +29,7 @@ class Hedges:
         predicted_s = fleet.expected_s(flight)
         delay = self.policy.arm(flight.job, predicted_s)
         self._predicted[flight.job.id, flight.attempt] = predicted_s
-        if delay is not None:
+        if delay is not None and flight.job.attempt == 0:
             heapq.heappush(self._timers, (now + delay, flight.job.id, flight.attempt))
 
     def over(self, flight: Flight, now: float) -> None:

@@ -18,11 +18,10 @@ Four rules hold it together:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import ClusterView, JobView, QueueView, Slo, WorkerView
+from parallax.core.model import ClusterView, JobView, Slo, WorkerView
 from parallax.core.settings import Policies
 from parallax.policies.interfaces import AdmissionObserver
 from parallax.scheduling.actions import Action, Cancel, Dispatch
@@ -48,20 +47,12 @@ from parallax.scheduling.handovers import Handovers
 from parallax.scheduling.hedges import Hedges
 from parallax.scheduling.line import Line, refusal
 from parallax.scheduling.queues import Queued
+from parallax.scheduling.snapshot import Snapshot, queue_view, snapshot_of
 from parallax.scheduling.thieves import Thieves
 from parallax.scheduling.versions import Versions
 
 #: After the store refused a dispatch, its worker is left alone for so long (seconds).
 HOLD_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What an observer may see: queued jobs by tenant, attempts in flight by worker."""
-
-    queued: dict[str, int]
-    in_flight: dict[str, int]
-    kv_used: dict[str, float]
 
 
 class Scheduler:
@@ -123,12 +114,7 @@ class Scheduler:
 
     def snapshot(self) -> Snapshot:
         """Return what an observer may see. O(tenants + workers)."""
-        workers = self._fleet.workers
-        return Snapshot(
-            {name: len(q.jobs) + q.unread for name, q in self._line.queues.by_tenant.items()},
-            {name: worker.in_flight for name, worker in workers.items()},
-            {name: worker.kv_used for name, worker in workers.items()},
-        )
+        return snapshot_of(self._line.queues, self._fleet)
 
     def held(self, tenant: str) -> int:
         """Return how many jobs of this tenant are queued here. O(1)."""
@@ -169,13 +155,11 @@ class Scheduler:
         if known is not None:
             queues.by_tenant[known].jobs[job.id].entry = event.entry
             return
-        for stale in self._flights.of_job(job.id):
-            self._flights.remove(stale)
-            self._land(stale)
+        self._forget(job.id)
         output = self._policies.predictor.predict(job)
         estimate = self._policies.cost(job.prompt_tokens, output)
         if job.attempt == 0:
-            view = self._queue_view(job, now)
+            view = queue_view(self._line.queues, self._fleet, job.tenant, len(self._flights), now)
             rejection = self._policies.admission.admit(job, estimate, view, now)
             if rejection is not None:
                 actions.append(refusal(job, event.entry, rejection))
@@ -184,10 +168,14 @@ class Scheduler:
 
     def _withdrawn(self, event: JobWithdrawn, now: float, actions: list[Action]) -> None:
         self._line.withdraw(event.job_id)
-        prefilled = self._handovers.take(event.job_id)
+        self._forget(event.job_id)
+
+    def _forget(self, job_id: str) -> None:
+        """Its attempts, and the prompt that was computed for it, count no more."""
+        prefilled = self._handovers.take(job_id)
         if prefilled is not None:
             self._line.settle(prefilled.job.tenant, prefilled.estimate)
-        for flight in self._flights.of_job(event.job_id):
+        for flight in self._flights.of_job(job_id):
             self._flights.remove(flight)
             self._land(flight)
 
@@ -217,6 +205,9 @@ class Scheduler:
         flight = self._flights.find(event.job_id, event.worker, event.attempt)
         if flight is None:
             self._line.settle(event.tenant, event.estimate, consumed)
+            if event.outcome is not None:  # a worker that was believed dead: stop the others
+                for other in self._flights.of_job(event.job_id):
+                    self._stop(other, now, actions)
             return
         rival = self._flights.rival(flight)
         stopped = (event.job_id, event.attempt) in self._flights.stopping
@@ -245,14 +236,20 @@ class Scheduler:
 
     def _restored(self, event: AttemptRestored, now: float, actions: list[Action]) -> None:
         job = event.job
-        if job.id not in self._flights.by_job:
-            output = self._policies.predictor.predict(job)
-            self._fly(
-                Flight(
-                    job, "", event.worker, event.attempt, event.estimate,
-                    job.prompt_tokens, output, now,
-                )
-            )  # fmt: skip
+        output = self._policies.predictor.predict(job)
+        done = bool(job.prefilled_by)
+        flight = Flight(
+            job, "", event.worker, event.attempt, event.estimate,
+            0.0 if done else job.prompt_tokens, output, now, done,
+        )  # fmt: skip
+        if event.prefilled:
+            self._handovers.add(flight, now)
+        elif job.id not in self._flights.by_job:
+            self._fly(flight)
+        elif job.id not in self._flights.seconds:
+            flight.hedged = self._flights.by_job[job.id].hedged = True
+            self._flights.seconds[job.id] = flight
+            self._fleet.take(flight)
 
     def _moved(self, event: AttemptMoved, now: float, actions: list[Action]) -> None:
         flight = self._flights.by_job.get(event.job_id)
@@ -262,13 +259,20 @@ class Scheduler:
             self._fleet.take(flight)
 
     def _refused(self, event: DispatchRefused, now: float, actions: list[Action]) -> None:
-        flight = self._flights.by_job.get(event.job_id)
-        if flight is None or flight.worker != event.worker:
+        tried = [f for f in self._flights.of_job(event.job_id) if f.worker == event.worker]
+        if not tried:
             return
+        (flight,) = tried
+        second = self._flights.seconds.get(event.job_id) is flight
         self._flights.remove(flight)
-        self._land(flight)
         if event.requeue:
             self._fleet.hold(event.worker, now + HOLD_S)
+        if event.requeue and flight.job.prefilled_by:  # it stays charged
+            self._fleet.release(flight)
+            self._handovers.again(flight, now)
+            return
+        self._land(flight)
+        if event.requeue and not second:
             self._enqueue(Queued(flight.job, flight.entry, flight.estimate, flight.output, now))
 
     def _reported(self, event: WorkerReported, now: float, actions: list[Action]) -> None:
@@ -316,20 +320,6 @@ class Scheduler:
         """An attempt is over: free its slot and settle its tenant's account."""
         self._fleet.release(flight)
         self._line.settle(flight.job.tenant, flight.estimate, consumed)
-
-    def _queue_view(self, job: JobView, now: float) -> QueueView:
-        queues, fleet = self._line.queues, self._fleet
-        queue = queues.by_tenant.get(job.tenant)
-        return QueueView(
-            len(queue.jobs) + queue.unread if queue else 0,
-            queue.cost if queue else 0.0,
-            len(queues.tenant_of) + queues.unread,
-            queues.cost,
-            fleet.mean_kv_used,
-            len(fleet.workers),
-            len(self._flights),
-            queues.oldest_wait(now),
-        )
 
     # -- decisions ----------------------------------------------------------------------------
 

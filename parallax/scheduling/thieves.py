@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from parallax.core.roles import PREFILL
 from parallax.policies.interfaces import StealingPolicy
 from parallax.scheduling.actions import Steal
 from parallax.scheduling.fleet import Fleet, Flight, WorkerState
@@ -26,7 +27,7 @@ class Thieves:
         stolen: list[Steal] = []
         wanted: set[str] = set()
         for name, worker in fleet.workers.items():
-            if worker.flights or worker.draining or worker.role == "prefill":
+            if worker.flights or worker.draining or worker.role == PREFILL:
                 self._pauses.pop(name, None)
                 continue
             until, pause = self._pauses.get(name, (now, FIRST_PAUSE_S))

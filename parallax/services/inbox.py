@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parallax.broker.codec import Report, decode_arrival, decode_report, usage_of
+from msgspec import structs
+
+from parallax.broker.codec import Report, decode_arrival, decode_report, usage_of, whole
 from parallax.broker.dispatching import Entry
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import NAME
-from parallax.scheduling.events import AttemptEnded, AttemptMoved, Event, JobArrived, JobWithdrawn
+from parallax.scheduling.events import (
+    AttemptBegan,
+    AttemptEnded,
+    AttemptMoved,
+    Event,
+    JobArrived,
+    JobWithdrawn,
+    PrefillEnded,
+)
 
 Junk = tuple[Entry, str]
 
@@ -53,7 +63,17 @@ def _report(job_id: str, word: bytes, data: bytes) -> tuple[Event, Report | None
         return JobWithdrawn(job_id), None
     if word == b"stolen":
         return AttemptMoved(job_id, data.decode("ascii", "replace")), None
-    report = decode_report(data)
+    if word == b"began":
+        worker, _, attempt = data.partition(b" ")
+        number = whole("attempt", attempt, 1_000_000)
+        return AttemptBegan(job_id, worker.decode("ascii", "replace"), number), None
+    if word == b"reclaimed":  # its charge was returned when its worker was believed dead
+        word, _, data = data.partition(b" ")
+        report = structs.replace(decode_report(data), estimate=0.0)
+    else:
+        report = decode_report(data)
+    if word == b"prefilled":
+        return PrefillEnded(job_id, report.worker, report.attempt), None
     event = AttemptEnded(
         job_id,
         report.tenant,

@@ -73,4 +73,5 @@ class Janitor:
 def _lost(record: Record) -> Ending:
     error = f"its worker {record.worker} was lost during attempt {record.attempts}, the last"
     report = Report(record.tenant, record.worker, record.attempts, error=error)
-    return Ending(record.job_id, record.tenant, Outcome.DEAD, report, record.worker, record.reply)
+    holders = (record.worker, record.reply, record.rival)
+    return Ending(record.job_id, record.tenant, Outcome.DEAD, report, *holders)

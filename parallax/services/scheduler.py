@@ -31,7 +31,15 @@ from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import SchedulerSettings
-from parallax.scheduling.actions import Action, Dispatch, Expire, Reject, SaveAccounts
+from parallax.scheduling.actions import (
+    Action,
+    Cancel,
+    Dispatch,
+    Expire,
+    Reject,
+    SaveAccounts,
+    Steal,
+)
 from parallax.scheduling.events import (
     BacklogMeasured,
     DispatchRefused,
@@ -251,6 +259,9 @@ class SchedulerService:
         tenants = self._watch.page(self._room)
         if len(self._watch.tenants) > MAX_STREAMS or self._scheduler.queued or self._uncommitted:
             block_s = min(block_s, COMMIT_S)  # others wait for their turn, or a hold may end
+        wake = self._scheduler.next_wake()
+        if wake is not None:
+            block_s = max(0.0, min(block_s, wake - self._now()))
         return self._dispatching.read(tenants, self._settings.batch, int(block_s * 1000))
 
     def _understood(self, read: Turn) -> list[Event]:
@@ -286,6 +297,10 @@ class SchedulerService:
 
     def _carry_out(self, lease: Lease, actions: list[Action]) -> None:
         dispatches = [a for a in actions if type(a) is Dispatch]
+        # Before the commit drops the events that they follow from: a new leader would do it again.
+        cancels = [(a.worker, a.job_id, a.attempt) for a in actions if type(a) is Cancel]
+        self._rescue.stop(lease, cancels)
+        self._steal(lease, [a for a in actions if type(a) is Steal])
         endings: list[Ending] = []
         for action in actions:
             if type(action) is SaveAccounts:
@@ -298,6 +313,16 @@ class SchedulerService:
         if self._uncommitted and self._is_due("commit", COMMIT_S):
             self._commit(lease, [])
         self._end(lease, endings)
+
+    def _steal(self, lease: Lease, steals: list[Steal]) -> None:
+        """Carry out moves; the events that the store writes say which of them were made."""
+        pairs: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        for steal in steals:
+            wanted = pairs.setdefault((steal.victim, steal.thief), [])
+            wanted.append((steal.job_id, steal.attempt))
+        for (victim, thief), wanted in pairs.items():
+            cap = self._recoverer.cap(thief)
+            self._metrics.stolen(self._rescue.steal(lease, victim, thief, wanted, cap))
 
     def _commit(self, lease: Lease, part: list[Dispatch]) -> None:
         caps = {d.worker: self._recoverer.cap(d.worker) for d in part}
@@ -313,7 +338,7 @@ class SchedulerService:
         self._pending.append(DispatchRefused(dispatch.job_id, dispatch.worker, requeue))
         if word == "expired":
             late = Expire(dispatch.job_id, dispatch.tenant, dispatch.entry)
-            self._end(lease, [_ending(late)])
+            self._end(lease, [replace(_ending(late), worker=dispatch.prefilled_by)])
         elif word == "orphan":
             stream = self._keys.arrivals(dispatch.tenant)
             entry = Entry(dispatch.entry, [dispatch.job_id.encode()])

@@ -12,23 +12,33 @@ from parallax.broker.dispatching import Entry
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.core.errors import InvalidInput
+from parallax.core.lifecycle import State
 from parallax.core.model import JobView
-from parallax.scheduling.events import AttemptRestored, Event
+from parallax.scheduling.events import AttemptRestored
+
+_HELD = frozenset({State.ASSIGNED, State.RUNNING, State.PREFILLED})
 
 
-def attempts(link: Link, keys: Keys, workers: Iterable[str]) -> list[Event]:
-    """Return the attempts that lie in the streams of these workers."""
+def attempts(link: Link, keys: Keys, workers: Iterable[str]) -> list[AttemptRestored]:
+    """Return the attempts that lie in the streams of these workers, in the order of their numbers.
+
+    Those that their jobs do not own any more are left out: their workers will say what they cost.
+    """
     membership = Membership(link, keys)
-    restored: list[Event] = []
+    restored: list[AttemptRestored] = []
     for worker in workers:
         held = list(_assignments(membership, worker))
-        records = link.calls([("HMGET", keys.job(a.job_id), "about", "deadline") for a in held])
-        for assignment, record in zip(held, records, strict=True):
-            job = _view(assignment, record)
-            if job is not None:
-                attempt = int(assignment.attempt)
-                restored.append(AttemptRestored(job, worker, attempt, assignment.estimate))
-    return restored
+        fields = ("about", "deadline", "at", "hedge")
+        records = link.calls([("HMGET", keys.job(a.job_id), *fields) for a in held])
+        for assignment, (about, deadline, *holders) in zip(held, records, strict=True):
+            job = _view(assignment, about, deadline)
+            state = _state(assignment.signature(worker), holders)
+            if job is not None and state:
+                attempt, prefilled = int(assignment.attempt), state == State.PREFILLED
+                restored.append(
+                    AttemptRestored(job, worker, attempt, assignment.estimate, prefilled)
+                )
+    return sorted(restored, key=lambda event: event.attempt)
 
 
 def _assignments(membership: Membership, worker: str) -> Iterator[Assignment]:
@@ -39,8 +49,16 @@ def _assignments(membership: Membership, worker: str) -> Iterator[Assignment]:
             continue  # the worker that reads it sets it aside
 
 
-def _view(assignment: Assignment, record: list[bytes | None]) -> JobView | None:
-    text, deadline = record
+def _state(signature: str, holders: Iterable[bytes | None]) -> str:
+    """Return the state of an attempt that its job owns; '' if it does not."""
+    for holder in holders:
+        state, _, rest = (holder or b"").decode("utf-8", "replace").partition(" ")
+        if state in _HELD and rest.partition(" ")[0] == signature:
+            return state
+    return ""
+
+
+def _view(assignment: Assignment, text: bytes | None, deadline: bytes | None) -> JobView | None:
     try:
         about = decode_about(text)
         spec = about.spec
@@ -56,6 +74,7 @@ def _view(assignment: Assignment, record: list[bytes | None]) -> JobView | None:
             int(assignment.attempt) - 1,
             spec.prefix,
             spec.prefix_block,
+            assignment.prefilled.worker if assignment.prefilled else "",
         )
     except (InvalidInput, ValueError):
         return None

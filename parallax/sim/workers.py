@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from parallax.core.model import Job, JobView, Usage
+from parallax.core.roles import PREFILL
 from parallax.core.settings import PolicyChoice
 from parallax.engine.batch import BatchEngine, Former
 from parallax.engine.profiles import Profile, profile_named
@@ -14,7 +15,6 @@ from parallax.engine.request import Change, Request
 from parallax.policies.registry import BATCHING
 from parallax.scheduling.actions import Dispatch
 from parallax.scheduling.events import WorkerReported
-from parallax.scheduling.fleet import PREFILL
 from parallax.sim.spec import FleetSpec
 
 CONTINUOUS = "continuous"

@@ -15,6 +15,7 @@ from parallax.core.cost import TokenCost
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, Usage
+from parallax.core.roles import PREFILL
 from parallax.engine.profiles import Profile
 from parallax.engine.request import Change
 from parallax.scheduling.actions import (
@@ -35,7 +36,6 @@ from parallax.scheduling.events import (
     PrefillEnded,
     WorkerLost,
 )
-from parallax.scheduling.fleet import PREFILL
 from parallax.scheduling.scheduler import Scheduler
 from parallax.sim.outcome import JobOutcome, Sample
 from parallax.sim.spec import RunSpec

@@ -50,14 +50,16 @@ class Metric:
 
 
 REFUSALS = ("stale", "orphan", "expired", "noworker", "busy")
-RECOVERIES = ("ok", "dead", "done", "dropped", "deaths")
+RECOVERIES = ("ok", "dead", "done", "dropped", "yielded", "deaths")
+RESCUES = ("hedge", "stop", "handover")
+STEALS = ("ok", "started", "gone", "copy", "busy", "dead_thief")
 ERRORS = ("Unreachable", "StoreFull", "StoreFault", "Fenced")
 ADMISSIONS = (
     "admitted", "tenant_queue_full", "queue_full", "tenant_cost_full", "cost_full", "memory_full",
 )  # fmt: skip
 ANSWERS = (
     "completed", "failed", "expired", "cancelled", "late", "stale", "requeued", "again", "unknown",
-    "dead",
+    "dead", "yielded", "kept",
 )  # fmt: skip
 FINDS = ("ok", "present", "done", "vanished", "spent", "moved", "removed", "rung")
 
@@ -71,6 +73,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("parallax_dispatches_total", Counter, "Attempts sent to workers."),
     Metric("parallax_dispatches_refused_total", Counter, "Dispatches the store did not carry out.",
            ("reason",), preset=REFUSALS),
+    Metric("parallax_rescues_total", Counter, "Second attempts sent, attempts told to stop because "
+           "another was faster, and prompts handed over to who gives the answer.", ("kind",),
+           preset=RESCUES),
+    Metric("parallax_steals_total", Counter, "Attempts that an idle worker was to take, by what "
+           "came of it.", ("result",), preset=STEALS),
     Metric("parallax_queue_depth", Gauge, "Jobs waiting for dispatch.", ("tenant",)),
     Metric("parallax_in_flight", Gauge, "Attempts at a worker.", ("worker",)),
     Metric("parallax_kv_usage_ratio", Gauge, "Share of a worker's KV memory in use.", ("worker",)),

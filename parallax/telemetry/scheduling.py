@@ -11,9 +11,9 @@ from prometheus_client import Counter
 from parallax.broker.codec import Report
 from parallax.core.errors import ParallaxError
 from parallax.core.lifecycle import Outcome
-from parallax.scheduling.actions import Action, Dispatch, Reject
+from parallax.scheduling.actions import Action, Cancel, Dispatch, Reject
 from parallax.scheduling.events import AttemptEnded, Event
-from parallax.scheduling.scheduler import Snapshot
+from parallax.scheduling.snapshot import Snapshot
 from parallax.telemetry.histogram import Buckets
 from parallax.telemetry.metrics import Metrics, TenantLabels
 
@@ -69,6 +69,7 @@ class SchedulingMetrics:
         self._dispatches = metrics.counter("dispatches_total")
         self._admissions = metrics.counter("admissions_total")
         self._admitted = self._admissions.labels("admitted")
+        self._rescues = metrics.counter("rescues_total")
         self._refusals = metrics.counter("dispatches_refused_total")
         self._turn = metrics.histogram("turn_seconds").labels()
 
@@ -88,11 +89,21 @@ class SchedulingMetrics:
         """The scheduler decided: count dispatches and what admission said."""
         if actions:
             self._dispatches.inc(sum(1 for action in actions if type(action) is Dispatch))
+            for action in actions:
+                if type(action) is Cancel:
+                    self._rescues.labels("stop").inc()
+                elif type(action) is Dispatch and (action.hedge or action.prefilled_by):
+                    self._rescues.labels("hedge" if action.hedge else "handover").inc()
         rejections = [action for action in actions if type(action) is Reject]
         if arrived:
             self._admitted.inc(max(0, arrived - len(rejections)))
         for rejection in rejections:
             self._admissions.labels(rejection.reason).inc()
+
+    def stolen(self, words: Sequence[str]) -> None:
+        """Attempts were to be moved to an idle worker: what the store said to each."""
+        for word in words:
+            self._metrics.counter("steals_total").labels(word).inc()
 
     def refused(self, reason: str) -> None:
         """The store did not carry out a dispatch."""

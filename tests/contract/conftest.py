@@ -87,6 +87,33 @@ class Cell:
         running, _ = self.attempts(worker).begin([decode_assignment(self.entries(worker)[-1])])
         return running[0]
 
+    def send(self, dispatch: Dispatch, lease: Lease) -> str:
+        return self.dispatching.commit(lease, [dispatch], {dispatch.worker: 8}, {})[0]
+
+    def begin(self, worker: str) -> Any:
+        """Begin the attempt that lies at the end of a worker's stream."""
+        running, _ = self.attempts(worker).begin([decode_assignment(self.entries(worker)[-1])])
+        return running[0]
+
+    def doubled(self, job: Job) -> tuple[Any, Any]:
+        """Let a job run on w1 and, beside it, on w2; return both attempts."""
+        self.join("w1")
+        self.join("w2")
+        first = self.begun(job)
+        hedge = Dispatch(job.id, job.tenant, "", "w2", 2, 10.0, hedge=True)
+        assert self.send(hedge, self.lead()) == "ok"
+        return first, self.begin("w2")
+
+    def events(self) -> list[str]:
+        """Return what the scheduler was told, oldest first: "job word"."""
+        told = []
+        for _, fields in self.link.call("XRANGE", self.keys.events, "-", "+"):
+            pairs = iter(item.decode() for item in fields)
+            told += [
+                f"{name} {text.partition(' ')[0]}" for name, text in zip(pairs, pairs, strict=True)
+            ]
+        return told
+
     def state(self, job: Job) -> str:
         value = self.link.call("HGET", self.keys.job(job.id), "at")
         return value.decode().partition(" ")[0] if value else ""

@@ -126,7 +126,7 @@ def routed(cell: Cell, routed_job: Job, **options: Any) -> Question:
     return ask
 
 
-@scene("route", "ok", again="stale")
+@scene("route", "ok")
 def _(cell: Cell) -> Question:
     cell.join()
     return routed(cell, job())
@@ -222,7 +222,7 @@ def _(cell: Cell) -> Question:
     return lambda: finish(cell, attempt, "failed")
 
 
-@scene("finish", "requeued", again="stale")
+@scene("finish", "requeued")
 def _(cell: Cell) -> Question:
     cell.join()
     attempt = cell.begun(job())
@@ -235,6 +235,19 @@ def _(cell: Cell) -> Question:
     attempt = cell.begun(job())
     cell.link.call("DEL", cell.keys.job("j1"))
     return lambda: finish(cell, attempt, "completed")
+
+
+@scene("finish", "yielded")
+def _(cell: Cell) -> Question:
+    first, _ = cell.doubled(job())
+    return lambda: finish(cell, first, "back")
+
+
+@scene("finish", "kept")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job())
+    return lambda: finish(cell, attempt, "prefilled 4 0.25")
 
 
 @scene("terminate", "ok", again="again")
@@ -304,6 +317,13 @@ def _(cell: Cell) -> Question:
     return reclaimed(cell, entry)
 
 
+@scene("reclaim", "yielded", again="dropped")
+def _(cell: Cell) -> Question:
+    first, _ = cell.doubled(job())
+    cell.die()
+    return reclaimed(cell, first.assignment.entry)
+
+
 @scene("reclaim", "alive")
 def _(cell: Cell) -> Question:
     cell.join()
@@ -335,45 +355,94 @@ def _(cell: Cell) -> Question:
     return reclaimed(cell, entry, STRANGER)
 
 
-def stolen(cell: Cell, entry: str, cap: int = 8) -> Question:
-    return lambda: cell.rescue.steal("w1", "w2", [Assignment(entry, "j1", "1", 1.0)], cap)[0][0]
+def stolen(cell: Cell, cap: int = 8, lease: Lease | None = None) -> Question:
+    lease = lease or cell.lead()
+
+    def ask() -> str:
+        try:
+            return cell.rescue.steal(lease, "w1", "w2", [("j1", 1)], cap)[0]
+        except Fenced:
+            return "fenced"
+
+    return ask
 
 
-@scene("steal", "ok", again="gone")
+@scene("steal", "ok")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.join("w2")
+    cell.assigned(job())
+    return stolen(cell)
+
+
 @scene("steal", "gone")
 def _(cell: Cell) -> Question:
     cell.join()
     cell.join("w2")
-    return stolen(cell, cell.assigned(job()))
+    cell.assigned(job())
+    cell.link.call("DEL", cell.keys.work("w1"))
+    return stolen(cell)
+
+
+@scene("steal", "fenced")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.join("w2")
+    cell.assigned(job())
+    return stolen(cell, lease=STRANGER)
 
 
 @scene("steal", "started")
 def _(cell: Cell) -> Question:
     cell.join()
     cell.join("w2")
-    return stolen(cell, cell.begun(job()).assignment.entry)
+    cell.begun(job())
+    return stolen(cell)
 
 
 @scene("steal", "copy")
 def _(cell: Cell) -> Question:
     cell.join()
     cell.join("w2")
-    entry = cell.assigned(job())
+    cell.assigned(job())
     cell.link.call("HSET", cell.keys.job("j1"), "at", "assigned w9/1/9-9")
-    return stolen(cell, entry)
+    return stolen(cell)
 
 
 @scene("steal", "busy")
 def _(cell: Cell) -> Question:
     cell.join()
     cell.join("w2")
-    return stolen(cell, cell.assigned(job()), cap=0)
+    cell.assigned(job())
+    return stolen(cell, cap=0)
 
 
 @scene("steal", "dead_thief")
 def _(cell: Cell) -> Question:
     cell.join()
-    return stolen(cell, cell.assigned(job()))
+    cell.assigned(job())
+    return stolen(cell)
+
+
+def told(cell: Cell, lease: Lease) -> Question:
+    def ask() -> str:
+        try:
+            cell.rescue.stop(lease, [("w1", "j1", 1)])
+        except Fenced:
+            return "fenced"
+        return "ok"
+
+    return ask
+
+
+@scene("stop", "ok")
+def _(cell: Cell) -> Question:
+    return told(cell, cell.lead())
+
+
+@scene("stop", "fenced")
+def _(cell: Cell) -> Question:
+    return told(cell, STRANGER)
 
 
 def repaired(cell: Cell, grace_ms: int = 0, lease: Lease | None = None) -> Question:
@@ -650,7 +719,7 @@ def _(cell: Cell) -> Question:
 #: Words whose scene asks a question that answers something else the first time.
 SECOND_ONLY = {
     ("submit", "dup"), ("finish", "again"), ("terminate", "again"), ("reclaim", "done"),
-    ("steal", "gone"), ("scrub", "gone"), ("quarantine", "gone"), ("wake", "quiet"),
+    ("scrub", "gone"), ("quarantine", "gone"), ("wake", "quiet"),
     ("heartbeat", "ok"), ("clamp", "ok"),
 }  # fmt: skip
 

@@ -76,11 +76,13 @@ class Cell:
         self.schedulers.append(service)
         return service
 
-    def worker(self, engine: Engine | None = None) -> Worker:
+    def worker(self, engine: Engine | None = None, role: str = "both") -> Worker:
         """Add a worker; it beats when it takes its turn."""
         links = (self.connect(), self.connect())
         settings = WorkerSettings(heartbeat_s=30.0, block_s=0.001, drain_s=0.0)
-        worker = Worker("w", links, self.keys, engine or NoopEngine(100), settings, SystemClock())
+        worker = Worker(
+            "w", links, self.keys, engine or NoopEngine(100), settings, SystemClock(), role=role
+        )
         worker.heartbeat.beat()
         self.workers.append(worker)
         return worker
@@ -132,7 +134,9 @@ class Cell:
         """Cancel a job."""
         record = self.record(name)
         assert record is not None
-        ending = Ending(name, record.tenant, Outcome.CANCELLED, worker=record.worker)
+        ending = Ending(
+            name, record.tenant, Outcome.CANCELLED, worker=record.worker, rival=record.rival
+        )
         return Intake(self.link, self.keys).terminate([ending])[0][0]
 
     def die(self, worker: Worker) -> None:

@@ -18,7 +18,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.core.model import JobView, Usage
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.registry import FAIRNESS, ORDERING, ROUTING
-from parallax.scheduling.actions import Action, Dispatch, Expire, Reject, SaveAccounts
+from parallax.scheduling.actions import Action, Cancel, Dispatch, Expire, Reject, SaveAccounts
 from parallax.scheduling.events import (
     AttemptEnded,
     AttemptMoved,
@@ -72,6 +72,7 @@ class History:
     now: float = 100.0
     waiting: dict[str, JobView] = field(default_factory=dict)
     flights: dict[str, Flight] = field(default_factory=dict)
+    stopped: list[Flight] = field(default_factory=list)  # told to stop; their ends are awaited
     slots: dict[str, int] = field(default_factory=dict)
     held: dict[str, float] = field(default_factory=dict)  # worker -> end of its pause
     draining: set[str] = field(default_factory=set)
@@ -100,8 +101,8 @@ class History:
     def _event(self) -> list[Event]:
         kind = self.random.choices(
             ("arrive", "end", "worker", "withdraw", "again", "refuse", "lose", "move", "weigh",
-             "stale"),
-            (30, 25, 6, 3, 3, 3, 1, 2, 1, 2),
+             "stale", "stopped"),
+            (30, 25, 6, 3, 3, 3, 1, 2, 1, 2, 2),
         )[0]  # fmt: skip
         made: list[Event] = getattr(self, f"_{kind}")()
         return made
@@ -163,12 +164,25 @@ class History:
         return [JobArrived(job, f"e{self._serial}")]
 
     def _stale(self) -> list[Event]:
-        """An attempt ends that is not the one in flight: accounts settle, nothing else moves."""
+        """An attempt ends that is not the one in flight: accounts settle.
+
+        If it ends the job the one in flight is told to stop; else nothing moves.
+        """
         flight = self._any_flight()
         if flight is None:
             return []
         other = Flight(flight.job, "w-unknown", flight.attempt, flight.estimate)
-        return [self.ended(other, Outcome.COMPLETED)]
+        wins = self.random.random() < 0.5
+        if wins:
+            self.gone[flight.job.id] += 1
+            self.stopped.append(self.flights.pop(flight.job.id))
+        return [self.ended(other, Outcome.COMPLETED if wins else None)]
+
+    def _stopped(self) -> list[Event]:
+        """An attempt that was told to stop has stopped."""
+        if not self.stopped:
+            return []
+        return [self.ended(self.stopped.pop(), None)]
 
     def _worker(self) -> list[Event]:
         name = f"w{self.random.randrange(4)}"
@@ -189,6 +203,7 @@ class History:
             if flight.worker == name:
                 del self.flights[job_id]
                 events += self._returns(flight)
+        self.stopped = [flight for flight in self.stopped if flight.worker != name]
         return events
 
     def _refuse(self) -> list[Event]:
@@ -231,7 +246,8 @@ class History:
             assert action.estimate >= 0
             flight = Flight(job, action.worker, action.attempt, action.estimate)
             self.flights[job.id] = flight
-            held = sum(f.worker == action.worker for f in self.flights.values())
+            flying = (*self.flights.values(), *self.stopped)
+            held = sum(f.worker == action.worker for f in flying)
             assert held <= self.slots[action.worker] + PREFETCH, "late binding"
         elif isinstance(action, Expire):
             assert self.waiting.pop(action.job_id).deadline < self.now
@@ -239,6 +255,8 @@ class History:
         elif isinstance(action, Reject):
             del self.waiting[action.job_id]
             self.gone[action.job_id] += 1
+        elif isinstance(action, Cancel):
+            assert self.gone[action.job_id] == 1, "only what is decided is stopped"
         else:
             assert isinstance(action, SaveAccounts)
 
@@ -246,9 +264,10 @@ class History:
         """Check every law that must hold between two batches."""
         scheduler = self.scheduler
         assert scheduler.queued == len(self.waiting), "conservation: queued"
-        assert scheduler.in_flight == len(self.flights), "conservation: in flight"
+        flying = (*self.flights.values(), *self.stopped)
+        assert scheduler.in_flight == len(flying), "conservation: in flight"
         assert sum(scheduler.held(t) for t in TENANTS) == len(self.waiting)
-        counted = Counter(f.worker for f in self.flights.values())
+        counted = Counter(f.worker for f in flying)
         for name, count in scheduler.snapshot().in_flight.items():
             assert count == counted[name], "conservation: a worker's own count"
         assert all(count == 1 for count in self.gone.values()), "a job is gone once"

@@ -59,6 +59,7 @@ def digests() -> list[dict[str, str]]:
     return [json.loads(play.communicate(timeout=120)[0]) for play in plays]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPOSITIONS)
 def test_two_processes_write_the_same_bytes(digests: list[dict[str, str]], name: str) -> None:
     one, other, control = digests

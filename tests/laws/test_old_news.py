@@ -14,6 +14,7 @@ def mean(routing: str, servers: int, age_s: float, counts: bool = False, **more:
     return board(routing, more, 3, servers, age_s, counts).responses(jobs).mean_s
 
 
+@pytest.mark.slow
 def test_two_choices_on_fresh_news_are_the_supermarket_model() -> None:
     jobs = offered(40_000, 90.0, 1)
     found = board("power_of_two", {}, 1, 100, 0.0).responses(jobs, 4)

@@ -126,6 +126,7 @@ def mean_of(policy: OrderingPolicy, traces: list[Trace]) -> float:
     return float(np.mean([mean_response(policy, work) for work in traces]))
 
 
+@pytest.mark.slow
 def test_fcfs_is_pollaczek_khinchine_and_sjf_its_integral() -> None:
     traces = mild()
     by_arrival, by_size = mean_of(Fcfs(), traces), mean_of(Sjf(ageing_s=NO_AGEING), traces)
@@ -138,6 +139,7 @@ def test_fcfs_is_pollaczek_khinchine_and_sjf_its_integral() -> None:
     assert by_arrival != pytest.approx(law_of_size, rel=0.03)
 
 
+@pytest.mark.slow
 def test_sjf_keeps_its_gain_with_rough_predictions_and_has_none_with_random_ones() -> None:
     exact, rough = mild(), mild(noise=0.5)
     random = np.random.default_rng(9)
@@ -169,6 +171,7 @@ def worst_overtaking(policy: OrderingPolicy, work: Trace, patience: float = PATI
     return float(np.max(latest_before - (work.arrival + waits_for)[order]))
 
 
+@pytest.mark.slow
 def test_with_ageing_nobody_is_overtaken_beyond_the_bound_and_without_it_they_starve() -> None:
     aged = Sjf(ageing_s=PATIENCE * 1_000 / COST)
     for work in (trace(30_000, 0.95, 2.0, seed) for seed in range(3)):

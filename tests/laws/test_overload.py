@@ -59,6 +59,7 @@ def test_with_admission_control_overload_costs_little(admission: str) -> None:
     assert goodput(admission, 0.8) >= 0.95 * goodput("none", 0.8)
 
 
+@pytest.mark.slow
 def test_without_it_everything_is_late() -> None:
     assert goodput("none", 0.8) > 0.7
     assert goodput("none", 1.2) < 0.25

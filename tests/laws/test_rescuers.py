@@ -92,6 +92,7 @@ def test_binding_at_arrival_is_not() -> None:
 # -- stealing -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_stealing_closes_most_of_the_gap_to_the_central_queue() -> None:
     jobs = poisson(6_000, 16, 0.9, 5)
     alone = mean_s(run_of(jobs, 16, choose("random")))
@@ -129,6 +130,7 @@ def p99_s(run: Run) -> float:
     return times[int(0.99 * len(times))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.5, 0.7])
 def test_hedging_cuts_the_tail_of_stragglers_for_few_extra_attempts(load: float) -> None:
     jobs = poisson(4_000, 16, load, 7)
@@ -186,6 +188,7 @@ def test_a_static_batch_wastes_what_theory_says_and_a_continuous_one_nothing() -
     assert efficiency(batches(PolicyChoice("continuous"))) > 0.93
 
 
+@pytest.mark.slow
 def test_taking_all_that_waits_is_the_queue_with_dynamic_batching() -> None:
     """T(b) = b + 10 ms, load lambda * alpha = 0.5: the mean response is 31.67 ms."""
     profile = Profile("oneshot", StepCost(10.0, 1.0, 0.0, 0.0, 0.0), 10_000_000, max_seqs=100_000)

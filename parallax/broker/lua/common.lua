@@ -42,6 +42,10 @@ end
 --             same id in the same millisecond.
 --   about     "<accepted> <digest> <length> <bytes> <reply> <spec>", written once
 --   deadline  if it has one      limit  most attempts, if not the usual      result  what became of it
+--   hedge     "<state> <who>/<attempt>/<entry> <started>" of the attempt beside the one in `at`, if
+--             there is or was one; its state is `assigned`, `running` or `over`
+--   prefilled "<worker> <cached> <first_s>" once a worker has computed the prompt for another: how
+--             much of it was cached, and when the first token came, in seconds after acceptance
 -- All times are ms of this server's clock.
 local USUAL_LIMIT = 3
 
@@ -55,8 +59,40 @@ local function parsed(at)
 end
 
 -- Whether an attempt is the job's own.
+local HELD = {assigned = 1, running = 1, prefilled = 1}
 local function owned(state, holder, signature)
-  return (state == 'assigned' or state == 'running') and holder == signature
+  return HELD[state] and holder == signature
+end
+
+-- State, signature and start of the attempt beside the job's own; nil if none is alive.
+local function second(job)
+  local state, holder, started = parsed(redis.call('HGET', job, 'hedge'))
+  if state ~= 'over' then return state, holder, started end
+end
+
+-- The attempt beside the job's own becomes its own; that of this signature is over.
+local function promote(job, signature)
+  redis.call('HSET', job, 'at', redis.call('HGET', job, 'hedge'), 'hedge', 'over ' .. signature)
+end
+
+-- Deletes an attempt that will not run. Whoever deletes it tells the scheduler, so that it is told
+-- once: appends to `events` what the tenant gets back.
+local function drop(stream, entry, worker, about, events)
+  local found = redis.call('XRANGE', stream, entry, entry)[1]
+  if not found then return false end
+  redis.call('XDEL', stream, entry)
+  local id, attempt, estimate = string.match(found[2][2] or '', '^([^ ]+) (%d+) ([^ ]+)')
+  local tenant = string.match(about or '', '^%d+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ %[%d+,"([^"]*)"')
+  if tenant and tonumber(estimate) then
+    events[#events + 1] = id
+    events[#events + 1] = 'dropped ["' .. tenant .. '","' .. worker .. '",' .. attempt .. ','
+      .. estimate .. ']'
+  end
+  return true
+end
+
+local function tell(stream, events, maxlen)
+  if #events > 0 then redis.call('XADD', stream, 'MAXLEN', '~', maxlen, '*', unpack(events)) end
 end
 
 local function ended(state, signature, started, finished)
@@ -73,9 +109,13 @@ local function enqueue(stream, id, accepted, deadline, attempt, spec)
     id .. ' ' .. accepted .. ' ' .. deadline .. ' ' .. attempt .. ' ' .. spec)
 end
 
--- The same for a job that was in the system before.
+-- The same for a job that was in the system before. Its next attempt has a number of its own.
 local function requeue(stream, job, id, attempt)
-  local r = redis.call('HMGET', job, 'about', 'deadline')
+  local r = redis.call('HMGET', job, 'about', 'deadline', 'hedge', 'prefilled')
+  if r[3] then
+    attempt = whole(math.max(attempt, string.match(r[3], '/(%d+)/')))
+  end
+  if r[3] or r[4] then redis.call('HDEL', job, 'hedge', 'prefilled') end
   local accepted, spec = string.match(r[1] or '', '^(%d+) [^ ]+ [^ ]+ [^ ]+ [^ ]+ (.*)$')
   local entry = enqueue(stream, id, accepted or '0', r[2] or '-', attempt, spec or '')
   redis.call('HSET', job, 'at', 'queued ' .. signature_of('queue', attempt, entry))

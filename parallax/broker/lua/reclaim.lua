@@ -3,9 +3,10 @@
 -- ARGV  token worker record_ttl out_ttl out_maxlen maxlen T O n | T x tenant
 --       | n x (entry attempt id tenant# out# report)
 -- `report` is the result of the job if this was its last attempt.
--- REPLY fenced | alive | ok, n x (ok entry | dead attempts | done state | dropped '')
+-- REPLY fenced | alive | ok, n x (ok entry | yielded '' | dead attempts | done state | dropped '')
 -- An attempt that had started counts against the job's limit; one that had not does not, so that
--- the bystanders of a poison job are not dead-lettered with it.
+-- the bystanders of a poison job are not dead-lettered with it. While another attempt of the same
+-- job lives elsewhere, the dead one is `yielded` to it.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 if redis.call('EXISTS', KEYS[2]) == 1 then return {'alive'} end
 local T, O, n = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -13,30 +14,45 @@ local streams, outs, jobs, first, WIDTH = 9, 9 + T, 9 + T + O, 9 + T, 6
 local stamp = whole(now())
 local reply, before, entries, starts = {'ok'}, {}, {}, {}
 for i = 1, n do
-  local a = first + (i - 1) * WIDTH
+  local a, job = first + (i - 1) * WIDTH, KEYS[jobs + i]
   local entry, attempt = ARGV[a + 1], ARGV[a + 2]
-  local state, holder, started = parsed(redis.call('HGET', KEYS[jobs + i], 'at'))
+  local signature = signature_of(ARGV[2], attempt, entry)
+  local state, holder, started = parsed(redis.call('HGET', job, 'at'))
+  local other, other_holder = second(job)
   local word, detail = 'ok', ''
   if not state or TERMINAL[state] then word, detail = 'done', state or 'unknown'
-  elseif not owned(state, holder, signature_of(ARGV[2], attempt, entry)) then word = 'dropped'
-  elseif state == 'running' and tonumber(attempt) >= limit_of(KEYS[jobs + i]) then
+  elseif other_holder == signature then word, state = 'yielded', other
+  elseif not owned(state, holder, signature) then word = 'dropped'
+  elseif other then word = 'yielded'
+  elseif state == 'running' and tonumber(attempt) >= limit_of(job) then
     word, detail = 'dead', attempt
   end
   entries[i], before[i], starts[i] = entry, state, started
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
 delete_entries(KEYS[3], entries)
+
+local function yield(job, signature, state)
+  local _, holder = parsed(redis.call('HGET', job, 'at'))
+  if holder == signature then promote(job, signature)
+  else redis.call('HSET', job, 'hedge', 'over ' .. signature) end
+  -- The second attempt had raised the limit: a death counts all the same.
+  if state == 'running' then redis.call('HSET', job, 'limit', limit_of(job) - 1) end
+end
+
 local rung, back, died = {}, 0, 0
 for i = 1, n do
   local a = first + (i - 1) * WIDTH
   local attempt, id, job = ARGV[a + 2], ARGV[a + 3], KEYS[jobs + i]
-  if reply[2 * i] == 'ok' then
+  local word = reply[2 * i]
+  if word == 'yielded' then yield(job, signature_of(ARGV[2], attempt, ARGV[a + 1]), before[i])
+  elseif word == 'ok' then
     local k = tonumber(ARGV[a + 4])
-    if before[i] == 'assigned' then redis.call('HSET', job, 'limit', limit_of(job) + 1) end
+    if before[i] ~= 'running' then redis.call('HSET', job, 'limit', limit_of(job) + 1) end
     reply[2 * i + 1] = requeue(KEYS[streams + k], job, id, attempt)
     rung[k] = true
     back = back + 1
-  elseif reply[2 * i] == 'dead' then
+  elseif word == 'dead' then
     local why = ARGV[a + 6]
     redis.call('HSET', job, 'at', ended('dead', 'system', starts[i], stamp), 'result', why)
     redis.call('PEXPIRE', job, ARGV[3])

@@ -1,44 +1,44 @@
--- A thief takes attempts that the victim has not begun: out of one stream and into the other.
--- KEYS  victim_work thief_work thief_hb counts events | n x job
--- ARGV  victim thief cap maxlen n | n x (entry attempt id)
--- REPLY n x (ok entry | started '' | gone '' | copy '' | busy '' | dead_thief '')
+-- Moves attempts that their worker has not begun to an idle one: out of one stream, into the other.
+-- KEYS  leader victim_work thief_work thief_hb counts events | n x job
+-- ARGV  token victim thief cap maxlen n | n x (id attempt)
+-- REPLY fenced | ok, n x (ok entry | started '' | gone '' | copy '' | busy '' | dead_thief '')
 -- Whether it has begun is in the job's record (`begin` writes it), so the two can never both run.
-local n = tonumber(ARGV[5])
-local alive = redis.call('EXISTS', KEYS[3]) == 1
-local room = tonumber(ARGV[3]) - redis.call('XLEN', KEYS[2])
-local reply, moves = {}, {}
+-- A move that was made before is `ok` again.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
+local victim, thief, n = ARGV[2], ARGV[3], tonumber(ARGV[6])
+local alive = redis.call('EXISTS', KEYS[4]) == 1
+local room = tonumber(ARGV[4]) - redis.call('XLEN', KEYS[3])
+local reply, moves = {'ok'}, {}
 for i = 1, n do
-  local a = 5 + (i - 1) * 3
-  local entry = ARGV[a + 1]
-  local word = 'ok'
-  if not alive then word = 'dead_thief'
+  local state, holder = parsed(redis.call('HGET', KEYS[6 + i], 'at'))
+  local who, attempt, entry = string.match(holder or '', '^(.-)/(.-)/(.*)$')
+  local word, detail = 'ok', ''
+  if attempt ~= ARGV[6 + 2 * i] or not HELD[state] then word = 'copy'
+  elseif who == thief then detail = entry
+  elseif who ~= victim then word = 'copy'
+  elseif state ~= 'assigned' then word = 'started'
+  elseif not alive then word = 'dead_thief'
   elseif room <= 0 then word = 'busy'
   else
-    local found = redis.call('XRANGE', KEYS[1], entry, entry)
-    local state, holder = parsed(redis.call('HGET', KEYS[5 + i], 'at'))
-    if #found == 0 then word = 'gone'
-    elseif not owned(state, holder, signature_of(ARGV[1], ARGV[a + 2], entry)) then word = 'copy'
-    elseif state ~= 'assigned' then word = 'started'
+    local found = redis.call('XRANGE', KEYS[2], entry, entry)[1]
+    if not found then word = 'gone'
     else
       room = room - 1
-      moves[#moves + 1] = {i, found[1][2]}
+      moves[#moves + 1] = {i, entry, found[2]}
     end
   end
-  reply[2 * i - 1], reply[2 * i] = word, ''
+  reply[2 * i], reply[2 * i + 1] = word, detail
 end
 local events = {}
 for _, move in ipairs(moves) do
-  local i, fields = unpack(move)
-  local a = 5 + (i - 1) * 3
-  redis.call('XDEL', KEYS[1], ARGV[a + 1])
-  local entry = redis.call('XADD', KEYS[2], '*', unpack(fields))
-  redis.call('HSET', KEYS[5 + i], 'at',
-    'assigned ' .. signature_of(ARGV[2], ARGV[a + 2], entry))
-  reply[2 * i] = entry
-  events[#events + 1], events[#events + 2] = ARGV[a + 3], 'stolen ' .. ARGV[2]
+  local i, taken, fields = unpack(move)
+  redis.call('XDEL', KEYS[2], taken)
+  local entry = redis.call('XADD', KEYS[3], '*', unpack(fields))
+  redis.call('HSET', KEYS[6 + i], 'at',
+    'assigned ' .. signature_of(thief, ARGV[6 + 2 * i], entry))
+  reply[2 * i + 1] = entry
+  events[#events + 1], events[#events + 2] = ARGV[5 + 2 * i], 'stolen ' .. thief
 end
-if #moves > 0 then
-  redis.call('HINCRBY', KEYS[4], 'stolen', #moves)
-  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*', unpack(events))
-end
+tell(KEYS[6], events, ARGV[5])
+if #moves > 0 then redis.call('HINCRBY', KEYS[5], 'stolen', #moves) end
 return reply

@@ -1,55 +1,78 @@
 -- Ends jobs that no worker is finishing: cancel, expire, reject, dead-letter.
--- KEYS  leader open counts events dead | n x (job in work ctl body out)
--- ARGV  token record_ttl out_ttl out_maxlen maxlen n | n x (id verdict report worker tell)
--- REPLY fenced | ok, n x (ok state_before | again verdict | late state | not_due '' | moved worker
+-- KEYS  leader open counts events dead | n x (job in work ctl body out work2 ctl2)
+-- ARGV  token record_ttl out_ttl out_maxlen maxlen n | n x (id verdict report worker tell worker2)
+-- REPLY fenced | ok, n x (ok state_before | again verdict | late state | not_due '' | moved workers
 --                         | unknown '')
--- With a token ('' = anybody) only the leader may do it. `worker` is whom the caller believes to
--- hold the job, since the keys depend on it; `moved` says who does. What lay in a stream is deleted
--- here; a running attempt is told through `ctl`, and its worker reports what it had consumed.
+-- With a token ('' = anybody) only the leader may do it. `worker` and `worker2` are whom the caller
+-- believes to have the job's attempt and the one beside it, since the keys depend on them; `moved`
+-- says who does. What lay in a stream is deleted here; a running attempt is told through `ctl`, and
+-- its worker reports what it had consumed.
 -- `tell` is '1' if somebody waits on `out`.
+local CONTROL_ENTRIES = 1000  -- as in `limits.py`
 if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
-local n = tonumber(ARGV[6])
+local n, A, K = tonumber(ARGV[6]), 6, 8
 local t = now()
-local reply, before, where = {'ok'}, {}, {}
+
+local function parts(holder)
+  return string.match(holder or '', '^(.-)/(.-)/(.*)$')
+end
+
+local reply, before, aside = {'ok'}, {}, {}
 for i = 1, n do
-  local a, k = 6 + (i - 1) * 5, 5 + (i - 1) * 6
+  local a, k = 6 + (i - 1) * A, 5 + (i - 1) * K
   local verdict = ARGV[a + 2]
-  local j = redis.call('HMGET', KEYS[k + 1], 'at', 'deadline')
+  local j = redis.call('HMGET', KEYS[k + 1], 'at', 'deadline', 'about', 'hedge')
   local state, holder, started = parsed(j[1])
-  local who, attempt, entry = string.match(holder or '', '^(.-)/(.-)/(.*)$')
+  local who = parts(holder)
+  local other, other_holder = parsed(j[4])
+  if other == 'over' then other, other_holder = nil, nil end
+  local rival = parts(other_holder) or ''
   local word, detail = 'ok', state
-  local placed = state == 'assigned' or state == 'running'
   if not state then word, detail = 'unknown', ''
   elseif TERMINAL[state] then
     word = (holder == 'system' and state == verdict) and 'again' or 'late'
   elseif verdict == 'expired' and (not j[2] or t <= tonumber(j[2])) then
     word, detail = 'not_due', ''
-  elseif verdict == 'rejected' and placed then word = 'late'
-  elseif placed and who ~= ARGV[a + 4] then word, detail = 'moved', who or '' end
-  before[i], where[i] = state, {entry, attempt, started}
+  elseif verdict == 'rejected' and HELD[state] then word = 'late'
+  elseif HELD[state] and (who ~= ARGV[a + 4] or rival ~= ARGV[a + 6]) then
+    word, detail = 'moved', (who or '') .. (rival ~= '' and ' ' .. rival or '')
+  end
+  before[i] = {state, holder, started, j[3]}
+  aside[i] = {other, other_holder}
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
+
+-- Deletes or stops one attempt.
+local function stop(id, state, holder, worker, work, ctl, about, events)
+  local _, attempt, entry = parts(holder)
+  if state == 'assigned' then drop(work, entry, worker, about, events)
+  elseif state == 'running' then
+    redis.call('XADD', ctl, 'MAXLEN', '~', CONTROL_ENTRIES, '*', 'cancel', id, 'attempt', attempt)
+    redis.call('PEXPIRE', ctl, ARGV[2])
+  elseif state == 'prefilled' then redis.call('XDEL', work, entry) end
+end
+
 for i = 1, n do
-  local a, k = 6 + (i - 1) * 5, 5 + (i - 1) * 6
+  local a, k = 6 + (i - 1) * A, 5 + (i - 1) * K
   local id, verdict, report = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
-  local word, state = reply[2 * i], before[i]
+  local word, events = reply[2 * i], {}
+  local state, holder, started, about = unpack(before[i], 1, 4)
   if word == 'unknown' then redis.call('ZREM', KEYS[2], id) end
   if word == 'ok' then
     redis.call('DEL', KEYS[k + 5])
-    if state == 'queued' then redis.call('XDEL', KEYS[k + 2], where[i][1])
-    elseif state == 'assigned' then redis.call('XDEL', KEYS[k + 3], where[i][1])
-    else
-      redis.call('XADD', KEYS[k + 4], 'MAXLEN', '~', 1000, '*', 'cancel', id, 'attempt', where[i][2])
-      redis.call('PEXPIRE', KEYS[k + 4], ARGV[2])
+    if state == 'queued' then
+      local _, _, entry = parts(holder)
+      redis.call('XDEL', KEYS[k + 2], entry)
     end
-    redis.call('HSET', KEYS[k + 1], 'at', ended(verdict, 'system', where[i][3], whole(t)),
+    if state == 'queued' or state == 'prefilled' then events = {id, 'withdrawn '} end
+    stop(id, state, holder, ARGV[a + 4], KEYS[k + 3], KEYS[k + 4], about, events)
+    stop(id, aside[i][1], aside[i][2], ARGV[a + 6], KEYS[k + 7], KEYS[k + 8], about, events)
+    redis.call('HSET', KEYS[k + 1], 'at', ended(verdict, 'system', started, whole(t)),
       'result', report)
     redis.call('PEXPIRE', KEYS[k + 1], ARGV[2])
     redis.call('ZREM', KEYS[2], id)
     redis.call('HINCRBY', KEYS[3], verdict, 1)
-    if state ~= 'running' then
-      redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], '*', id, 'withdrawn ')
-    end
+    tell(KEYS[4], events, ARGV[5])
     if ARGV[a + 5] == '1' then
       announce(KEYS[k + 6], {id, verdict .. ' ' .. report}, ARGV[3], ARGV[4])
     end

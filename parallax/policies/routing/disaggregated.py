@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from parallax.core.model import ClusterView, JobView, Usage, WorkerView, check_number
+from parallax.core.roles import PREFILL
 from parallax.policies.registry import ROUTING
 from parallax.policies.routing.kv_locality import KvLocality
-
-PREFILL = "prefill"
 
 
 @dataclass(slots=True)

@@ -51,7 +51,7 @@ def test_the_clock_engine_takes_the_modelled_time_over_its_speed(speed: float) -
     engine = ClockEngine(PROFILE, speed, clock)
     requests = [Request(f"r{n}", "", 100 * n, 50, 10 + n) for n in range(5)]
     for request in requests:
-        engine.add(request)
+        engine.add(request, clock.monotonic())
     done = ended(engine, clock)
     for name, at_ms in modelled_ms(*requests).items():
         assert done[name].at - 1_000.0 == pytest.approx(at_ms / 1000 / speed)
@@ -60,7 +60,7 @@ def test_the_clock_engine_takes_the_modelled_time_over_its_speed(speed: float) -
 def test_being_polled_late_does_not_lengthen_the_service() -> None:
     clock = ManualClock()
     engine = ClockEngine(PROFILE, 1.0, clock)
-    engine.add(Request("r", "", 100, 50, 10))
+    engine.add(Request("r", "", 100, 50, 10), clock.monotonic())
     clock.wait(60.0)
     (first, *_, last) = engine.advance(clock.monotonic())
     assert (
@@ -72,7 +72,7 @@ def test_an_idle_clock_engine_starts_when_work_comes() -> None:
     clock = ManualClock()
     engine = ClockEngine(PROFILE, 1.0, clock)
     clock.wait(30.0)
-    engine.add(Request("r", "", 100, 50, 10))
+    engine.add(Request("r", "", 100, 50, 10), clock.monotonic())
     assert ended(engine, clock)["r"].at > 30.0
 
 
@@ -83,7 +83,7 @@ def test_the_cpu_engine_burns_in_proportion_to_the_modelled_time() -> None:
     assert engine.units_per_ms == pytest.approx(50.0)
     burner.units = 0
     request = Request("r", "", 100, 50, 10)
-    engine.add(request)
+    engine.add(request, clock.monotonic())
     ended(engine, clock)
     assert burner.units == pytest.approx(50.0 * modelled_ms(request)["r"], rel=0.01)
 
@@ -101,7 +101,7 @@ def test_calibration_is_the_median_of_a_noisy_machine() -> None:
 def test_the_noop_engine_ends_everything_at_once() -> None:
     engine = NoopEngine(2)
     for n in range(2):
-        engine.add(Request(f"r{n}", "", 10, 5, 3))
+        engine.add(Request(f"r{n}", "", 10, 5, 3), 0.0)
     assert engine.room == 0
     done = engine.advance(7.0)
     assert [(p.id, p.at, p.output_tokens, p.finished) for p in done] == [

@@ -82,6 +82,7 @@ def test_a_broken_result_is_refused_by_its_name(tmp_path: Path) -> None:
         list(vtc.checks(tmp_path, tmp_path))
 
 
+@pytest.mark.slow
 def test_each_stage_begins_when_the_one_before_has_ended() -> None:
     stages = llmd.Stages.of("llmd_73", 0)
     short = [stage[:40] for stage in stages.jobs[1:4]]

@@ -13,7 +13,7 @@ from parallax.core.errors import Fenced, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import Action, Dispatch, Expire, Reject, SaveAccounts
 from parallax.scheduling.events import AttemptEnded, JobWithdrawn
-from parallax.scheduling.scheduler import Snapshot
+from parallax.scheduling.snapshot import Snapshot
 from parallax.telemetry.metrics import ADMISSIONS, exposition
 from parallax.telemetry.scheduling import SchedulingMetrics
 

@@ -1,0 +1,50 @@
+"""Executions that are slower than others, on purpose: for trying out what rescues from them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from parallax.core.errors import InvalidInput
+from parallax.core.model import check_int, check_number
+
+
+@dataclass(frozen=True, slots=True)
+class Slowdown:
+    """A share of all executions is `factor` times slower.
+
+    Which ones follows from the seed, the job and the number of the attempt, and from nothing else:
+    the simulator draws the same, and a second attempt draws anew.
+    """
+
+    share: float = 0.0
+    slower: float = 10.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_number("slow share", self.share, 0.0, 1.0)
+        check_number("slow factor", self.slower, 1.0, 1e4)
+        check_int("slow seed", self.seed, 0, 2**63)
+
+    def factor(self, job_id: str, attempt: str | int) -> float:
+        """Return how many times slower this execution is."""
+        if not self.share:
+            return 1.0
+        text = f"{self.seed}/{job_id}/{attempt}".encode()
+        draw = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") / 2**64
+        return self.slower if draw < self.share else 1.0
+
+
+NEVER_SLOW = Slowdown()
+
+
+def parsed_slowdown(text: str) -> Slowdown:
+    """Read `0.02:10` or `0.02:10:SEED`; '' is none. Raises InvalidInput."""
+    if not text:
+        return NEVER_SLOW
+    share, _, rest = text.partition(":")
+    slower, _, seed = rest.partition(":")
+    try:
+        return Slowdown(float(share), float(slower), int(seed or 0))
+    except ValueError:
+        raise InvalidInput("--slow", text, "SHARE:FACTOR or SHARE:FACTOR:SEED") from None

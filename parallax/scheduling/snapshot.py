@@ -1,0 +1,42 @@
+"""What an observer, and what admission, may see of a scheduler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parallax.core.model import QueueView
+from parallax.scheduling.fleet import Fleet
+from parallax.scheduling.queues import Queues
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Queued jobs by tenant; attempts in flight and use of KV memory by worker."""
+
+    queued: dict[str, int]
+    in_flight: dict[str, int]
+    kv_used: dict[str, float]
+
+
+def snapshot_of(queues: Queues, fleet: Fleet) -> Snapshot:
+    """Return what an observer may see. O(tenants + workers)."""
+    return Snapshot(
+        {name: len(queue.jobs) + queue.unread for name, queue in queues.by_tenant.items()},
+        {name: worker.in_flight for name, worker in fleet.workers.items()},
+        {name: worker.kv_used for name, worker in fleet.workers.items()},
+    )
+
+
+def queue_view(queues: Queues, fleet: Fleet, tenant: str, in_flight: int, now: float) -> QueueView:
+    """Return what admission may see when a job of this tenant arrives. O(1)."""
+    queue = queues.by_tenant.get(tenant)
+    return QueueView(
+        len(queue.jobs) + queue.unread if queue else 0,
+        queue.cost if queue else 0.0,
+        len(queues.tenant_of) + queues.unread,
+        queues.cost,
+        fleet.mean_kv_used,
+        len(fleet.workers),
+        in_flight,
+        queues.oldest_wait(now),
+    )
