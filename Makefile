@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 CONV := AzureLLMInferenceTrace_conv.csv
 AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
-.PHONY: help demo test check laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-sim bench-scan bench-rivals format clean
+.PHONY: help demo test check verify mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-sim bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -49,6 +49,15 @@ $(PEERS)/.installed: ops/bench/peers/requirements.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --requirement $<
 	touch $@
+
+## verify: break things on purpose and check every promise (5 minutes; SEEDS="1 2 3" to choose)
+SEEDS ?= 11 12 13 $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(10**6))')
+verify: $(STAMP)
+	$(BIN)/parallax verify $(foreach seed,$(SEEDS),--seed $(seed)) --duration 60 --rate 250 --pause 0.25
+
+## mutants: plant bugs, one at a time, and see whether the tests notice (a quarter of an hour)
+mutants: $(STAMP)
+	$(BIN)/python -m ops.mutants.run
 
 ## bench: all benchmarks (a quarter of an hour; see docs/benchmarks.md)
 bench: bench-queue bench-latency bench-flat bench-fairness bench-sim bench-scan

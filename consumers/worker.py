@@ -19,10 +19,12 @@ import secrets
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from consumers.engines.interface import Engine, Progress
 from consumers.heartbeat import Heartbeat
-from consumers.slowdown import NEVER_SLOW, Slowdown
+from consumers.history import History
+from consumers.trouble import NEVER_SLOW, Slowdown, crash_on
 from parallax.broker.attempts import (
     Assignment,
     Attempt,
@@ -77,6 +79,8 @@ class Worker:
         role: str = BOTH,
         version: str = "",
         slowdown: Slowdown = NEVER_SLOW,
+        crash_on: str = "",
+        history: Path | None = None,
     ) -> None:
         self.id = f"{name}-{secrets.token_hex(3)}"
         self._metrics = metrics or WorkingMetrics()
@@ -89,7 +93,8 @@ class Worker:
         self._unsent: list[Finish] = []
         self._seen: set[str] = set()  # entries that are read a second time
         self._draining_since: float | None = None
-        self._role, self._slowdown = checked_role(role), slowdown
+        self._role, self._slowdown, self._crash_on = checked_role(role), slowdown, crash_on
+        self._history = History(history, self.id, clock)
         registration = Registration(
             VERSION,
             engine.slots,
@@ -198,7 +203,9 @@ class Worker:
             if entry.id in self._seen:
                 continue
             try:
-                self._waiting.append(decode_assignment(entry))
+                assignment = decode_assignment(entry)
+                self._waiting.append(assignment)
+                self._history.read([assignment])
             except InvalidInput as error:
                 junk.append((entry, str(error)))
         if junk:
@@ -229,6 +236,7 @@ class Worker:
             return
         batch = [self._waiting[i] for i in range(count)]
         running, expired = self._attempts.begin(batch)
+        self._history.began(running)
         for _ in batch:
             self._waiting.popleft()
         now = self._clock.monotonic()
@@ -239,6 +247,7 @@ class Worker:
             self._add(attempt, now)
 
     def _add(self, attempt: Attempt, now: float) -> None:
+        crash_on(self._crash_on, attempt.job_id)
         started = Running(attempt, now)
         earlier = self._running.get(attempt.job_id)
         if earlier is not None:  # we were believed dead, and the job has come back to us
@@ -322,7 +331,10 @@ class Worker:
     def _send(self) -> None:
         while self._unsent:
             batch = self._unsent[: self._settings.batch]
-            for finish, (word, detail) in zip(batch, self._attempts.finish(batch), strict=True):
+            self._history.asked(batch)
+            answers = self._attempts.finish(batch)
+            self._history.answered(batch, answers)
+            for finish, (word, detail) in zip(batch, answers, strict=True):
                 answer = detail if word == "ok" else word
                 self.completed += answer == "completed"
                 self._metrics.ended(answer, finish.report)

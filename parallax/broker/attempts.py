@@ -33,6 +33,7 @@ class Assignment(Struct, frozen=True):
     job_id: str
     attempt: str
     estimate: float
+    epoch: int = 0  # of the leader that sent it
     prefilled: Prefilled | None = None
 
     def signature(self, worker: str) -> str:
@@ -212,6 +213,7 @@ def decode_assignment(entry: Entry) -> Assignment:
         meaning += ", and who computed the prompt, cached tokens, seconds to the first token"
     parts = decode_fields(entry.fields, 7 if handed_over else 4, meaning)
     attempt = str(whole("attempt", parts[1], 1_000_000))
+    epoch = whole("epoch", parts[3], 2**53)
     try:
         job_id, estimate = parts[0].decode("ascii"), float(parts[2])
         prefilled = None
@@ -223,7 +225,7 @@ def decode_assignment(entry: Entry) -> Assignment:
         raise InvalidInput("entry", entry.fields[1][:60], meaning)
     if prefilled and not _plausible(prefilled):
         raise InvalidInput("entry", entry.fields[1][:60], meaning)
-    return Assignment(entry.id, job_id, attempt, estimate, prefilled)
+    return Assignment(entry.id, job_id, attempt, estimate, epoch, prefilled)
 
 
 def _plausible(prefilled: Prefilled) -> bool:

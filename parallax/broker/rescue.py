@@ -90,7 +90,7 @@ class Rescue:
         names = [keys.leader, keys.work(victim), keys.work(thief), keys.heartbeat(thief)]
         names += [keys.counts, keys.events, *(keys.job(job_id) for job_id, _ in wanted)]
         args: list[Argument] = [
-            lease.token, victim, thief, cap, self._limits.log_entries, len(wanted)
+            lease.token, victim, thief, cap, self._limits.log_entries, len(wanted), lease.epoch
         ]  # fmt: skip
         for job_id, attempt in wanted:
             args += (job_id, attempt)

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "workers": ("parallax.cli.inspection:workers", "List workers."),
     "dead": ("parallax.cli.dead:dead", "Look at dead letters, offer them again, remove them."),
     "policy": ("parallax.cli.policy:policy", "List policies and their parameters."),
+    "verify": ("ops.chaos.cli:verify", "Break things on purpose; check every promise."),
     "doctor": ("parallax.cli.doctor:doctor", "Check the installation and the server."),
     "version": ("parallax.cli.doctor:version", "Show versions."),
 }

@@ -39,6 +39,11 @@ _DEFAULTS = SchedulerSettings()
               help="Seconds the leader's lease lasts without renewal.")  # fmt: skip
 @click.option("--heartbeat", "heartbeat_s", type=float, default=_DEFAULTS.heartbeat_s,
               show_default=True, help="Seconds a worker's heartbeat lasts.")  # fmt: skip
+@click.option("--sweep", "sweep_s", type=float, default=_DEFAULTS.sweep_s, show_default=True,
+              help="Seconds between two looks for what was lost.")  # fmt: skip
+@click.option("--repair-grace", "repair_grace_s", type=float, default=_DEFAULTS.repair_grace_s,
+              show_default=True, help="Seconds after which an untouched job is looked for; "
+              "more than the heartbeat and the lease together.")  # fmt: skip
 @click.option("--window", type=int, default=_DEFAULTS.window, show_default=True,
               help="Most jobs of one tenant held in memory.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policies.")
@@ -50,6 +55,8 @@ def scheduler(
     home: Path | None,
     lease_s: float,
     heartbeat_s: float,
+    sweep_s: float,
+    repair_grace_s: float,
     window: int,
     seed: int,
     metrics_port: int | None,
@@ -58,7 +65,10 @@ def scheduler(
 ) -> None:
     """Run one scheduler. Start two or more: one leads, the others take over when it is gone."""
     policies = policies_from(options)
-    settings = SchedulerSettings(lease_s=lease_s, heartbeat_s=heartbeat_s, window=window, seed=seed)
+    settings = SchedulerSettings(
+        lease_s=lease_s, heartbeat_s=heartbeat_s, sweep_s=sweep_s, repair_grace_s=repair_grace_s,
+        window=window, seed=seed,
+    )  # fmt: skip
     url = server_url(redis, home)
     start_logging(verbose)
     metrics = SchedulingMetrics()

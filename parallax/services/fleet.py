@@ -40,6 +40,7 @@ class Child:
     name: str
     arguments: Sequence[str]
     process: subprocess.Popen[bytes]
+    environment: Mapping[str, str] = field(default_factory=dict)  # beside that of the fleet
     restarts: int = 0
     due: float | None = None  # when it is to be started again
 
@@ -52,15 +53,23 @@ class Fleet:
     clock: Clock
     logs: Path | None = None
     restart: bool = True
+    longest_pause_s: float = RESTART_CAP_S
     children: dict[str, Child] = field(default_factory=dict)
 
-    def start(self, name: str, *arguments: str) -> None:
+    def start(
+        self, name: str, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         """Start `parallax ARGUMENTS...` as a child of that name."""
-        self.children[name] = Child(name, arguments, self._spawn(name, arguments))
+        own = environment or {}
+        self.children[name] = Child(name, arguments, self._spawn(name, arguments, own), own)
 
-    def _spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, name: str, arguments: Sequence[str], own: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "parallax", *arguments]
-        environment = {**os.environ, **self.environment, "PARALLAX_PARENT": str(os.getpid())}
+        environment = {
+            **os.environ, **self.environment, **own, "PARALLAX_PARENT": str(os.getpid())
+        }  # fmt: skip
         output = self._output(name)
         try:
             return subprocess.Popen(  # noqa: S603 - our own interpreter and our own arguments
@@ -91,11 +100,11 @@ class Fleet:
                 continue
             if child.due is None:
                 ended.append(child.name)
-                pause = min(RESTART_CAP_S, RESTART_BASE_S * 2**child.restarts)
+                pause = min(self.longest_pause_s, RESTART_BASE_S * 2**child.restarts)
                 child.due = now + pause if self.restart else float("inf")
                 log.warning("%s ended with %s", child.name, child.process.returncode)
             elif now >= child.due:
-                child.process = self._spawn(child.name, child.arguments)
+                child.process = self._spawn(child.name, child.arguments, child.environment)
                 child.restarts += 1
                 child.due = None
         return ended

@@ -61,7 +61,7 @@ ANSWERS = (
     "completed", "failed", "expired", "cancelled", "late", "stale", "requeued", "again", "unknown",
     "dead", "yielded", "kept",
 )  # fmt: skip
-FINDS = ("ok", "present", "done", "vanished", "spent", "moved", "removed", "rung")
+FINDS = ("ok", "present", "done", "vanished", "spent", "moved", "held", "removed", "rung")
 
 METRICS: tuple[Metric, ...] = (
     Metric("parallax_build_info", Gauge, "Always 1; the version is a label.", ("version",),

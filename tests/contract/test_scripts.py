@@ -471,6 +471,17 @@ def _(cell: Cell) -> Question:
     return repaired(cell)
 
 
+@scene("repair", "held")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.assigned(job())
+    cell.die()
+    cell.link.call(
+        "ZADD", cell.keys.open, "XX", int(cell.link.call("TIME")[0]) * 1000 - 90_000, "j1"
+    )
+    return repaired(cell, 60_000)
+
+
 @scene("repair", "moved")
 def _(cell: Cell) -> Question:
     cell.submit(job())

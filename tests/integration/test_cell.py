@@ -254,14 +254,14 @@ def test_a_full_server_refuses_new_work_and_drains_the_old(embedded_url: str) ->
     cell.scheduler()
     engine = StuckEngine(100)
     worker = cell.worker(engine)
-    cell.submit(*jobs(50))
-    cell.until(lambda: len(worker._running) == 50, "all to run")
+    cell.submit(*jobs(150))
+    cell.until(lambda: len(worker._running) == 100, "some to run, others to wait")
     try:
         cell.link.call("CONFIG", "SET", "maxmemory", "1mb")
         with pytest.raises(StoreFull):
             cell.submit(job("refused"))
         engine.stuck = False
-        cell.until_ended(*names(50))
+        cell.until_ended(*names(150))
     finally:
         cell.link.call("CONFIG", "SET", "maxmemory", "0")
-    assert cell.counts()["completed"] == 50
+    assert cell.counts()["completed"] == 150

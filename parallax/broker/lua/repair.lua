@@ -2,9 +2,11 @@
 -- KEYS  leader open counts active bell | n x (job in work hb)
 -- ARGV  token grace_ms n | n x (id tenant worker)
 -- REPLY fenced | ok, n x (ok entry | present '' | young '' | moved worker | done state | vanished ''
---                         | spent attempts)
--- `grace` must exceed the time a healthy recovery takes: this is the net below the net. A job whose
--- last attempt is lost is `spent`: the caller dead-letters it.
+--                         | spent attempts | held worker)
+-- `grace` must exceed the time a healthy recovery takes: this is the net below the net. What lies in
+-- the stream of a worker without a heartbeat is `held` for some time more, since the recoverer is
+-- about to take it. A job whose last attempt is lost is `spent`: the caller dead-letters it.
+local PATIENCE = 5
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 local n = tonumber(ARGV[3])
 local t = now()
@@ -25,6 +27,8 @@ for i = 1, n do
       and #redis.call('XRANGE', stream, entry, entry) == 1
     if found and (who == 'queue' or redis.call('EXISTS', KEYS[k + 4]) == 1) then
       word = 'present'
+    elseif found and t >= score and t - score < PATIENCE * tonumber(ARGV[2]) then
+      word, detail = 'held', who
     elseif state == 'running' and tonumber(attempt) >= limit_of(KEYS[k + 1]) then
       word, detail = 'spent', attempt
     end

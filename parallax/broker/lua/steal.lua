@@ -1,9 +1,10 @@
 -- Moves attempts that their worker has not begun to an idle one: out of one stream, into the other.
 -- KEYS  leader victim_work thief_work thief_hb counts events | n x job
--- ARGV  token victim thief cap maxlen n | n x (id attempt)
+-- ARGV  token victim thief cap maxlen n epoch | n x (id attempt)
 -- REPLY fenced | ok, n x (ok entry | started '' | gone '' | copy '' | busy '' | dead_thief '')
 -- Whether it has begun is in the job's record (`begin` writes it), so the two can never both run.
--- A move that was made before is `ok` again.
+-- A move that was made before is `ok` again. What is moved bears the epoch of who moved it, as if it
+-- had been dispatched now: within a stream epochs never fall.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 local victim, thief, n = ARGV[2], ARGV[3], tonumber(ARGV[6])
 local alive = redis.call('EXISTS', KEYS[4]) == 1
@@ -13,7 +14,7 @@ for i = 1, n do
   local state, holder = parsed(redis.call('HGET', KEYS[6 + i], 'at'))
   local who, attempt, entry = string.match(holder or '', '^(.-)/(.-)/(.*)$')
   local word, detail = 'ok', ''
-  if attempt ~= ARGV[6 + 2 * i] or not HELD[state] then word = 'copy'
+  if attempt ~= ARGV[7 + 2 * i] or not HELD[state] then word = 'copy'
   elseif who == thief then detail = entry
   elseif who ~= victim then word = 'copy'
   elseif state ~= 'assigned' then word = 'started'
@@ -33,11 +34,12 @@ local events = {}
 for _, move in ipairs(moves) do
   local i, taken, fields = unpack(move)
   redis.call('XDEL', KEYS[2], taken)
+  fields[2] = string.gsub(fields[2], '^([^ ]+ [^ ]+ [^ ]+ )[^ ]+', '%1' .. ARGV[7])
   local entry = redis.call('XADD', KEYS[3], '*', unpack(fields))
   redis.call('HSET', KEYS[6 + i], 'at',
-    'assigned ' .. signature_of(thief, ARGV[6 + 2 * i], entry))
+    'assigned ' .. signature_of(thief, ARGV[7 + 2 * i], entry))
   reply[2 * i + 1] = entry
-  events[#events + 1], events[#events + 2] = ARGV[5 + 2 * i], 'stolen ' .. thief
+  events[#events + 1], events[#events + 2] = ARGV[6 + 2 * i], 'stolen ' .. thief
 end
 tell(KEYS[6], events, ARGV[5])
 if #moves > 0 then redis.call('HINCRBY', KEYS[5], 'stolen', #moves) end

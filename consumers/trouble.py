@@ -1,8 +1,10 @@
-"""Executions that are slower than others, on purpose: for trying out what rescues from them."""
+"""Trouble on purpose: for trying out what rescues from it."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from dataclasses import dataclass
 
 from parallax.core.errors import InvalidInput
@@ -48,3 +50,9 @@ def parsed_slowdown(text: str) -> Slowdown:
         return Slowdown(float(share), float(slower), int(seed or 0))
     except ValueError:
         raise InvalidInput("--slow", text, "SHARE:FACTOR or SHARE:FACTOR:SEED") from None
+
+
+def crash_on(prefix: str, job_id: str) -> None:
+    """End this process if it was told to die of jobs whose id begins with `prefix`."""
+    if prefix and job_id.startswith(prefix):
+        os.kill(os.getpid(), signal.SIGKILL)

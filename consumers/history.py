@@ -1,0 +1,57 @@
+"""What a worker did, line by line: the evidence from which promises are checked afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from parallax.broker.attempts import Assignment, Attempt, Finish
+from parallax.core.clock import Clock
+
+
+class History:
+    """Appends JSON lines to a file, each written through at once; without a path it does nothing.
+
+    A kill loses at most the line that was being written: an operation without an answer may have
+    happened or not, and whoever reads this must allow for both.
+    """
+
+    def __init__(self, path: Path | None, worker: str, clock: Clock) -> None:
+        self._file: IO[str] | None = None
+        self._worker, self._clock = worker, clock
+        if path is not None:
+            self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def read(self, assignments: Sequence[Assignment]) -> None:
+        """These entries came from the stream, in this order."""
+        for a in assignments:
+            self._write(what="read", job=a.job_id, attempt=int(a.attempt), epoch=a.epoch)
+
+    def began(self, attempts: Sequence[Attempt]) -> None:
+        """The store let these begin."""
+        for attempt in attempts:
+            self._write(what="began", **_named(attempt))
+
+    def asked(self, finishes: Sequence[Finish]) -> None:
+        """The store is about to be told of these ends."""
+        for finish in finishes:
+            tokens = finish.report.output_tokens
+            self._write(
+                what="asked", verdict=finish.verdict, tokens=tokens, **_named(finish.attempt)
+            )
+
+    def answered(self, finishes: Sequence[Finish], answers: Sequence[tuple[str, str]]) -> None:
+        """The store has said what it did with these ends."""
+        for finish, (word, detail) in zip(finishes, answers, strict=True):
+            self._write(what="answered", word=word, detail=detail, **_named(finish.attempt))
+
+    def _write(self, **fields: str | int) -> None:
+        if self._file is not None:
+            line = {"at": round(self._clock.now(), 4), "worker": self._worker, **fields}
+            self._file.write(json.dumps(line) + "\n")
+
+
+def _named(attempt: Attempt) -> dict[str, str | int]:
+    return {"job": attempt.job_id, "attempt": int(attempt.assignment.attempt)}

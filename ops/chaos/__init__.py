@@ -1,0 +1,1 @@
+"""The chaos drill: real processes, faults drawn from a seed, promises checked afterwards."""

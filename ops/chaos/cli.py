@@ -1,0 +1,103 @@
+"""`parallax verify`: break things on purpose, and check that every promise was kept."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from ops.chaos.drill import DrillResult, DrillSpec, run_drill
+from ops.chaos.invariants import INVARIANTS
+from ops.chaos.report import page
+from ops.chaos.stage import Cast
+from parallax.cli.main import EXIT_FAILED
+from parallax.cli.options import start_logging
+from parallax.cli.output import facts
+from parallax.core.model import check_int, check_number
+from parallax.services.clock import SystemClock
+
+
+@click.command()
+@click.option("--seed", "seeds", type=int, multiple=True,
+              help="Seed of a drill; may be given several times [default: drawn].")  # fmt: skip
+@click.option("--duration", "duration_s", type=float, default=60.0, show_default=True,
+              help="Seconds of faults, for each seed.")  # fmt: skip
+@click.option("--rate", type=float, default=150.0, show_default=True, help="Jobs per second.")
+@click.option("--pause", "pause_s", type=float, default=0.4, show_default=True,
+              help="Mean seconds between two faults.")  # fmt: skip
+@click.option("--fault", "kinds", multiple=True, metavar="KIND", help="Only faults of this kind.")
+@click.option("--workers", type=int, default=3, show_default=True,
+              help="Workers, beside one for prompts and one behind a proxy.")  # fmt: skip
+@click.option("--durability", type=click.Choice(["always", "everysec"]), default="always",
+              show_default=True, help="What the server writes before it answers.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
+              help="Write a page about all of it.")  # fmt: skip
+@click.option("--logs", type=click.Path(path_type=Path, file_okay=False),
+              help="Keep the logs of all processes in this directory.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def verify(
+    seeds: tuple[int, ...],
+    duration_s: float,
+    rate: float,
+    pause_s: float,
+    kinds: tuple[str, ...],
+    workers: int,
+    durability: str,
+    output: Path | None,
+    logs: Path | None,
+    as_json: bool,
+) -> None:
+    """Kill, pause, cut, fill and confuse a private system under load, and check every promise.
+
+    Starts its own server, schedulers and workers and leaves nothing behind. The same seed draws
+    the same faults and jobs again. Exits with 1 if a promise was broken.
+    """
+    check_number("--duration", duration_s, 1.0, 86_400.0)
+    check_number("--rate", rate, 1.0, 10_000.0)
+    check_number("--pause", pause_s, 0.05, 3600.0)
+    check_int("--workers", workers, 1, 50)
+    if logs is not None:
+        logs.mkdir(parents=True, exist_ok=True)
+    start_logging()
+    clock, results = SystemClock(), []
+    for seed in seeds or (secrets.randbelow(10**6),):
+        _say(f"seed {seed}: {duration_s:g} s of faults, durability {durability}")
+        spec = DrillSpec(seed, duration_s, rate, pause_s, kinds, Cast(workers, 2, durability))
+        results.append(run_drill(spec, clock, _say, logs))
+        _tell(results[-1])
+    if output is not None:
+        output.write_text(page(results), encoding="utf-8")
+    facts(_summary(results), as_json=as_json, title="Promises under faults")
+    sys.exit(0 if all(result.passed for result in results) else EXIT_FAILED)
+
+
+def _tell(result: DrillResult) -> None:
+    for name, sentences in result.broken.items():
+        says = INVARIANTS[name][0]
+        _say(f"seed {result.spec.seed}: BROKEN {name}: {says}: {len(sentences)} times")
+        for sentence in sentences[:5]:
+            _say(f"    {sentence}")
+
+
+def _summary(results: list[DrillResult]) -> dict[str, object]:
+    faults = sum((result.faults for result in results), Counter[str]())
+    outcomes = sum((result.outcomes for result in results), Counter[str]())
+    return {
+        "seeds": " ".join(str(result.spec.seed) for result in results),
+        "faults": faults.total(),
+        "kinds of faults": len(faults),
+        "accepted jobs": sum(result.accepted for result in results),
+        "executions": sum(result.executions for result in results),
+        **{f"ended {name}": count for name, count in sorted(outcomes.items())},
+        "longest drain (s)": round(max(result.drained_s for result in results), 2),
+        "promises checked": len(INVARIANTS),
+        "violations": sum(len(s) for result in results for s in result.broken.values()),
+        "excused": sum(result.excused and bool(result.broken) for result in results),
+    }
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

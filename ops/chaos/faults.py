@@ -1,0 +1,233 @@
+"""What can go wrong, one function for each kind. Each leaves the stage as it found it, but broken.
+
+A fault that lasts returns what ends it and after how long; one that destroys entries by hand says
+so, for then the janitor is right to repair.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from ops.chaos.proxy import Mode
+from ops.chaos.stage import HEARTBEAT_S, LEASE_S, POISON, Stage
+from parallax.broker.intake import Intake
+from parallax.core.errors import ParallaxError
+from parallax.core.model import Job
+
+Undo = Callable[[], None]
+Deed = Callable[[Stage, Random], tuple[float, Undo] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind: what it does, how often beside others, and what it may leave behind."""
+
+    name: str
+    deed: Deed
+    weight: int = 2
+    destroys: bool = False  # entries of streams are gone: what the janitor is for
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(weight: int = 2, *, destroys: bool = False) -> Callable[[Deed], Deed]:
+    """Register a kind of fault under the name of its function."""
+
+    def add(deed: Deed) -> Deed:
+        name = deed.__name__.replace("_", " ")
+        FAULTS[name] = Fault(name, deed, weight, destroys)
+        return deed
+
+    return add
+
+
+def _paused(pid: int, seconds: float) -> tuple[float, Undo]:
+    os.kill(pid, signal.SIGSTOP)
+    return seconds, lambda: _resumed(pid)
+
+
+def _resumed(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        return  # another fault killed it meanwhile
+
+
+def _leader(stage: Stage) -> str | None:
+    try:
+        return stage.system.leader()
+    except ParallaxError:
+        return None
+
+
+@fault(4)
+def kill_a_worker(stage: Stage, random: Random) -> None:
+    """SIGKILL, in the middle of whatever it does."""
+    if stage.workers:
+        stage.system.fleet.kill(random.choice(stage.workers))
+
+
+@fault()
+def pause_a_worker(stage: Stage, random: Random) -> tuple[float, Undo] | None:
+    """SIGSTOP past its heartbeat: it wakes up as a zombie."""
+    if not stage.workers:
+        return None
+    return _paused(stage.pid(random.choice(stage.workers)), HEARTBEAT_S * 1.6)
+
+
+@fault()
+def stop_a_worker(stage: Stage, random: Random) -> None:
+    """SIGTERM: it drains, and is started again."""
+    if stage.workers:
+        os.kill(stage.pid(random.choice(stage.workers)), signal.SIGTERM)
+
+
+@fault(3)
+def kill_the_leader(stage: Stage, random: Random) -> None:
+    """SIGKILL of the scheduler that leads."""
+    leader = _leader(stage)
+    if leader is not None:
+        stage.system.fleet.kill(leader)
+
+
+@fault()
+def pause_the_leader(stage: Stage, random: Random) -> tuple[float, Undo] | None:
+    """SIGSTOP past its lease: it wakes up believing that it leads."""
+    leader = _leader(stage)
+    return None if leader is None else _paused(stage.pid(leader), LEASE_S * 1.8)
+
+
+@fault(3)
+def take_the_lease_away(stage: Stage, random: Random) -> None:
+    """Delete the lease: for a moment there are two leaders."""
+    _command(stage, "DEL", stage.keys.leader)
+
+
+@fault(3)
+def cut_all_connections(stage: Stage, random: Random) -> None:
+    """Close the connections of all clients."""
+    _command(stage, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+@fault(3)
+def lose_replies(stage: Stage, random: Random) -> None:
+    """The server carries out what the far worker asks, and the worker never hears of it."""
+    for _ in range(random.randint(1, 3)):
+        stage.proxy.cut_reply()
+
+
+@fault()
+def partition_a_worker(stage: Stage, random: Random) -> tuple[float, Undo] | None:
+    """Nothing passes between the far worker and the server, for longer than its heartbeat."""
+    proxy = stage.proxy
+    proxy.mode = random.choice((Mode.HANG, Mode.DOWN))
+
+    def mend() -> None:
+        proxy.mode = Mode.OPEN
+
+    return HEARTBEAT_S * random.choice((0.3, 1.6)), mend
+
+
+@fault(1)
+def kill_redis(stage: Stage, random: Random) -> None:
+    """SIGKILL of the server; it is started again from its file."""
+    stage.server.kill()
+
+
+@fault(1)
+def pause_redis(stage: Stage, random: Random) -> tuple[float, Undo] | None:
+    """SIGSTOP of the server: every heartbeat may be over when it wakes up."""
+    return _paused(stage.server_pid, random.choice((0.3, 2.0)))
+
+
+@fault(1)
+def fill_redis(stage: Stage, random: Random) -> tuple[float, Undo] | None:
+    """Out of memory for longer than a heartbeat: nobody may be taken for dead."""
+    _command(stage, "CONFIG", "SET", "maxmemory", "1")
+    return HEARTBEAT_S * 1.2, lambda: _insist(stage, "CONFIG", "SET", "maxmemory", "0")
+
+
+@fault(3)
+def flush_the_scripts(stage: Stage, random: Random) -> None:
+    """The script cache is empty, as after a failover."""
+    _command(stage, "SCRIPT", "FLUSH")
+
+
+@fault(3)
+def write_junk(stage: Stage, random: Random) -> None:
+    """Entries that nobody can understand, where entries are expected."""
+    keys = stage.keys
+    streams = [keys.events, keys.bell, keys.arrivals("t0"), *_streams(stage, "work")]
+    for _ in range(3):
+        fields = [random.randbytes(random.randint(1, 20)) for _ in range(2 * random.randint(1, 3))]
+        name = random.choice((b"j", fields[0]))
+        _command(stage, "XADD", random.choice(streams), "*", name, *fields[1:])
+
+
+@fault(2)
+def submit_poison(stage: Stage, random: Random) -> None:
+    """A job that kills every worker which begins it."""
+    job = Job(f"{POISON}-{random.getrandbits(48):x}", "t0", 10, 10, output_tokens=5)
+    link = stage.link()
+    try:
+        Intake(link, stage.keys).submit([job])
+    except ParallaxError:
+        return
+    finally:
+        link.close()
+
+
+@fault(1, destroys=True)
+def delete_a_workers_stream(stage: Stage, random: Random) -> None:
+    """What was assigned to a worker is gone."""
+    streams = _streams(stage, "work")
+    if streams:
+        _command(stage, "DEL", random.choice(streams))
+
+
+@fault(1, destroys=True)
+def delete_a_tenants_stream(stage: Stage, random: Random) -> None:
+    """What a tenant waits for is gone."""
+    _command(stage, "DEL", stage.keys.arrivals(f"t{random.randrange(3)}"))
+
+
+@fault(1, destroys=True)
+def delete_entries(stage: Stage, random: Random) -> None:
+    """Some entries of some streams are gone."""
+    for stream in _streams(stage, "work") + _streams(stage, "in"):
+        _command(stage, "XTRIM", stream, "MAXLEN", random.randint(0, 3))
+
+
+@fault(1)
+def delete_the_events(stage: Stage, random: Random) -> None:
+    """What workers told the leader is gone: hints, and nothing rests on them."""
+    _command(stage, "DEL", stage.keys.events)
+
+
+def _streams(stage: Stage, kind: str) -> list[str]:
+    found = _command(stage, "KEYS", f"plx:{{{stage.keys.cell}}}:{kind}:*")
+    return sorted(key.decode() for key in found or ())
+
+
+def _command(stage: Stage, *command: str | bytes | int) -> list[bytes] | None:
+    """Send a command; if another fault keeps it from arriving, this one does not happen."""
+    link = stage.link()
+    try:
+        reply: list[bytes] = link.call(*command)
+    except ParallaxError:
+        return None
+    else:
+        return reply
+    finally:
+        link.close()
+
+
+def _insist(stage: Stage, *command: str) -> None:
+    """Send a command until it was answered: a fault must not outlast the drill."""
+    while _command(stage, *command) is None:
+        stage.clock.wait(0.05)

@@ -1,0 +1,178 @@
+"""The promises as functions of the evidence: each returns the sentences that say how it is broken.
+
+Pure, so that it can be tested like anything else: for every promise there is evidence that breaks
+it. An operation without an answer may have happened or not; both are legal.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ops.chaos.evidence import Evidence
+from ops.chaos.stage import POISON
+from parallax.core.lifecycle import Outcome
+from parallax.core.model import USUAL_ATTEMPTS
+
+Check = Callable[[Evidence], Iterator[str]]
+INVARIANTS: dict[str, tuple[str, Check]] = {}
+#: A tenant with jobs hears of the end of one at least this often (seconds), faults included.
+FLOOR_S = 20.0
+_ENDS = tuple(outcome.value for outcome in Outcome)
+
+
+def invariant(name: str, says: str) -> Callable[[Check], Check]:
+    """Register a check under its name, with the promise in words."""
+
+    def add(check: Check) -> Check:
+        INVARIANTS[name] = (says, check)
+        return check
+
+    return add
+
+
+def violations(evidence: Evidence) -> dict[str, list[str]]:
+    """Return the broken promises, each with what breaks it; nothing if all were kept."""
+    found = {name: list(check(evidence)) for name, (_, check) in INVARIANTS.items()}
+    return {name: sentences for name, sentences in found.items() if sentences}
+
+
+def _of(evidence: Evidence, what: str) -> Iterator[dict[str, Any]]:
+    return (line for line in evidence.lines if line.get("what") == what)
+
+
+@invariant("I1", "every accepted job has a terminal record")
+def _(evidence: Evidence) -> Iterator[str]:
+    for name in sorted(evidence.accepted):
+        record = evidence.records.get(name)
+        if record is None:
+            yield f"{name} was accepted and has no record"
+        elif record.outcome is None:
+            yield f"{name} is still {record.state}"
+
+
+@invariant("I2", "a job has one end, and who waits for it is told once")
+def _(evidence: Evidence) -> Iterator[str]:
+    winners: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    for line in _of(evidence, "answered"):
+        if line["word"] == "ok":
+            winners[line["job"]].add((line["worker"], line["attempt"]))
+    for name, ends in winners.items():
+        if len(ends) > 1:
+            yield f"{name} was ended by {sorted(ends)}"
+    for name, times in evidence.told.items():
+        if times > 1:
+            yield f"the end of {name} was told {times} times"
+
+
+@invariant("I3", "the result is what the winner sent")
+def _(evidence: Evidence) -> Iterator[str]:
+    sent = {
+        (line["worker"], line["job"], line["attempt"], line["tokens"])
+        for line in _of(evidence, "asked")
+    }
+    for name, record in evidence.records.items():
+        if record is None or record.outcome is not Outcome.COMPLETED:
+            continue
+        report = record.report
+        if (report.worker, name, report.attempt, report.output_tokens) not in sent:
+            yield f"{name} has a result that {report.worker} did not send"
+        if (record.worker, record.attempts) != (report.worker, report.attempt):
+            yield f"{name} was ended by {record.worker} with the result of {report.worker}"
+
+
+@invariant("I4", "what completed was executed")
+def _(evidence: Evidence) -> Iterator[str]:
+    began = {(line["worker"], line["job"], line["attempt"]) for line in _of(evidence, "began")}
+    for record in evidence.records.values():
+        if record is None or record.outcome is not Outcome.COMPLETED:
+            continue
+        if (record.worker, record.job_id, record.attempts) not in began:
+            yield f"{record.job_id} completed on {record.worker}, which never began it"
+
+
+@invariant("I5", "streams are empty, and those of dead workers are gone")
+def _(evidence: Evidence) -> Iterator[str]:
+    yield from (f"{key}: {what}" for key, what in sorted(evidence.left.items()) if _stream(key))
+
+
+@invariant("I7", "no body is left, and nothing stays for ever")
+def _(evidence: Evidence) -> Iterator[str]:
+    yield from (f"{key}: {what}" for key, what in sorted(evidence.left.items()) if not _stream(key))
+
+
+def _stream(key: str) -> bool:
+    return key.rpartition("}:")[2].partition(":")[0] in {"in", "work"}
+
+
+@invariant("I6", "accepted = ended + open, and nothing is open")
+def _(evidence: Evidence) -> Iterator[str]:
+    counts = evidence.counts
+    accepted, ended = counts.get("accepted", 0), sum(counts.get(word, 0) for word in _ENDS)
+    if evidence.open_jobs:
+        yield f"{evidence.open_jobs} jobs are open"
+    if accepted != ended + evidence.open_jobs:
+        yield f"{accepted} were accepted, {ended} ended, {evidence.open_jobs} are open"
+
+
+@invariant("I8", "nothing is repaired where nothing was destroyed, and nothing vanishes")
+def _(evidence: Evidence) -> Iterator[str]:
+    counts = evidence.counts
+    if counts.get("vanished", 0):
+        yield f"{counts['vanished']} records vanished"
+    if counts.get("repaired", 0) and not evidence.destroyed:
+        yield f"{counts['repaired']} jobs had to be repaired"
+
+
+@invariant("I9", "an attempt begins on one worker only")
+def _(evidence: Evidence) -> Iterator[str]:
+    where: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for line in _of(evidence, "began"):
+        where[line["job"], line["attempt"]].add(line["worker"])
+    for (name, attempt), workers in where.items():
+        if len(workers) > 1:
+            yield f"attempt {attempt} of {name} began on {sorted(workers)}"
+
+
+@invariant("I10", "a job kills no more workers than it has attempts")
+def _(evidence: Evidence) -> Iterator[str]:
+    deaths = Counter(
+        line["job"] for line in _of(evidence, "began") if line["job"].startswith(POISON)
+    )
+    for name, count in deaths.items():
+        if count > USUAL_ATTEMPTS:
+            yield f"{name} killed {count} workers"
+    for name, record in evidence.records.items():
+        survived = record is not None and record.outcome not in {Outcome.DEAD, None}
+        if name.startswith(POISON) and survived:
+            yield f"{name} ended otherwise than dead"
+
+
+@invariant("I11", "a refused job has no record")
+def _(evidence: Evidence) -> Iterator[str]:
+    for name in sorted(evidence.refused - evidence.accepted - evidence.unknown):
+        if evidence.records.get(name) is not None:
+            yield f"{name} was refused and has a record"
+
+
+@invariant("I12", f"no tenant with jobs waits {FLOOR_S:g} s for the end of one")
+def _(evidence: Evidence) -> Iterator[str]:
+    if evidence.longest_silence_s > FLOOR_S:
+        yield f"a tenant heard nothing for {evidence.longest_silence_s:.1f} s"
+
+
+@invariant("I13", "what a worker reads never comes from an earlier leader than what it read before")
+def _(evidence: Evidence) -> Iterator[str]:
+    latest: dict[str, int] = defaultdict(int)
+    for line in _of(evidence, "read"):
+        worker, epoch = line["worker"], line["epoch"]
+        if epoch < latest[worker]:
+            yield f"{worker} read {line['job']} of leader {epoch} after leader {latest[worker]}"
+        latest[worker] = max(latest[worker], epoch)
+
+
+@invariant("I14", "no process outlives the drill")
+def _(evidence: Evidence) -> Iterator[str]:
+    if evidence.survivors:
+        yield f"{evidence.survivors} processes are left"

@@ -1,0 +1,111 @@
+"""A proxy between one process and Redis, to cut, hang and delay what passes."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+from enum import Enum
+from pathlib import Path
+
+_CHUNK = 65_536
+_TICK_S = 0.05
+
+
+class Mode(Enum):
+    """What the proxy does with what comes."""
+
+    OPEN = "open"
+    HANG = "hang"  # nothing passes, and nobody is told
+    DOWN = "down"  # connections are closed, new ones too
+
+
+class Proxy:
+    """Listens on a unix socket and forwards to another one, in a thread of its own.
+
+    `cut_reply` lets the next request through and closes the connection instead of passing its
+    reply: the server has done what the client will never hear of.
+    """
+
+    def __init__(self, target: Path, path: Path) -> None:
+        self.path, self.mode, self.cut_replies = path, Mode.OPEN, 0
+        self._target = target
+        self._stop = threading.Event()
+        self._pairs: dict[socket.socket, socket.socket] = {}
+        self._clients: set[socket.socket] = set()
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
+        self._thread.start()
+
+    def cut_reply(self) -> None:
+        """Lose the next reply."""
+        self.cut_replies += 1
+
+    def close(self) -> None:
+        """Stop, and close everything."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+        for end in list(self._pairs):
+            self._drop(end)
+        self._selector.close()
+        self._listener.close()
+        self.path.unlink(missing_ok=True)
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            if self.mode is Mode.DOWN:
+                for end in list(self._pairs):
+                    self._drop(end)
+            if self.mode is Mode.HANG:
+                self._stop.wait(_TICK_S)
+                continue
+            for key, _ in self._selector.select(_TICK_S):
+                ready = key.fileobj
+                if ready is self._listener:
+                    self._accept()
+                elif isinstance(ready, socket.socket) and ready in self._pairs:
+                    self._forward(ready)
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if self.mode is Mode.DOWN:
+                raise ConnectionRefusedError
+            server.connect(str(self._target))
+        except OSError:
+            client.close()
+            server.close()
+            return
+        self._pairs[client], self._pairs[server] = server, client
+        self._clients.add(client)
+        for end in (client, server):
+            self._selector.register(end, selectors.EVENT_READ)
+
+    def _forward(self, source: socket.socket) -> None:
+        try:
+            data = source.recv(_CHUNK)
+            if not data:
+                raise ConnectionResetError
+            if source not in self._clients and self.cut_replies > 0:
+                self.cut_replies -= 1
+                raise ConnectionResetError
+            self._pairs[source].sendall(data)
+        except OSError:
+            self._drop(source)
+
+    def _drop(self, end: socket.socket) -> None:
+        other = self._pairs.pop(end, None)
+        for one in (end, other):
+            if one is None:
+                continue
+            self._pairs.pop(one, None)
+            self._clients.discard(one)
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(one)
+            one.close()

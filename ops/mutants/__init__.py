@@ -1,0 +1,1 @@
+"""Planted bugs: do the tests see them?"""

@@ -1,0 +1,116 @@
+"""Every promise has evidence that breaks it: a check that cannot fail proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ops.chaos.drill import longest_silence_s
+from ops.chaos.evidence import Evidence
+from ops.chaos.invariants import INVARIANTS, violations
+from parallax.broker.codec import Report
+from parallax.broker.results import Record
+from parallax.core.lifecycle import State
+
+
+def record(name: str = "j1", **fields: Any) -> Record:
+    values: dict[str, Any] = {
+        "job_id": name, "tenant": "t0", "state": State.COMPLETED, "attempts": 1, "accepted": 10.0,
+        "prompt_tokens": 5, "max_tokens": 9, "session": "", "worker": "w1", "reply": "",
+        "deadline": None, "started": 11.0, "finished": 12.0,
+        "report": Report("t0", "w1", 1, 1.0, 5, 7),
+    }  # fmt: skip
+    return Record(**values | fields)
+
+
+def line(what: str, job: str = "j1", worker: str = "w1", **fields: Any) -> dict[str, Any]:
+    return {"what": what, "job": job, "worker": worker, "attempt": 1, **fields}
+
+
+#: One job that was accepted, ran, and ended.
+GOOD = Evidence(
+    accepted={"j1"},
+    refused={"j2"},
+    unknown=set(),
+    told={"j1": 1},
+    records={"j1": record(), "j2": None},
+    lines=[
+        line("read", epoch=5),
+        line("began"),
+        line("asked", verdict="completed", tokens=7),
+        line("answered", word="ok", detail="completed"),
+    ],
+    counts={"accepted": 1, "completed": 1},
+    open_jobs=0,
+)
+
+Spoil = Callable[[], Evidence]
+
+
+def more(*lines: dict[str, Any]) -> Evidence:
+    return replace(GOOD, lines=[*GOOD.lines, *lines])
+
+
+def other(**fields: Any) -> Evidence:
+    return replace(GOOD, records=GOOD.records | {"j1": record(**fields)})
+
+
+BROKEN: list[tuple[str, Spoil]] = [
+    ("I1", lambda: replace(GOOD, records={})),
+    ("I1", lambda: other(state=State.RUNNING)),
+    ("I2", lambda: more(line("answered", worker="w2", word="ok", detail="completed"))),
+    ("I2", lambda: replace(GOOD, told={"j1": 2})),
+    ("I3", lambda: other(report=Report("t0", "w1", 1, 1.0, 5, 8))),
+    ("I3", lambda: other(worker="w2")),
+    ("I4", lambda: replace(GOOD, lines=[x for x in GOOD.lines if x["what"] != "began"])),
+    ("I5", lambda: replace(GOOD, left={"plx:{c}:in:t0": "3 entries"})),
+    ("I6", lambda: replace(GOOD, open_jobs=1)),
+    ("I6", lambda: replace(GOOD, counts={"accepted": 2, "completed": 1})),
+    ("I7", lambda: replace(GOOD, left={"plx:{c}:body:j1": "a body"})),
+    ("I8", lambda: replace(GOOD, counts={**GOOD.counts, "repaired": 1})),
+    ("I8", lambda: replace(GOOD, counts={**GOOD.counts, "vanished": 1}, destroyed=True)),
+    ("I9", lambda: more(line("began", worker="w2"))),
+    ("I10", lambda: more(*(line("began", "poison-1", attempt=n) for n in range(1, 5)))),
+    ("I10", lambda: replace(GOOD, records=GOOD.records | {"poison-1": record("poison-1")})),
+    ("I11", lambda: replace(GOOD, records=GOOD.records | {"j2": record("j2")})),
+    ("I12", lambda: replace(GOOD, longest_silence_s=30.0)),
+    ("I13", lambda: more(line("read", epoch=4))),
+    ("I14", lambda: replace(GOOD, survivors=1)),
+]
+
+
+def test_good_evidence_breaks_nothing() -> None:
+    assert violations(GOOD) == {}
+
+
+@pytest.mark.parametrize(("name", "spoil"), BROKEN)
+def test_evidence_that_breaks_a_promise_is_seen(name: str, spoil: Spoil) -> None:
+    assert name in violations(spoil())
+
+
+def test_every_promise_can_be_broken() -> None:
+    assert {name for name, _ in BROKEN} == set(INVARIANTS)
+    assert len(INVARIANTS) == 14
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda: replace(GOOD, unknown={"j9"}, records=GOOD.records | {"j9": None}),
+    lambda: replace(GOOD, unknown={"j9"}, records=GOOD.records | {"j9": record("j9")},
+                    lines=[*GOOD.lines, line("began", "j9"),
+                           line("asked", "j9", verdict="completed", tokens=7)]),
+    lambda: replace(GOOD, counts={**GOOD.counts, "repaired": 1}, destroyed=True),
+])  # fmt: skip
+def test_what_may_have_happened_or_not_breaks_nothing(spoil: Spoil) -> None:
+    assert violations(spoil()) == {}
+
+
+def test_silence_is_counted_while_a_tenant_has_jobs() -> None:
+    records = {
+        "a": record("a", accepted=0.0, finished=4.0),
+        "b": record("b", accepted=1.0, finished=9.0),
+        "c": record("c", accepted=100.0, finished=101.0),
+    }
+    assert longest_silence_s(dict(records)) == 5.0
