@@ -47,15 +47,15 @@ def fault(weight: int = 2, *, destroys: bool = False) -> Callable[[Deed], Deed]:
 
 
 def _paused(pid: int, seconds: float) -> tuple[float, Undo]:
-    os.kill(pid, signal.SIGSTOP)
-    return seconds, lambda: _resumed(pid)
+    _send(pid, signal.SIGSTOP)
+    return seconds, lambda: _send(pid, signal.SIGCONT)
 
 
-def _resumed(pid: int) -> None:
+def _send(pid: int, number: signal.Signals) -> None:
     try:
-        os.kill(pid, signal.SIGCONT)
+        os.kill(pid, number)
     except ProcessLookupError:
-        return  # another fault killed it meanwhile
+        return  # another fault has killed it
 
 
 def _leader(stage: Stage) -> str | None:
@@ -84,7 +84,7 @@ def pause_a_worker(stage: Stage, random: Random) -> tuple[float, Undo] | None:
 def stop_a_worker(stage: Stage, random: Random) -> None:
     """SIGTERM: it drains, and is started again."""
     if stage.workers:
-        os.kill(stage.pid(random.choice(stage.workers)), signal.SIGTERM)
+        _send(stage.pid(random.choice(stage.workers)), signal.SIGTERM)
 
 
 @fault(3)
