@@ -6,7 +6,7 @@ it. An operation without an answer may have happened or not; both are legal.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -137,12 +137,13 @@ def _(evidence: Evidence) -> Iterator[str]:
 
 @invariant("I10", "a job kills no more workers than it has attempts")
 def _(evidence: Evidence) -> Iterator[str]:
-    deaths = Counter(
-        line["job"] for line in _of(evidence, "began") if line["job"].startswith(POISON)
-    )
-    for name, count in deaths.items():
-        if count > USUAL_ATTEMPTS:
-            yield f"{name} killed {count} workers"
+    deaths: dict[str, list[int]] = defaultdict(list)
+    for line in _of(evidence, "began"):
+        if line["job"].startswith(POISON):
+            deaths[line["job"]].append(line["attempt"])
+    for name, attempts in deaths.items():
+        if len(attempts) > USUAL_ATTEMPTS:
+            yield f"{name} killed {len(attempts)} workers, in attempts {sorted(attempts)}"
     for name, record in evidence.records.items():
         survived = record is not None and record.outcome not in {Outcome.DEAD, None}
         if name.startswith(POISON) and survived:

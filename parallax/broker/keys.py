@@ -28,8 +28,10 @@ class Keys:
     | `hb:<worker>` | string, TTL | heartbeat: the worker's incarnation |
     | `stat:<worker>` | hash, TTL | what the worker reports beside it |
     | `workers`, `tenants` | hash | registrations; weights |
+    | `suspects` | hash | how often in a row a worker was found without a heartbeat |
     | `leader`, `epoch`, `ledger` | string, counter, hash | lease, fencing, tenants' accounts |
     | `open` | zset job -> last touch | every accepted job without a terminal record |
+    | `policy`, `memory` | hash, string | which policies to use; what the leader has learnt |
     | `dead` | stream | dead letters with their reason |
     | `counts` | hash | totals since the cell began |
     """
@@ -52,7 +54,10 @@ class Keys:
         "events",
         "leader",
         "ledger",
+        "memory",
         "open",
+        "policy",
+        "suspects",
         "tenants",
         "workers",
     )
@@ -65,6 +70,8 @@ class Keys:
         self._body, self._out, self._ctl = prefix + "body:", prefix + "out:", prefix + "ctl:"
         self._hb, self._stat = prefix + "hb:", prefix + "stat:"
         self.active, self.bell, self.events = prefix + "active", prefix + "bell", prefix + "events"
+        self.suspects = prefix + "suspects"
+        self.policy, self.memory = prefix + "policy", prefix + "memory"
         self.workers, self.tenants = prefix + "workers", prefix + "tenants"
         self.leader, self.epoch, self.ledger = (
             prefix + "leader",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from parallax.broker.codec import Registration, decode_registration, encode
@@ -70,6 +70,25 @@ class Membership:
             if registration is not None:
                 members.append(Member(worker, bool(alive), registration, _report(report)))
         return members
+
+    def suspects(self) -> dict[str, int]:
+        """Return how often in a row workers were found missing, as far as it was noted."""
+        flat = iter(self._link.call("HGETALL", self._keys.suspects))
+        return {
+            name.decode("ascii", "replace"): int(count)
+            for name, count in zip(flat, flat, strict=True)
+            if count.isdigit()
+        }
+
+    def suspect(self, looks: Mapping[str, int], gone: Iterable[str]) -> None:
+        """Note how often workers were found missing; who came back, or was given up, is `gone`."""
+        key, commands = self._keys.suspects, list[Sequence[Argument]]()
+        if looks:
+            commands.append(("HSET", key, *(item for pair in looks.items() for item in pair)))
+        names = sorted(gone)
+        if names:
+            commands.append(("HDEL", key, *names))
+        self._link.calls(commands)
 
     def stream(self, worker: str) -> str:
         """Return the key of a worker's stream."""

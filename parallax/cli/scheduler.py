@@ -22,7 +22,6 @@ from parallax.cli.options import (
     start_logging,
 )
 from parallax.core.settings import SchedulerSettings
-from parallax.scheduling.scheduler import build_scheduler
 from parallax.services import service
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
@@ -77,7 +76,7 @@ def scheduler(
         Keys(cell),
         f"{socket.gethostname()}-{os.getpid()}",
         settings,
-        lambda: build_scheduler(policies, seed),
+        policies,
         SystemClock(),
         metrics,
     )

@@ -44,6 +44,8 @@ class UnknownPolicy(InvalidInput):
 class InvalidSettings(InvalidInput):
     """A setting is unknown, of the wrong type, or out of range."""
 
+    most = 2_000  # the list of those that there are
+
 
 class Refused(ParallaxError):
     """The job was not accepted because a limit is reached; it may be offered again later."""

@@ -8,8 +8,9 @@ exactly: the mean of a constant is that constant from the first sample on (as in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
+from math import exp, isfinite
 
 
 @dataclass(slots=True)
@@ -34,7 +35,23 @@ class Ewma:
         self._weight = self._weight * kept + weight
         self._at = now
 
+    def remember(self) -> list[float | None]:
+        """Return all there is to know, for `recall`."""
+        return [self._sum, self._weight, self._at]
+
+    def recall(self, memory: Sequence[float | None]) -> None:
+        """Go on from what `remember` returned; raises ValueError or TypeError for junk."""
+        total, weight, at = memory
+        self._sum, self._weight = _finite(total), _finite(weight)
+        self._at = None if at is None else _finite(at)
+
     @property
     def value(self) -> float | None:
         """The mean; None before the first sample."""
         return self._sum / self._weight if self._weight else None
+
+
+def _finite(number: float | None) -> float:
+    if number is None or not isfinite(number):
+        raise ValueError("a finite number is needed")
+    return float(number)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from parallax.core.model import (
     BatchView,
@@ -218,3 +218,17 @@ class ScalingPolicy(Protocol):
 
     def desired(self, load: LoadView, now: float) -> int:
         """Return the number of workers wanted now; called at regular intervals."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """Who learns, and can go on where a former leader stopped."""
+
+    def remember(self) -> dict[str, Any]:
+        """Return what was learnt, as numbers, text, lists and dicts, of bounded size."""
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from what `remember` returned.
+
+        May raise KeyError, TypeError or ValueError for junk.
+        """

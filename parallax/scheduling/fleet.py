@@ -7,7 +7,9 @@ O(workers) of looking and not of building.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from parallax.core.ewma import Ewma
 from parallax.core.model import JobView, Usage, WorkerView
@@ -113,6 +115,7 @@ class Fleet:
         self._held: dict[str, float] = {}
         self._open: dict[bool, tuple[WorkerView, ...]] = {}
         self._kv_used: float | None = None
+        self._recalled: dict[str, Any] = {}  # of workers that have not reported yet
 
     def report(self, event: WorkerReported, now: float) -> bool:
         """Take note of a report; return whether the worker is new."""
@@ -120,6 +123,8 @@ class Fleet:
         new = worker is None
         if worker is None:
             worker = self.workers[event.worker] = WorkerState(event.worker, slots=0)
+            if event.worker in self._recalled:
+                worker.ratios.recall(self._recalled.pop(event.worker))
             place = bisect_left(self._names, event.worker)
             self._names.insert(place, event.worker)
             self._views.insert(place, WorkerView(event.worker, 0))
@@ -175,6 +180,21 @@ class Fleet:
             found = self._pools.setdefault(worker.role, Pace()).learn(usage, now)
             if found is not None:
                 worker.ratios.update(found[0], now, found[1])
+
+    def remember(self) -> dict[str, Any]:
+        """Return how long work takes, in all, by pool and by worker. O(workers)."""
+        return {
+            "per_cost": self._per_cost.remember(),
+            "pools": {role: pool.remember() for role, pool in self._pools.items()},
+            "workers": {name: w.ratios.remember() for name, w in self.workers.items()},
+        }
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from what `remember` returned; workers are told when they report."""
+        self._per_cost.recall(memory["per_cost"])
+        for role, learnt in memory["pools"].items():
+            self._pools.setdefault(role, Pace()).recall(learnt)
+        self._recalled = dict(memory["workers"])
 
     def service_s(self, cost: float) -> float:
         """Return how long a job of that cost is expected to be served; 0 until that is known."""

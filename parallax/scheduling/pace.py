@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from parallax.core.ewma import Ewma
 from parallax.core.model import Usage
@@ -39,6 +41,15 @@ class Pace:
         ratio = usage.service_s / expected
         self._ratio.update(ratio, now, expected)
         return ratio, expected
+
+    def remember(self) -> list[Any]:
+        """Return what was learnt."""
+        return [mean.remember() for mean in (self._prefill, self._decode, self._ratio)]
+
+    def recall(self, memory: Sequence[Any]) -> None:
+        """Go on from what `remember` returned."""
+        for mean, learnt in zip((self._prefill, self._decode, self._ratio), memory, strict=True):
+            mean.recall(learnt)
 
     def slowness(self, measured: Ewma) -> float:
         """Return how much slower than its pool a worker with these ratios is; 1 = like others."""

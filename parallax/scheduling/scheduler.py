@@ -46,6 +46,7 @@ from parallax.scheduling.flights import Flights
 from parallax.scheduling.handovers import Handovers
 from parallax.scheduling.hedges import Hedges
 from parallax.scheduling.line import Line, refusal
+from parallax.scheduling.memory import Memory
 from parallax.scheduling.queues import Queued
 from parallax.scheduling.snapshot import Snapshot, queue_view, snapshot_of
 from parallax.scheduling.thieves import Thieves
@@ -70,6 +71,10 @@ class Scheduler:
         door = policies.admission if isinstance(policies.admission, AdmissionObserver) else None
         self._line = Line(policies.fairness, policies.ordering, door)
         self._handovers = Handovers()
+        self.memory = Memory({
+            "predictor": policies.predictor, "fleet": self._fleet,
+            "hedging": policies.hedging, "rollout": policies.rollout,
+        })  # fmt: skip
         self._react: dict[type, Callable[[Any, float, list[Action]], None]] = {
             JobArrived: self._arrived,
             JobWithdrawn: self._withdrawn,

@@ -1,10 +1,14 @@
 """The recoverer: finds dead workers and gives their jobs back.
 
 A worker is dead when its heartbeat key is gone, and only then: never because something took long.
-Three rules keep a fault of the clock or of Redis from looking like the death of the fleet:
-1. At most a fifth of the workers (but at least one) is declared dead per heartbeat period.
-2. If more than half of four or more vanish at once, one more period is waited.
-3. `reclaim` looks at the heartbeat again in the same step in which it takes the entries.
+Four rules keep a fault of the clock or of Redis from looking like the death of the fleet:
+1. At most a fifth of the workers (but at least one) is declared dead at first sight, per heartbeat
+   period; nobody is if more than half of four or more are missing.
+2. The others are dead when they have been missing at every look for one more period: whoever lives
+   has renewed its heartbeat several times by then.
+3. That period is counted in looks, since a clock may step, and the count is kept in Redis, since
+   leaders may follow each other faster than workers are given up.
+4. `reclaim` looks at the heartbeat again in the same step in which it takes the entries.
 """
 
 from __future__ import annotations
@@ -12,12 +16,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from math import ceil
 
 from parallax.broker.attempts import Assignment, decode_assignment
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.membership import Member, Membership
 from parallax.broker.rescue import Rescue
-from parallax.core.errors import InvalidInput
+from parallax.core.errors import InvalidInput, StoreFull
 from parallax.core.settings import SchedulerSettings
 from parallax.scheduling.events import Event, WorkerLost, WorkerReported
 
@@ -36,15 +41,16 @@ class Recoverer:
         self._rescue = rescue
         self._settings = settings
         self.known: dict[str, Member] = {}
-        self._missing_since: dict[str, float] = {}
-        self._budget_at = 0.0
+        self._looks: dict[str, int] = {}  # how often in a row a worker was found missing
+        self._enough = 1 + ceil(settings.heartbeat_s / settings.poll_s)
+        self._period_ends, self._at_sight = 0.0, 0
         self._counts: Counter[str] = Counter()
 
-    def start(self, now: float) -> list[Event]:
+    def start(self) -> list[Event]:
         """Learn the registered workers; the dead among them are found at the next poll."""
         self.known.clear()
-        self._missing_since.clear()
-        self._budget_at = 0.0
+        self._looks = self._membership.suspects()
+        self._period_ends, self._at_sight = 0.0, 0
         events: list[Event] = []
         for member in self._membership.members():
             self.known[member.worker] = member
@@ -53,15 +59,11 @@ class Recoverer:
         return events
 
     def poll(self, lease: Lease, now: float) -> list[Event]:
-        """Read heartbeats and reports; reclaim what dead workers held."""
+        """Read heartbeats and reports; reclaim what dead workers held. `now` is monotonic."""
         members = self._membership.members()
         alive = [member for member in members if member.alive]
         missing = {member.worker for member in members if not member.alive}
-        for worker in list(self._missing_since):
-            if worker not in missing:
-                del self._missing_since[worker]
-        for worker in missing:
-            self._missing_since.setdefault(worker, now)
+        self._look(missing)
         events: list[Event] = []
         for member in alive:
             self.known[member.worker] = member
@@ -72,9 +74,16 @@ class Recoverer:
                 gone.add(worker)
         for worker in sorted(gone):
             self.known.pop(worker, None)
-            self._missing_since.pop(worker, None)
             events.append(WorkerLost(worker))
         return events
+
+    def _look(self, missing: set[str]) -> None:
+        before, self._looks = self._looks, {w: self._looks.get(w, 0) + 1 for w in missing}
+        if before or missing:
+            try:
+                self._membership.suspect(self._looks, gone=before.keys() - missing)
+            except StoreFull as error:  # then ours are counted all the same
+                log.warning("who is missing is not noted just now: %s", error)
 
     def cap(self, worker: str) -> int:
         """Return the most entries a worker's stream may hold: twice what the gate would send."""
@@ -89,15 +98,16 @@ class Recoverer:
     def _believed_dead(self, total: int, now: float) -> list[str]:
         """Apply rules 1 and 2 of the module's docstring."""
         period = self._settings.heartbeat_s
-        missing = sorted(self._missing_since)
+        missing = sorted(self._looks, key=lambda worker: (-self._looks[worker], worker))
+        certain = [worker for worker in missing if self._looks[worker] >= self._enough]
+        if now >= self._period_ends:
+            self._period_ends, self._at_sight = now + period, 0
         if total >= 4 and len(missing) > _MASS * total:
-            missing = [w for w in missing if now - self._missing_since[w] >= period]
-        if not missing or now < self._budget_at:
-            return []
-        allowed = max(1, total // 5)
-        if len(missing) >= allowed:
-            self._budget_at = now + period
-        return missing[:allowed]
+            return certain
+        allowed = max(1, total // 5) - self._at_sight
+        at_sight = [w for w in missing if w not in certain][: max(0, allowed)]
+        self._at_sight += len(at_sight)
+        return certain + at_sight
 
     def _give_back(self, lease: Lease, worker: str) -> bool:
         """Reclaim everything a dead worker held; say whether it is really gone."""

@@ -15,41 +15,30 @@ streams, the events that no commit has dropped yet, and the tenants' streams fro
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from parallax.broker.codec import Report, decode_about
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Dispatching, Entry, Lease, Turn
-from parallax.broker.intake import Ending, Intake
+from parallax.broker.intake import Intake
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.membership import Leadership, Membership
+from parallax.broker.policy_store import PolicyDocument, PolicyStore
 from parallax.broker.rescue import Rescue
 from parallax.broker.tenancy import Tenancy
 from parallax.core.clock import Clock
-from parallax.core.errors import InvalidInput, ParallaxError
-from parallax.core.lifecycle import Outcome
-from parallax.core.settings import SchedulerSettings
-from parallax.scheduling.actions import (
-    Action,
-    Cancel,
-    Dispatch,
-    Expire,
-    Reject,
-    SaveAccounts,
-    Steal,
-)
+from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFull, UnknownPolicy
+from parallax.core.settings import Policies, SchedulerSettings
 from parallax.scheduling.events import (
     BacklogMeasured,
-    DispatchRefused,
     Event,
     JobArrived,
     TenantConfigured,
 )
-from parallax.scheduling.scheduler import Scheduler
-from parallax.services import inbox, takeover
+from parallax.services import choices, inbox, takeover
 from parallax.services.janitor import Janitor
+from parallax.services.outbox import Outbox
 from parallax.services.recoverer import Recoverer
 from parallax.telemetry.scheduling import SchedulingMetrics
 
@@ -57,6 +46,9 @@ log = logging.getLogger(__name__)
 
 #: Most streams in one read; more active tenants than that take turns.
 MAX_STREAMS = 512
+
+#: How often what was learnt is kept for the next leader (seconds).
+KEEP_S = 2.0
 
 #: Longest time that balances wait for a dispatch to be committed with (seconds).
 COMMIT_S = 0.05
@@ -95,13 +87,14 @@ class SchedulerService:
         keys: Keys,
         candidate: str,
         settings: SchedulerSettings,
-        build: Callable[[], Scheduler],
+        policies: Policies,
         clock: Clock,
         metrics: SchedulingMetrics,
         limits: Limits | None = None,
     ) -> None:
         self._link, self._keys, self._settings, self._clock = link, keys, settings, clock
-        self._build, self._metrics = build, metrics
+        self._started, self._metrics = policies, metrics
+        self._store = PolicyStore(link, keys)
         limits = limits or Limits()
         self._leadership = Leadership(link, keys, candidate, int(settings.lease_s * 1000))
         self._dispatching = Dispatching(link, keys)
@@ -113,13 +106,16 @@ class SchedulerService:
         self._reset()
 
     def _reset(self) -> None:
-        self._scheduler = self._build()
+        self._document = PolicyDocument()
+        self._scheduler = choices.built(self._started, self._document, self._settings.seed)
         self._watch = Watch()
         self._tenancy = Tenancy(self._link, self._keys)
         self._pending: list[Event] = []
-        self._accounts: dict[str, float] = {}
-        self._uncommitted = False
-        self._due = dict.fromkeys(("renew", "poll", "sweep", "commit"), 0.0)
+        self._outbox = Outbox(
+            self._link, self._keys, self._dispatching, self._intake, self._rescue, self._recoverer,
+            self._metrics, self._settings.batch,
+        )  # fmt: skip
+        self._due = dict.fromkeys(("renew", "poll", "sweep", "commit", "keep"), 0.0)
         self._offset = 0.0
 
     @property
@@ -146,6 +142,7 @@ class SchedulerService:
         """Resign, so that a standby takes over at once."""
         if self._lease is not None:
             try:
+                self._keep(self._lease)
                 self._leadership.resign(self._lease)
             except ParallaxError as error:
                 log.warning("could not resign: %s", error)
@@ -166,13 +163,53 @@ class SchedulerService:
 
     def _take_over(self) -> None:
         self._synchronise()
+        self._choose()
         self._dispatching.restart()
         self._dispatching.bell_cursor = self._dispatching.bell_end()
         self._scheduler.restore(self._dispatching.accounts())
         self._watch_active()
         self._pending += self._weights(look=True)
-        self._pending += self._recoverer.start(self._now())
+        self._pending += self._recoverer.start()
         self._pending += takeover.attempts(self._link, self._keys, self._recoverer.known)
+
+    def _choose(self) -> None:
+        """Use the policies that were chosen, and go on from what was learnt."""
+        seed = self._settings.seed
+        try:
+            self._document = self._store.read()
+            self._scheduler = choices.built(self._started, self._document, seed)
+        except (InvalidInput, UnknownPolicy) as error:
+            log.warning("the policies that were chosen cannot be used: %s", error)
+            self._document = PolicyDocument(self._store.serial().decode("ascii", "replace"))
+        serial, memory = self._store.memory()
+        if serial != self._document.serial:
+            memory.pop("rollout", None)  # that of another canary
+        for part in self._scheduler.memory.recall(memory):
+            log.warning("what was learnt by %s cannot be understood; it begins anew", part)
+
+    def _look_at_choices(self, lease: Lease) -> None:
+        """Change policies as a new leader would: everything is read from Redis again."""
+        verdict = self._scheduler.rollout_ended
+        if verdict and self._document.rollout is not None:
+            changes = choices.ended(self._document, verdict, choices.arms_of(self._scheduler))
+            log.warning("the canary has ended: %s", verdict)
+            try:
+                self._store.replace(self._document, **changes)
+            except Conflict as error:
+                log.warning("the end of the canary was not noted: %s", error)
+        if self._store.serial() != self._document.serial.encode():
+            log.info("the policies were changed")
+            if self._outbox.uncommitted:
+                self._outbox.commit(lease)
+            self._keep(lease)
+            self._reset()
+            self._take_over()
+
+    def _keep(self, lease: Lease) -> None:
+        try:
+            self._store.keep(lease, self._document.serial, self._scheduler.memory.remember())
+        except StoreFull as error:
+            log.warning("what was learnt is not kept just now: %s", error)
 
     def _watch_active(self) -> None:
         """Watch the tenants with jobs; those that were active lately and have none are let go."""
@@ -205,11 +242,14 @@ class SchedulerService:
         self._duties(lease)
         read = self._read()
         started = self._clock.monotonic()
-        events, self._pending = self._pending, []
+        events = self._pending + self._outbox.news
+        self._pending, self._outbox.news = [], []
         events += self._understood(read)
         actions = self._scheduler.handle(events, self._now())
-        self._uncommitted = self._uncommitted or bool(read.events)
-        self._carry_out(lease, actions)
+        self._outbox.uncommitted = self._outbox.uncommitted or bool(read.events)
+        sent = self._outbox.carry_out(lease, actions)
+        if self._outbox.uncommitted and not sent and self._is_due("commit", COMMIT_S):
+            self._outbox.commit(lease)
         self._metrics.decided(actions, sum(type(event) is JobArrived for event in events))
         self._metrics.turned(self._clock.monotonic() - started)
 
@@ -221,12 +261,16 @@ class SchedulerService:
         if self._is_due("poll", settings.poll_s):
             self._synchronise()
             self._leadership.clamp(tuple(self._recoverer.known), int(settings.heartbeat_s * 1000))
-            self._pending += self._recoverer.poll(lease, self._now())
+            self._pending += self._recoverer.poll(lease, self._clock.monotonic())
             self._metrics.recovered(self._recoverer.drain_counts())
             self._pending += self._measure()
             self._pending += self._weights(look=False)
             self._retire()
             self._metrics.observe(self._scheduler.snapshot())
+            self._metrics.canary(choices.arms_of(self._scheduler))
+            self._look_at_choices(lease)
+        if self._is_due("keep", KEEP_S):
+            self._keep(lease)
         if self._is_due("sweep", settings.sweep_s):
             self._metrics.swept(self._janitor.sweep(lease, self._scheduler.workers))
             self._pending += self._weights(look=True)
@@ -254,10 +298,14 @@ class SchedulerService:
 
     def _read(self) -> Turn:
         block_s = min(self._settings.block_s, self._settings.lease_s / 4, self._settings.poll_s)
-        if self._pending:
+        if self._pending or self._outbox.news:
             block_s = 0.0
         tenants = self._watch.page(self._room)
-        if len(self._watch.tenants) > MAX_STREAMS or self._scheduler.queued or self._uncommitted:
+        if (
+            len(self._watch.tenants) > MAX_STREAMS
+            or self._scheduler.queued
+            or self._outbox.uncommitted
+        ):
             block_s = min(block_s, COMMIT_S)  # others wait for their turn, or a hold may end
         wake = self._scheduler.next_wake()
         if wake is not None:
@@ -275,7 +323,7 @@ class SchedulerService:
             self._watch.add(tenant, now)
             arrived, junk = inbox.arrivals(tenant, entries)
             events += arrived
-            self._set_aside(self._keys.arrivals(tenant), junk)
+            self._outbox.set_aside(self._keys.arrivals(tenant), junk)
         return events
 
     def _reports(self, entry: Entry) -> list[Event]:
@@ -285,90 +333,5 @@ class SchedulerService:
                 events.append(event)
                 self._metrics.reported(event, report)
         except InvalidInput as error:
-            self._set_aside(self._keys.events, [(entry, str(error))])
+            self._outbox.set_aside(self._keys.events, [(entry, str(error))])
         return events
-
-    def _set_aside(self, stream: str, junk: Sequence[tuple[Entry, str]]) -> None:
-        if junk:
-            self._metrics.malformed(self._rescue.quarantine(stream, junk))
-            log.warning("set aside %d entries of %s: %s", len(junk), stream, junk[0][1])
-
-    # -- carrying out -----------------------------------------------------------------------------
-
-    def _carry_out(self, lease: Lease, actions: list[Action]) -> None:
-        dispatches = [a for a in actions if type(a) is Dispatch]
-        # Before the commit drops the events that they follow from: a new leader would do it again.
-        cancels = [(a.worker, a.job_id, a.attempt) for a in actions if type(a) is Cancel]
-        self._rescue.stop(lease, cancels)
-        self._steal(lease, [a for a in actions if type(a) is Steal])
-        endings: list[Ending] = []
-        for action in actions:
-            if type(action) is SaveAccounts:
-                self._accounts.update(action.accounts)
-                self._uncommitted = True
-            elif type(action) is Reject or type(action) is Expire:
-                endings.append(_ending(action))
-        for start in range(0, len(dispatches), self._settings.batch):
-            self._commit(lease, dispatches[start : start + self._settings.batch])
-        if self._uncommitted and self._is_due("commit", COMMIT_S):
-            self._commit(lease, [])
-        self._end(lease, endings)
-
-    def _steal(self, lease: Lease, steals: list[Steal]) -> None:
-        """Carry out moves; the events that the store writes say which of them were made."""
-        pairs: dict[tuple[str, str], list[tuple[str, int]]] = {}
-        for steal in steals:
-            wanted = pairs.setdefault((steal.victim, steal.thief), [])
-            wanted.append((steal.job_id, steal.attempt))
-        for (victim, thief), wanted in pairs.items():
-            cap = self._recoverer.cap(thief)
-            self._metrics.stolen(self._rescue.steal(lease, victim, thief, wanted, cap))
-
-    def _commit(self, lease: Lease, part: list[Dispatch]) -> None:
-        caps = {d.worker: self._recoverer.cap(d.worker) for d in part}
-        answers = self._dispatching.commit(lease, part, caps, self._accounts)
-        self._accounts, self._uncommitted = {}, False
-        for dispatch, word in zip(part, answers, strict=True):
-            if word != "ok":
-                self._refused(lease, dispatch, word)
-
-    def _refused(self, lease: Lease, dispatch: Dispatch, word: str) -> None:
-        self._metrics.refused(word)
-        requeue = word in {"noworker", "busy"}
-        self._pending.append(DispatchRefused(dispatch.job_id, dispatch.worker, requeue))
-        if word == "expired":
-            late = Expire(dispatch.job_id, dispatch.tenant, dispatch.entry)
-            self._end(lease, [replace(_ending(late), worker=dispatch.prefilled_by)])
-        elif word == "orphan":
-            stream = self._keys.arrivals(dispatch.tenant)
-            entry = Entry(dispatch.entry, [dispatch.job_id.encode()])
-            self._set_aside(stream, [(entry, "orphan: there is no record of this job")])
-
-    def _end(self, lease: Lease, endings: list[Ending]) -> None:
-        """Write the terminal records of jobs that never reached a worker."""
-        if not endings:
-            return
-        about = self._link.calls([("HGET", self._keys.job(e.job_id), "about") for e in endings])
-        told = [
-            replace(ending, reply=_reply(text)) for ending, text in zip(endings, about, strict=True)
-        ]
-        for ending, (word, _) in zip(told, self._intake.terminate(told, lease.token), strict=True):
-            if word == "ok":
-                self._metrics.ended(ending.tenant, ending.outcome)
-            elif word == "not_due":  # our clock ran ahead of the server's: look at it again
-                self._dispatching.cursors.pop(ending.tenant, None)
-
-
-def _reply(about: bytes | None) -> str:
-    try:
-        return decode_about(about).reply
-    except InvalidInput:
-        return ""  # there is no such record: nobody waits for it
-
-
-def _ending(action: Reject | Expire) -> Ending:
-    if type(action) is Reject:
-        report = Report(error=f"rejected: {action.reason}", retry_after_s=action.retry_after_s)
-        return Ending(action.job_id, action.tenant, Outcome.REJECTED, report)
-    report = Report(error="expired: the deadline passed while the job waited")
-    return Ending(action.job_id, action.tenant, Outcome.EXPIRED, report)

@@ -61,7 +61,18 @@ ANSWERS = (
     "completed", "failed", "expired", "cancelled", "late", "stale", "requeued", "again", "unknown",
     "dead", "yielded", "kept",
 )  # fmt: skip
-FINDS = ("ok", "present", "done", "vanished", "spent", "moved", "held", "removed", "rung")
+FINDS = (
+    "ok",
+    "present",
+    "done",
+    "vanished",
+    "spent",
+    "moved",
+    "held",
+    "yielded",
+    "removed",
+    "rung",
+)
 
 METRICS: tuple[Metric, ...] = (
     Metric("parallax_build_info", Gauge, "Always 1; the version is a label.", ("version",),
@@ -78,6 +89,10 @@ METRICS: tuple[Metric, ...] = (
            preset=RESCUES),
     Metric("parallax_steals_total", Counter, "Attempts that an idle worker was to take, by what "
            "came of it.", ("result",), preset=STEALS),
+    Metric("parallax_canary_jobs", Gauge, "Jobs of each arm that were judged while a canary runs.",
+           ("arm",)),
+    Metric("parallax_canary_missed", Gauge, "Of these, jobs that missed their objective.",
+           ("arm",)),
     Metric("parallax_queue_depth", Gauge, "Jobs waiting for dispatch.", ("tenant",)),
     Metric("parallax_in_flight", Gauge, "Attempts at a worker.", ("worker",)),
     Metric("parallax_kv_usage_ratio", Gauge, "Share of a worker's KV memory in use.", ("worker",)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Counter
@@ -146,6 +146,15 @@ class SchedulingMetrics:
         """The janitor found these."""
         for word, count in words.items():
             self._metrics.counter("janitor_finds_total").labels(word).inc(count)
+
+    def canary(self, arms: Mapping[str, tuple[int, int]]) -> None:
+        """Publish what is known of the two arms of a canary; without one nothing is shown."""
+        jobs, missed = self._metrics.gauge("canary_jobs"), self._metrics.gauge("canary_missed")
+        jobs.clear()
+        missed.clear()
+        for arm, (judged, bad) in arms.items():
+            jobs.labels(arm).set(judged)
+            missed.labels(arm).set(bad)
 
     def observe(self, snapshot: Snapshot) -> None:
         """Publish queue depths and workers as they are now; who left disappears."""

@@ -20,6 +20,7 @@ from parallax.broker.connection import Argument, Link
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import Ending
 from parallax.broker.membership import Leadership
+from parallax.broker.policy_store import PolicyDocument, PolicyStore
 from parallax.broker.scripts import names, script
 from parallax.core.errors import Conflict, Fenced
 from parallax.core.lifecycle import Outcome
@@ -482,6 +483,13 @@ def _(cell: Cell) -> Question:
     return repaired(cell, 60_000)
 
 
+@scene("repair", "yielded", again="present")
+def _(cell: Cell) -> Question:
+    cell.doubled(job())
+    cell.link.call("DEL", cell.keys.work("w1"))
+    return repaired(cell)
+
+
 @scene("repair", "moved")
 def _(cell: Cell) -> Question:
     cell.submit(job())
@@ -567,6 +575,49 @@ def _(cell: Cell) -> Question:
         return "ok" if cell.results.follow("j1", "", 0)[1][0].word == "first" else "silent"
 
     return ask
+
+
+def written(cell: Cell, before: PolicyDocument) -> Question:
+    store, after = PolicyStore(cell.link, cell.keys), ["serial", "{}"]
+
+    def ask() -> str:
+        args = [before.serial, *after]
+        word: bytes = store._link.run(script("choose"), [cell.keys.policy], args)[0]
+        return word.decode()
+
+    return ask
+
+
+@scene("choose", "ok")
+def _(cell: Cell) -> Question:
+    return written(cell, PolicyDocument())
+
+
+@scene("choose", "changed")
+def _(cell: Cell) -> Question:
+    PolicyStore(cell.link, cell.keys).replace(PolicyDocument())
+    return written(cell, PolicyDocument())
+
+
+def learnt(cell: Cell, lease: Lease) -> Question:
+    def ask() -> str:
+        try:
+            PolicyStore(cell.link, cell.keys).keep(lease, "serial", {"part": ["Kind", {}]})
+        except Fenced:
+            return "fenced"
+        return "ok"
+
+    return ask
+
+
+@scene("remember", "ok")
+def _(cell: Cell) -> Question:
+    return learnt(cell, cell.lead())
+
+
+@scene("remember", "fenced")
+def _(cell: Cell) -> Question:
+    return learnt(cell, STRANGER)
 
 
 @scene("retire", "retired")

@@ -88,6 +88,14 @@ def test_when_both_die_the_next_attempt_has_a_new_number_and_deaths_count(cell: 
     assert cell.state(job()) == "dead"
 
 
+def test_deaths_count_though_the_stream_of_the_first_was_deleted(cell: Cell) -> None:
+    cell.doubled(job(max_attempts=2))
+    cell.link.call("DEL", cell.keys.work("w1"))
+    cell.die("w1")
+    assert cell.rescue.repair(cell.lead(), ["j1"], 0) == ["yielded"]
+    assert reclaim(cell, "w2") == ["dead"]
+
+
 def test_a_second_attempt_that_never_ran_takes_no_attempt_away(cell: Cell) -> None:
     first, second = cell.doubled(job(max_attempts=2))
     finish(cell, second, "back", "w2")

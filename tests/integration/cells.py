@@ -18,7 +18,6 @@ from parallax.core.errors import ParallaxError, StoreFull
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
 from parallax.core.settings import Policies, SchedulerSettings, WorkerSettings
-from parallax.scheduling.scheduler import build_scheduler
 from parallax.services.clock import SystemClock
 from parallax.services.scheduler import SchedulerService
 from parallax.services.service import Service
@@ -70,7 +69,7 @@ class Cell:
         """Add a scheduler."""
         name = f"scheduler-{len(self.schedulers)}"
         service = SchedulerService(
-            self.connect(), self.keys, name, settings, lambda: build_scheduler(self.policies, 0),
+            self.connect(), self.keys, name, settings, self.policies,
             SystemClock(), SchedulingMetrics(),
         )  # fmt: skip
         self.schedulers.append(service)

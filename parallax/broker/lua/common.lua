@@ -103,6 +103,15 @@ local function limit_of(job)
   return tonumber(redis.call('HGET', job, 'limit') or USUAL_LIMIT)
 end
 
+-- An attempt is lost while another of the same job lives. The second attempt had raised the limit: a
+-- worker that died counts all the same.
+local function yield(job, signature, state)
+  local _, holder = parsed(redis.call('HGET', job, 'at'))
+  if holder == signature then promote(job, signature)
+  else redis.call('HSET', job, 'hedge', 'over ' .. signature) end
+  if state == 'running' then redis.call('HSET', job, 'limit', limit_of(job) - 1) end
+end
+
 -- Puts a job into its tenant's stream, with the time of its first arrival and its attempts so far.
 local function enqueue(stream, id, accepted, deadline, attempt, spec)
   return redis.call('XADD', stream, '*', 'j',

@@ -32,14 +32,6 @@ for i = 1, n do
 end
 delete_entries(KEYS[3], entries)
 
-local function yield(job, signature, state)
-  local _, holder = parsed(redis.call('HGET', job, 'at'))
-  if holder == signature then promote(job, signature)
-  else redis.call('HSET', job, 'hedge', 'over ' .. signature) end
-  -- The second attempt had raised the limit: a death counts all the same.
-  if state == 'running' then redis.call('HSET', job, 'limit', limit_of(job) - 1) end
-end
-
 local rung, back, died = {}, 0, 0
 for i = 1, n do
   local a = first + (i - 1) * WIDTH

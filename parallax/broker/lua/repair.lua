@@ -2,15 +2,16 @@
 -- KEYS  leader open counts active bell | n x (job in work hb)
 -- ARGV  token grace_ms n | n x (id tenant worker)
 -- REPLY fenced | ok, n x (ok entry | present '' | young '' | moved worker | done state | vanished ''
---                         | spent attempts | held worker)
+--                         | spent attempts | held worker | yielded '')
 -- `grace` must exceed the time a healthy recovery takes: this is the net below the net. What lies in
 -- the stream of a worker without a heartbeat is `held` for some time more, since the recoverer is
--- about to take it. A job whose last attempt is lost is `spent`: the caller dead-letters it.
+-- about to take it. A job whose last attempt is lost is `spent`: the caller dead-letters it; one
+-- that has another attempt alive is left (`yielded`) to that.
 local PATIENCE = 5
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 local n = tonumber(ARGV[3])
 local t = now()
-local reply, attempts, held = {'ok'}, {}, {}
+local reply, attempts, held, holders = {'ok'}, {}, {}, {}
 for i = 1, n do
   local k, a = 5 + (i - 1) * 4, 3 + (i - 1) * 3
   local state, holder = parsed(redis.call('HGET', KEYS[k + 1], 'at'))
@@ -29,10 +30,11 @@ for i = 1, n do
       word = 'present'
     elseif found and t >= score and t - score < PATIENCE * tonumber(ARGV[2]) then
       word, detail = 'held', who
+    elseif second(KEYS[k + 1]) then word = 'yielded'
     elseif state == 'running' and tonumber(attempt) >= limit_of(KEYS[k + 1]) then
       word, detail = 'spent', attempt
     end
-    attempts[i], held[i] = attempt, found and {stream, entry}
+    attempts[i], held[i], holders[i] = attempt, found and {stream, entry}, {state, holder}
   end
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
@@ -45,6 +47,9 @@ for i = 1, n do
   elseif word == 'present' then
     redis.call('ZADD', KEYS[2], 'XX', t, id)
     if ARGV[a + 3] == 'queue' then ring(KEYS[4], KEYS[5], tenant) end
+  elseif word == 'yielded' then
+    yield(KEYS[k + 1], holders[i][2], holders[i][1])
+    redis.call('ZADD', KEYS[2], 'XX', t, id)
   elseif word == 'ok' then
     if held[i] then redis.call('XDEL', held[i][1], held[i][2]) end
     reply[2 * i + 1] = requeue(KEYS[k + 2], KEYS[k + 1], id, attempts[i])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from parallax.core.model import JobView, check_int, check_number
 from parallax.policies.hedging.budget import Budget
@@ -72,5 +74,19 @@ class PercentileHedge:
         self._ratios.append(measured_s / predicted_s)
         self._seen += 1
         if self._seen == self.min_samples or self._seen % REFRESH == 0:
-            ordered = sorted(self._ratios)
-            self._late = ordered[min(len(ordered) - 1, int(self.quantile * len(ordered)))]
+            self._refresh()
+
+    def remember(self) -> dict[str, Any]:
+        """See `interfaces.Remembering`."""
+        return {"seen": self._seen, "ratios": [round(ratio, 4) for ratio in self._ratios]}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """See `interfaces.Remembering`."""
+        self._seen = int(memory["seen"])
+        self._ratios.extend(float(ratio) for ratio in memory["ratios"])
+        if self._ratios:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        ordered = sorted(self._ratios)
+        self._late = ordered[min(len(ordered) - 1, int(self.quantile * len(ordered)))]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from parallax.core.model import JobView, check_int, check_number
 from parallax.policies.registry import PREDICTOR
+
+#: What a new leader is told: so many buckets, so many lengths of each.
+KEPT_BUCKETS, KEPT_LENGTHS = 256, 64
 
 
 @dataclass(slots=True)
@@ -74,9 +79,30 @@ class BucketQuantile:
         self._take(bucket, output_tokens)
         self._take(self._all, output_tokens)
 
+    def remember(self) -> dict[str, Any]:
+        """See `interfaces.Remembering`: the last lengths of the buckets used last."""
+        recent = list(self._buckets.items())[-KEPT_BUCKETS:]
+        return {
+            "all": _kept(self._all),
+            "buckets": [[*key, _kept(bucket)] for key, bucket in recent],
+        }
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """See `interfaces.Remembering`."""
+        for length in memory["all"]:
+            self._take(self._all, int(length))
+        for tenant, size, lengths in memory["buckets"]:
+            bucket = self._buckets[str(tenant), int(size)] = _Bucket(deque(maxlen=self.window))
+            for length in lengths:
+                self._take(bucket, int(length))
+
     def _take(self, bucket: _Bucket, length: int) -> None:
         bucket.lengths.append(length)
         bucket.learned += 1
         if bucket.learned <= 16 or bucket.learned % 16 == 0:
             ordered = sorted(bucket.lengths)
             bucket.quantile = ordered[min(len(ordered) - 1, int(self.quantile * len(ordered)))]
+
+
+def _kept(bucket: _Bucket) -> list[int]:
+    return list(bucket.lengths)[-KEPT_LENGTHS:]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import log, sqrt
+from typing import Any
 
 from parallax.core.model import JobView, check_int, check_number
 from parallax.policies.registry import ROLLOUT
@@ -94,6 +96,16 @@ class Canary:
         if certain:
             return "rollback" if canary.rate > stable.rate else "promote"
         return "promote" if canary.jobs >= self.enough else "undecided"
+
+    def remember(self) -> dict[str, Any]:
+        """See `interfaces.Remembering`."""
+        return {name: [arm.skipped, arm.jobs, arm.missed] for name, arm in self._arms.items()}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """See `interfaces.Remembering`."""
+        for name in (CANARY, STABLE):
+            skipped, jobs, missed = memory[name]
+            self._arms[name] = _Arm(int(skipped), int(jobs), int(missed))
 
     def _log_ratio(self, canary: _Arm, stable: _Arm) -> float:
         """Return the log of the mixture likelihood ratio: evidence that the two rates differ.

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from parallax import __version__
 from parallax.telemetry.metrics import METRICS, Metric, Metrics, TenantLabels, exposition
 
-ALLOWED_LABELS = {"tenant", "outcome", "reason", "result", "kind", "worker", "version"}
+ALLOWED_LABELS = {"tenant", "outcome", "reason", "result", "kind", "worker", "version", "arm"}
 FORBIDDEN = ("job", "session", "prompt", "id", "url")
 #: Gauges that count things have no unit; whatever else has no suffix is a mistake.
 COUNTS = {
@@ -22,6 +22,8 @@ COUNTS = {
     "parallax_workers",
     "parallax_worker_running",
     "parallax_worker_waiting",
+    "parallax_canary_jobs",
+    "parallax_canary_missed",
 }
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "Counter": ("_total",),

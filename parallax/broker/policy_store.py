@@ -1,0 +1,113 @@
+"""Which policies a running cell is to use, and what its leader has learnt.
+
+The key `policy` holds one document: what is to replace the policies that the scheduler was started
+with, the candidate that a canary tries, and how the last canary ended. Each write has a serial of
+its own; the leader looks at it a few times a second.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import structs
+
+from parallax.broker.codec import Message, encode
+from parallax.broker.connection import Argument, Link
+from parallax.broker.dispatching import Lease
+from parallax.broker.keys import Keys
+from parallax.broker.scripts import script
+from parallax.core.errors import Conflict, Fenced, InvalidInput
+from parallax.core.settings import PolicyChoice
+
+_Word = Annotated[str, msgspec.Meta(max_length=200)]
+_Value = str | int | float | bool
+
+
+class Choice(Message, frozen=True):
+    """A policy and its parameters."""
+
+    name: _Word
+    parameters: dict[_Word, _Value] = msgspec.field(default_factory=dict)
+
+    def choice(self) -> PolicyChoice:
+        """Return it as settings have it."""
+        return PolicyChoice(self.name, dict(self.parameters))
+
+
+class Rollout(Message, frozen=True):
+    """A canary: the routing policy it tries, how, and what a job must keep to be well served."""
+
+    candidate: Choice
+    canary: Choice
+    ttft_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    tpot_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+class Verdict(Message, frozen=True):
+    """How the last canary ended, and what was seen of each arm: jobs judged, and jobs missed."""
+
+    candidate: _Word
+    word: _Word  # promote, rollback, or "by hand: ..."
+    arms: dict[_Word, tuple[int, int]] = msgspec.field(default_factory=dict)
+
+
+class PolicyDocument(Message, frozen=True):
+    """What a running cell uses instead of what its scheduler was started with."""
+
+    serial: _Word = ""
+    overrides: dict[_Word, Choice] = msgspec.field(default_factory=dict)
+    rollout: Rollout | None = None
+    verdict: Verdict | None = None
+
+
+_decoder = msgspec.json.Decoder(PolicyDocument)
+
+
+class PolicyStore:
+    """Reads and replaces the document; keeps what was learnt."""
+
+    def __init__(self, link: Link, keys: Keys) -> None:
+        self._link = link
+        self._keys = keys
+
+    def read(self) -> PolicyDocument:
+        """Return the document; the empty one if there is none. Raises InvalidInput for junk."""
+        data = self._link.call("HGET", self._keys.policy, "document")
+        if data is None:
+            return PolicyDocument()
+        try:
+            return _decoder.decode(data)
+        except msgspec.MsgspecError as error:
+            raise InvalidInput("policy", data[:60], str(error)) from None
+
+    def serial(self) -> bytes:
+        """Return what changes with every write."""
+        return self._link.call("HGET", self._keys.policy, "serial") or b""
+
+    def replace(self, before: PolicyDocument, **changes: Any) -> PolicyDocument:
+        """Write the document with these changes; raises Conflict if it is not what it was."""
+        after = structs.replace(before, serial=secrets.token_hex(8), **changes)
+        args: list[Argument] = [before.serial, after.serial, encode(after)]
+        word = self._link.run(script("choose"), [self._keys.policy], args)[0]
+        if word == b"changed":
+            raise Conflict("somebody else has just changed the policies; look, and try again")
+        return after
+
+    def keep(self, lease: Lease, serial: str, memory: Mapping[str, Any]) -> None:
+        """Keep what the leader has learnt under this document. Raises Fenced."""
+        names = [self._keys.leader, self._keys.memory]
+        args: list[Argument] = [lease.token, encode({"serial": serial, "parts": memory})]
+        if self._link.run(script("remember"), names, args)[0] == b"fenced":
+            raise Fenced("another process holds the lease")
+
+    def memory(self) -> tuple[str, dict[str, Any]]:
+        """Return what was learnt, and under which document; nothing if that cannot be read."""
+        data = self._link.call("GET", self._keys.memory)
+        try:
+            kept = msgspec.json.decode(data or b"{}")
+            return str(kept.get("serial", "")), dict(kept.get("parts", {}))
+        except (msgspec.MsgspecError, AttributeError, TypeError, ValueError):
+            return "", {}

@@ -1,0 +1,44 @@
+"""What a leader has learnt, so that the next one need not learn it again.
+
+Accounts are kept exactly, with the dispatches that they rest on (`FairnessPolicy.accounts`). What
+is here is kept now and then: losing the last seconds of it costs a little accuracy and nothing
+else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parallax.policies.interfaces import Remembering
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The parts of a scheduler that may have learnt something, by name."""
+
+    parts: Mapping[str, object]
+
+    def remember(self) -> dict[str, Any]:
+        """Return what they have learnt, each beside its kind. O(size of what is kept)."""
+        return {
+            name: [type(part).__name__, part.remember()]
+            for name, part in self.parts.items()
+            if isinstance(part, Remembering)
+        }
+
+    def recall(self, memory: Mapping[str, Any]) -> list[str]:
+        """Let them go on from what was remembered; return the names of those that could not.
+
+        What another kind of part has learnt is left alone: another policy was chosen meanwhile.
+        """
+        failed = []
+        for name, part in self.parts.items():
+            try:
+                kind, learnt = memory.get(name, (None, None))
+                if isinstance(part, Remembering) and kind == type(part).__name__:
+                    part.recall(learnt)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                failed.append(name)
+        return failed

@@ -1,0 +1,132 @@
+"""Carrying out what the scheduler decides: orders, moves, the commit, and terminal records."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from parallax.broker.codec import Report, decode_about
+from parallax.broker.connection import Link
+from parallax.broker.dispatching import Dispatching, Entry, Lease
+from parallax.broker.intake import Ending, Intake
+from parallax.broker.keys import Keys
+from parallax.broker.rescue import Rescue
+from parallax.core.errors import InvalidInput
+from parallax.core.lifecycle import Outcome
+from parallax.scheduling.actions import (
+    Action,
+    Cancel,
+    Dispatch,
+    Expire,
+    Reject,
+    SaveAccounts,
+    Steal,
+)
+from parallax.scheduling.events import DispatchRefused, Event
+from parallax.services.recoverer import Recoverer
+from parallax.telemetry.scheduling import SchedulingMetrics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Outbox:
+    """The leader's hands. What the store refuses comes back as `news` for the next turn."""
+
+    link: Link
+    keys: Keys
+    dispatching: Dispatching
+    intake: Intake
+    rescue: Rescue
+    recoverer: Recoverer
+    metrics: SchedulingMetrics
+    batch: int
+    news: list[Event] = field(default_factory=list)
+    uncommitted: bool = False  # balances or events wait for a commit
+    _accounts: dict[str, float] = field(default_factory=dict)
+
+    def carry_out(self, lease: Lease, actions: Sequence[Action]) -> bool:
+        """Do all of it but a commit that dispatches nothing; say whether something was sent."""
+        # Before the commit drops the events that they follow from: a new leader would do it again.
+        cancels = [(a.worker, a.job_id, a.attempt) for a in actions if type(a) is Cancel]
+        self.rescue.stop(lease, cancels)
+        self._steal(lease, [a for a in actions if type(a) is Steal])
+        endings: list[Ending] = []
+        for action in actions:
+            if type(action) is SaveAccounts:
+                self._accounts.update(action.accounts)
+                self.uncommitted = True
+            elif type(action) is Reject or type(action) is Expire:
+                endings.append(_ending(action))
+        dispatches = [a for a in actions if type(a) is Dispatch]
+        for start in range(0, len(dispatches), self.batch):
+            self.commit(lease, dispatches[start : start + self.batch])
+        self._end(lease, endings)
+        return bool(dispatches)
+
+    def commit(self, lease: Lease, part: Sequence[Dispatch] = ()) -> None:
+        """Send these, save the balances, drop the events they rest on: one step."""
+        caps: Mapping[str, int] = {d.worker: self.recoverer.cap(d.worker) for d in part}
+        answers = self.dispatching.commit(lease, part, caps, self._accounts)
+        self._accounts, self.uncommitted = {}, False
+        for dispatch, word in zip(part, answers, strict=True):
+            if word != "ok":
+                self._refused(lease, dispatch, word)
+
+    def set_aside(self, stream: str, junk: Sequence[tuple[Entry, str]]) -> None:
+        """Move entries that cannot be understood to the dead letters."""
+        if junk:
+            self.metrics.malformed(self.rescue.quarantine(stream, junk))
+            log.warning("set aside %d entries of %s: %s", len(junk), stream, junk[0][1])
+
+    def _steal(self, lease: Lease, steals: Sequence[Steal]) -> None:
+        """Carry out moves; the events that the store writes say which of them were made."""
+        pairs: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        for steal in steals:
+            wanted = pairs.setdefault((steal.victim, steal.thief), [])
+            wanted.append((steal.job_id, steal.attempt))
+        for (victim, thief), wanted in pairs.items():
+            cap = self.recoverer.cap(thief)
+            self.metrics.stolen(self.rescue.steal(lease, victim, thief, wanted, cap))
+
+    def _refused(self, lease: Lease, dispatch: Dispatch, word: str) -> None:
+        self.metrics.refused(word)
+        requeue = word in {"noworker", "busy"}
+        self.news.append(DispatchRefused(dispatch.job_id, dispatch.worker, requeue))
+        if word == "expired":
+            late = Expire(dispatch.job_id, dispatch.tenant, dispatch.entry)
+            self._end(lease, [replace(_ending(late), worker=dispatch.prefilled_by)])
+        elif word == "orphan":
+            entry = Entry(dispatch.entry, [dispatch.job_id.encode()])
+            why = "orphan: there is no record of this job"
+            self.set_aside(self.keys.arrivals(dispatch.tenant), [(entry, why)])
+
+    def _end(self, lease: Lease, endings: Sequence[Ending]) -> None:
+        """Write the terminal records of jobs that never reached a worker."""
+        if not endings:
+            return
+        about = self.link.calls([("HGET", self.keys.job(e.job_id), "about") for e in endings])
+        told = [
+            replace(ending, reply=_reply(text)) for ending, text in zip(endings, about, strict=True)
+        ]
+        for ending, (word, _) in zip(told, self.intake.terminate(told, lease.token), strict=True):
+            if word == "ok":
+                self.metrics.ended(ending.tenant, ending.outcome)
+            elif word == "not_due":  # our clock ran ahead of the server's: look at it again
+                self.dispatching.cursors.pop(ending.tenant, None)
+
+
+def _reply(about: bytes | None) -> str:
+    try:
+        return decode_about(about).reply
+    except InvalidInput:
+        return ""  # there is no such record: nobody waits for it
+
+
+def _ending(action: Reject | Expire) -> Ending:
+    if type(action) is Reject:
+        report = Report(error=f"rejected: {action.reason}", retry_after_s=action.retry_after_s)
+        return Ending(action.job_id, action.tenant, Outcome.REJECTED, report)
+    report = Report(error="expired: the deadline passed while the job waited")
+    return Ending(action.job_id, action.tenant, Outcome.EXPIRED, report)
