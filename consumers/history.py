@@ -29,6 +29,10 @@ class History:
         for a in assignments:
             self._write(what="read", job=a.job_id, attempt=int(a.attempt), epoch=a.epoch)
 
+    def restarted(self) -> None:
+        """The stream is read from its start again."""
+        self._write(what="restarted")
+
     def began(self, attempts: Sequence[Attempt]) -> None:
         """The store let these begin."""
         for attempt in attempts:

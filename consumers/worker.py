@@ -192,6 +192,7 @@ class Worker:
         """
         self.heartbeat.reborn.clear()
         self._attempts.restart()
+        self._history.restarted()
         self._seen = {a.entry for a in self._waiting}
         self._seen |= {running.attempt.assignment.entry for running in self._running.values()}
 

@@ -166,7 +166,11 @@ def _(evidence: Evidence) -> Iterator[str]:
 @invariant("I13", "what a worker reads never comes from an earlier leader than what it read before")
 def _(evidence: Evidence) -> Iterator[str]:
     latest: dict[str, int] = defaultdict(int)
-    for line in _of(evidence, "read"):
+    for line in evidence.lines:
+        if line["what"] == "restarted":
+            latest.pop(line["worker"], None)  # a new stream, or the old one from its start
+        if line["what"] != "read":
+            continue
         worker, epoch = line["worker"], line["epoch"]
         if epoch < latest[worker]:
             yield f"{worker} read {line['job']} of leader {epoch} after leader {latest[worker]}"

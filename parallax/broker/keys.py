@@ -32,6 +32,8 @@ class Keys:
     | `leader`, `epoch`, `ledger` | string, counter, hash | lease, fencing, tenants' accounts |
     | `open` | zset job -> last touch | every accepted job without a terminal record |
     | `policy`, `memory` | hash, string | which policies to use; what the leader has learnt |
+    | `record`, `recording` | stream, string with TTL | what the leader was told and decided, while
+    somebody records |
     | `dead` | stream | dead letters with their reason |
     | `counts` | hash | totals since the cell began |
     """
@@ -57,6 +59,8 @@ class Keys:
         "memory",
         "open",
         "policy",
+        "record",
+        "recording",
         "suspects",
         "tenants",
         "workers",
@@ -70,6 +74,7 @@ class Keys:
         self._body, self._out, self._ctl = prefix + "body:", prefix + "out:", prefix + "ctl:"
         self._hb, self._stat = prefix + "hb:", prefix + "stat:"
         self.active, self.bell, self.events = prefix + "active", prefix + "bell", prefix + "events"
+        self.record, self.recording = prefix + "record", prefix + "recording"
         self.suspects = prefix + "suspects"
         self.policy, self.memory = prefix + "policy", prefix + "memory"
         self.workers, self.tenants = prefix + "workers", prefix + "tenants"

@@ -87,6 +87,10 @@ class PolicyStore:
         """Return what changes with every write."""
         return self._link.call("HGET", self._keys.policy, "serial") or b""
 
+    def recording(self) -> bytes:
+        """Return the name of the recording that somebody wants; b"" if nobody does."""
+        return self._link.call("GET", self._keys.recording) or b""
+
     def replace(self, before: PolicyDocument, **changes: Any) -> PolicyDocument:
         """Write the document with these changes; raises Conflict if it is not what it was."""
         after = structs.replace(before, serial=secrets.token_hex(8), **changes)

@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "experiment": ("parallax.cli.experiment:experiment", "Ask the policies what theory says."),
     "validate": ("parallax.cli.validate:validate", "Hold simulations against measurements."),
     "trace": ("parallax.cli.trace:trace", "Look at traces, convert them, take samples."),
+    "record": ("parallax.cli.record:record", "Keep what the leader decides; do it again offline."),
+    "explain": ("parallax.cli.record:explain", "Show why a job went where it went."),
     "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),
     "workers": ("parallax.cli.inspection:workers", "List workers."),
     "dead": ("parallax.cli.dead:dead", "Look at dead letters, offer them again, remove them."),

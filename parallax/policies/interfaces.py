@@ -221,6 +221,14 @@ class ScalingPolicy(Protocol):
 
 
 @runtime_checkable
+class Explaining(Protocol):
+    """A routing policy that can say how it compares workers."""
+
+    def scores(self, job: JobView, estimate: float, cluster: ClusterView) -> dict[str, float]:
+        """Return a score for each worker with a free slot; the least is chosen. Changes nothing."""
+
+
+@runtime_checkable
 class Remembering(Protocol):
     """Who learns, and can go on where a former leader stopped."""
 

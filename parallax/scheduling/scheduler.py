@@ -51,6 +51,7 @@ from parallax.scheduling.queues import Queued
 from parallax.scheduling.snapshot import Snapshot, queue_view, snapshot_of
 from parallax.scheduling.thieves import Thieves
 from parallax.scheduling.versions import Versions
+from parallax.scheduling.watching import Watcher
 
 #: After the store refused a dispatch, its worker is left alone for so long (seconds).
 HOLD_S = 0.05
@@ -89,6 +90,10 @@ class Scheduler:
             TenantConfigured: self._configured,
             BacklogMeasured: self._measured,
         }
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell somebody of every placement."""
+        self._versions.watcher = watcher
 
     def handle(self, events: Sequence[Event], now: float) -> list[Action]:
         """Take note of a batch of events and return what to do. O((events + dispatches) log n)."""
@@ -351,9 +356,8 @@ class Scheduler:
     def _routed(
         self, some: Sequence[Queued], workers: tuple[WorkerView, ...], arm: str, now: float
     ) -> list[str | None]:
-        policy = self._versions.policy(arm)
         jobs, estimates = [q.job for q in some], [q.estimate for q in some]
-        return policy.route(jobs, estimates, ClusterView(workers, now))
+        return self._versions.route(arm, jobs, estimates, ClusterView(workers, now))
 
     def _sent(self, queued: Queued, worker: str, arm: str, now: float) -> Dispatch:
         job = queued.job

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from parallax.core.model import JobView, Slo, Usage
+from parallax.core.model import ClusterView, JobView, Slo, Usage
 from parallax.policies.interfaces import (
     PhaseSplitting,
     PlacementObserver,
     RolloutPolicy,
     RoutingPolicy,
 )
+from parallax.scheduling.watching import Watcher
 
 STABLE, CANARY = "stable", "canary"
 
@@ -27,6 +29,7 @@ class Versions:
     rollout: RolloutPolicy | None = None
     slo: Slo = field(default_factory=Slo)
     ended: str = ""
+    watcher: Watcher | None = None
     splits_phases: bool = field(init=False)  # new jobs may be sent to workers that only prefill
     _observers: dict[str, PlacementObserver] = field(init=False)
 
@@ -49,6 +52,18 @@ class Versions:
     def policy(self, arm: str) -> RoutingPolicy:
         """Return the policy of that arm."""
         return self.candidate if arm == CANARY and self.candidate is not None else self.stable
+
+    def route(
+        self, arm: str, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
+    ) -> list[str | None]:
+        """Let the policy of that arm place a batch of jobs."""
+        policy = self.policy(arm)
+        if self.watcher is None:
+            return policy.route(jobs, estimates, cluster)
+        self.watcher.asked(policy, jobs, estimates, cluster)
+        routes = policy.route(jobs, estimates, cluster)
+        self.watcher.told(routes)
+        return routes
 
     def judge(self, arm: str, job: JobView, usage: Usage | None, waited_s: float) -> None:
         """A logical job of this arm ended; without `usage` it failed."""

@@ -15,8 +15,11 @@ streams, the events that no commit has dropped yet, and the tenants' streams fro
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
+from typing import Any
 
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Dispatching, Entry, Lease, Turn
@@ -25,11 +28,13 @@ from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.membership import Leadership, Membership
 from parallax.broker.policy_store import PolicyDocument, PolicyStore
+from parallax.broker.recording import Beginning, Recorder
 from parallax.broker.rescue import Rescue
 from parallax.broker.tenancy import Tenancy
 from parallax.core.clock import Clock
 from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFull, UnknownPolicy
 from parallax.core.settings import Policies, SchedulerSettings
+from parallax.scheduling.actions import Action
 from parallax.scheduling.events import (
     BacklogMeasured,
     Event,
@@ -94,7 +99,7 @@ class SchedulerService:
     ) -> None:
         self._link, self._keys, self._settings, self._clock = link, keys, settings, clock
         self._started, self._metrics = policies, metrics
-        self._store = PolicyStore(link, keys)
+        self._store, self._recorder = PolicyStore(link, keys), Recorder(link, keys)
         limits = limits or Limits()
         self._leadership = Leadership(link, keys, candidate, int(settings.lease_s * 1000))
         self._dispatching = Dispatching(link, keys)
@@ -106,7 +111,8 @@ class SchedulerService:
         self._reset()
 
     def _reset(self) -> None:
-        self._document = PolicyDocument()
+        self._document, self._recalled = PolicyDocument(), dict[str, Any]()
+        self._recorder.recording = b""
         self._scheduler = choices.built(self._started, self._document, self._settings.seed)
         self._watch = Watch()
         self._tenancy = Tenancy(self._link, self._keys)
@@ -166,7 +172,9 @@ class SchedulerService:
         self._choose()
         self._dispatching.restart()
         self._dispatching.bell_cursor = self._dispatching.bell_end()
-        self._scheduler.restore(self._dispatching.accounts())
+        accounts = self._dispatching.accounts()
+        self._scheduler.restore(accounts)
+        self._begin_record(accounts)
         self._watch_active()
         self._pending += self._weights(look=True)
         self._pending += self._recoverer.start()
@@ -181,10 +189,10 @@ class SchedulerService:
         except (InvalidInput, UnknownPolicy) as error:
             log.warning("the policies that were chosen cannot be used: %s", error)
             self._document = PolicyDocument(self._store.serial().decode("ascii", "replace"))
-        serial, memory = self._store.memory()
+        serial, self._recalled = self._store.memory()
         if serial != self._document.serial:
-            memory.pop("rollout", None)  # that of another canary
-        for part in self._scheduler.memory.recall(memory):
+            self._recalled.pop("rollout", None)  # that of another canary
+        for part in self._scheduler.memory.recall(self._recalled):
             log.warning("what was learnt by %s cannot be understood; it begins anew", part)
 
     def _look_at_choices(self, lease: Lease) -> None:
@@ -197,13 +205,34 @@ class SchedulerService:
                 self._store.replace(self._document, **changes)
             except Conflict as error:
                 log.warning("the end of the canary was not noted: %s", error)
-        if self._store.serial() != self._document.serial.encode():
-            log.info("the policies were changed")
+        serial, recording = self._store.serial(), self._store.recording()
+        if not recording:
+            self._recorder.recording = b""
+        if serial != self._document.serial.encode() or recording != self._recorder.recording:
+            log.info("the policies were changed, or a recording begins")
             if self._outbox.uncommitted:
                 self._outbox.commit(lease)
             self._keep(lease)
             self._reset()
             self._take_over()
+
+    def _begin_record(self, accounts: Mapping[str, float]) -> None:
+        """If somebody records: note all that we know now."""
+        recording = self._store.recording()
+        if recording:
+            policies, slo = choices.chosen(self._started, self._document)
+            begin = Beginning(
+                secrets.token_hex(4), policies, self._settings.seed, _finite(slo.ttft_s),
+                _finite(slo.tpot_s), dict(accounts), self._recalled,
+            )  # fmt: skip
+            self._recorder.begin(recording, begin)
+
+    def _record(self, events: Sequence[Event], now: float, actions: Sequence[Action]) -> None:
+        try:
+            self._recorder.turn(events, now, actions)
+        except StoreFull as error:
+            log.warning("nothing is recorded just now: %s", error)
+            self._recorder.recording = b""
 
     def _keep(self, lease: Lease) -> None:
         try:
@@ -245,7 +274,9 @@ class SchedulerService:
         events = self._pending + self._outbox.news
         self._pending, self._outbox.news = [], []
         events += self._understood(read)
-        actions = self._scheduler.handle(events, self._now())
+        now = self._now()
+        actions = self._scheduler.handle(events, now)
+        self._record(events, now, actions)
         self._outbox.uncommitted = self._outbox.uncommitted or bool(read.events)
         sent = self._outbox.carry_out(lease, actions)
         if self._outbox.uncommitted and not sent and self._is_due("commit", COMMIT_S):
@@ -335,3 +366,7 @@ class SchedulerService:
         except InvalidInput as error:
             self._outbox.set_aside(self._keys.events, [(entry, str(error))])
         return events
+
+
+def _finite(limit: float) -> float | None:
+    return None if limit == inf else limit

@@ -167,6 +167,15 @@ def test_a_prompt_is_handed_over_with_what_is_known_of_it(cell: Cell) -> None:
     assert cell.events() == ["j1 prefilled", "j1 completed"]
 
 
+def test_a_computed_prompt_that_is_read_again_stays(cell: Cell) -> None:
+    cell.join("w1")
+    first = cell.begun(job())
+    finish(cell, first, "prefilled 4 0.25", "w1")
+    assert cell.attempts("w1").begin([first.assignment]) == ([], [])
+    assert len(cell.entries("w1")) == 1
+    assert cell.events() == ["j1 prefilled"]
+
+
 def test_a_worker_that_dies_with_a_computed_prompt_gives_it_back(cell: Cell) -> None:
     cell.join("w1")
     first = cell.begun(job(max_attempts=1))

@@ -25,7 +25,8 @@ for i = 1, n do
   if state == 'running' and holder then since = started
   elseif state ~= 'assigned' or not holder then
     word, since = 'skip', ''
-    dropped[#dropped + 1] = {entry, j[2]}
+    -- Read once more by a worker that was thought dead, a computed prompt stays where it is.
+    if state ~= 'prefilled' or not holder then dropped[#dropped + 1] = {entry, j[2]} end
     j[2] = not state and 'unknown' or TERMINAL[state] and state or 'stale'
   elseif j[3] and t > tonumber(j[3]) then word = 'expired'
   else

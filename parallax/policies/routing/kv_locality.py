@@ -83,6 +83,14 @@ class KvLocality:
             routes.append(worker.id)
         return routes
 
+    def scores(self, job: JobView, estimate: float, cluster: ClusterView) -> dict[str, float]:
+        """See `interfaces.Explaining`."""
+        workers, names = cluster.workers, blocks_of(job)
+        held = self._index.matches(names) if names else {}
+        waiting = [w.prefill_tokens + self.gamma * w.kv_tokens for w in workers]
+        costs = self._costs(job, held, workers, waiting, [w.free for w in workers])
+        return {workers[i].id: cost for i, cost in costs}
+
     def ended(self, job: JobView, worker: str, usage: Usage) -> None:
         """See `interfaces.PlacementObserver`: the answer is in the cache now, too."""
         if job.session and not job.prefix and usage.output_tokens:
@@ -113,9 +121,24 @@ class KvLocality:
         waiting: Sequence[float], free: Sequence[int],
     ) -> int:  # fmt: skip
         """Return the index of the best worker, -1 if none is free."""
+        best, least, ties = -1, 0.0, 0
+        for i, cost in self._costs(job, held, workers, waiting, free):
+            if best < 0 or cost < least:
+                best, least, ties = i, cost, 1
+            elif cost == least:
+                ties += 1
+                if self._random.random() * ties < 1.0:  # each of the tied ones is equally likely
+                    best = i
+        return best
+
+    def _costs(
+        self, job: JobView, held: dict[str, int], workers: Sequence[WorkerView],
+        waiting: Sequence[float], free: Sequence[int],
+    ) -> list[tuple[int, float]]:  # fmt: skip
+        """Return what it costs, in tokens, to place the job on each free worker, by index."""
         home = self._homes.get(f"{job.tenant}/{job.session}") if job.session else None
         omega, prompt = self.omega, job.prompt_tokens
-        best, least, ties = -1, 0.0, 0
+        costs: list[tuple[int, float]] = []
         for i, worker in enumerate(workers):
             if free[i] <= 0:
                 continue
@@ -129,13 +152,8 @@ class KvLocality:
             cost *= worker.slowness
             if home is not None and worker.id == home:
                 cost -= self.stickiness
-            if best < 0 or cost < least:
-                best, least, ties = i, cost, 1
-            elif cost == least:
-                ties += 1
-                if self._random.random() * ties < 1.0:  # each of the tied ones is equally likely
-                    best = i
-        return best
+            costs.append((i, cost))
+        return costs
 
     def _enter(self, job: JobView, names: Sequence[int], worker: WorkerView) -> None:
         """Note at once what the worker is going to hold, so that the next job sees it."""

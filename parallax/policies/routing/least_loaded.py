@@ -34,6 +34,13 @@ class LeastLoaded:
         """Use this source for ties."""
         self._random = random
 
+    def scores(self, job: JobView, estimate: float, cluster: ClusterView) -> dict[str, float]:
+        """See `interfaces.Explaining`."""
+        tally, cost = Tally.of(cluster, self.by_requests), 1.0 if self.by_requests else estimate
+        return {
+            cluster.workers[i].id: tally.slowness[i] * (tally.pending[i] + cost) for i in tally.open
+        }
+
     def route(
         self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
     ) -> list[str | None]:

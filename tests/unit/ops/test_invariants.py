@@ -102,6 +102,7 @@ def test_every_promise_can_be_broken() -> None:
                     lines=[*GOOD.lines, line("began", "j9"),
                            line("asked", "j9", verdict="completed", tokens=7)]),
     lambda: replace(GOOD, counts={**GOOD.counts, "repaired": 1}, destroyed=True),
+    lambda: more({"what": "restarted", "worker": "w1"}, line("read", epoch=4)),
 ])  # fmt: skip
 def test_what_may_have_happened_or_not_breaks_nothing(spoil: Spoil) -> None:
     assert violations(spoil()) == {}
