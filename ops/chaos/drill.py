@@ -176,7 +176,7 @@ class _Drill:
         """Gather what is known."""
         load, keys, link = self._load, self._stage.keys, self._stage.link()
         lines = lines_of(self._stage.histories)
-        poison = {line["job"] for line in lines if line["job"] not in load.tenants}
+        poison = {line["job"] for line in lines if "job" in line} - load.tenants.keys()
         records = records_of(link, keys, load.accepted | load.refused | load.unknown | poison)
         evidence = Evidence(
             load.accepted, load.refused, load.unknown, dict(load.told), records, lines,

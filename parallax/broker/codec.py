@@ -75,6 +75,13 @@ class Report(Row, frozen=True):
     retry_after_s: _Seconds | None = None
     first_s: _Seconds | None = None  # acceptance to first token, if another worker gave that
 
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from acceptance to the first token; None if there was none."""
+        if self.first_s is not None or self.ttft_s is None:
+            return self.first_s
+        return (self.wait_s or 0.0) + self.ttft_s
+
 
 class About(msgspec.Struct, frozen=True):
     """What never changes of a job: the field `about` of its record.

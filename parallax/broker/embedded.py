@@ -48,6 +48,7 @@ __all__ = ["EmbeddedServer", "ServerInfo", "data_home", "running_server"]
 DURABILITIES = ("everysec", "always")
 READY_S = 300.0  # reading back a large append-only file takes a minute per ten million entries
 STOP_S = 10.0
+TICKS_PER_S = 250
 SOCKET_PATH_MAX = 100  # bytes; the system's limit is 104 or 108, its final zero included
 _PR_SET_PDEATHSIG = 1
 
@@ -208,6 +209,8 @@ class EmbeddedServer:
                 configuration.write(self._configuration().encode())
 
     def _configuration(self) -> str:
+        # hz: a server with nothing to do looks so often at the ends of blocking reads. With the usual
+        # 10 a reader that asked to wait 5 ms waits up to 100.
         # hash-max-*: a job's record stays one compact block (its spec is longer than the default 64
         # bytes allow); the old names are understood by every version.
         # stream-node-max-bytes: a stream takes its first node whole, and there is one stream per
@@ -232,6 +235,7 @@ hash-max-ziplist-entries 64
 hash-max-ziplist-value 512
 stream-node-max-bytes {self._stream_node_bytes}
 io-threads 1
+hz {TICKS_PER_S}
 lua-time-limit 5000
 tcp-keepalive 60
 loglevel notice

@@ -50,10 +50,7 @@ class Record:
     @property
     def ttft_s(self) -> float | None:
         """Seconds from acceptance to the first token."""
-        wait, first = self.queue_wait_s, self.report.ttft_s
-        if self.report.first_s is not None:
-            return self.report.first_s
-        return None if wait is None or first is None else wait + first
+        return self.report.first_token_s
 
     @property
     def e2e_s(self) -> float | None:

@@ -104,8 +104,19 @@ def _settings(link: Link) -> Iterator[Finding]:
         fsync = link.call("CONFIG", "GET", "appendfsync")[1].decode()
     except ParallaxError:
         return
+    yield from _ticks(link)
     lost = {"always": "nothing", "everysec": "up to 2 s of accepted jobs"}.get(fsync, "much")
     yield "durability", "ok", f"{fsync}: a crash of the server may lose {lost}"
+
+
+def _ticks(link: Link) -> Iterator[Finding]:
+    try:
+        ticks = int(link.call("CONFIG", "GET", "hz")[1])
+    except (ParallaxError, ValueError, IndexError):
+        return
+    fine = ticks >= 100
+    why = "" if fine else ": an idle server ends short waits late; set it to 100 or more"
+    yield "hz", "ok" if fine else "warning", f"{ticks}{why}"
 
 
 def _cell(link: Link, cell: str) -> Finding:

@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dead": ("parallax.cli.dead:dead", "Look at dead letters, offer them again, remove them."),
     "policy": ("parallax.cli.policy:policy", "List policies; change those of a running cell."),
     "canary": ("parallax.cli.canary:canary", "Try a routing policy on a share of the sessions."),
+    "bench": ("ops.bench.cli:bench", "Measure: the simulator against the live system."),
     "verify": ("ops.chaos.cli:verify", "Break things on purpose; check every promise."),
     "doctor": ("parallax.cli.doctor:doctor", "Check the installation and the server."),
     "version": ("parallax.cli.doctor:version", "Show versions."),

@@ -104,7 +104,7 @@ class System:
                 self.start_scheduler(n)
             for n in range(1, self.plan.workers + 1):
                 self.start_worker(n)
-            self._await_workers()
+            self.await_workers(self.plan.workers)
         except BaseException:
             self.stop()
             raise
@@ -148,13 +148,14 @@ class System:
         if self.server is not None:
             self.server.stop()
 
-    def _await_workers(self) -> None:
+    def await_workers(self, count: int) -> None:
+        """Return when so many workers have registered; raises StoreFault if they do not."""
         link = Link.to(self.url)
         deadline = self._clock.monotonic() + READY_S
         try:
             while self._clock.monotonic() < deadline:
                 members = Membership(link, Keys(self.plan.cell)).members()
-                if sum(member.alive for member in members) >= self.plan.workers:
+                if sum(member.alive for member in members) >= count:
                     return
                 if self.fleet.watch() and not self._restart:
                     break

@@ -48,14 +48,13 @@ class TenantSeries:
 
     def completed(self, report: Report) -> None:
         """A job completed: observe its times."""
-        wait, service, first = report.wait_s or 0.0, report.service_s or 0.0, report.ttft_s
-        self.wait.observe(wait)
-        self.e2e.observe(wait + service)
+        e2e, first = (report.wait_s or 0.0) + (report.service_s or 0.0), report.first_token_s
+        self.wait.observe(report.wait_s or 0.0)
+        self.e2e.observe(e2e)
         if first is not None:
-            self.ttft.observe(wait + first)
+            self.ttft.observe(first)
             if report.output_tokens > 1:
-                pace = max(0.0, service - first) / (report.output_tokens - 1)
-                self.tpot.observe(pace)
+                self.tpot.observe(max(0.0, e2e - first) / (report.output_tokens - 1))
 
 
 class SchedulingMetrics:

@@ -1,0 +1,79 @@
+"""`parallax bench`: what can be measured on this machine in a few minutes."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+import click
+
+from ops.bench.against_sim import Setting, every_routing, hop_of, measured
+from ops.bench.report import publish
+from parallax.core.errors import InvalidInput
+from parallax.core.model import check_int, check_number
+from parallax.engine.profiles import profile_named
+from parallax.policies.registry import ROUTING
+from parallax.services.clock import SystemClock
+from parallax.sim.spec import WorkloadSpec
+from parallax.sim.workloads.catalog import load
+
+
+@click.command()
+@click.option("--against-sim", is_flag=True, help="Run a load live and simulated.")
+@click.argument("workload", default="chat", metavar="[WORKLOAD]")
+@click.option("--routing", "routings", multiple=True, metavar="NAME",
+              help="Routing policy; may be repeated [default: all of them].")  # fmt: skip
+@click.option("--workers", type=int, default=4, show_default=True, help="Workers.")
+@click.option("--profile", default="llama3-8b-a100", show_default=True,
+              help="Model and hardware that the engines imitate.")  # fmt: skip
+@click.option("--seconds", type=float, default=30.0, show_default=True,
+              help="Seconds of the load that are run.")  # fmt: skip
+@click.option("--rate-scale", type=float, default=1.0, show_default=True,
+              help="Let jobs arrive so many times faster.")  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of load and policies.")
+def bench(
+    against_sim: bool,
+    workload: str,
+    routings: tuple[str, ...],
+    workers: int,
+    profile: str,
+    seconds: float,
+    rate_scale: float,
+    seed: int,
+) -> None:
+    """Measure how far the simulator is from the live system, policy by policy.
+
+    WORKLOAD is a trace or a made-up load. Exits with 3 if a latency is off by more than 5 % at the
+    median or 10 % at the 95th percentile.
+    """
+    if not against_sim:
+        raise InvalidInput("parallax bench", "nothing to measure", "--against-sim")
+    check_int("--workers", workers, 2, 64)
+    check_number("--seconds", seconds, 1.0, 86_400.0)
+    profile_named(profile)
+    for routing in routings:
+        ROUTING.build(routing, {})
+    clock, setting = SystemClock(), Setting(workers, profile, seed)
+    spec = WorkloadSpec(workload, rate_scale=rate_scale)
+    jobs = list(takewhile(lambda timed: timed[0] < seconds, load(spec, seed)))
+    gaps, hop_s = [], hop_of(setting, clock)
+    click.echo(f"a hop takes {hop_s * 1000:.1f} ms", err=True)
+    for routing in routings or every_routing():
+        gaps += measured(setting, routing, jobs, hop_s, clock)
+        click.echo(f"{routing or 'the default composition'}: done", err=True)
+    head = ("routing", "latency", "p50", "simulated", "error", "p95", "simulated", "error", "held")
+    rows = [
+        (
+            g.routing, g.latency, g.live[0], g.simulated[0], f"{g.errors[0]:+.1%}", g.live[1],
+            g.simulated[1], f"{g.errors[1]:+.1%}", "yes" if g.held else "no",
+        )
+        for g in gaps
+    ]  # fmt: skip
+    worst = {
+        f"worst_{name}_error": max(abs(gap.errors[i]) for gap in gaps)
+        for i, name in enumerate(("p50", "p95"))
+    }
+    floors = {f"{gap.routing} {gap.latency}": gap.held for gap in gaps}
+    publish(
+        f"{len(jobs)} jobs in {seconds:g} s, {workers} workers: seconds, live and simulated",
+        head, rows, worst, floors,
+    )  # fmt: skip
