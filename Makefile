@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 CONV := AzureLLMInferenceTrace_conv.csv
 AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
-.PHONY: help demo test check verify mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-sim bench-scan bench-rivals format clean
+.PHONY: help demo test check verify mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -90,7 +90,15 @@ bench-scan: $(STAMP)
 bench-rivals: $(STAMP)
 	$(BIN)/python -m ops.bench.rivals $(TRACES)
 
-## bench-fairness: served cost of two tenants with weights 4:1, and the control
+## bench-rescue: hedging and stealing on real processes, each beside the same load without it
+bench-rescue: $(STAMP)
+	$(BIN)/python -m ops.bench.rescue
+
+## bench-recovery: how long work stands still after a worker or the leader was killed
+bench-recovery: $(STAMP)
+	$(BIN)/python -m ops.bench.recovery
+
+## bench-fairness: served cost of two tenants with weights 4:1, gateways apart, leaders killed, a control
 bench-fairness: $(STAMP)
 	$(BIN)/python -m ops.bench.fairness
 

@@ -42,6 +42,11 @@ class Proxy:
         self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
         self._thread.start()
 
+    @property
+    def connected(self) -> bool:
+        """Whether anybody is connected through it."""
+        return bool(self._pairs)
+
     def cut_reply(self) -> None:
         """Lose the next reply."""
         self.cut_replies += 1

@@ -209,8 +209,8 @@ class EmbeddedServer:
                 configuration.write(self._configuration().encode())
 
     def _configuration(self) -> str:
-        # hz: a server with nothing to do looks so often at the ends of blocking reads. With the usual
-        # 10 a reader that asked to wait 5 ms waits up to 100.
+        # hz: a server with nothing to do looks so often at the ends of blocking reads. With the
+        # usual 10 a reader that asked to wait 5 ms waits up to 100.
         # hash-max-*: a job's record stays one compact block (its spec is longer than the default 64
         # bytes allow); the old names are understood by every version.
         # stream-node-max-bytes: a stream takes its first node whole, and there is one stream per

@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "canary": ("parallax.cli.canary:canary", "Try a routing policy on a share of the sessions."),
     "bench": ("ops.bench.cli:bench", "Measure: the simulator against the live system."),
     "verify": ("ops.chaos.cli:verify", "Break things on purpose; check every promise."),
+    "acl": ("parallax.cli.access:acl", "Write users for Redis, one for each role."),
     "doctor": ("parallax.cli.doctor:doctor", "Check the installation and the server."),
     "version": ("parallax.cli.doctor:version", "Show versions."),
 }

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from parallax.core.errors import InvalidInput, Unreachable
+from parallax.core.secrets import has_password
 from parallax.core.settings import Policies, PolicyChoice
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 HOME_VARIABLE = "PARALLAX_HOME"
+FILE_VARIABLE = "PARALLAX_REDIS_FILE"
 KINDS = (
     "admission", "fairness", "ordering", "gate", "routing", "predictor", "hedging", "stealing",
 )  # fmt: skip
@@ -35,12 +38,28 @@ def redis_options(command: F) -> F:
             help="Name of the cell: one scheduler, its tenants and workers.",
         ),
         click.option(
-            "--redis", envvar="PARALLAX_REDIS", metavar="URL",
-            help="Redis >= 6.2: redis://, rediss:// or unix:// URL [default: the embedded one].",
+            "--redis", envvar="PARALLAX_REDIS", metavar="URL", callback=_url,
+            help="Redis >= 6.2: redis://, rediss:// or unix:// URL [default: the one in the file "
+            f"that {FILE_VARIABLE} names, or the embedded one].",
         ),
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def _url(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
+    """Take the URL from a file if nobody gave one; warn of a password among the arguments."""
+    source = context.get_parameter_source(parameter.name or "")
+    if url and source is ParameterSource.COMMANDLINE and has_password(url):
+        told = f"others can read it; set PARALLAX_REDIS, or name a file in {FILE_VARIABLE}"
+        click.echo(f"parallax: a password stands among the arguments: {told}", err=True)
+    file = os.environ.get(FILE_VARIABLE)
+    if url or not file:
+        return url
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(FILE_VARIABLE, file, f"a file with a URL ({error})") from None
 
 
 def policy_options(command: F) -> F:

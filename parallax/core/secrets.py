@@ -14,3 +14,8 @@ _PARAMETER = re.compile(r"([?&](?!db=)[\w-]+=)[^&\s'\"]*")
 def redacted(text: str) -> str:
     """Return text (a URL, or a message with URLs in it) without the passwords of its URLs."""
     return _PARAMETER.sub(rf"\1{_HIDDEN}", _CREDENTIALS.sub(rf"\1\2:{_HIDDEN}@", text))
+
+
+def has_password(url: str) -> bool:
+    """Say whether a URL tells a password."""
+    return redacted(url) != url

@@ -1,0 +1,143 @@
+"""Do the rescuers rescue, live? Each beside the same load without it.
+
+    python -m ops.bench.rescue
+
+* Hedging: 2 % of executions are ten times slower. The 99th percentile of E2E, and the extra
+  attempts.
+* Stealing: jobs of random length on workers with one slot each, placed by chance and at once. The
+  mean time in the system over that of one queue for all workers (M/M/n, Erlang C).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import factorial
+from pathlib import Path
+from random import Random
+from statistics import mean
+
+import click
+
+from ops.bench.report import publish
+from parallax.core.model import Job
+from parallax.core.quantiles import quantile
+from parallax.services.clock import SystemClock
+from parallax.services.system import Plan, System
+from producers.client import Client
+from producers.drive import Sample
+from producers.live import Live
+
+CLOCK = SystemClock()
+Timed = tuple[float, Job]
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """What came of a load."""
+
+    samples: dict[str, Sample]
+    counts: dict[str, int]
+
+    @property
+    def e2e(self) -> list[float]:
+        """Seconds in the system, of all jobs that completed."""
+        return [s.e2e for s in self.samples.values() if s.e2e is not None]
+
+
+def live(jobs: Sequence[Timed], workers: int, worker: Sequence[str], *scheduler: str) -> Lived:
+    """Run a load on real processes."""
+    plan = Plan(workers, 1, ("--engine", "clock", *worker), scheduler)
+    with System(plan, CLOCK, ephemeral=True, logs=Path(os.devnull)) as system:
+        run = Live(system.url, "main", CLOCK, system).run(jobs)
+        client = Client(system.url)
+        counts = client.counts()
+        client.close()
+    return Lived(run.samples, counts)
+
+
+def poisson(
+    rate: float, seconds: float, seed: int, mean_output: int, *, fixed: bool
+) -> list[Timed]:
+    """Return jobs that come at random, with answers of one length or of exponential ones."""
+    random, jobs, at = Random(seed), list[Timed](), 0.0
+    while (at := at + random.expovariate(rate)) < seconds:
+        length = mean_output if fixed else max(1, round(random.expovariate(1 / mean_output)))
+        jobs.append((at, Job(f"p{len(jobs)}", "t", 1, 100_000, output_tokens=length)))
+    return jobs
+
+
+def hedging(seconds: float) -> tuple[list[object], dict[str, float], dict[str, bool]]:
+    """Compare hedging with none."""
+    jobs = poisson(60.0, seconds, 1, 400, fixed=True)
+    worker = ("--slow", "0.02:10:7", "--profile", "laptop")
+    off = live(jobs, 4, worker)
+    on = live(jobs, 4, worker, "--hedging", "percentile")
+    before, after = quantile(off.e2e, 0.99), quantile(on.e2e, 0.99)
+    cut, extra = 1 - after / before, on.counts.get("hedged", 0) / len(jobs)
+    row: list[object] = [
+        "hedging: p99 of E2E (s)",
+        before,
+        after,
+        f"-{cut:.0%}",
+        f"{extra:.1%} extra",
+    ]
+    return (
+        row, {"hedging_cut": round(cut, 3), "hedging_extra": round(extra, 4)},
+        {"hedging cuts p99 by >= 40 %": cut >= 0.40, "hedging: <= 6 % extra": extra <= 0.06},
+    )  # fmt: skip
+
+
+def stealing(seconds: float) -> tuple[list[object], dict[str, float], dict[str, bool]]:
+    """Compare stealing with none, on a load that is badly placed, and both with one queue."""
+    n, load, mean_output = 4, 0.7, 300
+    service_s = service_of(mean_output)
+    jobs = poisson(load * n / service_s, seconds, 2, mean_output, fixed=False)
+    worker = ("--profile", "laptop", "--slots", "1")
+    badly = ("--policy", "random", "--set", "gate.prefetch=1000", "--ordering", "fcfs")
+    off = live(jobs, n, worker, *badly)
+    on = live(jobs, n, worker, *badly, "--stealing", "steal_half")
+    best = mm_n(load, n) * service_s
+    without, with_ = mean(off.e2e) / best, mean(on.e2e) / best
+    row: list[object] = ["stealing: mean over M/M/n", without, with_, f"{with_ / without - 1:.0%}",
+                         f"{on.counts.get('stolen', 0)} stolen"]  # fmt: skip
+    return (
+        row, {"stealing_over_mmn": round(with_, 3), "control_over_mmn": round(without, 3)},
+        {"stealing: mean <= 1.25 of M/M/n": with_ <= 1.25, "its control is worse": without > 1.25},
+    )  # fmt: skip
+
+
+def service_of(output: int) -> float:
+    """Return how long an answer of that length takes alone, by running ten of them."""
+    jobs = [(n * 0.2, Job(f"s{n}", "t", 1, 100_000, output_tokens=output)) for n in range(10)]
+    done = live(jobs, 1, ("--profile", "laptop", "--slots", "1"))
+    services = [s.e2e - s.wait for s in done.samples.values() if s.e2e is not None and s.wait]
+    return mean(services)
+
+
+def mm_n(load: float, n: int) -> float:
+    """Return the mean time in an M/M/n queue, in mean services (Erlang C)."""
+    offered = load * n
+    terms = list(accumulate(range(1, n), lambda term, k: term * offered / k, initial=1.0))
+    last = offered**n / factorial(n) / (1 - load)
+    return 1 + last / (sum(terms) + last) / (n * (1 - load))
+
+
+@click.command()
+@click.option("--seconds", default=40.0, show_default=True, help="Length of each run.")
+def main(seconds: float) -> None:
+    """Measure all, each beside its control."""
+    rows, figures, floors = [], dict[str, object](), dict[str, bool]()
+    for measure in (hedging, stealing):
+        row, found, met = measure(seconds)
+        rows.append(row)
+        figures |= found
+        floors |= met
+    head = ("what", "without", "with", "change", "")
+    publish("Rescuers on real processes", head, rows, figures, floors)
+
+
+if __name__ == "__main__":
+    main()

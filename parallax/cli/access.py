@@ -1,0 +1,44 @@
+"""`parallax acl`: users for Redis, one for each role."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from parallax.broker.access import ROLES, acl_file, user_name
+from parallax.core.errors import InvalidInput
+from parallax.core.model import check_name
+
+
+@click.command()
+@click.option("--cell", envvar="PARALLAX_CELL", default="main", show_default=True,
+              help="Name of the cell that the users may touch.")  # fmt: skip
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False),
+              help="A new directory for the file and the passwords.")  # fmt: skip
+def acl(cell: str, output: Path) -> None:
+    """Write an ACL file with a user for each role, and a password for each, into a new directory.
+
+    The file has hashes only. Each password is in a file of its own that only you can read:
+    redis://USER:PASSWORD@HOST is then the URL of that role, given in PARALLAX_REDIS.
+    """
+    check_name("--cell", cell)
+    try:
+        output.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise InvalidInput("--output", str(output), f"a new directory ({error.strerror})") from None
+    passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
+    for role, password in passwords.items():
+        _write_private(output / f"{role}.password", password + "\n")
+    _write_private(output / "users.acl", acl_file(cell, passwords))
+    click.echo(f"{output / 'users.acl'}: start the server with --aclfile, or `ACL LOAD`")
+    for role in ROLES:
+        click.echo(f"{output / f'{role}.password'}: {user_name(role, cell)}")
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,148 @@
+"""Each role can do its work under its own user, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from consumers.engines.noop import NoopEngine
+from consumers.worker import Worker
+from parallax.broker.access import ROLES, acl_file, user_name
+from parallax.broker.connection import Link
+from parallax.broker.dead_letters import DeadLetters
+from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.intake import Ending, Intake
+from parallax.broker.keys import Keys
+from parallax.broker.membership import Membership
+from parallax.broker.policy_store import Choice, PolicyStore
+from parallax.broker.results import Results
+from parallax.broker.tenancy import Tenancy
+from parallax.core.errors import ParallaxError, StoreFault
+from parallax.core.lifecycle import Outcome
+from parallax.core.settings import Policies, PolicyChoice, WorkerSettings
+from parallax.services.clock import SystemClock
+from parallax.services.scheduler import SchedulerService
+from parallax.telemetry.scheduling import SchedulingMetrics
+from tests.integration.cells import QUICK, job, jobs
+from tests.waiting import wait_until
+
+CELL, OTHER = "guarded", "another"
+KEYS = Keys(CELL)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(SystemClock(), ephemeral=True) as server:
+        assert server.info is not None
+        link = Link.to(server.info.url)
+        for line in acl_file(CELL, {role: f"{role}-secret" for role in ROLES}).splitlines()[1:]:
+            _, name, *rules = line.split()
+            link.call("ACL", "SETUSER", name, *rules)
+        yield server
+        link.close()
+
+
+def as_role(server: EmbeddedServer, role: str) -> Link:
+    assert server.info is not None
+    path = urlsplit(server.info.url).path
+    return Link.to(f"unix://{user_name(role, CELL)}:{role}-secret@{path}")
+
+
+def refused(link: Link, *command: str) -> bool:
+    try:
+        link.call(*command)
+    except StoreFault as error:
+        return "user" in str(error)
+    except ParallaxError:
+        return False
+    return False
+
+
+def test_a_cell_works_with_a_user_for_each_role(server: EmbeddedServer) -> None:
+    policies = Policies(
+        hedging=PolicyChoice("tied", {"budget": 1.0, "saturation": 1.0}),
+        stealing=PolicyChoice("steal_half"),
+    )
+    scheduler = SchedulerService(
+        as_role(server, "scheduler"), KEYS, "s", QUICK, policies, SystemClock(), SchedulingMetrics()
+    )
+    settings = WorkerSettings(heartbeat_s=30.0, block_s=0.001, drain_s=0.0)
+    workers = [
+        Worker(
+            "w", (as_role(server, "worker"), as_role(server, "worker")), KEYS, NoopEngine(4),
+            settings, SystemClock(),
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    producer, operator, observer = (
+        as_role(server, r) for r in ("producer", "operator", "observer")
+    )
+    for worker in workers:
+        worker.heartbeat.beat()
+    Tenancy(operator, KEYS).set_weights({"a": 3.0})
+    store = PolicyStore(operator, KEYS)
+    store.replace(store.read(), overrides={"ordering": Choice("fcfs")})
+    Intake(producer, KEYS).submit([*jobs(60), job("cancelled")], None)
+    Intake(producer, KEYS).terminate([Ending("cancelled", "acme", Outcome.CANCELLED)])
+
+    def over() -> bool:
+        scheduler.run_once()
+        for worker in workers:
+            worker.run_once()
+        return bool(observer.call("ZCARD", KEYS.open) == 0)
+
+    wait_until(over, "all jobs to end")
+    counts = Results(producer, KEYS).counts()
+    assert (counts["completed"], counts["cancelled"]) == (60, 1)
+    assert len(Membership(observer, KEYS).members()) == 2
+    assert DeadLetters(operator, KEYS).newest(5) == []
+    assert Results(producer, KEYS).follow("j0", "", 0)[1]
+    for worker in workers:
+        worker.close()
+    scheduler.close()
+
+
+NEVER = [
+    ("KEYS", "*"), ("FLUSHALL",), ("FLUSHDB",), ("CONFIG", "GET", "*"), ("SHUTDOWN",),
+    ("CONFIG", "SET", "hz", "1"), ("ACL", "LIST"), ("REPLICAOF", "NO", "ONE"),
+    ("CLIENT", "LIST"), ("MONITOR",), ("SCRIPT", "FLUSH"), ("MODULE", "LIST"),
+    ("GET", Keys(OTHER).leader), ("SET", "plain", "1"),
+    ("EVAL", "return redis.call('GET', KEYS[1])", "1", Keys(OTHER).leader),
+]  # fmt: skip
+FORBIDDEN = {
+    "producer": [
+        ("SET", KEYS.heartbeat("w"), "1"), ("HSET", KEYS.policy, "document", "{}"),
+        ("HSET", KEYS.ledger, "a", "0"), ("HSET", KEYS.tenants, "a", "9"), ("GET", KEYS.memory),
+        ("SCAN", "0"),
+    ],
+    "worker": [
+        ("HSET", KEYS.policy, "document", "{}"), ("HSET", KEYS.ledger, "a", "0"),
+        ("SET", KEYS.epoch, "1"), ("HSET", KEYS.tenants, "a", "9"), ("GET", KEYS.record),
+    ],
+    "operator": [("HSET", KEYS.ledger, "a", "0"), ("SET", KEYS.epoch, "1"), ("SCAN", "0")],
+    "observer": [
+        ("GET", KEYS.body("j0")), ("XADD", KEYS.arrivals("a"), "*", "j", "x"),
+        ("DEL", KEYS.job("j0")), ("HSET", KEYS.job("j0"), "at", "x"), ("SET", KEYS.leader, "me"),
+        ("EVAL", "return 1", "0"), ("XREAD", "STREAMS", KEYS.out("j0"), "0"),
+    ],
+    "scheduler": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_a_role_can_do_nothing_else(server: EmbeddedServer, role: str) -> None:
+    link = as_role(server, role)
+    allowed = [command for command in NEVER + FORBIDDEN[role] if not refused(link, *command)]
+    assert allowed == []
+    link.close()
+
+
+def test_a_wrong_password_is_refused_and_not_told(server: EmbeddedServer) -> None:
+    assert server.info is not None
+    path = urlsplit(server.info.url).path
+    link = Link.to(f"unix://{user_name('worker', CELL)}:guess-me@{path}")
+    with pytest.raises(StoreFault) as error:
+        link.call("PING")
+    assert "guess-me" not in str(error.value)
