@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 CONV := AzureLLMInferenceTrace_conv.csv
 AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
-.PHONY: help demo test check verify mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-scan bench-rivals format clean
+.PHONY: help demo test check verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -54,6 +54,10 @@ $(PEERS)/.installed: ops/bench/peers/requirements.txt
 SEEDS ?= 11 12 13 $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(10**6))')
 verify: $(STAMP)
 	$(BIN)/parallax verify $(foreach seed,$(SEEDS),--seed $(seed)) --duration 60 --rate 250 --pause 0.25
+
+## stateful: the protocol as a state machine, 1,000 examples of 50 steps on each of two servers
+stateful: $(STAMP)
+	PARALLAX_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest -q -n 2 tests/stateful
 
 ## mutants: plant bugs, one at a time, and see whether the tests notice (a quarter of an hour)
 mutants: $(STAMP)

@@ -27,6 +27,7 @@ from producers.live import Live
 
 #: Quantiles, and how far live and simulated may be apart there.
 TOLERANCES = ((0.50, 0.05), (0.95, 0.10))
+DRAWS = 5
 PROBES, PROBE_PAUSE_S = 30, 0.1
 #: Policies that need a pool of workers for prompts.
 SPLIT = frozenset({"disaggregated"})
@@ -82,8 +83,10 @@ def measured(
     """Run the load in both worlds; return the gaps of both latencies."""
     fleet = setting.fleet(routing)
     samples = lived(setting, routing, jobs, clock)
-    spec = RunSpec(WorkloadSpec("given"), fleet, policies(routing), seed=setting.seed, hop_s=hop_s)
-    outcomes = [one for one in simulate(spec, jobs).jobs if one.outcome == "completed"]
+    outcomes = []
+    for seed in range(setting.seed, setting.seed + DRAWS):  # of policies that draw lots
+        spec = RunSpec(WorkloadSpec("given"), fleet, policies(routing), seed=seed, hop_s=hop_s)
+        outcomes += [one for one in simulate(spec, jobs).jobs if one.outcome == "completed"]
     return [
         _gap(routing, "ttft", [s.ttft for s in samples], [o.ttft_s for o in outcomes]),
         _gap(routing, "e2e", [s.e2e for s in samples], [o.e2e_s for o in outcomes]),

@@ -12,6 +12,9 @@ from parallax.broker.keys import Keys
 from parallax.broker.scripts import script
 from parallax.core.errors import Conflict, Fenced, InvalidInput
 
+#: Most entries of a worker's stream that are looked at in one go.
+MOST_HELD = 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -96,7 +99,7 @@ class Membership:
 
     def held(self, worker: str) -> list[tuple[str, Sequence[bytes]]]:
         """Return what lies in a worker's stream: (entry id, fields)."""
-        entries = self._link.call("XRANGE", self._keys.work(worker), "-", "+", "COUNT", 5_000)
+        entries = self._link.call("XRANGE", self._keys.work(worker), "-", "+", "COUNT", MOST_HELD)
         return [(entry.decode(), fields or ()) for entry, fields in entries]
 
     def bury(self, worker: str, lease: Lease | None = None) -> str:

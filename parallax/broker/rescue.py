@@ -108,8 +108,8 @@ class Rescue:
             return []
         keys = self._keys
         records = self._link.calls([("HMGET", keys.job(job), "about", "at") for job in jobs])
-        names = [keys.leader, keys.open, keys.counts, keys.active, keys.bell]
-        args: list[Argument] = [lease.token, grace_ms, len(jobs)]
+        names = [keys.leader, keys.open, keys.counts, keys.active, keys.bell, keys.events]
+        args: list[Argument] = [lease.token, grace_ms, self._limits.log_entries, len(jobs)]
         for job, (about, at) in zip(jobs, records, strict=True):
             tenant, who = _tenant(about), _who(at) or "none"
             names += (keys.job(job), keys.arrivals(tenant), keys.work(who), keys.heartbeat(who))

@@ -79,6 +79,16 @@ class AttemptEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptsHeld:
+    """These attempts (job, number) lie in a worker's stream; what was sent before `since` and is
+    not among them is over, though nobody said so."""
+
+    worker: str
+    held: frozenset[tuple[str, int]]
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptMoved:
     """A sibling stole an attempt that had not started."""
 
@@ -144,6 +154,7 @@ Event = (
     | PrefillEnded
     | AttemptEnded
     | AttemptMoved
+    | AttemptsHeld
     | DispatchRefused
     | WorkerReported
     | WorkerLost

@@ -56,3 +56,11 @@ class Flights:
         """Return all attempts on a worker. O(attempts)."""
         every = (*self.by_job.values(), *self.seconds.values(), *self.stopping.values())
         return [flight for flight in every if flight.worker == worker]
+
+    def unheld(self, worker: str, held: frozenset[tuple[str, int]], since: float) -> list[Flight]:
+        """Return the attempts on a worker, sent before `since`, that are not among those held."""
+        return [
+            flight
+            for flight in self.of_worker(worker)
+            if flight.since < since and (flight.job.id, flight.attempt) not in held
+        ]

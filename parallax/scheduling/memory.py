@@ -13,6 +13,9 @@ from typing import Any
 
 from parallax.policies.interfaces import Remembering
 
+#: The parts of a scheduler that learn.
+LEARNING = ("predictor", "fleet", "hedging", "rollout")
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:

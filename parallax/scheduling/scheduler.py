@@ -31,6 +31,7 @@ from parallax.scheduling.events import (
     AttemptEnded,
     AttemptMoved,
     AttemptRestored,
+    AttemptsHeld,
     BacklogMeasured,
     DispatchRefused,
     Event,
@@ -46,7 +47,7 @@ from parallax.scheduling.flights import Flights
 from parallax.scheduling.handovers import Handovers
 from parallax.scheduling.hedges import Hedges
 from parallax.scheduling.line import Line, refusal
-from parallax.scheduling.memory import Memory
+from parallax.scheduling.memory import LEARNING, Memory
 from parallax.scheduling.queues import Queued
 from parallax.scheduling.snapshot import Snapshot, queue_view, snapshot_of
 from parallax.scheduling.thieves import Thieves
@@ -72,10 +73,8 @@ class Scheduler:
         door = policies.admission if isinstance(policies.admission, AdmissionObserver) else None
         self._line = Line(policies.fairness, policies.ordering, door)
         self._handovers = Handovers()
-        self.memory = Memory({
-            "predictor": policies.predictor, "fleet": self._fleet,
-            "hedging": policies.hedging, "rollout": policies.rollout,
-        })  # fmt: skip
+        learning = (policies.predictor, self._fleet, policies.hedging, policies.rollout)
+        self.memory = Memory(dict(zip(LEARNING, learning, strict=True)))
         self._react: dict[type, Callable[[Any, float, list[Action]], None]] = {
             JobArrived: self._arrived,
             JobWithdrawn: self._withdrawn,
@@ -84,6 +83,7 @@ class Scheduler:
             AttemptEnded: self._ended,
             AttemptRestored: self._restored,
             AttemptMoved: self._moved,
+            AttemptsHeld: self._held,
             DispatchRefused: self._refused,
             WorkerReported: self._reported,
             WorkerLost: self._lost,
@@ -268,6 +268,11 @@ class Scheduler:
             flight.worker, flight.began = event.thief, False
             self._fleet.take(flight)
 
+    def _held(self, event: AttemptsHeld, now: float, actions: list[Action]) -> None:
+        for flight in self._flights.unheld(event.worker, event.held, event.since):
+            self._flights.remove(flight)
+            self._land(flight, flight.estimate)  # nobody will know what it cost
+
     def _refused(self, event: DispatchRefused, now: float, actions: list[Action]) -> None:
         tried = [f for f in self._flights.of_job(event.job_id) if f.worker == event.worker]
         if not tried:
@@ -312,15 +317,11 @@ class Scheduler:
     # -- accounts -----------------------------------------------------------------------------
 
     def _enqueue(self, queued: Queued) -> None:
-        self._line.enqueue(queued, self._service_s(queued.estimate))
+        self._line.enqueue(queued, self._fleet.service_s(queued.estimate))
 
     def estimate(self, job: JobView) -> float:
         """Return what a job is expected to cost."""
         return self._policies.cost(job.prompt_tokens, self._policies.predictor.predict(job))
-
-    def _service_s(self, cost: float) -> float:
-        """Return how long a job of that cost is expected to be served; 0 until that is known."""
-        return self._fleet.service_s(cost)
 
     def _fly(self, flight: Flight) -> None:
         self._flights.by_job[flight.job.id] = flight

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from parallax.broker.attempts import decode_assignment
+from parallax.broker.attempts import Assignment, decode_assignment
 from parallax.broker.codec import Report
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import Ending, Intake
 from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.membership import MOST_HELD, Membership
 from parallax.broker.rescue import Rescue
 from parallax.broker.results import Record, Results
 from parallax.core.errors import InvalidInput
@@ -40,10 +40,12 @@ class Janitor:
         self._rescue, self._intake = rescue, intake
         self._settings = settings
         self._scan = "0"
+        self.held: dict[str, frozenset[tuple[str, int]]] = {}  # what lay in workers' streams
 
     def sweep(self, lease: Lease, workers: Sequence[str]) -> Counter[str]:
         """Take one turn; return what was found, by word."""
         found: Counter[str] = Counter()
+        self.held.clear()
         found.update(self._repair(lease))
         for worker in workers:
             found.update(self._scrub(worker))
@@ -61,12 +63,14 @@ class Janitor:
         return [word for word in words if word != "young"]
 
     def _scrub(self, worker: str) -> list[str]:
-        held = []
+        held: list[Assignment] = []
         for entry, fields in self._membership.held(worker):
             try:
                 held.append(decode_assignment(Entry(entry, fields)))
             except InvalidInput:
                 continue  # the worker sets it aside
+        if len(held) < MOST_HELD:  # else there may be more
+            self.held[worker] = frozenset((a.job_id, int(a.attempt)) for a in held)
         return [word for word in self._rescue.scrub(worker, held[:_PAGE]) if word == "removed"]
 
 

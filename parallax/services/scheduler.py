@@ -36,6 +36,7 @@ from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFul
 from parallax.core.settings import Policies, SchedulerSettings
 from parallax.scheduling.actions import Action
 from parallax.scheduling.events import (
+    AttemptsHeld,
     BacklogMeasured,
     Event,
     JobArrived,
@@ -271,7 +272,8 @@ class SchedulerService:
         self._duties(lease)
         read = self._read()
         started = self._clock.monotonic()
-        events = self._pending + self._outbox.news
+        # What was refused comes first: a worker that is lost by now never had it.
+        events = self._outbox.news + self._pending
         self._pending, self._outbox.news = [], []
         events += self._understood(read)
         now = self._now()
@@ -304,6 +306,9 @@ class SchedulerService:
             self._keep(lease)
         if self._is_due("sweep", settings.sweep_s):
             self._metrics.swept(self._janitor.sweep(lease, self._scheduler.workers))
+            before = self._now() - self._settings.repair_grace_s
+            held = self._janitor.held.items()
+            self._pending += [AttemptsHeld(worker, what, before) for worker, what in held]
             self._pending += self._weights(look=True)
 
     def _weights(self, look: bool) -> list[Event]:

@@ -494,8 +494,9 @@ def _(cell: Cell) -> Question:
 def _(cell: Cell) -> Question:
     cell.submit(job())
     names = [cell.keys.leader, cell.keys.open, cell.keys.counts, cell.keys.active, cell.keys.bell]
+    names += [cell.keys.events]
     names += [cell.keys.job("j1"), cell.keys.arrivals("acme"), "plx:{test}:w", "plx:{test}:hb"]
-    args: list[Argument] = [cell.lead().token, 0, 1, "j1", "acme", "w9"]  # w9 when we looked
+    args: list[Argument] = [cell.lead().token, 0, 100, 1, "j1", "acme", "w9"]  # w9 when we looked
 
     def ask() -> str:
         word: bytes = cell.link.run(script("repair"), names, args)[1]

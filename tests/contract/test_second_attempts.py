@@ -167,6 +167,15 @@ def test_a_prompt_is_handed_over_with_what_is_known_of_it(cell: Cell) -> None:
     assert cell.events() == ["j1 prefilled", "j1 completed"]
 
 
+def test_a_computed_prompt_that_nobody_takes_on_is_told_of_again(cell: Cell) -> None:
+    cell.join("w1")
+    first = cell.begun(job())
+    finish(cell, first, "prefilled 4 0.25", "w1")
+    cell.link.call("DEL", cell.keys.events)
+    assert cell.rescue.repair(cell.lead(), ["j1"], 0) == ["present"]
+    assert cell.events() == ["j1 prefilled"]
+
+
 def test_a_computed_prompt_that_is_read_again_stays(cell: Cell) -> None:
     cell.join("w1")
     first = cell.begun(job())

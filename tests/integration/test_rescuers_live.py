@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.engine.profiles import profile_named
 from parallax.services.clock import SystemClock
-from tests.integration.cells import Cell, StuckEngine, job, jobs
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
 
 #: Doubles every attempt at once, whatever it costs.
 EAGER = PolicyChoice("tied", {"budget": 1.0, "saturation": 1.0})
@@ -155,3 +156,19 @@ def test_either_side_may_die(connect: Callable[[], Link]) -> None:
     cell.worker(fast(), "prefill")
     cell.until_ended("j")
     assert cell.outcome("j") is Outcome.COMPLETED
+
+
+def test_a_lost_word_of_an_end_frees_its_slot_in_time(connect: Callable[[], Link]) -> None:
+    """What workers told was deleted before the leader read it."""
+    cell = Cell(connect)
+    quick = replace(QUICK, repair_grace_s=0.5)
+    scheduler = cell.scheduler(quick)
+    worker = cell.worker(StuckEngine(4))
+    cell.submit(job("j"))
+    cell.until(lambda: running(worker), "it to run")
+    let_go(worker)
+    worker.run_once()
+    assert cell.outcome("j") is Outcome.COMPLETED
+    cell.link.call("DEL", cell.keys.events)
+    assert scheduler._scheduler.in_flight == 1
+    cell.until(lambda: scheduler._scheduler.in_flight == 0, "the leader to look for it")

@@ -1,19 +1,20 @@
 -- Re-queues open jobs that are nowhere: their stream was deleted, trimmed, or its worker is unknown.
--- KEYS  leader open counts active bell | n x (job in work hb)
--- ARGV  token grace_ms n | n x (id tenant worker)
+-- KEYS  leader open counts active bell events | n x (job in work hb)
+-- ARGV  token grace_ms maxlen n | n x (id tenant worker)
 -- REPLY fenced | ok, n x (ok entry | present '' | young '' | moved worker | done state | vanished ''
 --                         | spent attempts | held worker | yielded '')
 -- `grace` must exceed the time a healthy recovery takes: this is the net below the net. What lies in
 -- the stream of a worker without a heartbeat is `held` for some time more, since the recoverer is
 -- about to take it. A job whose last attempt is lost is `spent`: the caller dead-letters it; one
 -- that has another attempt alive is left (`yielded`) to that.
+-- A computed prompt that nobody has taken on is told of once more.
 local PATIENCE = 5
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
-local n = tonumber(ARGV[3])
+local n = tonumber(ARGV[4])
 local t = now()
 local reply, attempts, held, holders = {'ok'}, {}, {}, {}
 for i = 1, n do
-  local k, a = 5 + (i - 1) * 4, 3 + (i - 1) * 3
+  local k, a = 6 + (i - 1) * 4, 4 + (i - 1) * 3
   local state, holder = parsed(redis.call('HGET', KEYS[k + 1], 'at'))
   local who, attempt, entry = string.match(holder or '', '^(.-)/(.-)/(.*)$')
   local score = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[a + 1]) or '0')
@@ -38,8 +39,9 @@ for i = 1, n do
   end
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
+local events = {}
 for i = 1, n do
-  local k, a = 5 + (i - 1) * 4, 3 + (i - 1) * 3
+  local k, a = 6 + (i - 1) * 4, 4 + (i - 1) * 3
   local id, tenant, word = ARGV[a + 1], ARGV[a + 2], reply[2 * i]
   if word == 'vanished' or word == 'done' then
     redis.call('ZREM', KEYS[2], id)
@@ -47,6 +49,10 @@ for i = 1, n do
   elseif word == 'present' then
     redis.call('ZADD', KEYS[2], 'XX', t, id)
     if ARGV[a + 3] == 'queue' then ring(KEYS[4], KEYS[5], tenant) end
+    if holders[i][1] == 'prefilled' then
+      events[#events + 1] = id
+      events[#events + 1] = 'prefilled ["' .. tenant .. '","' .. ARGV[a + 3] .. '",' .. attempts[i] .. ']'
+    end
   elseif word == 'yielded' then
     yield(KEYS[k + 1], holders[i][2], holders[i][1])
     redis.call('ZADD', KEYS[2], 'XX', t, id)
@@ -58,4 +64,5 @@ for i = 1, n do
     ring(KEYS[4], KEYS[5], tenant)
   end
 end
+tell(KEYS[6], events, ARGV[3])
 return reply
