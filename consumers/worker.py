@@ -91,6 +91,7 @@ class Worker:
         self._waiting: deque[Assignment] = deque()
         self._running: dict[str, Running] = {}
         self._unsent: list[Finish] = []
+        self._junk: list[tuple[Entry, str]] = []
         self._seen: set[str] = set()  # entries that are read a second time
         self._draining_since: float | None = None
         self._role, self._slowdown, self._crash_on = checked_role(role), slowdown, crash_on
@@ -135,6 +136,7 @@ class Worker:
         if self.heartbeat.reborn.is_set():
             self._read_again()
         self._send()
+        self._set_aside()
         self._read()
         self._begin()
         self._collect(self._engine.advance(self._clock.monotonic()))
@@ -199,7 +201,6 @@ class Worker:
     def _read(self) -> None:
         block_ms = 0 if self._draining_since is not None else self._block_ms()
         assigned, orders = self._attempts.read(self._room(), block_ms)
-        junk = []
         for entry in assigned:
             if entry.id in self._seen:
                 continue
@@ -208,12 +209,17 @@ class Worker:
                 self._waiting.append(assignment)
                 self._history.read([assignment])
             except InvalidInput as error:
-                junk.append((entry, str(error)))
-        if junk:
-            self._metrics.malformed(len(junk))
-            self._rescue.quarantine(self._keys.work(self.id), junk)
+                self._junk.append((entry, str(error)))
+                self._metrics.malformed(1)
         for order in orders:
             self._cancel(order)
+        self._set_aside()
+
+    def _set_aside(self) -> None:
+        """Move what cannot be understood out of the way; what was not, is at the next turn."""
+        if self._junk:
+            self._rescue.quarantine(self._keys.work(self.id), self._junk)
+            self._junk.clear()
 
     def _cancel(self, entry: Entry) -> None:
         order = decode_cancellation(entry)

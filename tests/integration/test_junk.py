@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parallax.broker.connection import Link
+from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from tests.integration.cells import Cell, job
 
@@ -128,3 +130,24 @@ def test_arbitrary_bytes_in_any_stream_stop_nothing(
     cell.submit(job(f"b{done}"))
     cell.until_ended(f"a{done}", f"b{done}")
     assert cell.outcome(f"b{done}") is Outcome.COMPLETED
+
+
+def test_junk_that_could_not_be_set_aside_is_at_the_next_turn(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection broke between the reading of an entry and the moving of it."""
+    (worker,) = cell.workers
+    stream = cell.keys.work(worker.id)
+    move, broken = worker._rescue.quarantine, [True]
+
+    def quarantine(*arguments: Any) -> int:
+        if broken:
+            broken.clear()
+            raise Unreachable("cut")
+        return move(*arguments)
+
+    monkeypatch.setattr(worker._rescue, "quarantine", quarantine)
+    add(cell, stream, [b"j", b"junk"])
+    cell.until(cell.dead_letters, "the dead letter")
+    assert not broken
+    assert cell.link.call("XLEN", stream) == 0
