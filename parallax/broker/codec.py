@@ -78,9 +78,13 @@ class Report(Row, frozen=True):
     @property
     def first_token_s(self) -> float | None:
         """Seconds from acceptance to the first token; None if there was none."""
-        if self.first_s is not None or self.ttft_s is None:
+        return self.first_token_after(self.wait_s)
+
+    def first_token_after(self, wait_s: float | None) -> float | None:
+        """Return the same for a wait that somebody else knows."""
+        if self.first_s is not None or self.ttft_s is None or wait_s is None:
             return self.first_s
-        return (self.wait_s or 0.0) + self.ttft_s
+        return wait_s + self.ttft_s
 
 
 class About(msgspec.Struct, frozen=True):

@@ -17,11 +17,12 @@ JOB = ("--prompt-tokens", "10", "--max-tokens", "20", "--tenant", "acme")
 
 
 @pytest.fixture
-def ask(run: Run, embedded_url: str) -> Run:
+def ask(run: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs `parallax` against an empty server."""
+    monkeypatch.setenv("PARALLAX_REDIS", embedded_url)
 
     def asked(command: str, *arguments: str) -> Answer:
-        return run(*command.split(), *arguments, "--redis", embedded_url)
+        return run(*command.split(), *arguments)
 
     return asked
 
