@@ -9,7 +9,7 @@ from random import Random
 import click
 
 from consumers.engines.factory import build_engine
-from consumers.trouble import parsed_slowdown
+from consumers.trouble import parsed_failures, parsed_slowdown
 from consumers.worker import Worker
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
@@ -45,6 +45,8 @@ _DEFAULTS = WorkerSettings()
               help="Batching policy: who joins the engine's batch, and when.")  # fmt: skip
 @click.option("--slow", default="", metavar="SHARE:FACTOR[:SEED]",
               help="Make a share of executions slower, to try out hedging: 0.02:10.")  # fmt: skip
+@click.option("--fail", default="", metavar="SHARE[:SEED]",
+              help="Let a share of executions fail, to try out retries: 0.02.")  # fmt: skip
 @click.option("--crash-on", default="", metavar="PREFIX",
               help="Die of jobs whose id begins so, to try out dead letters.")  # fmt: skip
 @click.option("--history", type=click.Path(path_type=Path, dir_okay=False),
@@ -69,6 +71,7 @@ def worker(
     version: str,
     batching: str,
     slow: str,
+    fail: str,
     crash_on: str,
     history: Path | None,
     heartbeat_s: float,
@@ -90,7 +93,7 @@ def worker(
     duty = Worker(
         name, (Link.to(url), Link.to(url)), Keys(cell), built, settings, clock,
         weight=weight, metrics=metrics, role=role, version=version, slowdown=parsed_slowdown(slow),
-        crash_on=crash_on, history=history,
+        failures=parsed_failures(fail), crash_on=crash_on, history=history,
     )  # fmt: skip
     stop = threading.Event()
     service.stop_on_signals(duty.drain, stop.set)

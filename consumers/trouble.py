@@ -32,12 +32,34 @@ class Slowdown:
         """Return how many times slower this execution is."""
         if not self.share:
             return 1.0
-        text = f"{self.seed}/{job_id}/{attempt}".encode()
-        draw = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") / 2**64
-        return self.slower if draw < self.share else 1.0
+        return self.slower if _drawn(f"{self.seed}/{job_id}/{attempt}") < self.share else 1.0
 
 
 NEVER_SLOW = Slowdown()
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """A share of all executions fails when it should end. Which ones is drawn as in `Slowdown`."""
+
+    share: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_number("fail share", self.share, 0.0, 1.0)
+        check_int("fail seed", self.seed, 0, 2**63)
+
+    def strike(self, job_id: str, attempt: str | int) -> bool:
+        """Return whether this execution fails."""
+        return self.share > 0 and _drawn(f"fail/{self.seed}/{job_id}/{attempt}") < self.share
+
+
+NEVER_FAILS = Failures()
+
+
+def _drawn(text: str) -> float:
+    """Return a number from 0 to 1 that follows from the text alone."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
 
 
 def parsed_slowdown(text: str) -> Slowdown:
@@ -50,6 +72,17 @@ def parsed_slowdown(text: str) -> Slowdown:
         return Slowdown(float(share), float(slower), int(seed or 0))
     except ValueError:
         raise InvalidInput("--slow", text, "SHARE:FACTOR or SHARE:FACTOR:SEED") from None
+
+
+def parsed_failures(text: str) -> Failures:
+    """Read `0.02` or `0.02:SEED`; '' is none. Raises InvalidInput."""
+    if not text:
+        return NEVER_FAILS
+    share, _, seed = text.partition(":")
+    try:
+        return Failures(float(share), int(seed or 0))
+    except ValueError:
+        raise InvalidInput("--fail", text, "SHARE or SHARE:SEED") from None
 
 
 def crash_on(prefix: str, job_id: str) -> None:

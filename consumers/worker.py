@@ -9,7 +9,7 @@ A worker of role `prefill` computes prompts and leaves the answers to others: it
 
 What was read but not begun may be stolen or cancelled at any time: `begin` decides in the store.
 What was begun and could not be reported stays in `unsent` and is sent again until the store
-answers; answers are the same however often it is sent.
+answers; answers are the same however often it is sent. What failed rests before it is reported.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from consumers.engines.interface import Engine, Progress
 from consumers.heartbeat import Heartbeat
 from consumers.history import History
-from consumers.trouble import NEVER_SLOW, Slowdown, crash_on
+from consumers.retries import Resting
+from consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
 from parallax.broker.attempts import (
     Assignment,
     Attempt,
@@ -79,6 +81,7 @@ class Worker:
         role: str = BOTH,
         version: str = "",
         slowdown: Slowdown = NEVER_SLOW,
+        failures: Failures = NEVER_FAILS,
         crash_on: str = "",
         history: Path | None = None,
     ) -> None:
@@ -91,10 +94,12 @@ class Worker:
         self._waiting: deque[Assignment] = deque()
         self._running: dict[str, Running] = {}
         self._unsent: list[Finish] = []
+        self._resting = Resting(settings.retry_base_s, settings.retry_cap_s, Random(self.id))
         self._junk: list[tuple[Entry, str]] = []
         self._seen: set[str] = set()  # entries that are read a second time
         self._draining_since: float | None = None
-        self._role, self._slowdown, self._crash_on = checked_role(role), slowdown, crash_on
+        self._role, self._slowdown, self._failures = checked_role(role), slowdown, failures
+        self._crash_on = crash_on
         self._history = History(history, self.id, clock)
         registration = Registration(
             VERSION,
@@ -127,7 +132,7 @@ class Worker:
     @property
     def drained(self) -> bool:
         """Whether nothing is left to do after `drain`."""
-        idle = not (self._running or self._waiting or self._unsent)
+        idle = not (self._running or self._waiting or self._unsent or self._resting)
         return self._draining_since is not None and idle
 
     def run_once(self) -> None:
@@ -140,6 +145,7 @@ class Worker:
         self._read()
         self._begin()
         self._collect(self._engine.advance(self._clock.monotonic()))
+        self._unsent += self._resting.due(self._clock.monotonic())
         self._send()
         if self._draining_since is not None:
             self._give_back()
@@ -182,10 +188,9 @@ class Worker:
         if self._waiting and self._engine.room > 0:
             return 0
         now = self._clock.monotonic()
-        due = self._engine.next_due(now)
-        if due is None:
-            return int(self._settings.block_s * 1000)
-        return max(0, min(int((due - now) * 1000), int(self._settings.block_s * 1000)))
+        ends = (self._engine.next_due(now), self._resting.next_due())
+        waits = [due - now for due in ends if due is not None]
+        return max(0, int(min([self._settings.block_s, *waits]) * 1000))
 
     def _read_again(self) -> None:
         """We were believed dead and our stream was deleted: the next one is read from its start.
@@ -195,8 +200,8 @@ class Worker:
         self.heartbeat.reborn.clear()
         self._attempts.restart()
         self._history.restarted()
-        self._seen = {a.entry for a in self._waiting}
-        self._seen |= {running.attempt.assignment.entry for running in self._running.values()}
+        begun = [r.attempt for r in self._running.values()] + self._resting.attempts()
+        self._seen = {a.entry for a in self._waiting} | {a.assignment.entry for a in begun}
 
     def _read(self) -> None:
         block_ms = 0 if self._draining_since is not None else self._block_ms()
@@ -223,9 +228,12 @@ class Worker:
 
     def _cancel(self, entry: Entry) -> None:
         order = decode_cancellation(entry)
-        running = self._running.get(order.job_id) if order else None
-        if order and running and running.attempt.assignment.attempt == order.attempt:
+        if order is None:
+            return
+        running = self._running.get(order.job_id)
+        if running and running.attempt.assignment.attempt == order.attempt:
             self._stop(running)
+        self._unsent += self._resting.release(lambda f: f.attempt.job_id == order.job_id)
 
     def _stop(self, running: Running) -> None:
         """Take an attempt out of the engine; what it consumed is reported."""
@@ -301,8 +309,15 @@ class Worker:
                     began += [] if step.finished else [attempt]
             if step.finished:
                 del self._running[step.id]
-                self._unsent.append(self._finish(running, self._verdict(running), step.at))
+                self._end(running, step.at)
         self._attempts.progress(told, began)
+
+    def _end(self, running: Running, at: float) -> None:
+        attempt = running.attempt
+        if self._failures.strike(attempt.job_id, attempt.assignment.attempt):
+            self._resting.add(self._finish(running, "retry", at, "the engine failed"), at)
+        else:
+            self._unsent.append(self._finish(running, self._verdict(running), at))
 
     def _verdict(self, running: Running) -> str:
         """Say how an attempt ends whose engine is done with it."""
@@ -348,7 +363,8 @@ class Worker:
             del self._unsent[: len(batch)]
 
     def _give_back(self) -> None:
-        """While draining: return what has not begun, and after the grace what still runs."""
+        """While draining: return what has not begun or failed; after the grace what still runs."""
+        self._unsent += self._resting.release()
         if self._waiting:
             begun, expired = self._attempts.begin(list(self._waiting))
             self._waiting.clear()

@@ -29,6 +29,8 @@ from parallax.services.clock import SystemClock
 @click.option("--pause", "pause_s", type=float, default=0.4, show_default=True,
               help="Mean seconds between two faults.")  # fmt: skip
 @click.option("--fault", "kinds", multiple=True, metavar="KIND", help="Only faults of this kind.")
+@click.option("--keep-data", is_flag=True,
+              help="Delete nothing by hand: then nothing may be repaired.")  # fmt: skip
 @click.option("--workers", type=int, default=3, show_default=True,
               help="Workers, beside one for prompts and one behind a proxy.")  # fmt: skip
 @click.option("--durability", type=click.Choice(["always", "everysec"]), default="always",
@@ -44,6 +46,7 @@ def verify(
     rate: float,
     pause_s: float,
     kinds: tuple[str, ...],
+    keep_data: bool,
     workers: int,
     durability: str,
     output: Path | None,
@@ -65,7 +68,8 @@ def verify(
     clock, results = SystemClock(), []
     for seed in seeds or (secrets.randbelow(10**6),):
         _say(f"seed {seed}: {duration_s:g} s of faults, durability {durability}")
-        spec = DrillSpec(seed, duration_s, rate, pause_s, kinds, Cast(workers, 2, durability))
+        cast = Cast(workers, 2, durability)
+        spec = DrillSpec(seed, duration_s, rate, pause_s, kinds, keep_data, cast)
         results.append(run_drill(spec, clock, _say, logs))
         _tell(results[-1])
     if output is not None:

@@ -14,7 +14,7 @@ from ops.chaos.evidence import Evidence, left_over, lines_of, records_of
 from ops.chaos.faults import FAULTS, Fault, Undo
 from ops.chaos.invariants import violations
 from ops.chaos.load import TENANTS, Load
-from ops.chaos.stage import CELL, Cast, Stage
+from ops.chaos.stage import CELL, POISON, Cast, Stage
 from parallax.broker.connection import Link
 from parallax.broker.results import Record, Results
 from parallax.core.clock import Clock
@@ -37,17 +37,24 @@ class DrillSpec:
     rate: float = 150.0  # jobs per second
     pause_s: float = 0.4  # mean time between two faults
     kinds: Sequence[str] = ()  # of faults; none named: all
+    keep_data: bool = False  # nothing is deleted by hand, so nothing may have to be repaired
     cast: Cast = field(default_factory=Cast)
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
             if kind not in FAULTS:
                 raise InvalidInput("--fault", kind, f"known: {', '.join(FAULTS)}")
+        if not self.faults:
+            raise InvalidInput("--fault", self.kinds, "one that --keep-data leaves")
 
     @property
     def faults(self) -> list[Fault]:
         """The kinds that are drawn from."""
-        return [fault for name, fault in FAULTS.items() if not self.kinds or name in self.kinds]
+        return [
+            fault
+            for name, fault in FAULTS.items()
+            if (not self.kinds or name in self.kinds) and not (self.keep_data and fault.destroys)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class DrillResult:
     executions: int
     outcomes: Counter[str]
     counts: dict[str, int]
-    drained_s: float  # from the end of the last fault until nothing was open
+    drained_s: float  # from the last fault, or the last death by poison, until nothing was open
     broken: dict[str, list[str]]
 
     @property
@@ -102,7 +109,7 @@ class _Drill:
         self._undoing: list[threading.Thread] = []
         self._faults: Counter[str] = Counter()
         self._destroyed = False
-        self._drained_s = 0.0
+        self._peace = self._end = 0.0  # seconds since the epoch, as in the histories
 
     def play(self, say: Callable[[str], None]) -> None:
         """Load and faults, then peace until nothing is open."""
@@ -115,9 +122,9 @@ class _Drill:
         for undoing in self._undoing:
             undoing.join(DRAIN_S)
         loading.join(DRAIN_S)
-        peace = self._clock.monotonic()
+        self._peace = self._clock.now()
         self._until(self._drained, DRAIN_S)
-        self._drained_s = self._clock.monotonic() - peace
+        self._end = self._clock.now()
         self._until(lambda: not self._left(), DRAIN_S / 4)  # dead workers are still to be buried
         self._load.listen()
 
@@ -189,11 +196,13 @@ class _Drill:
     def result(self, evidence: Evidence, survivors: int) -> DrillResult:
         """Hold the evidence against the promises."""
         ended = [record for record in evidence.records.values() if record is not None]
+        began = [line for line in evidence.lines if line["what"] == "began"]
+        deaths = [line["at"] for line in began if line["job"].startswith(POISON)]
         return DrillResult(
-            self._spec, self._faults, len(evidence.accepted),
-            sum(line["what"] == "began" for line in evidence.lines),
+            self._spec, self._faults, len(evidence.accepted), len(began),
             Counter(record.outcome.value for record in ended if record.outcome), evidence.counts,
-            self._drained_s, violations(_with_survivors(evidence, survivors)),
+            max(0.0, self._end - max([self._peace, *deaths])),
+            violations(_with_survivors(evidence, survivors)),
         )  # fmt: skip
 
 

@@ -34,7 +34,6 @@ class Evidence:
     left: dict[str, str] = field(default_factory=dict)
     survivors: int = 0  # processes that outlived the drill
     destroyed: bool = False  # entries were deleted by hand
-    killed_store: bool = False  # with a store that may forget: the last seconds before that
     longest_silence_s: float = 0.0  # of a tenant that had jobs
 
 

@@ -20,14 +20,14 @@ from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Unreachable
 from parallax.services.system import Plan, System
 
-HEARTBEAT_S, LEASE_S, SWEEP_S, GRACE_S = 1.5, 1.0, 0.5, 4.0
+HEARTBEAT_S, LEASE_S, SWEEP_S, GRACE_S = 1.5, 1.0, 0.5, 2.5
 POISON = "poison"
 CELL = "drill"
 FAR = "worker-far"  # the child behind the proxy
 
 _WORKER = (
     "--engine", "clock", "--speed", "20", "--slots", "8", "--heartbeat", f"{HEARTBEAT_S}",
-    "--crash-on", POISON, "--slow", "0.01:20",
+    "--crash-on", POISON, "--slow", "0.01:20", "--fail", "0.01",
 )  # fmt: skip
 _SCHEDULER = (
     "--lease", f"{LEASE_S}", "--heartbeat", f"{HEARTBEAT_S}", "--sweep", f"{SWEEP_S}",
