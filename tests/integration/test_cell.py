@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
+from parallax.broker.attempts import Attempts, Finish
 from parallax.broker.connection import Link
-from parallax.core.errors import StoreFull
+from parallax.core.errors import StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
@@ -247,6 +248,26 @@ def test_a_turn_costs_the_same_round_trips_whatever_its_batch(
         costs.append((scheduling, sent))
         cell.until(lambda: not cell.link.call("XLEN", cell.keys.events), "the last commit")
     assert costs == [(2, 3), (2, 3)]  # read, commit; read, begin, finish
+
+
+def test_an_end_that_could_not_be_told_is_told_again(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell.scheduler()
+    worker, finish = cell.worker(), Attempts.finish
+    lost: list[str] = []
+
+    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
+        if finishes and not lost:
+            lost.append(finishes[0].attempt.job_id)
+            raise Unreachable("nobody answers")
+        return finish(attempts, finishes)
+
+    monkeypatch.setattr(Attempts, "finish", silent)
+    cell.submit(job("j"))
+    cell.until_ended("j")
+    assert lost == ["j"]
+    assert (cell.outcome("j"), worker.completed) == (Outcome.COMPLETED, 1)
 
 
 def test_a_full_server_refuses_new_work_and_drains_the_old(embedded_url: str) -> None:

@@ -1,0 +1,107 @@
+"""What scripts leave behind: nothing that is finished, and everything that somebody waits for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parallax.broker.attempts import Assignment, Finish, decode_assignment
+from parallax.broker.intake import Ending
+from parallax.core.lifecycle import Outcome
+from parallax.core.model import USUAL_ATTEMPTS
+from parallax.scheduling.actions import Dispatch
+from tests.contract.conftest import Cell, job, report
+
+
+def end(cell: Cell, attempt: Any, verdict: str = "completed") -> str:
+    return cell.attempts().finish([Finish(attempt, verdict, report(attempt))])[0][0]
+
+
+def sent(cell: Cell, attempt: int) -> None:
+    """Send the job that waits in its tenant's stream to w1."""
+    entry = cell.link.call("XRANGE", cell.keys.arrivals("acme"), "-", "+")[0][0].decode()
+    assert cell.send(Dispatch("j1", "acme", entry, "w1", attempt, 10.0), cell.lead()) == "ok"
+
+
+def taken_back(cell: Cell) -> str:
+    """Let w1 die, and take back what its stream holds."""
+    cell.die()
+    held: list[Assignment] = [decode_assignment(entry) for entry in cell.entries()]
+    return cell.rescue.reclaim(cell.lead(), "w1", held)[0]
+
+
+def test_an_accepted_job_rings_and_is_looked_at(cell: Cell) -> None:
+    cell.submit(job())
+    assert cell.link.call("SISMEMBER", cell.keys.active, "acme") == 1
+    assert cell.link.call("XLEN", cell.keys.bell) == 1
+    cell.submit(job("j2"))
+    assert cell.link.call("XLEN", cell.keys.bell) == 1  # of a tenant that is active already
+
+
+def test_a_finished_job_leaves_a_record_for_a_while_and_nothing_else(cell: Cell) -> None:
+    cell.join()
+    entry = cell.intake.submit([job()], "", {"j1": b"a prompt"})[0].detail
+    assert cell.link.call("PTTL", cell.keys.job("j1")) == -1  # as long as it is open
+    assert cell.link.call("GET", cell.keys.body("j1")) == b"a prompt"
+    assert cell.route(job(), entry, cell.lead()) == "ok"
+    assert end(cell, cell.begin("w1")) == "ok"
+    assert 0 < cell.link.call("PTTL", cell.keys.job("j1")) <= cell.limits.record_ttl_ms
+    assert cell.link.call("EXISTS", cell.keys.body("j1")) == 0
+    assert (cell.entries(), cell.backlog()) == ([], 0)
+
+
+def test_who_waits_is_told_of_every_end_for_a_while(cell: Cell) -> None:
+    cell.join()
+    assert end(cell, cell.begun(job(), reply="inbox")) == "ok"
+    other = job("j2")
+    cell.submit(other, reply="inbox")
+    cell.intake.terminate([Ending("j2", "acme", Outcome.CANCELLED, reply="inbox")])
+    _, notices = cell.results.follow("inbox", "", 0)
+    assert [(n.job_id, n.outcome) for n in notices] == [
+        ("j1", Outcome.COMPLETED), ("j2", Outcome.CANCELLED)
+    ]  # fmt: skip
+    assert 0 < cell.link.call("PTTL", cell.keys.out("inbox")) <= cell.limits.out_ttl_ms
+
+
+def test_what_is_not_wanted_any_more_is_out_of_the_stream_once_it_was_looked_at(
+    cell: Cell,
+) -> None:
+    cell.join()
+    cell.assigned(job())
+    assignment = decode_assignment(cell.entries()[-1])
+    cell.link.call("HSET", cell.keys.job("j1"), "at", "queued queue/1/9-9")  # it has moved on
+    assert cell.attempts().begin([assignment]) == ([], [])
+    assert cell.entries() == []
+
+
+def test_what_is_stolen_is_in_one_stream(cell: Cell) -> None:
+    cell.join("w1")
+    cell.join("w2")
+    cell.assigned(job())
+    assert cell.rescue.steal(cell.lead(), "w1", "w2", [("j1", 1)], 8) == ["ok"]
+    assert (len(cell.entries("w1")), len(cell.entries("w2"))) == (0, 1)
+
+
+def test_a_death_before_the_beginning_takes_no_attempt_away(cell: Cell) -> None:
+    cell.submit(job())
+    for attempt in range(1, USUAL_ATTEMPTS + 3):  # a bystander of many deaths
+        cell.join()
+        sent(cell, attempt)
+        assert taken_back(cell) == "ok"
+    words = []
+    for attempt in range(USUAL_ATTEMPTS + 3, 2 * USUAL_ATTEMPTS + 3):  # now it begins
+        cell.join()
+        sent(cell, attempt)
+        cell.begin("w1")
+        words.append(taken_back(cell))
+    assert words == ["ok"] * (USUAL_ATTEMPTS - 1) + ["dead"]
+
+
+def test_a_death_after_the_beginning_does(cell: Cell) -> None:
+    cell.submit(job())
+    words = []
+    for attempt in range(1, USUAL_ATTEMPTS + 1):
+        cell.join()
+        sent(cell, attempt)
+        cell.begin("w1")
+        words.append(taken_back(cell))
+    assert words == ["ok"] * (USUAL_ATTEMPTS - 1) + ["dead"]
