@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.core.settings import Policies, PolicyChoice
 from producers.client import Client
 from tests.cluster import LocalCluster, Node
-from tests.integration.cells import Cell, StuckEngine, job, jobs
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
 from tests.unit.cli.invoking import run_main
 from tests.waiting import wait_until
 
@@ -125,8 +126,9 @@ def test_a_slot_moves_while_jobs_run(cluster: LocalCluster) -> None:
     keys = cluster.cell_on(0, "moving")
     source, target, bystander = cluster.masters
     cell = Cell(lambda: Link.to(bystander.url), RESCUERS, keys)
-    cell.scheduler()
-    cell.scheduler()
+    quick = replace(QUICK, lease_s=0.4)  # the one that stands by waits a quarter of it each turn
+    cell.scheduler(quick)
+    cell.scheduler(quick)
     engines = [StuckEngine(20), StuckEngine(20)]
     for engine in engines:
         cell.worker(engine)
@@ -136,7 +138,7 @@ def test_a_slot_moves_while_jobs_run(cluster: LocalCluster) -> None:
         cell.submit(*batches.pop(), reply="inbox")
     cell.until(lambda: all(w._running for w in cell.workers), "both workers to be busy")
     refused = 0
-    for step in cluster.moving(keys.slot, source, target):
+    for step in cluster.moving(keys.slot, source, target, page=60):
         if step == "migrating":
             for engine in engines:
                 engine.stuck = False  # their ends are reported while the keys are on their way
