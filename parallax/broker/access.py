@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from parallax.broker.keys import Keys
 
-_CONNECTING = ("ping", "auth", "hello", "select", "time")
+_CONNECTING = ("ping", "auth", "hello", "select", "time", "cluster|slots")
 _SCRIPTS = ("eval", "evalsha")
 _READING = (
     "exists", "get", "hexists", "hget", "hgetall", "hkeys", "hmget", "pttl", "scard", "sismember",
@@ -56,7 +56,7 @@ ROLES = {
         Role("operator", (*_CONNECTING, *_SCRIPTS, *_READING, *_WRITING),
              (*_JOBS, *_TOTALS, "tenants", "policy", "memory", "record", "recording", "workers",
               "hb:*", "stat:*", "leader")),
-        Role("observer", (*_CONNECTING, *_READING, "info"),
+        Role("observer", (*_CONNECTING, *_READING, "info", "cluster|info"),
              ("in:*", "work:*", "job:*", "ctl:*", "hb:*", "stat:*", *_TOTALS, "workers", "tenants",
               "policy", "leader", "epoch", "ledger", "memory", "suspects")),
     )

@@ -9,6 +9,8 @@ commands itself (redis-py looks at each argument twice more) and adds three rule
    reads, which answer the same when run twice, may ask to be `repeated`.
 2. Blocking reads wait at most `MAX_BLOCK_MS`, well below the socket timeout.
 3. Every foreign error becomes one of `parallax.core.errors`, here and nowhere else.
+
+On Redis Cluster it follows the slot of its cell to the node that has it (`parallax.broker.nodes`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
+from parallax.broker.nodes import MOST_HOPS, Moved, Route
 from parallax.broker.scripts import Script
 from parallax.core.clock import Clock
 from parallax.core.errors import (
@@ -48,7 +51,15 @@ BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
 _URLS = "use redis://, rediss:// or unix:// with the server's address"
 _FULL = ("OOM", "MISCONF")
 #: What will mend itself: redis-py has a class for some errors and cuts the word from their text.
-_PASSING = ("LOADING", "BUSY", "NOREPLICAS", "UNBLOCKED", "max number of clients")
+#: A key is "non local" to a script that removed it while its slot is on the way to another node.
+_PASSING = (
+    "LOADING",
+    "BUSY",
+    "NOREPLICAS",
+    "UNBLOCKED",
+    "max number of clients",
+    "non local key",
+)
 _PASSING_ERRORS = (
     redis.BusyLoadingError,
     redis.ReadOnlyError,
@@ -68,8 +79,10 @@ class Link:
     Not safe to share between threads: each thread has its own.
     """
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
-        self._connect = connect
+    def __init__(self, connect: Callable[..., Any], *, asks: bool = False) -> None:
+        # `connect` may be given another host and port than those of the URL. With `asks` the first
+        # server is asked whether it is a node of a cluster: once it is gone, others must be known.
+        self._route = Route(connect, asks)
         self._connection: Any = None
 
     @classmethod
@@ -89,7 +102,13 @@ class Link:
             connect()
         except (ValueError, TypeError):
             raise InvalidInput("redis url", redacted(url), _URLS) from None
-        return cls(connect)
+        return cls(connect, asks="path" not in pool.connection_kwargs)
+
+    @property
+    def address(self) -> str:
+        """Host and port that were reached last; '' before that, and for a unix socket."""
+        host, port = getattr(self._connection, "host", ""), getattr(self._connection, "port", "")
+        return f"{host}:{port}" if host else ""
 
     def call(self, *command: Argument) -> Reply:
         """Send one command and return its reply. An error reply is raised."""
@@ -99,6 +118,22 @@ class Link:
         """Send commands in one write and return their replies; the first error reply is raised."""
         self.send(commands)
         replies = self.receive(len(commands))
+        for reply in replies:
+            if isinstance(reply, ParallaxError):
+                return self._settled(commands, replies)
+        return replies
+
+    def _settled(self, commands: Sequence[Sequence[Argument]], replies: list[Reply]) -> list[Reply]:
+        """Send what another node must do there, and nothing else again; raise what stays wrong."""
+        for _ in range(MOST_HOPS):
+            moved = [n for n, reply in enumerate(replies) if isinstance(reply, Moved)]
+            if not moved:
+                break
+            self._route.follow(replies[moved[-1]], self._connection)
+            self.close()
+            self.send([commands[n] for n in moved])
+            for n, reply in zip(moved, self.receive(len(moved)), strict=True):
+                replies[n] = reply
         for reply in replies:
             if isinstance(reply, ParallaxError):
                 raise reply
@@ -157,9 +192,7 @@ class Link:
 
     def _opened(self) -> Any:
         if self._connection is None:
-            connection = self._connect()
-            connection.connect()
-            self._connection = connection
+            self._connection = self._route.open()
         return self._connection
 
 
@@ -179,6 +212,10 @@ def repeated(attempt: Callable[[], R], clock: Clock, random: Random, times: int 
 def translated(error: Exception) -> ParallaxError:
     """Return the error of our own tree that a foreign one stands for."""
     text = str(error)
+    if isinstance(error, redis.exceptions.MovedError):
+        return Moved(error.slot_id, error.host, error.port)
+    if isinstance(error, redis.exceptions.AskError):
+        return Unreachable(f"Redis cannot serve just now: a slot is being moved: {text}")
     if any(word in text[:80] for word in _FULL) or isinstance(error, redis.OutOfMemoryError):
         return StoreFull(f"Redis refuses writes that grow it: {text}")
     if isinstance(error, redis.exceptions.NoScriptError):

@@ -7,6 +7,8 @@ can forge a key or move a slot.
 
 from __future__ import annotations
 
+from binascii import crc_hqx
+
 from parallax.core.model import check_name
 
 DEFAULT_CELL = "main"
@@ -84,6 +86,11 @@ class Keys:
             prefix + "ledger",
         )
         self.open, self.dead, self.counts = prefix + "open", prefix + "dead", prefix + "counts"
+
+    @property
+    def slot(self) -> int:
+        """The slot of a Redis Cluster that holds all keys of the cell."""
+        return crc_hqx(self.cell.encode(), 0) % 16_384
 
     def arrivals(self, tenant: str) -> str:
         """Stream of a tenant's arrivals."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 
 from parallax.broker.connection import Link
+from parallax.broker.keys import Keys
 from parallax.core.errors import InvalidSettings, StoreFault
 
 log = logging.getLogger(__name__)
 
 
-def refuse_eviction(link: Link) -> None:
-    """Raise InvalidSettings unless the server keeps its keys; closes the link.
+def refuse_eviction(link: Link, keys: Keys) -> None:
+    """Raise InvalidSettings unless the server of the cell keeps its keys; closes the link.
 
     Where the user may not read the server's settings (managed servers, narrow ACLs) a warning must
     do.
     """
     try:
+        link.call(
+            "EXISTS", keys.leader
+        )  # a cluster has many settings: this leads to the right node
         answer = link.call("CONFIG", "GET", "maxmemory-policy")
     except StoreFault as error:
         log.warning("cannot tell whether this server evicts keys: %s", error)

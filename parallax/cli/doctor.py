@@ -20,7 +20,7 @@ from parallax.broker.server_binary import find_binary
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import found_url, redis_options
 from parallax.cli.output import facts, show
-from parallax.core.errors import ParallaxError
+from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.secrets import redacted
 
 Finding = tuple[str, str, str]  # what, ok | warning | bad, what to know or do
@@ -59,15 +59,23 @@ def _server(url: str | None, cell: str) -> Iterator[Finding]:
     link = Link.to(url)
     try:
         yield "server", "ok", redacted(url)
-        text = link.call("INFO", "server").decode("utf-8", "replace")
-        lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        lines = dict(_pairs(link.call("INFO", "server")))
         yield _version(lines)
+        keys = Keys(cell)
+        if "cluster" in (lines.get("redis_mode"), lines.get("server_mode")):
+            yield from _cluster(link, keys)
         yield from _settings(link)
-        yield _cell(link, cell)
+        yield _cell(link, keys)
     except ParallaxError as error:
         yield "server", "bad", str(error)
     finally:
         link.close()
+
+
+def _pairs(info: bytes) -> Iterator[list[str]]:
+    """Return the lines `name:value` of what a server tells about itself."""
+    text = info.decode("utf-8", "replace")
+    return (line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
 def _version(info: dict[str, str]) -> Finding:
@@ -85,6 +93,16 @@ def _version(info: dict[str, str]) -> Finding:
             f"Redis {version}: security fixes are in {series}.{SAFE[series]}",
         )
     return "version", "ok", f"Redis {version}"
+
+
+def _cluster(link: Link, keys: Keys) -> Iterator[Finding]:
+    try:
+        state = dict(_pairs(link.call("CLUSTER", "INFO")))["cluster_state"]
+    except (StoreFault, KeyError):
+        state = "unknown to this user"
+    yield "cluster", "bad" if state == "fail" else "ok", f"its state is {state}"
+    link.call("EXISTS", keys.leader)  # leads to the cell's own node: the rest is about that one
+    yield "slot", "ok", f"cell {keys.cell} is in slot {keys.slot}, on {link.address}"
 
 
 def _settings(link: Link) -> Iterator[Finding]:
@@ -119,8 +137,8 @@ def _ticks(link: Link) -> Iterator[Finding]:
     yield "hz", "ok" if fine else "warning", f"{ticks}{why}"
 
 
-def _cell(link: Link, cell: str) -> Finding:
-    keys = Keys(cell)
+def _cell(link: Link, keys: Keys) -> Finding:
+    cell = keys.cell
     alive = sum(member.alive for member in Membership(link, keys).members())
     if link.call("GET", keys.leader) is None:
         return f"cell {cell}", "warning", "no scheduler leads: jobs wait; run `parallax scheduler`"

@@ -83,5 +83,5 @@ def scheduler(
     stop = threading.Event()
     service.stop_on_signals(stop.set, stop.set)
     with Exporter(metrics.registry, metrics_port):
-        refuse_eviction(Link.to(url))
+        refuse_eviction(Link.to(url), Keys(cell))
         service.run(duty, stop, Random())

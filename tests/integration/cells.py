@@ -14,7 +14,7 @@ from parallax.broker.connection import Link
 from parallax.broker.intake import Ending, Intake, Receipt
 from parallax.broker.keys import Keys
 from parallax.broker.results import Record, Results
-from parallax.core.errors import ParallaxError, StoreFull
+from parallax.core.errors import ParallaxError, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
 from parallax.core.settings import Policies, SchedulerSettings, WorkerSettings
@@ -93,7 +93,8 @@ class Cell:
     def turn(self) -> None:
         """Let everybody take one turn; a failed one is recovered from, as a service does."""
         for worker in self.workers:
-            with contextlib.suppress(StoreFull):  # the key is renewed, only the report is not
+            # Full: the key is renewed, only the report is not. Out of reach: it beats again.
+            with contextlib.suppress(StoreFull, Unreachable):
                 worker.heartbeat.beat()
         services: tuple[Service, ...] = (*self.schedulers, *self.workers)
         for service in services:

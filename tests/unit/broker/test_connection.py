@@ -217,6 +217,7 @@ def test_a_broken_protocol_drops_the_connection() -> None:
         (redis.ResponseError("NOREPLICAS Not enough good replicas"), Unreachable),
         (redis.ResponseError("BUSY Redis is busy running a script"), Unreachable),
         (redis.ResponseError("UNBLOCKED the stream key no longer exists"), Unreachable),
+        (redis.ResponseError("Script attempted to access a non local key"), Unreachable),
         (redis.ConnectionError("reset"), Unreachable),
         (redis.TimeoutError("late"), Unreachable),
         (TimeoutError("late"), Unreachable),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from parallax.broker.connection import Link
+from parallax.broker.keys import Keys
 from parallax.broker.server_policy import refuse_eviction
 from parallax.core.errors import InvalidSettings
 
@@ -20,13 +21,13 @@ def link(embedded_url: str) -> Iterator[Link]:
 
 
 def test_a_server_that_keeps_its_keys_is_taken(embedded_url: str) -> None:
-    refuse_eviction(Link.to(embedded_url))
+    refuse_eviction(Link.to(embedded_url), Keys())
 
 
 def test_a_server_that_evicts_is_refused(link: Link, embedded_url: str) -> None:
     link.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     with pytest.raises(InvalidSettings, match="noeviction"):
-        refuse_eviction(Link.to(embedded_url))
+        refuse_eviction(Link.to(embedded_url), Keys())
 
 
 def test_a_user_who_may_not_ask_gets_a_warning(
@@ -36,7 +37,7 @@ def test_a_user_who_may_not_ask_gets_a_warning(
     address = embedded_url.rpartition("@")[2]
     scheme = embedded_url.partition("://")[0]
     try:
-        refuse_eviction(Link.to(f"{scheme}://narrow:pw@{address}"))
+        refuse_eviction(Link.to(f"{scheme}://narrow:pw@{address}"), Keys())
     finally:
         link.call("ACL", "DELUSER", "narrow")
     assert "cannot tell" in caplog.text

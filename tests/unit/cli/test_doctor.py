@@ -176,3 +176,23 @@ def test_a_user_who_may_not_read_the_settings_is_warned(
     monkeypatch.setattr(Link, "to", lambda _: Told("redis_version:8.4.0"))
     found = findings(run("doctor", "--json", "--redis", CLOSED))
     assert found["maxmemory-policy"][0] == found["appendonly"][0] == "warning"
+
+
+class Node(Told):
+    """A link to a node of a cluster that is not well."""
+
+    address = "10.0.0.1:6379"
+
+    def call(self, *command: Argument) -> Any:
+        if command == ("CLUSTER", "INFO"):
+            return b"cluster_state:fail\r\ncluster_slots_assigned:16384\r\n"
+        return None if command[0] == "EXISTS" else super().call(*command)
+
+
+def test_a_cluster_that_has_failed_is_bad(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Link, "to", lambda _: Node("redis_version:7.4.6\r\nredis_mode:cluster"))
+    answer = run("doctor", "--json", "--redis", CLOSED)
+    found = findings(answer)
+    assert answer.code == 1
+    assert found["cluster"] == ("bad", "its state is fail")
+    assert found["slot"] == ("ok", f"cell main is in slot {KEYS.slot}, on 10.0.0.1:6379")
