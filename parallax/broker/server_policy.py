@@ -18,9 +18,7 @@ def refuse_eviction(link: Link, keys: Keys) -> None:
     do.
     """
     try:
-        link.call(
-            "EXISTS", keys.leader
-        )  # a cluster has many settings: this leads to the right node
+        link.call("EXISTS", keys.leader)  # of a cluster's nodes, this leads to the cell's own
         answer = link.call("CONFIG", "GET", "maxmemory-policy")
     except StoreFault as error:
         log.warning("cannot tell whether this server evicts keys: %s", error)
