@@ -49,6 +49,7 @@ class Client:
         self._news = Results(self._reader, self._keys)
         self.inbox = f"inbox-{secrets.token_hex(8)}"
         self._cursor, self._read = "", 0
+        self._waits = False  # whether anything was told to write to the inbox
 
     def submit(
         self, jobs: Sequence[Job], *, own_streams: bool = False,
@@ -57,10 +58,11 @@ class Client:
         """Offer jobs; return a receipt for each. Repeats itself after a lost reply.
 
         With `own_streams` each job reports on a stream of its own (`follow`), else all of them to
-        this client's inbox (`wait`). Raises Unreachable when Redis was silent `times` times: then it
-        is unknown whether the jobs were accepted, and submitting them again is safe.
+        this client's inbox (`wait`). Raises Unreachable when Redis was silent `times` times: it is
+        unknown then whether the jobs were accepted, and submitting them again is safe.
         """
         reply = None if own_streams else self.inbox
+        self._waits = self._waits or not own_streams
         return repeated(
             lambda: self._intake.submit(jobs, reply, bodies), self._clock, self._random, times
         )
@@ -120,7 +122,8 @@ class Client:
     def close(self) -> None:
         """Drop the inbox and both connections."""
         try:
-            self._results.forget(self.inbox)
+            if self._waits:
+                self._results.forget(self.inbox)
         except Unreachable:
             pass  # it has a TTL
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 import click
@@ -45,6 +45,16 @@ class Live:
     crashes: list[Crash] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)
     places: tuple[Place, ...] = ()  # several cells, instead of the one
+
+    @classmethod
+    def of(
+        cls, places: Sequence[Place], clock: Clock, system: System | None, crashes: list[Crash],
+        weights: dict[str, float],
+    ) -> Live:  # fmt: skip
+        """Return a run against one cell or several."""
+        first, *others = places
+        several = tuple(places) if others else ()
+        return cls(first.url, first.name, clock, system, crashes, weights, several)
 
     def connect(self) -> Producer:
         """Return a new client of what is driven."""
