@@ -16,6 +16,7 @@ from parallax.cli.output import printable, show
 from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place, home
 from parallax.core.errors import Unreachable
+from parallax.core.model import check_name
 from parallax.core.secrets import redacted
 
 T = TypeVar("T")
@@ -58,6 +59,8 @@ def cells(where: Where, tenants: tuple[str, ...], as_json: bool) -> None:
 
     With TENANT it says where these live instead; that needs no server.
     """
+    for tenant in tenants:
+        check_name("tenant", tenant)
     if tenants:
         weights = {place.name: place.weight for place in where.named}
         homes = {tenant: home(tenant, weights) for tenant in tenants}
