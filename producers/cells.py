@@ -36,8 +36,9 @@ SLICE_MS = 20
 #: many seconds at least and at most.
 REST, LEAST_REST_S, MOST_REST_S = 4, 0.5, 20.0
 
-#: How often a cell is asked to take jobs before it counts as silent.
-TIMES = 5
+#: How often a cell is asked to take jobs before it counts as silent: once more than once, for a
+#: connection may have broken long ago; not more, for a server that hangs takes seconds each time.
+TIMES = 2
 
 
 class Cells:

@@ -185,13 +185,13 @@ def test_a_silent_cell_rests_and_is_asked_once_then(
     assert len(stubs["b"].calls) == asked  # left alone
     clock.wait(0.2)
     cells.submit(jobs)
-    assert [times for _, times in stubs["b"].calls] == [5, 1]
+    assert [times for _, times in stubs["b"].calls] == [module.TIMES, 1]
     stubs["b"].error = None
     clock.wait(module.MOST_REST_S)
     assert cells.submit(jobs)[1].word == "ok"
-    assert [times for _, times in stubs["b"].calls] == [5, 1, 1]
+    assert [times for _, times in stubs["b"].calls] == [module.TIMES, 1, 1]
     cells.submit(jobs)
-    assert stubs["b"].calls[-1] == ("submit", 5)
+    assert stubs["b"].calls[-1] == ("submit", module.TIMES)
 
 
 def test_waiting_for_a_silent_cell_takes_a_fifth_of_the_time_at_most(
