@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 from dataclasses import dataclass
 
 from parallax.core.errors import InvalidInput
+from parallax.core.hashing import share
 from parallax.core.model import check_int, check_number
 
 
@@ -32,7 +32,7 @@ class Slowdown:
         """Return how many times slower this execution is."""
         if not self.share:
             return 1.0
-        return self.slower if _drawn(f"{self.seed}/{job_id}/{attempt}") < self.share else 1.0
+        return self.slower if share(f"{self.seed}/{job_id}/{attempt}") < self.share else 1.0
 
 
 NEVER_SLOW = Slowdown()
@@ -51,15 +51,10 @@ class Failures:
 
     def strike(self, job_id: str, attempt: str | int) -> bool:
         """Return whether this execution fails."""
-        return self.share > 0 and _drawn(f"fail/{self.seed}/{job_id}/{attempt}") < self.share
+        return self.share > 0 and share(f"fail/{self.seed}/{job_id}/{attempt}") < self.share
 
 
 NEVER_FAILS = Failures()
-
-
-def _drawn(text: str) -> float:
-    """Return a number from 0 to 1 that follows from the text alone."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
 
 
 def parsed_slowdown(text: str) -> Slowdown:

@@ -1,51 +1,33 @@
-"""`parallax submit | cancel | loadgen | replay`."""
+"""`parallax submit | cancel`."""
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.options import (
-    found_url,
-    policies_from,
-    policy_arguments,
-    policy_options,
-    redis_options,
-    server_url,
-    start_logging,
-)
 from parallax.cli.output import show
-from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.cli.where import Where, as_option, cells_options, speaking_for
+from parallax.core.errors import InvalidInput, Unreachable
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import Job, check_number
-from parallax.services.clock import SystemClock
-from parallax.services.system import Plan, System
-from producers.client import Client, Completion
-from producers.live import Live, parsed_crashes, report
+from parallax.core.model import Job
+from producers.completion import Completion
+from producers.interface import Jobs
 from producers.submission import jobs_from_lines
-from producers.traces import recorded
-from producers.workload import Lengths, Workload, parsed_shares
 
-F = TypeVar("F", bound=Callable[..., Any])
 _BATCH = 500
 
 
-# -- submit
-# -----------------------------------------------------------------------------------------
-
-
 @click.command()
-@redis_options
+@cells_options
+@as_option
 @click.option("-f", "--file", type=click.File("r", encoding="utf-8"),
               help="Jobs as JSON lines ('-' for standard input).")  # fmt: skip
 @click.option("--prompt-tokens", type=int, default=None, help="Length of the prompt, tokens.")
@@ -62,9 +44,8 @@ _BATCH = 500
               help="Seconds to wait without news.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per job.")
 def submit(
-    redis: str | None,
-    cell: str,
-    home: Path | None,
+    where: Where,
+    speaker: str | None,
     file: Any,
     job_id: str | None,
     wait: bool,
@@ -74,21 +55,26 @@ def submit(
 ) -> None:
     """Submit one job, or many from a file of JSON lines.
 
-    Exits with 1 if a job was not accepted, or did not complete.
+    Exits with 1 if a job was not accepted, or did not complete; with 4 if no cell that was asked
+    answered. A job is told to be `unknown` if its cell alone did not: submit the same id again.
     """
     defaults = {name: value for name, value in fields.items() if value is not None}
+    named = click.get_current_context().get_parameter_source("tenant")
+    if speaker is not None and named is ParameterSource.DEFAULT:
+        defaults["tenant"] = speaker
     prefix = f"job-{secrets.token_hex(6)}"
     jobs: Iterator[Job]
     if file is not None:
         jobs = jobs_from_lines(file, defaults, prefix)
     else:
         jobs = iter([_single(job_id or prefix, defaults)])
-    client = Client(server_url(redis, home), cell)
+    client = where.connect()
     try:
-        accepted, refused = _submitted(client, jobs, as_json)
+        door = speaking_for(speaker, client)
+        accepted, refused = _submitted(door, jobs, as_json)
         failed = refused
         if wait and accepted:
-            failed += _awaited(client, accepted, timeout_s, as_json)
+            failed += _awaited(door, accepted, timeout_s, as_json)
     finally:
         client.close()
     sys.exit(EXIT_FAILED if failed else 0)
@@ -101,9 +87,10 @@ def _single(job_id: str, fields: dict[str, Any]) -> Job:
     return Job(id=job_id, **fields)
 
 
-def _submitted(client: Client, jobs: Iterator[Job], as_json: bool) -> tuple[list[str], int]:
+def _submitted(client: Jobs, jobs: Iterator[Job], as_json: bool) -> tuple[list[str], int]:
     accepted: list[str] = []
     refused = 0
+    silent: list[Unreachable] = []
     while batch := list(islice(jobs, _BATCH)):
         for receipt in client.submit(batch):
             error = receipt.error()
@@ -111,13 +98,19 @@ def _submitted(client: Client, jobs: Iterator[Job], as_json: bool) -> tuple[list
                 accepted.append(receipt.job_id)
                 if not as_json:
                     click.echo(f"{receipt.job_id} accepted")
-            else:
-                refused += 1
-                _told(receipt.job_id, "refused", {"error": str(error)}, as_json)
+                continue
+            refused += 1
+            state = "refused"
+            if isinstance(error, Unreachable):
+                state = "unknown"
+                silent.append(error)
+            _told(receipt.job_id, state, {"error": str(error)}, as_json)
+    if silent and len(silent) == refused and not accepted:
+        raise silent[0]  # nothing was reachable
     return accepted, refused
 
 
-def _awaited(client: Client, accepted: list[str], timeout_s: float, as_json: bool) -> int:
+def _awaited(client: Jobs, accepted: list[str], timeout_s: float, as_json: bool) -> int:
     missing = set(accepted)
     failed = 0
     for completion in client.wait(accepted, timeout_s):
@@ -129,7 +122,7 @@ def _awaited(client: Client, accepted: list[str], timeout_s: float, as_json: boo
     return failed + len(missing)
 
 
-def _result(client: Client, completion: Completion) -> dict[str, Any]:
+def _result(client: Jobs, completion: Completion) -> dict[str, Any]:
     if completion.data:
         return asdict_of(completion.report)
     record = client.records([completion.job_id])[0]
@@ -160,177 +153,32 @@ def _short(value: object) -> str:
 
 
 @click.command()
-@redis_options
+@cells_options
+@as_option
 @click.argument("job_ids", nargs=-1, required=True, metavar="JOB...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def cancel(
-    redis: str | None, cell: str, home: Path | None, job_ids: tuple[str, ...], as_json: bool
-) -> None:
+def cancel(where: Where, speaker: str | None, job_ids: tuple[str, ...], as_json: bool) -> None:
     """Cancel jobs, wherever they are. Exits with 1 if one had ended before or is not known."""
-    client = Client(server_url(redis, home), cell)
+    client = where.connect()
+    answers: dict[str, str] = {}
+    silent: list[Unreachable] = []
     try:
-        answers = {job_id: client.cancel(job_id) for job_id in job_ids}
+        for job_id in job_ids:
+            try:
+                answers[job_id] = speaking_for(speaker, client).cancel(job_id)
+            except Unreachable as error:  # of several cells another may know the next job
+                answers[job_id] = "silent"
+                silent.append(error)
     finally:
         client.close()
-    said = {"ok": "cancelled", "late": "had ended before", "unknown": "is not known"}
-    rows = [(job_id, said[word]) for job_id, word in answers.items()]
+    if len(silent) == len(answers):
+        raise silent[0]
+    rows = [(job_id, _SAID[word]) for job_id, word in answers.items()]
     show(answers, as_json=as_json, title="Cancelled", head=("job", "answer"), rows=rows)
     sys.exit(0 if set(answers.values()) == {"ok"} else EXIT_FAILED)
 
 
-# -- live runs
-# --------------------------------------------------------------------------------------
-
-
-def live_options(command: F) -> F:
-    """Add what `loadgen` and `replay` share: the system to run against, and what to do to it."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="One JSON document."),
-        click.option("--verbose", is_flag=True, help="Show the logs of the processes."),
-        click.option("--kill", "kills", multiple=True, metavar="WHO[@WHEN]",
-                     help="Kill -9 a worker, the scheduler or the server, at so many jobs or %."),
-        click.option("--durability", default="everysec", show_default=True,
-                     help="everysec or always (of a system started here)."),
-        click.option("--engine-speed", type=float, default=1.0, show_default=True,
-                     help="Speed of the engines started here."),
-        click.option("--profile", default="llama3-8b-a100", show_default=True,
-                     help="Profile of the engines started here."),
-        click.option("--engine", default="clock", show_default=True,
-                     help="Engine of the workers started here."),
-        click.option("--workers", type=int, help="Start a private system with so many workers "
-                     "[default: use the one that runs; if none does, start 8]."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-@contextmanager
-def _system(redis: str | None, cell: str, home: Path | None, options: dict[str, Any]
-            ) -> Iterator[tuple[str, System | None]]:  # fmt: skip
-    """Give the URL of the system to use: the one that runs, or a private one for this run."""
-    workers = options.pop("workers")
-    engine, profile = options.pop("engine"), options.pop("profile")
-    speed, durability = options.pop("engine_speed"), options.pop("durability")
-    verbose = options.pop("verbose")
-    policies = policies_from(options)
-    url = None if workers else found_url(redis, home)
-    if url is not None:
-        yield url, None
-        return
-    plan = Plan(
-        workers=workers or 8,
-        worker_arguments=("--engine", engine, "--profile", profile, "--speed", str(speed)),
-        scheduler_arguments=policy_arguments(policies),
-        durability=durability,
-        cell=cell,
-    )
-    logs = None if verbose else Path(os.devnull)
-    with System(plan, SystemClock(), url=redis, ephemeral=True, logs=logs) as system:
-        yield system.url, system
-
-
-@click.command()
-@redis_options
-@policy_options
-@live_options
-@click.option("--rate", type=float, default=20.0, show_default=True, help="Jobs per second in all.")
-@click.option("--duration", "duration_s", type=float, default=30.0, show_default=True,
-              help="Seconds of load.")  # fmt: skip
-@click.option("--tenants", default="default", show_default=True, metavar="NAME[:SHARE],...",
-              help="Who sends, and how much of the load.")  # fmt: skip
-@click.option("--weights", default="", metavar="NAME:WEIGHT,...", help="What tenants are due.")
-@click.option("--prompt-tokens", type=float, default=256.0, show_default=True, help="Mean length.")
-@click.option("--output-tokens", type=float, default=64.0, show_default=True, help="Mean length.")
-@click.option("--length-cv", type=float, default=1.0, show_default=True,
-              help="Standard deviation of lengths over their mean.")  # fmt: skip
-@click.option("--arrival-cv", type=float, default=1.0, show_default=True,
-              help="Variation of the gaps: 1 is Poisson, above come bursts.")  # fmt: skip
-@click.option("--sessions", type=int, default=0, show_default=True, help="Sessions per tenant.")
-@click.option("--deadline", "deadline_s", type=float, help="Seconds until a job is useless.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the load.")
-def loadgen(
-    redis: str | None,
-    cell: str,
-    home: Path | None,
-    rate: float,
-    duration_s: float,
-    tenants: str,
-    weights: str,
-    prompt_tokens: float,
-    output_tokens: float,
-    length_cv: float,
-    arrival_cv: float,
-    sessions: int,
-    deadline_s: float | None,
-    seed: int,
-    kills: tuple[str, ...],
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Offer an open-loop load: jobs come at their times, whether or not earlier ones are done."""
-    check_number("--duration", duration_s, 0.01, 86_400.0)
-    workload = Workload(
-        rate,
-        parsed_shares(tenants),
-        Lengths(prompt_tokens, length_cv),
-        Lengths(output_tokens, length_cv, most=1_024),
-        arrival_cv,
-        sessions,
-        deadline_s,
-        f"load-{secrets.token_hex(3)}",
-        seed,
-    )
-    crashes = parsed_crashes(kills, int(rate * duration_s))
-    due = parsed_shares(weights) if weights else {}
-    start_logging()
-    with _system(redis, cell, home, options) as (url, system):
-        live = Live(url, cell, SystemClock(), system, crashes, due)
-        run = live.run(workload.jobs(duration_s=duration_s))
-        kept = report(run, live, as_json, (0.2 * duration_s, run.offered_s))
-    sys.exit(0 if kept else EXIT_FAILED)
-
-
-@click.command()
-@redis_options
-@policy_options
-@live_options
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--speed", type=float, default=1.0, show_default=True,
-              help="How many times faster than recorded the jobs come.")  # fmt: skip
-@click.option("--limit", type=int, help="Only the first so many jobs.")
-@click.option("--tenants", default="", metavar="NAME[:WEIGHT],...",
-              help="Tenants that the jobs are dealt to, in turn "
-              "[default: the trace's own].")  # fmt: skip
-@click.option("--format", "form", default="", metavar="NAME",
-              help="Format of the trace [default: found out].")  # fmt: skip
-def replay(
-    redis: str | None,
-    cell: str,
-    home: Path | None,
-    file: Path,
-    speed: float,
-    limit: int | None,
-    tenants: str,
-    form: str,
-    kills: tuple[str, ...],
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Replay a recorded trace in real time, in any format that `parallax trace` knows.
-
-    Without --redis and with no system running, a private one is started for as long as the replay.
-    """
-    if not 0.001 <= speed <= 100_000:
-        raise InvalidInput("--speed", speed, "a number from 0.001 to 100000")
-    weights = parsed_shares(tenants) if tenants else {}
-    load = recorded(file, limit, tuple(weights), f"replay-{secrets.token_hex(3)}", form)
-    total = sum(1 for _ in recorded(file, limit, form=form)) if kills else 0
-    crashes = parsed_crashes(kills, total)
-    start_logging()
-    with _system(redis, cell, home, options) as (url, system):
-        live = Live(url, cell, SystemClock(), system, crashes, weights)
-        run = live.run(load, speed)
-        kept = report(run, live, as_json, None)
-    if not run.samples:
-        raise ParallaxError(f"{file} has no jobs")
-    sys.exit(0 if kept else EXIT_FAILED)
+_SAID = {
+    "ok": "cancelled", "late": "had ended before", "unknown": "is not known",
+    "silent": "may be in a cell that does not answer",
+}  # fmt: skip

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 
-from parallax.broker.codec import Report, decode_report
 from parallax.broker.connection import Link, repeated
 from parallax.broker.intake import Ending, Intake, Receipt
 from parallax.broker.keys import Keys
@@ -19,26 +17,12 @@ from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, check_name
 from parallax.services.clock import SystemClock
+from producers.completion import Completion, Waiting
 
-#: A waiter that heard nothing for so long looks at the records themselves (seconds).
-LOOK_S = 1.0
+__all__ = ["Client", "Completion"]
 
 #: The inbox is cut back after so many notices have been read from it.
 KEPT = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """How a job ended, as the waiter learned it."""
-
-    job_id: str
-    outcome: Outcome
-    data: bytes = b""
-
-    @property
-    def report(self) -> Report:
-        """What came with the news; empty if it was learned from the job's record."""
-        return decode_report(self.data) if self.data else Report()
 
 
 class Client:
@@ -65,19 +49,23 @@ class Client:
         self._news = Results(self._reader, self._keys)
         self.inbox = f"inbox-{secrets.token_hex(8)}"
         self._cursor, self._read = "", 0
+        self._waits = False  # whether anything was told to write to the inbox
 
     def submit(
         self, jobs: Sequence[Job], *, own_streams: bool = False,
-        bodies: Mapping[str, bytes] | None = None,
+        bodies: Mapping[str, bytes] | None = None, times: int = 5,
     ) -> list[Receipt]:  # fmt: skip
         """Offer jobs; return a receipt for each. Repeats itself after a lost reply.
 
         With `own_streams` each job reports on a stream of its own (`follow`), else all of them to
-        this client's inbox (`wait`). Raises Unreachable when Redis stays silent: then it is unknown
-        whether the jobs were accepted, and submitting them again is safe.
+        this client's inbox (`wait`). Raises Unreachable when Redis was silent `times` times: it is
+        unknown then whether the jobs were accepted, and submitting them again is safe.
         """
         reply = None if own_streams else self.inbox
-        return repeated(lambda: self._intake.submit(jobs, reply, bodies), self._clock, self._random)
+        self._waits = self._waits or not own_streams
+        return repeated(
+            lambda: self._intake.submit(jobs, reply, bodies), self._clock, self._random, times
+        )
 
     def news(self, block_ms: int) -> list[Completion]:
         """Wait up to `block_ms` for ends of jobs in the inbox."""
@@ -89,32 +77,8 @@ class Client:
 
     def wait(self, job_ids: Iterable[str], timeout_s: float) -> Iterator[Completion]:
         """Yield each job as it ends; stop when all have, or after `timeout_s` without a new one."""
-        missing = set(job_ids)
-        heard = looked = self._clock.monotonic()
-        while missing and self._clock.monotonic() - heard < timeout_s:
-            ended = self._heard(missing)
-            now = self._clock.monotonic()
-            if not ended and now - looked >= LOOK_S:
-                looked = now
-                ended = self._seen(missing)
-            for completion in ended:
-                heard = now
-                missing.discard(completion.job_id)
-                yield completion
-
-    def _heard(self, missing: set[str]) -> list[Completion]:
-        try:
-            return [c for c in self.news(200) if c.job_id in missing]
-        except Unreachable:
-            self._clock.wait(self._random.uniform(0.0, 0.2))
-            return []
-
-    def _seen(self, missing: set[str]) -> list[Completion]:
-        try:
-            records = self.records(sorted(missing)[:1000])
-        except Unreachable:
-            return []
-        return [Completion(r.job_id, r.outcome) for r in records if r is not None and r.outcome]
+        waiting = Waiting(self.news, self.records, self._clock, self._random)
+        return waiting.each(job_ids, timeout_s)
 
     def follow(self, job_id: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]:
         """Return what a job with a stream of its own told after `cursor`, and the new cursor."""
@@ -158,7 +122,8 @@ class Client:
     def close(self) -> None:
         """Drop the inbox and both connections."""
         try:
-            self._results.forget(self.inbox)
+            if self._waits:
+                self._results.forget(self.inbox)
         except Unreachable:
             pass  # it has a TTL
         finally:

@@ -18,7 +18,8 @@ from parallax.core.cost import TokenCost
 from parallax.core.errors import Refused, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from producers.client import Client, Completion
+from producers.completion import Completion
+from producers.interface import Producer
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +72,15 @@ class Run:
 class Driver:
     """Offers jobs at their times and gathers their ends."""
 
-    def __init__(self, client: Client, clock: Clock, cost: TokenCost | None = None) -> None:
+    def __init__(self, client: Producer, clock: Clock, cost: TokenCost | None = None) -> None:
         self._client, self._clock = client, clock
         self._cost = cost or TokenCost()
         self.run = Run()
         self._start = clock.monotonic()
         self._tick: Callable[[], None] = lambda: None
         self.open = 0
+        self._unsure: dict[str, Job] = {}  # a cell of several did not say whether it has them
+        self._unsure_since = 0.0
 
     def elapsed(self) -> float:
         """Seconds since the run began."""
@@ -99,6 +102,7 @@ class Driver:
             if due:
                 self._submit([(offset / speed, job) for offset, job in due])
                 held = held[len(due) :]
+            self._ask_again()
             self._hear(self._pause(held, speed))
             self._tick()
         self.run.offered_s = self.elapsed()
@@ -114,13 +118,35 @@ class Driver:
         jobs = [job for _, job in due]
         for offset, job in due:
             self.run.samples[job.id] = Sample(job.tenant, offset, now, tokens=job.prompt_tokens)
-        for receipt in self._receipts(jobs):
+        self._noted(jobs)
+
+    def _noted(self, jobs: list[Job]) -> None:
+        for job, receipt in zip(jobs, self._receipts(jobs), strict=True):
             error = receipt.error()
-            if error is not None:
-                sample = self.run.samples[receipt.job_id]
-                sample.refused = "full" if isinstance(error, Refused) else receipt.word
-            else:
+            if isinstance(error, Unreachable):
+                self._unsure[job.id] = job
+            elif error is None:
                 self.open += 1
+            else:
+                word = "full" if isinstance(error, Refused) else receipt.word
+                self.run.samples[job.id].refused = word
+
+    def _ask_again(self) -> None:
+        """Submit once more what it is not known of; raises Unreachable when patience has ended.
+
+        The jobs of other cells go on meanwhile; these count as sent when they are accepted.
+        """
+        now = self.elapsed()
+        if not self._unsure:
+            self._unsure_since = now
+            return
+        if now - self._unsure_since > PATIENCE_S:
+            raise Unreachable(f"{len(self._unsure)} jobs could not be submitted: a cell is silent")
+        again = list(self._unsure.values())[:BATCH]
+        for job in again:
+            del self._unsure[job.id]
+            self.run.samples[job.id].submitted = now
+        self._noted(again)
 
     def _receipts(self, jobs: list[Job]) -> list[Receipt]:
         """Submit until the store answers; raises Unreachable if it does not for a minute."""
@@ -168,7 +194,8 @@ class Driver:
     def settle(self, timeout_s: float, on_tick: Callable[[], None] | None = None) -> None:
         """Wait until every accepted job has ended, or nothing was heard for `timeout_s`."""
         heard, last = self._clock.monotonic(), self.open
-        while self.open > 0 and self._clock.monotonic() - heard < timeout_s:
+        while self._waits() and self._clock.monotonic() - heard < timeout_s:
+            self._ask_again()
             self._hear(100)
             if self.open != last:
                 heard, last = self._clock.monotonic(), self.open
@@ -176,6 +203,9 @@ class Driver:
                 self._look()
             if on_tick is not None:
                 on_tick()
+
+    def _waits(self) -> bool:
+        return self.open > 0 or bool(self._unsure)
 
     def _look(self) -> None:
         """The inbox is silent: look at the records of what is still open."""

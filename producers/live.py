@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 import click
 
 from parallax.cli.output import show
+from parallax.core.cells import Place
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job
 from parallax.services.system import System
+from producers.cells import Cells
 from producers.client import Client
 from producers.drive import Driver, Run
+from producers.interface import Producer
 from producers.report import HEAD, figures, totals
 
 SETTLE_S = 60.0
@@ -41,10 +44,25 @@ class Live:
     system: System | None = None
     crashes: list[Crash] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()  # several cells, instead of the one
+
+    @classmethod
+    def of(
+        cls, places: Sequence[Place], clock: Clock, system: System | None, crashes: list[Crash],
+        weights: dict[str, float],
+    ) -> Live:  # fmt: skip
+        """Return a run against one cell or several."""
+        first, *others = places
+        several = tuple(places) if others else ()
+        return cls(first.url, first.name, clock, system, crashes, weights, several)
+
+    def connect(self) -> Producer:
+        """Return a new client of what is driven."""
+        return Cells.to(self.places) if self.places else Client(self.url, self.cell)
 
     def run(self, load: Iterable[tuple[float, Job]], speed: float = 1.0) -> Run:
         """Offer the load, wait for the ends, look every job up in the store."""
-        client = Client(self.url, self.cell)
+        client = self.connect()
         client.ping()  # without a server there is nothing to drive
         client.set_weights(self.weights)
         driver = Driver(client, self.clock)
@@ -123,7 +141,7 @@ def report(run: Run, live: Live, as_json: bool, window: tuple[float, float] | No
     """Show the figures of a run; return whether every promise was kept."""
     rows = figures(run, live.weights, window)
     summary = totals(run)
-    client = Client(live.url, live.cell)
+    client = live.connect()
     summary["recovered"] = {
         word: count
         for word, count in sorted(client.counts().items())

@@ -12,12 +12,25 @@ from parallax.broker.connection import Argument, Link
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.scripts import script
-from parallax.core.errors import Conflict, Fenced, InvalidInput, ParallaxError, Refused, StoreFault
+from parallax.core.errors import (
+    Conflict,
+    Fenced,
+    InvalidInput,
+    ParallaxError,
+    Refused,
+    StoreFault,
+    StoreFull,
+    Unreachable,
+)
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import USUAL_ATTEMPTS, Job
 
 _REFUSED_RETRY_S = 1.0
 NOTHING = Report()
+
+_FAILED: dict[str, type[ParallaxError]] = {
+    "unknown": Unreachable, "store_full": StoreFull, "fault": StoreFault,
+}  # fmt: skip
 
 
 class Receipt(Struct, frozen=True):
@@ -25,6 +38,9 @@ class Receipt(Struct, frozen=True):
 
     `word` is ok, dup (the same job was accepted before), conflict, too_big, full, bad_stream or
     bad_job; `detail` is the entry's id, the state of the known job, or the number at fault.
+
+    Where one of several cells could not be asked, `word` is unknown (nobody answered: it may or may
+    not be accepted, and may be submitted again), store_full or fault; `detail` says why.
     """
 
     job_id: str
@@ -36,6 +52,12 @@ class Receipt(Struct, frozen=True):
         """Whether the job is in the system: now, or because it was submitted before."""
         return self.word in {"ok", "dup"}
 
+    @classmethod
+    def failed(cls, job_id: str, error: ParallaxError) -> Receipt:
+        """Return the receipt of a job whose cell could not be asked."""
+        words = (word for word, kind in _FAILED.items() if isinstance(error, kind))
+        return cls(job_id, next(words, "fault"), str(error))
+
     def error(self) -> ParallaxError | None:
         """Return why the job was not accepted, as an exception to raise."""
         if self.accepted:
@@ -46,6 +68,8 @@ class Receipt(Struct, frozen=True):
             return InvalidInput("job", f"{self.detail} bytes", "smaller than the store's limit")
         if self.word == "full":
             return Refused(f"{self.detail} jobs wait in the tenant's queue", _REFUSED_RETRY_S)
+        if self.word in _FAILED:
+            return _FAILED[self.word](f"job {self.job_id}: {self.detail}")
         return StoreFault(f"job {self.job_id}: {self.word}: {self.detail}")
 
 

@@ -17,7 +17,7 @@ import click
 from parallax.core.errors import InvalidSettings
 
 #: Settings that may stand above the tables of the file: they hold for every command.
-SHARED = ("redis", "cell", "home")
+SHARED = ("redis", "cell", "cells", "home")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -47,7 +47,13 @@ def check(
 
 def shared(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that hold for every command."""
-    return {key: value for key, value in settings.items() if key in SHARED}
+    return {k: v for k, v in settings.items() if k in SHARED and not isinstance(v, dict)}
+
+
+def table(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the table of a command (`cells` may be a setting, and is a command too)."""
+    found = settings.get(name, {})
+    return found if isinstance(found, dict) else {}
 
 
 def defaults(

@@ -13,18 +13,43 @@ from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.broker.results import Results
 from parallax.broker.tenancy import Tenancy
+from parallax.cli.cells import ask_each, exit_code, leader_name
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import facts, printable, show
+from parallax.cli.output import facts, show
+from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.model import check_name
 
 
 @click.command()
-@redis_options
+@cells_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def status(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
-    """Show what waits, what runs, who serves, and the totals."""
-    link, keys = Link.to(server_url(redis, home)), Keys(cell)
+def status(where: Where, as_json: bool) -> None:
+    """Show what waits, what runs, who serves, and the totals; of several cells side by side.
+
+    Exits with 1 if one of several cells is silent.
+    """
+    seen = ask_each(where.places(), _state)
+    if len(seen) == 1:
+        ((cell, pairs),) = seen.items()
+        facts(pairs or {}, as_json=as_json, title=f"Cell {cell}")
+        return
+    together: dict[str, int] = {}
+    for pairs in seen.values():
+        for name, value in (pairs or {}).items():
+            if isinstance(value, int):
+                together[name] = together.get(name, 0) + value
+    names = ["leader", *together]
+    rows = [
+        (name, *((pairs or {}).get(name) for pairs in seen.values()), together.get(name))
+        for name in names
+    ]
+    show({"cells": seen, "all": together}, as_json=as_json, title="Cells",
+         head=("", *seen, "all"), rows=rows)  # fmt: skip
+    sys.exit(exit_code(seen))
+
+
+def _state(link: Link, keys: Keys) -> dict[str, Any]:
     leader, opened, active, dead = link.calls(
         [
             ("GET", keys.leader),
@@ -36,8 +61,8 @@ def status(redis: str | None, cell: str, home: Path | None, as_json: bool) -> No
     names = sorted(name.decode() for name in active)[:1000]
     waiting = sum(link.calls([("XLEN", keys.arrivals(name)) for name in names])) if names else 0
     members = [m for m in Membership(link, keys).members() if m.alive]
-    pairs: dict[str, Any] = {
-        "leader": printable((leader or b"none").decode("utf-8", "replace")),
+    return {
+        "leader": leader_name(leader),
         "workers": len(members),
         "open jobs": opened,
         "waiting": waiting,
@@ -45,20 +70,21 @@ def status(redis: str | None, cell: str, home: Path | None, as_json: bool) -> No
         "dead letters": dead,
         **{f"total {word}": count for word, count in sorted(Results(link, keys).counts().items())},
     }
-    link.close()
-    facts(pairs, as_json=as_json, title=f"Cell {cell}")
 
 
 @click.command()
-@redis_options
+@cells_options
+@as_option
 @click.argument("job_id", metavar="JOB")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def get(redis: str | None, cell: str, home: Path | None, job_id: str, as_json: bool) -> None:
+def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
     """Show the record of a job. Exits with 1 if there is none (any more)."""
     check_name("JOB", job_id)
-    link = Link.to(server_url(redis, home))
-    record = Results(link, Keys(cell)).records([job_id])[0]
-    link.close()
+    client = where.connect()
+    try:
+        record = speaking_for(speaker, client).records([job_id])[0]
+    finally:
+        client.close()
     if record is None:
         click.echo(f"parallax: there is no record of {job_id}; it may have expired", err=True)
         sys.exit(EXIT_FAILED)
@@ -117,28 +143,40 @@ def tenants() -> None:
 
 
 @tenants.command("list")
-@redis_options
+@cells_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def list_(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
-    """List tenants with a weight or with waiting jobs."""
-    link, keys = Link.to(server_url(redis, home)), Keys(cell)
+def list_(where: Where, as_json: bool) -> None:
+    """List tenants with a weight or with waiting jobs. Exits with 1 if one of several is silent."""
+    seen = ask_each(where.places(), _tenants)
+    several = len(seen) > 1
+    head = ("tenant", "cell", "weight", "waiting") if several else ("tenant", "weight", "waiting")
+    rows = [
+        (tenant, cell, *rest) if several else (tenant, *rest)
+        for cell, found in seen.items()
+        for tenant, *rest in found or ()
+    ]
+    document = [dict(zip(head, row, strict=True)) for row in rows]
+    title = f"Tenants of cell {', '.join(seen)}"
+    show(document, as_json=as_json, title=title, head=head, rows=rows)
+    sys.exit(exit_code(seen))
+
+
+def _tenants(link: Link, keys: Keys) -> list[tuple[str, float, int]]:
     weights = Tenancy(link, keys).weights()
     active = {name.decode() for name in link.call("SMEMBERS", keys.active)}
     names = sorted(weights.keys() | active)
     depths = link.calls([("XLEN", keys.arrivals(name)) for name in names]) if names else []
-    link.close()
-    rows = [(n, weights.get(n, 1.0), depth) for n, depth in zip(names, depths, strict=True)]
-    head = ("tenant", "weight", "waiting")
-    document = [dict(zip(head, row, strict=True)) for row in rows]
-    show(document, as_json=as_json, title=f"Tenants of cell {cell}", head=head, rows=rows)
+    return [(n, weights.get(n, 1.0), depth) for n, depth in zip(names, depths, strict=True)]
 
 
 @tenants.command("set")
-@redis_options
+@cells_options
 @click.argument("tenant")
 @click.option("--weight", type=float, required=True, help="Shares it is due (others have 1).")
-def set_(redis: str | None, cell: str, home: Path | None, tenant: str, weight: float) -> None:
-    """Set the weight of a tenant; a running scheduler takes it over within a second."""
-    link = Link.to(server_url(redis, home))
-    Tenancy(link, Keys(cell)).set_weights({tenant: weight})
-    link.close()
+def set_(where: Where, tenant: str, weight: float) -> None:
+    """Set the weight of a tenant in its cell; a running scheduler takes it over within a second."""
+    client = where.connect()
+    try:
+        client.set_weights({tenant: weight})
+    finally:
+        client.close()

@@ -28,10 +28,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("consumers.cli:worker", "Run one worker with its engine."),
     "submit": ("producers.cli:submit", "Submit jobs."),
     "status": ("parallax.cli.inspection:status", "Show queues, workers and totals."),
+    "cells": ("parallax.cli.cells:cells", "List cells, and where tenants live."),
     "get": ("parallax.cli.inspection:get", "Show the record of a job."),
     "cancel": ("producers.cli:cancel", "Cancel jobs."),
-    "loadgen": ("producers.cli:loadgen", "Offer an open-loop load, and report what came of it."),
-    "replay": ("producers.cli:replay", "Replay a recorded trace in real time."),
+    "loadgen": (
+        "producers.live_cli:loadgen",
+        "Offer an open-loop load; report on it.",
+    ),
+    "replay": ("producers.live_cli:replay", "Replay a recorded trace in real time."),
     "simulate": ("parallax.cli.simulate:simulate", "Simulate one run in virtual time."),
     "compare": ("parallax.cli.compare:compare", "Simulate policies, loads and seeds side by side."),
     "report": ("parallax.cli.report:report", "Write a report on simulated runs."),
@@ -67,7 +71,7 @@ class LazyGroup(click.Group):
         command = _load(name)
         settings = ctx.meta.get(_SETTINGS)
         if settings is not None:
-            common, table = configuration.shared(settings), settings.get(name, {})
+            common, table = configuration.shared(settings), configuration.table(settings, name)
             ctx.default_map = {name: configuration.defaults(command, table, common, name)}
         return command
 

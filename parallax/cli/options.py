@@ -49,10 +49,7 @@ def redis_options(command: F) -> F:
 
 def _url(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
     """Take the URL from a file if nobody gave one; warn of a password among the arguments."""
-    source = context.get_parameter_source(parameter.name or "")
-    if url and source is ParameterSource.COMMANDLINE and has_password(url):
-        told = f"others can read it; set PARALLAX_REDIS, or name a file in {FILE_VARIABLE}"
-        click.echo(f"parallax: a password stands among the arguments: {told}", err=True)
+    warn_of_password(context, parameter, url, f"PARALLAX_REDIS, or name a file in {FILE_VARIABLE}")
     file = os.environ.get(FILE_VARIABLE)
     if url or not file:
         return url
@@ -60,6 +57,16 @@ def _url(context: click.Context, parameter: click.Parameter, url: str | None) ->
         return Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(FILE_VARIABLE, file, f"a file with a URL ({error})") from None
+
+
+def warn_of_password(
+    context: click.Context, parameter: click.Parameter, text: str | None, instead: str
+) -> None:
+    """Warn of a password among the arguments, and say what to set instead."""
+    source = context.get_parameter_source(parameter.name or "")
+    if text and source is ParameterSource.COMMANDLINE and has_password(text):
+        told = f"others can read it; set {instead}"
+        click.echo(f"parallax: a password stands among the arguments: {told}", err=True)
 
 
 def policy_options(command: F) -> F:

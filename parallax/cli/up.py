@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -12,9 +12,9 @@ from parallax.cli.options import (
     policies_from,
     policy_arguments,
     policy_options,
-    redis_options,
     start_logging,
 )
+from parallax.cli.where import Where, cells_options
 from parallax.core.model import check_int
 from parallax.core.secrets import redacted
 from parallax.services.clock import SystemClock
@@ -25,11 +25,13 @@ _TICK_S = 0.2
 
 
 @click.command()
-@redis_options
+@cells_options
 @policy_options
-@click.option("--workers", type=int, default=4, show_default=True, help="Worker processes.")
+@click.option(
+    "--workers", type=int, default=4, show_default=True, help="Worker processes of each cell."
+)
 @click.option("--schedulers", type=int, default=2, show_default=True,
-              help="Scheduler processes: one leads, the others stand by.")  # fmt: skip
+              help="Scheduler processes of each cell: one leads, the others stand by.")  # fmt: skip
 @click.option("--engine", default="cpu", show_default=True, help="cpu, clock or noop.")
 @click.option("--profile", default="laptop", show_default=True, help="What the engine imitates.")
 @click.option("--engine-speed", type=float, default=1.0, show_default=True,
@@ -39,9 +41,7 @@ _TICK_S = 0.2
 @click.option("--metrics-port", type=int, help="Serve /metrics: the first scheduler on this port, "
               "the other schedulers and then the workers on those after it.")  # fmt: skip
 def up(
-    redis: str | None,
-    cell: str,
-    home: Path | None,
+    where: Where,
     workers: int,
     schedulers: int,
     engine: str,
@@ -54,27 +54,43 @@ def up(
     """Run Redis (unless --redis names one), schedulers and workers until Ctrl-C.
 
     Processes that end unasked are started again. Ctrl-C drains: what runs is finished, what waits
-    stays in the server's files for the next start.
+    stays in the server's files for the next start. With --cells each cell has schedulers and
+    workers of its own; those without a URL share the server.
     """
     check_int("--workers", workers, 1, 1_000)
     check_int("--schedulers", schedulers, 1, 10)
+    count = workers + schedulers
     if metrics_port is not None:
-        check_int("--metrics-port", metrics_port, 1, 65_535 - workers - schedulers)
-    plan = Plan(
-        workers,
-        schedulers,
-        ("--engine", engine, "--profile", profile, "--speed", str(engine_speed)),
-        policy_arguments(policies_from(options)),
-        durability,
-        cell,
-        metrics_port,
-    )
+        check_int("--metrics-port", metrics_port, 1, 65_535 - count * len(where.named))
+    worker_arguments = ("--engine", engine, "--profile", profile, "--speed", str(engine_speed))
+    scheduler_arguments = policy_arguments(policies_from(options))
     start_logging()
-    stop = threading.Event()
-    with System(plan, SystemClock(), url=redis, home=home) as system:
+    stop, systems, shared = threading.Event(), list[System](), where.redis
+    with ExitStack() as running:
+        for number, place in enumerate(where.named):
+            port = None if metrics_port is None else metrics_port + number * count
+            plan = Plan(
+                workers, schedulers, worker_arguments, scheduler_arguments, durability,
+                place.name, port,
+            )  # fmt: skip
+            url = place.url or shared
+            system = System(plan, SystemClock(), url=url, home=where.home)
+            systems.append(running.enter_context(system))
+            shared = shared or (None if url else system.url)  # the first that needs one starts it
         stop_on_signals(stop.set, stop.set)
-        click.echo(f"Parallax is up: {workers} workers ({engine}), Redis at {redacted(system.url)}")
-        click.echo("try: parallax submit --prompt-tokens 100 --max-tokens 50   (Ctrl-C stops)")
+        _greet(where, systems, f"{workers} workers ({engine})")
         while not stop.wait(_TICK_S):
-            system.watch()
+            for system in systems:
+                system.watch()
         click.echo("draining")
+
+
+def _greet(where: Where, systems: list[System], what: str) -> None:
+    names = ",".join(place.name for place in where.named)
+    several = f" --cells {names}" if len(systems) > 1 else ""
+    for system in systems:
+        of = f" in cell {system.plan.cell}" if several else ""
+        click.echo(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
+    click.echo(
+        f"try: parallax submit{several} --prompt-tokens 100 --max-tokens 50   (Ctrl-C stops)"
+    )

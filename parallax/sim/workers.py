@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from parallax.core.hashing import share
 from parallax.core.model import Job, JobView, Usage
 from parallax.core.roles import PREFILL
 from parallax.core.settings import PolicyChoice
@@ -127,8 +127,7 @@ class Fleet:
         spec = self._spec
         if not spec.straggler_share:
             return 1.0
-        text = f"{self._seed}/{job_id}/{attempt}".encode()
-        draw = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") / 2**64
+        draw = share(f"{self._seed}/{job_id}/{attempt}")
         return spec.straggler_factor if draw < spec.straggler_share else 1.0
 
     def _role(self, number: int) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import log, sqrt
 from typing import Any
 
+from parallax.core.hashing import point
 from parallax.core.model import JobView, check_int, check_number
 from parallax.policies.registry import ROLLOUT
 
@@ -69,9 +69,7 @@ class Canary:
 
     def arm(self, job: JobView) -> str:
         """See `interfaces.RolloutPolicy`."""
-        text = f"{self.salt}|{job.tenant}|{job.session or job.id}".encode()
-        digest = hashlib.blake2b(text, digest_size=8).digest()
-        bucket = int.from_bytes(digest, "big") % BUCKETS
+        bucket = point(f"{self.salt}|{job.tenant}|{job.session or job.id}") % BUCKETS
         return CANARY if bucket < self.percent / 100 * BUCKETS else STABLE
 
     def observe(self, arm: str, missed_slo: bool) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
+from parallax.core.hashing import point
 from parallax.core.model import ClusterView, JobView, check_int, check_number
 from parallax.policies.registry import ROUTING
 
@@ -51,7 +51,7 @@ class ConsistentHash:
         for job in jobs:
             total += 1
             cap = ceil(self.bound * total / len(workers))
-            chosen = self._walk(_point(_key(job)), load, free, cap)
+            chosen = self._walk(point(_key(job)), load, free, cap)
             if chosen is None:
                 total -= 1
             else:
@@ -87,18 +87,14 @@ class ConsistentHash:
             return
         places = {
             name: self._places.get(name)
-            or [(_point(f"{name}#{n}"), name) for n in range(self.points)]
+            or [(point(f"{name}#{n}"), name) for n in range(self.points)]
             for name in members
         }
         self._members, self._places = members, places
-        self._ring = sorted(point for own in places.values() for point in own)
+        self._ring = sorted(place for own in places.values() for place in own)
 
 
 def _key(job: JobView) -> str:
     if job.session:
         return f"{job.tenant}/{job.session}"
     return f"block {job.prefix[0]}" if job.prefix else job.id
-
-
-def _point(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -23,8 +23,11 @@ from tests.unit.cli.invoking import CLOSED, Run
 
 ASK_THE_SERVER = [
     ["status"],
+    ["cells"],
     ["get", "job-1"],
+    ["get", "job-1", "--as", "acme"],
     ["cancel", "job-1"],
+    ["cancel", "job-1", "--as", "acme"],
     ["workers"],
     ["tenants", "list"],
     ["tenants", "set", "acme", "--weight", "2"],
@@ -91,6 +94,8 @@ def test_a_url_that_cannot_be_ends_with_2_without_its_password(run: Run, words: 
     [
         (["get", "a b"], "JOB: 'a b'"),
         (["cancel", "{x}"], "job id: '{x}'"),
+        (["get", "j1", "--as", "a b"], "tenant: 'a b'"),
+        (["cells", "--cells", "a,b", "a b"], "tenant: 'a b'"),
         (["status", "--cell", "a}b"], "cell: 'a}b'"),
         (["tenants", "set", "a b", "--weight", "1"], "'a b'"),
         (["tenants", "set", "acme", "--weight", "nan"], "weight: nan"),

@@ -16,7 +16,7 @@ from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
 from producers.client import Client, Completion
-from producers.drive import Driver, Run
+from producers.drive import PATIENCE_S, Driver, Run
 
 REPORT = Report(
     "acme", "w1", 1, 10.0, prompt_tokens=100, output_tokens=20, cached_tokens=30,
@@ -36,6 +36,7 @@ class Store(Client):
         self.states: dict[str, State | None] = {}  # what the record says: usually completed
         self.outcomes: dict[str, Outcome] = {}
         self.failures = 0
+        self.silent_until, self.of_silent_cell = 0.0, set[str]()
         self.submit_takes_s = 0.0
         self._inbox: list[Completion] = []
 
@@ -45,7 +46,10 @@ class Store(Client):
         if self.failures:
             self.failures -= 1
             raise Unreachable("the reply was lost")
-        receipts = [Receipt(job.id, self.refusals.get(job.id, "ok"), "5") for job in jobs]
+        words = [self.refusals.get(job.id, "ok") for job in jobs]
+        if self.clock.monotonic() < self.silent_until:  # a cell of several, as `Cells` tells it
+            words = ["unknown" if job.id in self.of_silent_cell else "ok" for job in jobs]
+        receipts = [Receipt(job.id, word, "5") for job, word in zip(jobs, words, strict=True)]
         for receipt in receipts:
             if receipt.accepted:
                 outcome = self.outcomes.get(receipt.job_id, Outcome.COMPLETED)
@@ -141,6 +145,26 @@ def test_a_job_submitted_again_after_a_lost_reply_counts_once(store: Store) -> N
     assert [ids for _, ids in store.sent] == [["j0"]] * 3
     assert promises(run) == (0, 0, 0)
     assert run.samples["j0"].told == 1
+
+
+def test_jobs_of_a_silent_cell_are_offered_again_and_delay_no_others(store: Store) -> None:
+    store.silent_until, store.of_silent_cell = 1_003.0, {"j1"}
+    run = ran(store, 0.0, 0.5, 1.0, 2.0, 4.0)
+    assert promises(run) == (0, 0, 0)
+    firsts = {ids[0]: at - 1_000.0 for at, ids in reversed(store.sent) if len(ids) == 1}
+    assert firsts == pytest.approx({"j0": 0, "j1": 0.5, "j2": 1, "j3": 2, "j4": 4}, abs=0.02)
+    assert run.samples["j1"].submitted >= 3.0  # what it waited for the cell counts
+    wait = run.samples["j1"].wait
+    assert wait is not None
+    assert wait >= 3.0 - 0.5
+
+
+def test_a_cell_that_stays_silent_ends_the_run(store: Store) -> None:
+    store.silent_until, store.of_silent_cell = inf, {"j0"}
+    driver = Driver(store, store.clock)
+    driver.offer(jobs(0.0))
+    with pytest.raises(Unreachable, match="1 jobs could not be submitted"):
+        driver.settle(10 * PATIENCE_S)
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.0, 10.0])

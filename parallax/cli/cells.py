@@ -1,0 +1,92 @@
+"""`parallax cells`: which there are and where tenants live; and asking one after the other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import click
+
+from parallax.broker.connection import Link
+from parallax.broker.keys import Keys
+from parallax.broker.membership import Membership
+from parallax.cli.main import EXIT_FAILED
+from parallax.cli.output import printable, show
+from parallax.cli.where import Where, cells_options
+from parallax.core.cells import Place, home
+from parallax.core.errors import Unreachable
+from parallax.core.model import check_name
+from parallax.core.secrets import redacted
+
+T = TypeVar("T")
+
+
+def ask_each(places: Sequence[Place], ask: Callable[[Link, Keys], T]) -> dict[str, T | None]:
+    """Ask cells; None stands for one that does not answer, of which stderr tells.
+
+    Raises Unreachable if none answers.
+    """
+    answers: dict[str, T | None] = {}
+    errors: list[Unreachable] = []
+    for place in places:
+        link = Link.to(place.url)
+        try:
+            answers[place.name] = ask(link, Keys(place.name))
+        except Unreachable as error:
+            answers[place.name] = None
+            errors.append(error if len(places) == 1 else Unreachable(f"cell {place.name}: {error}"))
+        finally:
+            link.close()
+    if len(errors) == len(places):
+        raise errors[0]
+    for silent in errors:
+        click.echo(f"parallax: {redacted(printable(str(silent)))}", err=True)
+    return answers
+
+
+def exit_code(answers: Mapping[str, object]) -> int:
+    """Return the exit code of a command that asked each cell: 1 if one did not answer."""
+    return EXIT_FAILED if None in answers.values() else 0
+
+
+@click.command()
+@cells_options
+@click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def cells(where: Where, tenants: tuple[str, ...], as_json: bool) -> None:
+    """List the cells: who leads, how many workers, what is open. Exits with 1 if one is silent.
+
+    With TENANT it says where these live instead; that needs no server.
+    """
+    for tenant in tenants:
+        check_name("tenant", tenant)
+    if tenants:
+        weights = {place.name: place.weight for place in where.named}
+        homes = {tenant: home(tenant, weights) for tenant in tenants}
+        show(homes, as_json=as_json, title="Homes", head=("tenant", "cell"), rows=[*homes.items()])
+        return
+    places = where.places()
+    answers = ask_each(places, _looked)
+    head = ("cell", "server", "weight", "answers", "leader", "workers", "open jobs")
+    rows = [
+        (p.name, redacted(p.url), p.weight, "no" if seen is None else "yes", *(seen or _NOTHING))
+        for p, seen in zip(places, answers.values(), strict=True)
+    ]
+    document = [dict(zip(head, row, strict=True)) for row in rows]
+    show(document, as_json=as_json, title="Cells", head=head, rows=rows)
+    sys.exit(exit_code(answers))
+
+
+_NOTHING = (None, None, None)
+
+
+def _looked(link: Link, keys: Keys) -> tuple[str, int, int]:
+    leader, opened = link.calls([("GET", keys.leader), ("ZCARD", keys.open)])
+    alive = sum(member.alive for member in Membership(link, keys).members())
+    return leader_name(leader), alive, opened
+
+
+def leader_name(token: bytes | None) -> str:
+    """Return who leads, as people may read it."""
+    return printable((token or b"none").decode("utf-8", "replace"))

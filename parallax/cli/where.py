@@ -1,0 +1,97 @@
+"""How commands are told which cells to work on, and for whom they speak."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+from click.core import ParameterSource
+
+from parallax.cli.options import redis_options, server_url, warn_of_password
+from parallax.core.cells import Place, parsed_places
+from parallax.core.errors import InvalidInput
+from producers.cells import Cells
+from producers.client import Client
+from producers.interface import Jobs, Producer
+from producers.tenant_client import TenantClient
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Whose word counts, the strongest first.
+_SOURCES = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The cells that a command was told to work on: one or several."""
+
+    named: tuple[Place, ...]  # as they were written
+    redis: str | None  # where those are that came without a URL
+    home: Path | None
+
+    def places(self) -> tuple[Place, ...]:
+        """Return the cells, each with its URL; raises Unreachable if there is none for one."""
+        usual = "" if all(p.url for p in self.named) else server_url(self.redis, self.home)
+        return tuple(replace(place, url=place.url or usual) for place in self.named)
+
+    def connect(self) -> Producer:
+        """Return a client of these cells."""
+        first, *others = places = self.places()
+        return Cells.to(places) if others else Client(first.url, first.name)
+
+
+def _named(cell: str, cells: str | None) -> tuple[Place, ...]:
+    """Take `--cells`, unless `--cell` was said in a stronger place, as a flag is."""
+    if not cells:
+        return (Place(cell),)
+    context = click.get_current_context()
+    one, many = (_strength(context, name) for name in ("cell", "cells"))
+    if one == many == 0:
+        raise InvalidInput("--cell", cell, "either --cell or --cells")
+    return (Place(cell),) if one < many else parsed_places(cells)
+
+
+def _strength(context: click.Context, name: str) -> int:
+    source = context.get_parameter_source(name)
+    return _SOURCES.index(source) if source in _SOURCES else len(_SOURCES)
+
+
+def _warned(
+    context: click.Context, parameter: click.Parameter, cells: str | None
+) -> str | None:  # fmt: skip
+    warn_of_password(context, parameter, cells, "PARALLAX_CELLS, or `cells` in parallax.toml")
+    return cells
+
+
+def cells_options(command: F) -> F:
+    """Add `--redis`, `--home`, `--cell` and `--cells`; the command gets one argument, `where`."""
+
+    @functools.wraps(command)
+    def told(
+        redis: str | None, cell: str, cells: str | None, home: Path | None, **options: Any
+    ) -> Any:
+        return command(where=Where(_named(cell, cells), redis, home), **options)
+
+    click.option(
+        "--cells", envvar="PARALLAX_CELLS", metavar="NAME[=URL],...", callback=_warned,
+        help="Several cells, each with a server of its own or on that of --redis; every tenant has "
+        "its home in one of them. NAME:WEIGHT gives a cell more tenants.",
+    )(told)  # fmt: skip
+    return cast("F", redis_options(told))
+
+
+def as_option(command: F) -> F:
+    """Add `--as`: speak for a tenant, as a gateway does."""
+    return click.option(
+        "--as", "speaker", metavar="TENANT",
+        help="Speak for this tenant: ids of jobs are its own, and no others are seen.",
+    )(command)  # fmt: skip
+
+
+def speaking_for(tenant: str | None, client: Producer) -> Jobs:
+    """Return the client itself, or one tenant's view of it."""
+    return TenantClient(client, tenant) if tenant is not None else client

@@ -1,0 +1,72 @@
+"""How a job ended, and waiting for that: the same over one cell and over several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from parallax.broker.codec import Report, decode_report
+from parallax.broker.results import Record
+from parallax.core.clock import Clock
+from parallax.core.errors import Unreachable
+from parallax.core.lifecycle import Outcome
+
+#: A waiter that heard nothing for so long looks at the records themselves (seconds).
+LOOK_S = 1.0
+
+#: How long one look into the inbox may take (milliseconds), and at how many records (in one go).
+LISTEN_MS, MOST_RECORDS = 200, 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How a job ended, as the waiter learned it."""
+
+    job_id: str
+    outcome: Outcome
+    data: bytes = b""
+
+    @property
+    def report(self) -> Report:
+        """What came with the news; empty if it was learned from the job's record."""
+        return decode_report(self.data) if self.data else Report()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Waits for jobs with what it is given: news of an inbox, and a look at records."""
+
+    news: Callable[[int], list[Completion]]
+    records: Callable[[Sequence[str]], list[Record | None]]
+    clock: Clock
+    random: Random
+
+    def each(self, job_ids: Iterable[str], timeout_s: float) -> Iterator[Completion]:
+        """Yield each job as it ends; stop when all have, or after `timeout_s` without a new one."""
+        missing = set(job_ids)
+        heard = looked = self.clock.monotonic()
+        while missing and self.clock.monotonic() - heard < timeout_s:
+            ended = self._heard(missing)
+            now = self.clock.monotonic()
+            if not ended and now - looked >= LOOK_S:
+                looked = now
+                ended = self._seen(missing)
+            for completion in ended:
+                heard = now
+                missing.discard(completion.job_id)
+                yield completion
+
+    def _heard(self, missing: set[str]) -> list[Completion]:
+        try:
+            return [c for c in self.news(LISTEN_MS) if c.job_id in missing]
+        except Unreachable:
+            self.clock.wait(self.random.uniform(0.0, 0.2))
+            return []
+
+    def _seen(self, missing: set[str]) -> list[Completion]:
+        try:
+            records = self.records(sorted(missing)[:MOST_RECORDS])
+        except Unreachable:
+            return []
+        return [Completion(r.job_id, r.outcome) for r in records if r is not None and r.outcome]

@@ -1,0 +1,192 @@
+"""`parallax loadgen | replay`: loads in real time."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from parallax.cli.main import EXIT_FAILED
+from parallax.cli.options import (
+    found_url,
+    policies_from,
+    policy_arguments,
+    policy_options,
+    start_logging,
+)
+from parallax.cli.where import Where, cells_options
+from parallax.core.cells import Place
+from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.model import check_number
+from parallax.services.clock import SystemClock
+from parallax.services.system import Plan, System
+from producers.live import Live, parsed_crashes, report
+from producers.traces import recorded
+from producers.workload import Lengths, Workload, parsed_shares
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def live_options(command: F) -> F:
+    """Add what `loadgen` and `replay` share: the system to run against, and what to do to it."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON document."),
+        click.option("--verbose", is_flag=True, help="Show the logs of the processes."),
+        click.option("--kill", "kills", multiple=True, metavar="WHO[@WHEN]",
+                     help="Kill -9 a worker, the scheduler or the server, at so many jobs or %."),
+        click.option("--durability", default="everysec", show_default=True,
+                     help="everysec or always (of a system started here)."),
+        click.option("--engine-speed", type=float, default=1.0, show_default=True,
+                     help="Speed of the engines started here."),
+        click.option("--profile", default="llama3-8b-a100", show_default=True,
+                     help="Profile of the engines started here."),
+        click.option("--engine", default="clock", show_default=True,
+                     help="Engine of the workers started here."),
+        click.option("--workers", type=int, help="Start a private system with so many workers "
+                     "[default: use the one that runs; if none does, start 8]."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@contextmanager
+def _system(
+    where: Where, options: dict[str, Any]
+) -> Iterator[tuple[tuple[Place, ...], System | None]]:
+    """Give the cells to use: those that run, or that of a private system for this run."""
+    workers = options.pop("workers")
+    engine, profile = options.pop("engine"), options.pop("profile")
+    speed, durability = options.pop("engine_speed"), options.pop("durability")
+    verbose = options.pop("verbose")
+    policies = policies_from(options)
+    first, *others = where.named
+    if others:
+        if workers:
+            allowed = "leave it away: a private system has one cell (see `parallax up --cells`)"
+            raise InvalidInput("--workers", workers, allowed)
+        yield where.places(), None
+        return
+    redis = first.url or where.redis
+    url = None if workers else found_url(redis, where.home)
+    if url is not None:
+        yield (Place(first.name, url),), None
+        return
+    plan = Plan(
+        workers=workers or 8,
+        worker_arguments=("--engine", engine, "--profile", profile, "--speed", str(speed)),
+        scheduler_arguments=policy_arguments(policies),
+        durability=durability,
+        cell=first.name,
+    )
+    logs = None if verbose else Path(os.devnull)
+    with System(plan, SystemClock(), url=redis, ephemeral=True, logs=logs) as system:
+        yield (Place(first.name, system.url),), system
+
+
+@click.command()
+@cells_options
+@policy_options
+@live_options
+@click.option("--rate", type=float, default=20.0, show_default=True, help="Jobs per second in all.")
+@click.option("--duration", "duration_s", type=float, default=30.0, show_default=True,
+              help="Seconds of load.")  # fmt: skip
+@click.option("--tenants", default="default", show_default=True, metavar="NAME[:SHARE],...",
+              help="Who sends, and how much of the load.")  # fmt: skip
+@click.option("--weights", default="", metavar="NAME:WEIGHT,...", help="What tenants are due.")
+@click.option("--prompt-tokens", type=float, default=256.0, show_default=True, help="Mean length.")
+@click.option("--output-tokens", type=float, default=64.0, show_default=True, help="Mean length.")
+@click.option("--length-cv", type=float, default=1.0, show_default=True,
+              help="Standard deviation of lengths over their mean.")  # fmt: skip
+@click.option("--arrival-cv", type=float, default=1.0, show_default=True,
+              help="Variation of the gaps: 1 is Poisson, above come bursts.")  # fmt: skip
+@click.option("--sessions", type=int, default=0, show_default=True, help="Sessions per tenant.")
+@click.option("--deadline", "deadline_s", type=float, help="Seconds until a job is useless.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the load.")
+def loadgen(
+    where: Where,
+    rate: float,
+    duration_s: float,
+    tenants: str,
+    weights: str,
+    prompt_tokens: float,
+    output_tokens: float,
+    length_cv: float,
+    arrival_cv: float,
+    sessions: int,
+    deadline_s: float | None,
+    seed: int,
+    kills: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Offer an open-loop load: jobs come at their times, whether or not earlier ones are done."""
+    check_number("--duration", duration_s, 0.01, 86_400.0)
+    workload = Workload(
+        rate,
+        parsed_shares(tenants),
+        Lengths(prompt_tokens, length_cv),
+        Lengths(output_tokens, length_cv, most=1_024),
+        arrival_cv,
+        sessions,
+        deadline_s,
+        f"load-{secrets.token_hex(3)}",
+        seed,
+    )
+    crashes = parsed_crashes(kills, int(rate * duration_s))
+    due = parsed_shares(weights) if weights else {}
+    start_logging()
+    with _system(where, options) as (places, system):
+        live = Live.of(places, SystemClock(), system, crashes, due)
+        run = live.run(workload.jobs(duration_s=duration_s))
+        kept = report(run, live, as_json, (0.2 * duration_s, run.offered_s))
+    sys.exit(0 if kept else EXIT_FAILED)
+
+
+@click.command()
+@cells_options
+@policy_options
+@live_options
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--speed", type=float, default=1.0, show_default=True,
+              help="How many times faster than recorded the jobs come.")  # fmt: skip
+@click.option("--limit", type=int, help="Only the first so many jobs.")
+@click.option("--tenants", default="", metavar="NAME[:WEIGHT],...",
+              help="Tenants that the jobs are dealt to, in turn "
+              "[default: the trace's own].")  # fmt: skip
+@click.option("--format", "form", default="", metavar="NAME",
+              help="Format of the trace [default: found out].")  # fmt: skip
+def replay(
+    where: Where,
+    file: Path,
+    speed: float,
+    limit: int | None,
+    tenants: str,
+    form: str,
+    kills: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Replay a recorded trace in real time, in any format that `parallax trace` knows.
+
+    Without --redis and with no system running, a private one is started for as long as the replay.
+    """
+    if not 0.001 <= speed <= 100_000:
+        raise InvalidInput("--speed", speed, "a number from 0.001 to 100000")
+    weights = parsed_shares(tenants) if tenants else {}
+    load = recorded(file, limit, tuple(weights), f"replay-{secrets.token_hex(3)}", form)
+    total = sum(1 for _ in recorded(file, limit, form=form)) if kills else 0
+    crashes = parsed_crashes(kills, total)
+    start_logging()
+    with _system(where, options) as (places, system):
+        live = Live.of(places, SystemClock(), system, crashes, weights)
+        run = live.run(load, speed)
+        kept = report(run, live, as_json, None)
+    if not run.samples:
+        raise ParallaxError(f"{file} has no jobs")
+    sys.exit(0 if kept else EXIT_FAILED)
