@@ -6,6 +6,9 @@
   attempts.
 * Stealing: jobs of random length on workers with one slot each, placed by chance and at once. The
   mean time in the system over that of one queue for all workers (M/M/n, Erlang C).
+* Locality: turns of conversations, and a worker that is killed half-way under `kv_locality`. Turns
+  that find less than half of what was said before in a cache: those of conversations that were at
+  home on the worker, once each, and no others. Under `round_robin`, anybody's, at any time.
 """
 
 from __future__ import annotations
@@ -22,15 +25,17 @@ from statistics import mean
 import click
 
 from ops.bench.report import publish
+from parallax.broker.results import Record
 from parallax.core.model import Job
 from parallax.core.quantiles import quantile
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 from producers.client import Client
 from producers.drive import Sample
-from producers.live import Live
+from producers.live import Crash, Live
 
 CLOCK = SystemClock()
+SESSIONS, TURN_TOKENS, PAUSE_S = 48, 300, 2.0
 Timed = tuple[float, Job]
 
 
@@ -40,6 +45,8 @@ class Lived:
 
     samples: dict[str, Sample]
     counts: dict[str, int]
+    records: list[Record]
+    killed: str = ""  # the beginning of a worker's name
 
     @property
     def e2e(self) -> list[float]:
@@ -47,15 +54,20 @@ class Lived:
         return [s.e2e for s in self.samples.values() if s.e2e is not None]
 
 
-def live(jobs: Sequence[Timed], workers: int, worker: Sequence[str], *scheduler: str) -> Lived:
-    """Run a load on real processes."""
+def live(
+    jobs: Sequence[Timed], workers: int, worker: Sequence[str], *scheduler: str, kill_after: int = 0
+) -> Lived:
+    """Run a load on real processes; after so many jobs, if any, kill a worker."""
     plan = Plan(workers, 1, ("--engine", "clock", *worker), scheduler)
+    crashes = [Crash("worker", kill_after)] if kill_after else []
     with System(plan, CLOCK, ephemeral=True, logs=Path(os.devnull)) as system:
-        run = Live(system.url, "main", CLOCK, system).run(jobs)
+        run = Live(system.url, "main", CLOCK, system, crashes).run(jobs)
         client = Client(system.url)
         counts = client.counts()
+        records = [r for r in client.records([job.id for _, job in jobs]) if r is not None]
         client.close()
-    return Lived(run.samples, counts)
+    killed = f"w{crashes[0].done.partition('-')[2]}-" if crashes else ""
+    return Lived(run.samples, counts, records, killed)
 
 
 def poisson(
@@ -126,12 +138,68 @@ def mm_n(load: float, n: int) -> float:
     return 1 + last / (sum(terms) + last) / (n * (1 - load))
 
 
+def conversations(seconds: float) -> list[Timed]:
+    """Return turns that say all that was said before, and a little more."""
+    turns = max(4, int(seconds / PAUSE_S))
+    return [
+        (
+            (turn + n / SESSIONS) * PAUSE_S,
+            Job(f"c{turn}-{n}", "t", TURN_TOKENS * (turn + 1), 100, f"s{n}", output_tokens=20),
+        )
+        for turn in range(turns)
+        for n in range(SESSIONS)
+    ]
+
+
+def misses(lived: Lived, since: int) -> tuple[float, float, float]:
+    """Return the misses of a conversation from turn `since` on: at home with the killed, or not.
+
+    Both are means over conversations; with them the share of all turns before that missed.
+    """
+    missed: dict[tuple[int, int], bool] = {}
+    homes: dict[int, str] = {}
+    for record in sorted(lived.records, key=lambda record: record.accepted):
+        turn, session = (int(part) for part in record.job_id[1:].split("-"))
+        missed[turn, session] = record.report.cached_tokens < TURN_TOKENS * turn / 2
+        if turn < since:
+            homes[session] = record.worker
+    orphans = {n for n, worker in homes.items() if worker.startswith(lived.killed)}
+    later = [(n, miss) for (turn, n), miss in missed.items() if turn >= since]
+    of_orphans = sum(miss for n, miss in later if n in orphans) / max(1, len(orphans))
+    others = sum(miss for n, miss in later if n not in orphans) / max(1, SESSIONS - len(orphans))
+    return of_orphans, others, mean(miss for (turn, _), miss in missed.items() if 0 < turn < since)
+
+
+def locality(seconds: float) -> tuple[list[object], dict[str, float], dict[str, bool]]:
+    """Kill a worker in the middle of conversations, under `kv_locality` and under `round_robin`."""
+    jobs = conversations(seconds)
+    since = len(jobs) // SESSIONS // 2
+    worker = ("--profile", "llama3-8b-a100")
+    found = {
+        policy: misses(
+            live(jobs, 4, worker, "--policy", policy, kill_after=since * SESSIONS), since
+        )
+        for policy in ("round_robin", "kv_locality")
+    }
+    (_, without, _), (own, others, _) = found["round_robin"], found["kv_locality"]
+    row: list[object] = ["locality: misses of others after a kill", without, others, "",
+                         f"{own:.2f} of its own"]  # fmt: skip
+    return (
+        row,
+        {"misses_of_others": round(others, 3), "misses_of_its_own": round(own, 3),
+         "control_misses_of_others": round(without, 3)},
+        {"a killed worker costs others <= 0.05 misses each": others <= 0.05,
+         "and its own at least half a miss": own >= 0.5,
+         "its control costs more than one": without > 1.0},
+    )  # fmt: skip
+
+
 @click.command()
 @click.option("--seconds", default=40.0, show_default=True, help="Length of each run.")
 def main(seconds: float) -> None:
     """Measure all, each beside its control."""
     rows, figures, floors = [], dict[str, object](), dict[str, bool]()
-    for measure in (hedging, stealing):
+    for measure in (hedging, stealing, locality):
         row, found, met = measure(seconds)
         rows.append(row)
         figures |= found
