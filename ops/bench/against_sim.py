@@ -3,6 +3,10 @@
 Live means real processes, a real server, and engines that wait the modelled time. The simulator is
 told how long a hop from the decision to the worker takes; that is measured first, with jobs that
 have the system for themselves. Latencies count from when a job was meant to be sent.
+
+Under policies that draw lots one run says little: the 95th percentile of the same load differs by a
+tenth from draw to draw. How much it differs is known from the simulator, which draws many times; by
+that they are run live often enough for the mean of their draws to be worth comparing.
 """
 
 from __future__ import annotations
@@ -10,7 +14,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
+from statistics import mean, stdev
 
 from parallax.cli.options import policy_arguments
 from parallax.core.clock import Clock
@@ -27,7 +33,9 @@ from producers.live import Live
 
 #: Quantiles, and how far live and simulated may be apart there.
 TOLERANCES = ((0.50, 0.05), (0.95, 0.10))
-DRAWS = 5
+DRAWS, MOST_LIVE_DRAWS = 12, 8
+#: The noise of a mean of live draws may be this part of what live and simulated may be apart.
+NOISE = 0.4
 PROBES, PROBE_PAUSE_S = 30, 0.1
 #: Policies that need a pool of workers for prompts.
 SPLIT = frozenset({"disaggregated"})
@@ -47,11 +55,23 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """The latencies of one run, in seconds."""
+
+    ttft: list[float]
+    e2e: list[float]
+
+
+LATENCIES = ("ttft", "e2e")
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
-    """One policy: quantiles of a latency, live and simulated."""
+    """One policy: quantiles of a latency, live and simulated: means over draws."""
 
     routing: str
-    latency: str  # ttft or e2e
+    latency: str  # one of LATENCIES
+    draws: int  # live
     live: tuple[float, ...]
     simulated: tuple[float, ...]
 
@@ -82,21 +102,57 @@ def measured(
 ) -> list[Gap]:
     """Run the load in both worlds; return the gaps of both latencies."""
     fleet = setting.fleet(routing)
-    samples = lived(setting, routing, jobs, clock)
-    outcomes = []
-    for seed in range(setting.seed, setting.seed + DRAWS):  # of policies that draw lots
+    drawn = []
+    for seed in range(setting.seed, setting.seed + DRAWS):
         spec = RunSpec(WorkloadSpec("given"), fleet, policies(routing), seed=seed, hop_s=hop_s)
-        outcomes += [one for one in simulate(spec, jobs).jobs if one.outcome == "completed"]
+        done = [one for one in simulate(spec, jobs).jobs if one.outcome == "completed"]
+        drawn.append(Draw([one.ttft_s for one in done], [one.e2e_s for one in done]))
+    live = [lived(setting, routing, jobs, clock, n) for n in range(live_draws(drawn))]
     return [
-        _gap(routing, "ttft", [s.ttft for s in samples], [o.ttft_s for o in outcomes]),
-        _gap(routing, "e2e", [s.e2e for s in samples], [o.e2e_s for o in outcomes]),
+        Gap(
+            routing or "(default)",
+            latency,
+            len(live),
+            _means(live, latency),
+            _means(drawn, latency),
+        )
+        for latency in LATENCIES
     ]
 
 
-def lived(setting: Setting, routing: str, jobs: Sequence[Timed], clock: Clock) -> list[Sample]:
-    """Run the load on real processes."""
+def live_draws(drawn: Sequence[Draw]) -> int:
+    """Return how often to run a load live whose simulated draws differ as these do."""
+    needed = 1
+    for latency in LATENCIES:
+        for quantiles, (_, tolerance) in zip(_of(drawn, latency), TOLERANCES, strict=True):
+            noise = stdev(quantiles) / mean(quantiles) / (NOISE * tolerance)
+            needed = max(needed, ceil(noise**2))
+    return min(needed, MOST_LIVE_DRAWS)
+
+
+def _of(drawn: Sequence[Draw], latency: str) -> list[list[float]]:
+    """Return each quantile of a latency, in every draw."""
+    return [[quantile(getattr(draw, latency), q) for draw in drawn] for q, _ in TOLERANCES]
+
+
+def _means(drawn: Sequence[Draw], latency: str) -> tuple[float, ...]:
+    return tuple(mean(quantiles) for quantiles in _of(drawn, latency))
+
+
+def lived(
+    setting: Setting, routing: str, jobs: Sequence[Timed], clock: Clock, number: int = 0
+) -> Draw:
+    """Run the load on real processes, for the so-manieth time."""
+    samples = _samples(setting, routing, jobs, clock, number)
+    known = [(s.ttft, s.e2e) for s in samples if s.ttft is not None and s.e2e is not None]
+    return Draw([ttft for ttft, _ in known], [e2e for _, e2e in known])
+
+
+def _samples(
+    setting: Setting, routing: str, jobs: Sequence[Timed], clock: Clock, number: int
+) -> list[Sample]:
     fleet = setting.fleet(routing)
-    arguments = (*policy_arguments(policies(routing)), "--seed", str(setting.seed))
+    arguments = (*policy_arguments(policies(routing)), "--seed", str(setting.seed + number))
     worker = ("--engine", "clock", "--profile", setting.profile)
     plan = Plan(0, 1, worker, arguments)
     with System(plan, clock, ephemeral=True, logs=Path(os.devnull)) as system:
@@ -119,16 +175,5 @@ def hop_of(setting: Setting, clock: Clock) -> float:
         (n * PROBE_PAUSE_S, Job(f"probe-{n}", "probe", 16, 1, output_tokens=1))
         for n in range(PROBES)
     ]
-    waits = [sample.wait for sample in lived(setting, "", probes, clock)]
+    waits = [sample.wait for sample in _samples(setting, "", probes, clock, 0)]
     return quantile([wait for wait in waits if wait is not None], 0.5)
-
-
-def _gap(
-    routing: str, latency: str, live: Sequence[float | None], simulated: Sequence[float]
-) -> Gap:
-    known = [value for value in live if value is not None]
-    return Gap(
-        routing or "(default)", latency,
-        tuple(quantile(known, q) for q, _ in TOLERANCES),
-        tuple(quantile(simulated, q) for q, _ in TOLERANCES),
-    )  # fmt: skip

@@ -43,7 +43,7 @@ def bench(
     """Measure how far the simulator is from the live system, policy by policy.
 
     WORKLOAD is a trace or a made-up load. Exits with 3 if a latency is off by more than 5 % at the
-    median or 10 % at the 95th percentile.
+    median or 10 % at the 95th percentile. Policies that draw lots are run several times.
     """
     if not against_sim:
         raise InvalidInput("parallax bench", "nothing to measure", "--against-sim")
@@ -59,12 +59,15 @@ def bench(
     click.echo(f"a hop takes {hop_s * 1000:.1f} ms", err=True)
     for routing in routings or every_routing():
         gaps += measured(setting, routing, jobs, hop_s, clock)
-        click.echo(f"{routing or 'the default composition'}: done", err=True)
-    head = ("routing", "latency", "p50", "simulated", "error", "p95", "simulated", "error", "held")
+        click.echo(f"{gaps[-1].routing}: run {gaps[-1].draws} times", err=True)
+    head = (
+        "routing", "latency", "draws", "p50", "simulated", "error", "p95", "simulated", "error",
+        "held",
+    )  # fmt: skip
     rows = [
         (
-            g.routing, g.latency, g.live[0], g.simulated[0], f"{g.errors[0]:+.1%}", g.live[1],
-            g.simulated[1], f"{g.errors[1]:+.1%}", "yes" if g.held else "no",
+            g.routing, g.latency, g.draws, g.live[0], g.simulated[0], f"{g.errors[0]:+.1%}",
+            g.live[1], g.simulated[1], f"{g.errors[1]:+.1%}", "yes" if g.held else "no",
         )
         for g in gaps
     ]  # fmt: skip
