@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ops.chaos.drill import DrillResult
 from ops.chaos.invariants import INVARIANTS
@@ -15,7 +15,9 @@ def page(results: Sequence[DrillResult]) -> str:
         "# Promises under faults",
         "",
         f"{len(results)} drills, durability `{results[0].spec.cast.durability}`. Repeat one with "
-        f"`parallax verify --seed SEED --duration {results[0].spec.duration_s:g}`.",
+        f"`parallax verify --seed SEED --duration {results[0].spec.duration_s:g} "
+        f"--rate {results[0].spec.rate:g} --pause {results[0].spec.pause_s:g}`. Odd seeds delete "
+        "nothing by hand, and then nothing may have to be repaired.",
         "",
         *_runs(results),
         "",
@@ -27,35 +29,43 @@ def page(results: Sequence[DrillResult]) -> str:
 
 
 def _runs(results: Sequence[DrillResult]) -> list[str]:
-    rows = [
-        f"| {r.spec.seed} | {r.faults.total()} | {r.accepted} | {r.executions} | "
-        f"{r.counts.get('reclaimed', 0)} | {r.counts.get('repaired', 0)} | {r.outcomes['dead']} | "
-        f"{r.drained_s:.1f} | {sum(map(len, r.broken.values()))} |"
+    head = (
+        "seed", "deletes", "faults", "accepted", "executions", "reclaimed", "repaired", "dead",
+        "drained after (s)", "violations",
+    )  # fmt: skip
+    rows: list[tuple[object, ...]] = [
+        (
+            r.spec.seed, "yes" if r.spec.destroys else "no", r.faults.total(), r.accepted,
+            r.executions, r.counts.get("reclaimed", 0), r.counts.get("repaired", 0),
+            r.outcomes["dead"], f"{r.drained_s:.1f}", _violations(r),
+        )
         for r in results
-    ]
-    total = (
-        f"| all | {sum(r.faults.total() for r in results)} | {sum(r.accepted for r in results)} | "
-        f"{sum(r.executions for r in results)} | | | | {max(r.drained_s for r in results):.1f} | "
-        f"{sum(len(s) for r in results for s in r.broken.values())} |"
-    )
-    return [
-        "| seed | faults | accepted | executions | reclaimed | repaired | dead | drained after (s) "
-        "| violations |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *rows,
-        total,
-    ]
+    ]  # fmt: skip
+    rows.append((
+        "all", "", sum(r.faults.total() for r in results), sum(r.accepted for r in results),
+        sum(r.executions for r in results), "", "", "",
+        f"{max(r.drained_s for r in results):.1f}", sum(map(_violations, results)),
+    ))  # fmt: skip
+    return _table(head, rows)
+
+
+def _violations(result: DrillResult) -> int:
+    return sum(map(len, result.broken.values()))
 
 
 def _promises(results: Sequence[DrillResult]) -> list[str]:
     rows = [
-        f"| {name} | {says} | {sum(len(r.broken.get(name, ())) for r in results)} |"
+        (name, says, sum(len(r.broken.get(name, ())) for r in results))
         for name, (says, _) in sorted(INVARIANTS.items(), key=lambda item: int(item[0][1:]))
     ]
-    return ["| | promise | times broken |", "|---|---|---|", *rows]
+    return _table(("", "promise", "times broken"), rows)
 
 
 def _faults(results: Sequence[DrillResult]) -> list[str]:
     faults = sum((result.faults for result in results), Counter[str]())
-    rows = [f"| {name} | {count} |" for name, count in faults.most_common()]
-    return ["| fault | times |", "|---|---|", *rows]
+    return _table(("fault", "times"), faults.most_common())
+
+
+def _table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> list[str]:
+    lines = (f"| {' | '.join(map(str, row))} |" for row in rows)
+    return [f"| {' | '.join(map(str, head))} |", "|---" * len(head) + "|", *lines]

@@ -1,0 +1,45 @@
+"""What a seed decides, and the page about drills."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from ops.chaos.drill import DrillResult, DrillSpec
+from ops.chaos.faults import FAULTS
+from ops.chaos.report import page
+from parallax.core.errors import InvalidInput
+
+
+def result(seed: int, **broken: list[str]) -> DrillResult:
+    counts = Counter({"kill a worker": 3, "write junk": 1})
+    return DrillResult(DrillSpec(seed), counts, 100, 120, Counter(completed=99), {}, 1.5, broken)
+
+
+def test_odd_seeds_destroy_nothing_and_even_ones_do() -> None:
+    assert not any(fault.destroys for fault in DrillSpec(11).faults)
+    assert any(fault.destroys for fault in DrillSpec(12).faults)
+    assert {fault.name for fault in DrillSpec(12).faults} == FAULTS.keys()
+
+
+def test_a_kind_that_is_not_known_or_not_left_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="kill a worker"):
+        DrillSpec(1, kinds=("kill a wrker",))
+    with pytest.raises(InvalidInput, match="odd seed"):
+        DrillSpec(1, kinds=("delete entries",))
+    assert [fault.name for fault in DrillSpec(2, kinds=("delete entries",)).faults]
+
+
+def test_the_page_tells_runs_promises_and_faults() -> None:
+    text = page([result(11), result(12, I1=["j1 was accepted and has no record"])])
+    assert "| 11 | no | 4 | 100 | 120 |" in text
+    assert "| 12 | yes | 4 |" in text
+    assert "| all |  | 8 | 200 | 240 |  |  |  | 1.5 | 1 |" in text
+    assert "| I1 | every accepted job has a terminal record | 1 |" in text
+    assert "| kill a worker | 6 |" in text
+
+
+def test_what_broke_may_be_excused_only_where_the_store_may_forget() -> None:
+    assert result(1).passed
+    assert not result(1, I1=["lost"]).passed
