@@ -24,6 +24,7 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
+from parallax.broker import tls
 from parallax.broker.scripts import Script
 from parallax.core.clock import Clock
 from parallax.core.errors import (
@@ -87,8 +88,10 @@ class Link:
             # Not the pool's own `make_connection`: it counts, and refuses the hundredth reconnect.
             connect = partial(pool.connection_class, **pool.connection_kwargs)
             connect()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, redis.RedisError):
             raise InvalidInput("redis url", redacted(url), _URLS) from None
+        if url.startswith("rediss://"):
+            tls.check_files(pool.connection_kwargs)
         return cls(connect)
 
     def call(self, *command: Argument) -> Reply:
@@ -188,7 +191,7 @@ def translated(error: Exception) -> ParallaxError:
     if isinstance(error, _PASSING_ERRORS):
         return Unreachable(f"Redis cannot serve just now: {text}")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
-        return Unreachable(f"Redis does not answer: {text}")
+        return tls.refusal(text) or Unreachable(f"Redis does not answer: {text}{tls.hint(text)}")
     if any(word in text for word in _PASSING):
         return Unreachable(f"Redis cannot serve just now: {text}")
     return StoreFault(text)
