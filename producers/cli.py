@@ -25,7 +25,7 @@ from parallax.cli.options import (
     start_logging,
 )
 from parallax.cli.output import show
-from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.errors import InvalidInput, ParallaxError, StoreFull
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, check_number
 from parallax.services.clock import SystemClock
@@ -105,7 +105,14 @@ def _submitted(client: Client, jobs: Iterator[Job], as_json: bool) -> tuple[list
     accepted: list[str] = []
     refused = 0
     while batch := list(islice(jobs, _BATCH)):
-        for receipt in client.submit(batch):
+        try:
+            receipts = client.submit(batch)
+        except StoreFull as full:  # nothing of the batch was accepted; earlier ones may drain
+            for job in batch:
+                _told(job.id, "refused", {"error": str(full)}, as_json)
+            refused += len(batch)
+            continue
+        for receipt in receipts:
             error = receipt.error()
             if error is None:
                 accepted.append(receipt.job_id)

@@ -67,7 +67,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "for _, entry in ipairs(dropped) do drop(KEYS[1], entry[1], ARGV[1], entry[2], events) end",
            "", "a stream is the load of its worker"),
     Mutant("begin stops at a full server", f"{LUA}/begin.lua",
-           "redis.call('XDEL', KEYS[1], '0-1')", "", "accepted work drains when memory is full"),
+           "make_way(KEYS[1])", "", "accepted work drains when memory is full"),
     Mutant("finish forgets the entry", f"{LUA}/finish.lua",
            "delete_entries(KEYS[1], mine)", "", "a finished entry is deleted"),
     Mutant("finish overwrites", f"{LUA}/finish.lua",

@@ -13,6 +13,7 @@ commands itself (redis-py looks at each argument twice more) and adds three rule
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
@@ -48,8 +49,11 @@ BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
 
 _URLS = "use redis://, rediss:// or unix:// with the server's address"
 _FULL = ("OOM", "MISCONF")
+#: Redis 6.2 puts what stopped a script into a sentence of its own, and the word into its middle.
+_WRAPPED = re.compile(r"^Error running script .*?: \d+: -([A-Z]+) ")
 #: What will mend itself: redis-py has a class for some errors and cuts the word from their text.
 _PASSING = ("LOADING", "BUSY", "NOREPLICAS", "UNBLOCKED", "max number of clients")
+_PASSING_WORDS = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 _PASSING_ERRORS = (
     redis.BusyLoadingError,
     redis.ReadOnlyError,
@@ -182,16 +186,22 @@ def repeated(attempt: Callable[[], R], clock: Clock, random: Random, times: int 
 def translated(error: Exception) -> ParallaxError:
     """Return the error of our own tree that a foreign one stands for."""
     text = str(error)
-    if any(word in text[:80] for word in _FULL) or isinstance(error, redis.OutOfMemoryError):
+    wrapped = _WRAPPED.search(text)
+    word = wrapped[1] if wrapped else ""
+    if (
+        word in _FULL
+        or any(full in text[:80] for full in _FULL)
+        or isinstance(error, redis.OutOfMemoryError)
+    ):
         return StoreFull(f"Redis refuses writes that grow it: {text}")
     if isinstance(error, redis.exceptions.NoScriptError):
         return ScriptMissing(text)
     if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
         return StoreFault(f"Redis refuses this user: {text}")
-    if isinstance(error, _PASSING_ERRORS):
+    if isinstance(error, _PASSING_ERRORS) or word in _PASSING_WORDS:
         return Unreachable(f"Redis cannot serve just now: {text}")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
         return tls.refusal(text) or Unreachable(f"Redis does not answer: {text}{tls.hint(text)}")
-    if any(word in text for word in _PASSING):
+    if any(passing in text for passing in _PASSING):
         return Unreachable(f"Redis cannot serve just now: {text}")
     return StoreFault(text)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from parallax.broker.connection import Link
-from parallax.core.errors import StoreFull
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
@@ -247,21 +246,3 @@ def test_a_turn_costs_the_same_round_trips_whatever_its_batch(
         costs.append((scheduling, sent))
         cell.until(lambda: not cell.link.call("XLEN", cell.keys.events), "the last commit")
     assert costs == [(2, 3), (2, 3)]  # read, commit; read, begin, finish
-
-
-def test_a_full_server_refuses_new_work_and_drains_the_old(embedded_url: str) -> None:
-    cell = Cell(lambda: Link.to(embedded_url))
-    cell.scheduler()
-    engine = StuckEngine(100)
-    worker = cell.worker(engine)
-    cell.submit(*jobs(150))
-    cell.until(lambda: len(worker._running) == 100, "some to run, others to wait")
-    try:
-        cell.link.call("CONFIG", "SET", "maxmemory", "1mb")
-        with pytest.raises(StoreFull):
-            cell.submit(job("refused"))
-        engine.stuck = False
-        cell.until_ended(*names(150))
-    finally:
-        cell.link.call("CONFIG", "SET", "maxmemory", "0")
-    assert cell.counts()["completed"] == 150

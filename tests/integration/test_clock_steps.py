@@ -12,21 +12,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from consumers.engines.interface import Engine
 from consumers.worker import Worker
 from parallax.broker import membership
 from parallax.broker.connection import Link
-from parallax.broker.dispatching import Lease
 from parallax.broker.membership import Leadership
 from parallax.broker.scripts import Script, script
-from parallax.core.errors import ParallaxError
 from parallax.core.lifecycle import Outcome
-from parallax.core.settings import SchedulerSettings, WorkerSettings
-from parallax.services.clock import SystemClock
+from parallax.core.settings import SchedulerSettings
 from parallax.services.recoverer import Recoverer
 from parallax.services.scheduler import SchedulerService
-from parallax.services.service import Service
-from tests.integration.cells import Cell, StuckEngine, job
+from tests.integration.cells import BeatingCell, deaths, job
 from tests.integration.stepping import HOUR, SteppedServer
 from tests.servers import EMBEDDED, OLDEST, SERVERS
 
@@ -42,41 +37,11 @@ NAMES = [f"j{n}" for n in range(JOBS)]
 
 
 @dataclass(slots=True)
-class SteppedCell(Cell):
-    """A cell whose workers beat in threads of their own, as they do in life."""
+class SteppedCell(BeatingCell):
+    """A cell on a server whose clock can be stepped."""
 
     server: SteppedServer = field(kw_only=True)
-    engines: list[StuckEngine] = field(default_factory=list)
-    given_up: list[str] = field(default_factory=list)
-
-    def worker(self, engine: Engine | None = None, role: str = "both") -> Worker:
-        links = (self.connect(), self.connect())
-        settings = WorkerSettings(heartbeat_s=TTL_S, block_s=0.001, drain_s=0.0, stall_s=60.0)
-        stuck = StuckEngine(2)
-        worker = Worker("w", links, self.keys, engine or stuck, settings, SystemClock(), role=role)
-        worker.start()
-        self.engines.append(stuck)
-        self.workers.append(worker)
-        return worker
-
-    def turn(self) -> None:
-        services: tuple[Service, ...] = (*self.schedulers, *self.workers)
-        for service in services:
-            try:
-                service.run_once()
-            except ParallaxError as error:
-                service.recover(error)
-
-    def for_periods(self, count: float) -> None:
-        """Take turns while so many heartbeat periods pass."""
-        clock = SystemClock()
-        end = clock.monotonic() + count * TTL_S
-        self.until(lambda: clock.monotonic() > end, "heartbeat periods to pass")
-
-    def let_go(self) -> None:
-        """Let the engines finish what they hold."""
-        for engine in self.engines:
-            engine.stuck = False
+    given_up: list[str] = field(kw_only=True)
 
     def left_ms(self, key: str) -> int:
         """Return how long a key has to live."""
@@ -88,13 +53,6 @@ class SteppedCell(Cell):
         assert {self.outcome(name) for name in names} == {Outcome.COMPLETED}
         assert self.counts()["completed"] == len(names)
         assert self.dead_letters() == []
-
-    def close(self) -> None:
-        for worker in self.workers:
-            worker.close()
-        for scheduler in self.schedulers:
-            scheduler.close()
-        self.link.close()
 
 
 @pytest.fixture(scope="module", params=[EMBEDDED.name, OLDEST.name])
@@ -117,16 +75,8 @@ def cell(server: SteppedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ste
         links.append(Link.to(server.url))
         return links[-1]
 
-    cell = SteppedCell(connect, server=server)
+    cell = SteppedCell(connect, beat_s=TTL_S, server=server, given_up=deaths(monkeypatch))
     cell.link.call("FLUSHALL")
-    give_back = Recoverer._give_back
-
-    def noted(recoverer: Recoverer, lease: Lease, worker: str) -> bool:
-        gone = give_back(recoverer, lease, worker)
-        cell.given_up += [worker] if gone else []
-        return gone
-
-    monkeypatch.setattr(Recoverer, "_give_back", noted)
     cell.scheduler(SETTINGS)
     for _ in range(WORKERS):
         cell.worker()
@@ -142,15 +92,10 @@ def cell(server: SteppedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ste
 # -- an hour forward ------------------------------------------------------------------------------
 
 
-def everybody_beats(cell: SteppedCell) -> bool:
-    beats = cell.link.calls([("EXISTS", cell.keys.heartbeat(w.id)) for w in cell.workers])
-    return all(beats)
-
-
 def test_an_hour_forward_is_not_the_death_of_the_fleet(cell: SteppedCell) -> None:
     """At most a fifth is given up, even by a leader who comes when the most have beaten again."""
     cell.server.step(HOUR)
-    cell.until(lambda: everybody_beats(cell), "everybody to beat again")
+    cell.until(cell.everybody_beats, "everybody to beat again")
     cell.for_periods(1.5)
     assert len(cell.given_up) <= WORKERS // 5
     cell.let_go()
@@ -175,7 +120,7 @@ def test_without_the_cap_an_hour_forward_would_be(
     """The control: who is missing is dead, and more than a fifth is at once."""
     monkeypatch.setattr(Recoverer, "_believed_dead", lambda self, *_: sorted(self._looks))
     cell.server.step(HOUR)
-    cell.until(lambda: everybody_beats(cell), "everybody to beat again")
+    cell.until(cell.everybody_beats, "everybody to beat again")
     assert len(cell.given_up) > WORKERS // 5
 
 
