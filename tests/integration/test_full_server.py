@@ -87,6 +87,7 @@ def test_nobody_is_taken_for_dead_and_the_leader_stays(
     assert cell.link.call("GET", cell.keys.leader) == leader
 
 
+@pytest.mark.slow
 def test_hearts_that_are_written_anew_would_stop(
     cell: BeatingCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
