@@ -22,6 +22,8 @@ from tests.integration.cells import QUICK, BeatingCell, deaths, job, jobs
 from tests.unit.cli.invoking import run_main
 
 TTL_S = 1.0
+#: The janitor looks at open jobs so early that it does while the server is full.
+SETTINGS = replace(QUICK, heartbeat_s=TTL_S, repair_grace_s=0.5)
 NAMES = [f"j{n}" for n in range(30)]
 
 
@@ -35,7 +37,7 @@ def cell(server_url: str) -> Iterator[BeatingCell]:
         return links[-1]
 
     cell = BeatingCell(connect, beat_s=TTL_S)
-    cell.scheduler(replace(QUICK, heartbeat_s=TTL_S))
+    cell.scheduler(SETTINGS)
     for _ in range(4):
         cell.worker()
     cell.submit(*jobs(len(NAMES)))
@@ -110,7 +112,7 @@ def test_the_dead_are_given_up_by_a_new_leader_and_the_paused_come_back(
     victim, paused = cell.workers.pop(), cell.workers[0]
     with full(cell):
         victim.heartbeat.stop()
-        leader = cell.scheduler(replace(QUICK, heartbeat_s=TTL_S))
+        leader = cell.scheduler(SETTINGS)
         cell.schedulers[:] = [leader]
         cell.link.call("DEL", cell.keys.heartbeat(paused.id))
         cell.until(lambda: leader.leading, "the standby to lead")
