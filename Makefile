@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 CONV := AzureLLMInferenceTrace_conv.csv
 AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
-.PHONY: help demo test check verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-scan bench-rivals format clean
+.PHONY: help demo test servers check verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -26,6 +26,14 @@ demo: $(STAMP)
 ## test: every test, those that start and kill processes included
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+## servers: install Debian's Redis 7 and libfaketime, which `make test` uses if they are here (as root)
+servers: $(STAMP)
+	@$(BIN)/python -m tests.servers >/dev/null || { \
+	  command -v apt-get && test "$$(id -u)" = 0 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -qq --no-install-recommends redis-server faketime; } >/dev/null \
+	|| echo "apt-get, as root, could not be used"
+	@$(BIN)/python -m tests.servers || true
 
 ## check: lint, format, types, layers and the fast tests
 check: $(STAMP)

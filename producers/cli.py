@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.output import show
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
-from parallax.core.errors import InvalidInput, Unreachable
+from parallax.core.errors import InvalidInput, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from producers.completion import Completion
@@ -92,7 +92,14 @@ def _submitted(client: Jobs, jobs: Iterator[Job], as_json: bool) -> tuple[list[s
     refused = 0
     silent: list[Unreachable] = []
     while batch := list(islice(jobs, _BATCH)):
-        for receipt in client.submit(batch):
+        try:
+            receipts = client.submit(batch)
+        except StoreFull as full:  # nothing of the batch was accepted; earlier ones may drain
+            for job in batch:
+                _told(job.id, "refused", {"error": str(full)}, as_json)
+            refused += len(batch)
+            continue
+        for receipt in receipts:
             error = receipt.error()
             if error is None:
                 accepted.append(receipt.job_id)

@@ -15,7 +15,7 @@ from itertools import islice
 from parallax.broker.intake import Receipt
 from parallax.core.clock import Clock
 from parallax.core.cost import TokenCost
-from parallax.core.errors import Refused, Unreachable
+from parallax.core.errors import Refused, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from producers.completion import Completion
@@ -154,6 +154,9 @@ class Driver:
         while True:
             try:
                 return self._client.submit(jobs)
+            except StoreFull as error:
+                log.warning("submit: %s", error)
+                return [Receipt(job.id, "full", "0") for job in jobs]
             except Unreachable as error:  # unknown outcome: the same ids may be sent again
                 if self._clock.monotonic() - start > PATIENCE_S:
                     raise

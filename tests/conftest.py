@@ -1,10 +1,12 @@
-"""Fixtures shared by all tests: one embedded server per test process, emptied before each use.
+"""Fixtures shared by all tests: one server of a kind per test process, emptied before each use.
 
-What touches Redis runs over fakeredis and over that server: the same text, twice.
+What touches Redis runs over fakeredis and over real servers: the same text, again and again. Two
+of them are in the fast set, the others are `slow`; see `tests/servers.py`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import fakeredis
@@ -12,33 +14,66 @@ import pytest
 
 from parallax.broker.connection import Link
 from parallax.broker.embedded import EmbeddedServer
-from parallax.services.clock import SystemClock
+from parallax.broker.server_binary import VARIABLE
+from tests.cluster import LocalCluster
+from tests.servers import EMBEDDED, REAL, Running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_embedded_server_is_the_wheels() -> Iterator[None]:
+    """A redis-server on PATH, which only some tests are about, changes nothing for the others.
+
+    By the variable, since commands that tests start look for a server too.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        wheel = EMBEDDED.find()
+        if wheel is not None and VARIABLE not in os.environ:
+            patch.setenv(VARIABLE, str(wheel))
+        yield
 
 
 @pytest.fixture(scope="session")
-def embedded() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer(SystemClock(), ephemeral=True) as server:
-        yield server
+def servers() -> Iterator[Running]:
+    running = Running()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def embedded_url(embedded: EmbeddedServer) -> str:
-    url = embedded.start().url
-    link = Link.to(url)
-    link.call("FLUSHALL")
-    link.close()
-    return url
+def embedded(servers: Running) -> EmbeddedServer:
+    return servers.started(EMBEDDED.name)
 
 
-@pytest.fixture(params=["fakeredis", "embedded"])
-def connect(request: pytest.FixtureRequest) -> Iterator[Callable[[], Link]]:
+@pytest.fixture
+def embedded_url(servers: Running) -> str:
+    return servers.emptied(EMBEDDED.name)
+
+
+@pytest.fixture(params=REAL)
+def server_url(request: pytest.FixtureRequest, servers: Running) -> str:
+    """Return the URL of an empty server: each real one in turn."""
+    return servers.emptied(request.param)
+
+
+@pytest.fixture(params=["fakeredis", *REAL, pytest.param("cluster", marks=pytest.mark.slow)])
+def connect(request: pytest.FixtureRequest, servers: Running) -> Iterator[Callable[[], Link]]:
     """Return a function that opens a new link to an empty server."""
     links: list[Link] = []
     if request.param == "fakeredis":
         pool = fakeredis.FakeRedis(server=fakeredis.FakeServer(), protocol=2).connection_pool
         factory: Callable[[], Link] = lambda: Link(pool.make_connection)  # noqa: E731
+    elif request.param == "cluster":
+        masters: LocalCluster = request.getfixturevalue("cluster")
+        masters.flush()
+        factory = lambda: Link.to(masters.masters[0].url)  # noqa: E731
     else:
-        url = request.getfixturevalue("embedded_url")
+        url = servers.emptied(request.param)
         factory = lambda: Link.to(url)  # noqa: E731
 
     def opened() -> Link:

@@ -64,7 +64,7 @@ def tests_fail(copy: Path) -> bool:
     """Run the tests on a copy of the source; tests that hang have noticed, too."""
     command = [
         sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n", "2",
-        "--dist", "loadfile", "--timeout", "60", *TESTS,
+        "--dist", "loadfile", "--timeout", "60", "-m", "not slow", *TESTS,
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:

@@ -15,6 +15,7 @@ On Redis Cluster it follows the slot of its cell to the node that has it (`paral
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
@@ -26,7 +27,8 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
-from parallax.broker.nodes import MOST_HOPS, Moved, Route
+from parallax.broker import tls
+from parallax.broker.nodes import MOST_HOPS, Moved, Route, redirected
 from parallax.broker.scripts import Script
 from parallax.core.clock import Clock
 from parallax.core.errors import (
@@ -50,6 +52,8 @@ BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
 
 _URLS = "use redis://, rediss:// or unix:// with the server's address"
 _FULL = ("OOM", "MISCONF")
+#: Redis 6.2 puts what stopped a script into a sentence of its own, and the word into its middle.
+_WRAPPED = re.compile(r"^Error running script .*?: \d+: -([A-Z]+) ")
 #: What will mend itself: redis-py has a class for some errors and cuts the word from their text.
 #: A key is "non local" to a script that removed it while its slot is on the way to another node.
 _PASSING = (
@@ -60,6 +64,7 @@ _PASSING = (
     "max number of clients",
     "non local key",
 )
+_PASSING_WORDS = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 _PASSING_ERRORS = (
     redis.BusyLoadingError,
     redis.ReadOnlyError,
@@ -100,8 +105,10 @@ class Link:
             # Not the pool's own `make_connection`: it counts, and refuses the hundredth reconnect.
             connect = partial(pool.connection_class, **pool.connection_kwargs)
             connect()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, redis.RedisError):
             raise InvalidInput("redis url", redacted(url), _URLS) from None
+        if url.startswith("rediss://"):
+            tls.check_files(pool.connection_kwargs)
         return cls(connect, asks="path" not in pool.connection_kwargs)
 
     @property
@@ -212,20 +219,25 @@ def repeated(attempt: Callable[[], R], clock: Clock, random: Random, times: int 
 def translated(error: Exception) -> ParallaxError:
     """Return the error of our own tree that a foreign one stands for."""
     text = str(error)
-    if isinstance(error, redis.exceptions.MovedError):
-        return Moved(error.slot_id, error.host, error.port)
-    if isinstance(error, redis.exceptions.AskError):
-        return Unreachable(f"Redis cannot serve just now: a slot is being moved: {text}")
-    if any(word in text[:80] for word in _FULL) or isinstance(error, redis.OutOfMemoryError):
+    elsewhere = redirected(error)
+    if elsewhere is not None:
+        return elsewhere
+    wrapped = _WRAPPED.search(text)
+    word = wrapped[1] if wrapped else ""
+    if (
+        word in _FULL
+        or any(full in text[:80] for full in _FULL)
+        or isinstance(error, redis.OutOfMemoryError)
+    ):
         return StoreFull(f"Redis refuses writes that grow it: {text}")
     if isinstance(error, redis.exceptions.NoScriptError):
         return ScriptMissing(text)
     if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
         return StoreFault(f"Redis refuses this user: {text}")
-    if isinstance(error, _PASSING_ERRORS):
+    if isinstance(error, _PASSING_ERRORS) or word in _PASSING_WORDS:
         return Unreachable(f"Redis cannot serve just now: {text}")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
-        return Unreachable(f"Redis does not answer: {text}")
-    if any(word in text for word in _PASSING):
+        return tls.refusal(text) or Unreachable(f"Redis does not answer: {text}{tls.hint(text)}")
+    if any(passing in text for passing in _PASSING):
         return Unreachable(f"Redis cannot serve just now: {text}")
     return StoreFault(text)

@@ -69,6 +69,7 @@ class EmbeddedServer:
         ephemeral: bool = False,  # in a temporary directory, removed by `stop`; `home` is not used
         maxmemory: str = "0",  # as the server writes it: `512mb`; 0 = no limit
         stream_node_bytes: int = 1024,
+        binary: Path | None = None,  # the server to run; else the one `find_binary` finds
     ) -> None:
         if durability not in DURABILITIES:
             allowed = f"use one of {', '.join(DURABILITIES)}"
@@ -79,7 +80,7 @@ class EmbeddedServer:
             raise InvalidInput("stream_node_bytes", stream_node_bytes, "128 to 65536")
         self._clock, self._durability, self._maxmemory = clock, durability, maxmemory
         self._stream_node_bytes = stream_node_bytes
-        self._ephemeral = ephemeral
+        self._ephemeral, self._chosen = ephemeral, binary
         temporary = Path(tempfile.gettempdir()) / f"parallax-{secrets.token_hex(8)}"
         self._data = DataDirectory(temporary if ephemeral else data_home(home))
         self._password = secrets.token_urlsafe(24)
@@ -101,7 +102,7 @@ class EmbeddedServer:
         if self.info is not None:
             self.restart_if_dead()
             return self.info
-        self._binary, self._version = find_binary()
+        self._binary, self._version = find_binary(self._chosen)
         try:
             self._data.take(self._clock)
             self._check_format()

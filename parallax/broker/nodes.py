@@ -31,6 +31,15 @@ class Moved(Unreachable):
         self.host, self.port = host, port
 
 
+def redirected(error: Exception) -> Unreachable | None:
+    """Return what an error says of another node; None if it says nothing of one."""
+    if isinstance(error, redis.exceptions.MovedError):
+        return Moved(error.slot_id, error.host, error.port)
+    if isinstance(error, redis.exceptions.AskError):
+        return Unreachable(f"Redis cannot serve just now: a slot is being moved: {error}")
+    return None
+
+
 class Route:
     """Where a link connects next: to its URL, to the node it was sent to, or to another one.
 

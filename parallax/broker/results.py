@@ -35,6 +35,8 @@ class Record:
     report: Report
     rival: str = ""  # the worker of the attempt beside the one of `worker`
 
+    # No length is negative, though the server's clock may have gone back meanwhile.
+
     @property
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it has not."""
@@ -45,7 +47,7 @@ class Record:
         """Seconds from acceptance to when the last attempt joined its engine's batch."""
         if self.report.wait_s is not None:
             return self.report.wait_s
-        return None if self.started is None else self.started - self.accepted
+        return None if self.started is None else max(0.0, self.started - self.accepted)
 
     @property
     def ttft_s(self) -> float | None:
@@ -55,7 +57,7 @@ class Record:
     @property
     def e2e_s(self) -> float | None:
         """Seconds from acceptance to the end."""
-        return None if self.finished is None else self.finished - self.accepted
+        return None if self.finished is None else max(0.0, self.finished - self.accepted)
 
 
 #: Holders of a job that are not workers.

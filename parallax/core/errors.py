@@ -65,7 +65,15 @@ class Unreachable(ParallaxError):
 
 
 class StoreFull(ParallaxError):
-    """Redis refuses writes that grow it (`maxmemory`, or its disk is full)."""
+    """Redis refuses writes that grow it (`maxmemory`, or its disk is full).
+
+    What was accepted drains meanwhile and makes room, so it is worth coming back.
+    """
+
+    retry_after_s = 5.0
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason.rstrip('.')}; try again in {self.retry_after_s:g} s")
 
 
 class Fenced(ParallaxError):

@@ -36,7 +36,7 @@ class Hedges:
         """An attempt ended, or was told to stop: then its duration is a lower bound."""
         predicted = self._predicted.pop((flight.job.id, flight.attempt), 0.0)
         if predicted > 0:
-            self.policy.observe(predicted, now - flight.since)
+            self.policy.observe(predicted, max(0.0, now - flight.since))
 
     def forget(self, flight: Flight) -> None:
         """An attempt was lost; nothing can be learnt from it."""

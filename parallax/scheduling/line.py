@@ -95,7 +95,7 @@ class Line:
         job = queued.job
         if job.deadline != inf and self.ordering.hopeless(job, pace * queued.estimate, now):
             return Rejection("hopeless")
-        return self.door.dispatching(job, now - queued.since, now) if self.door else None
+        return self.door.dispatching(job, max(0.0, now - queued.since), now) if self.door else None
 
     def _left(self, tenant: str) -> None:
         """Tell fairness when a tenant has nothing queued any more."""

@@ -3,7 +3,8 @@
 A worker is dead when its heartbeat key is gone, and only then: never because something took long.
 Four rules keep a fault of the clock or of Redis from looking like the death of the fleet:
 1. At most a fifth of the workers (but at least one) is declared dead at first sight, per heartbeat
-   period; nobody is if more than half of four or more are missing.
+   period; nobody is for a whole period after more than half of four or more were missing: they come
+   back one after the other, and the last of them would be taken for a few deaths.
 2. The others are dead when they have been missing at every look for one more period: whoever lives
    has renewed its heartbeat several times by then.
 3. That period is counted in looks, since a clock may step, and the count is kept in Redis, since
@@ -43,14 +44,14 @@ class Recoverer:
         self.known: dict[str, Member] = {}
         self._looks: dict[str, int] = {}  # how often in a row a worker was found missing
         self._enough = 1 + ceil(settings.heartbeat_s / settings.poll_s)
-        self._period_ends, self._at_sight = 0.0, 0
+        self._period_ends, self._at_sight, self._doubt_ends = 0.0, 0, 0.0
         self._counts: Counter[str] = Counter()
 
     def start(self) -> list[Event]:
         """Learn the registered workers; the dead among them are found at the next poll."""
         self.known.clear()
         self._looks = self._membership.suspects()
-        self._period_ends, self._at_sight = 0.0, 0
+        self._period_ends, self._at_sight, self._doubt_ends = 0.0, 0, 0.0
         events: list[Event] = []
         for member in self._membership.members():
             self.known[member.worker] = member
@@ -63,7 +64,10 @@ class Recoverer:
         members = self._membership.members()
         alive = [member for member in members if member.alive]
         missing = {member.worker for member in members if not member.alive}
+        most = max(len(self._looks), len(missing))  # before this look, by another leader perhaps
         self._look(missing)
+        if len(members) >= 4 and most > _MASS * len(members):
+            self._doubt_ends = now + self._settings.heartbeat_s
         events: list[Event] = []
         for member in alive:
             self.known[member.worker] = member
@@ -102,7 +106,7 @@ class Recoverer:
         certain = [worker for worker in missing if self._looks[worker] >= self._enough]
         if now >= self._period_ends:
             self._period_ends, self._at_sight = now + period, 0
-        if total >= 4 and len(missing) > _MASS * total:
+        if now < self._doubt_ends:
             return certain
         allowed = max(1, total // 5) - self._at_sight
         at_sight = [w for w in missing if w not in certain][: max(0, allowed)]

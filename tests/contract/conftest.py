@@ -1,4 +1,4 @@
-"""The broker's tests run over fakeredis and over the embedded server: the same text, twice."""
+"""The broker's tests run over fakeredis and over real servers: the same text, again and again."""
 
 from __future__ import annotations
 

@@ -26,16 +26,16 @@ CASES = sorted(set(SCENES) - SECOND_ONLY)
 
 
 @pytest.fixture
-def proxy(embedded_url: str, tmp_path: Path) -> Iterator[Proxy]:
-    proxy = Proxy(Path(urlsplit(embedded_url).path), tmp_path / "p")
+def proxy(server_url: str, tmp_path: Path) -> Iterator[Proxy]:
+    proxy = Proxy(Path(urlsplit(server_url).path), tmp_path / "p")
     yield proxy
     proxy.close()
 
 
 @pytest.fixture
-def distant(proxy: Proxy, embedded_url: str) -> Iterator[Cell]:
+def distant(proxy: Proxy, server_url: str) -> Iterator[Cell]:
     """A cell on the other side of the proxy."""
-    link = Link.to(urlsplit(embedded_url)._replace(path=str(proxy.path)).geturl())
+    link = Link.to(urlsplit(server_url)._replace(path=str(proxy.path)).geturl())
     for name in names():  # else the reply that is cut is that there is no such script
         link.call("SCRIPT", "LOAD", script(name).text)
     yield Cell(link, Keys("test"), Limits(max_depth=3, max_bytes=4096, max_active=100))

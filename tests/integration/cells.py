@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from consumers.engines.interface import Engine
 from consumers.engines.noop import NoopEngine
 from consumers.worker import Worker
 from parallax.broker.connection import Link
+from parallax.broker.dispatching import Lease
 from parallax.broker.intake import Ending, Intake, Receipt
 from parallax.broker.keys import Keys
 from parallax.broker.results import Record, Results
@@ -19,6 +22,7 @@ from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
 from parallax.core.settings import Policies, SchedulerSettings, WorkerSettings
 from parallax.services.clock import SystemClock
+from parallax.services.recoverer import Recoverer
 from parallax.services.scheduler import SchedulerService
 from parallax.services.service import Service
 from parallax.telemetry.scheduling import SchedulingMetrics
@@ -155,6 +159,72 @@ class Cell:
             pairs = iter(item.decode("utf-8", "replace") for item in fields)
             letters.append(dict(zip(pairs, pairs, strict=True)))
         return letters
+
+
+@dataclass(slots=True)
+class BeatingCell(Cell):
+    """A cell whose workers beat in threads of their own, as they do in life."""
+
+    beat_s: float = field(kw_only=True)  # how long a heartbeat lasts
+    engines: list[StuckEngine] = field(default_factory=list)
+
+    def worker(self, engine: Engine | None = None, role: str = "both") -> Worker:
+        """Add a worker; without an engine of its own it has two slots and is stuck."""
+        links = (self.connect(), self.connect())
+        settings = WorkerSettings(
+            heartbeat_s=self.beat_s, block_s=0.001, drain_s=0.0, stall_s=3600.0
+        )
+        stuck = StuckEngine(2)
+        worker = Worker("w", links, self.keys, engine or stuck, settings, SystemClock(), role=role)
+        worker.start()
+        self.engines.append(stuck)
+        self.workers.append(worker)
+        return worker
+
+    def turn(self) -> None:
+        """Let everybody take one turn; nobody's heart is beaten for it."""
+        services: tuple[Service, ...] = (*self.schedulers, *self.workers)
+        for service in services:
+            try:
+                service.run_once()
+            except ParallaxError as error:
+                service.recover(error)
+
+    def for_periods(self, count: float) -> None:
+        """Take turns while so many heartbeat periods pass."""
+        clock = SystemClock()
+        end = clock.monotonic() + count * self.beat_s
+        self.until(lambda: clock.monotonic() > end, "heartbeat periods to pass")
+
+    def everybody_beats(self) -> bool:
+        """Whether every worker's heartbeat is there."""
+        return all(self.link.calls([("EXISTS", self.keys.heartbeat(w.id)) for w in self.workers]))
+
+    def let_go(self) -> None:
+        """Let the engines finish what they hold."""
+        for engine in self.engines:
+            engine.stuck = False
+
+    def close(self) -> None:
+        """Let everybody leave, and the threads end."""
+        for worker in self.workers:
+            worker.close()
+        for scheduler in self.schedulers:
+            scheduler.close()
+
+
+def deaths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which the ids of workers are added when they are given up."""
+    given_up: list[str] = []
+    give_back = Recoverer._give_back
+
+    def noted(recoverer: Recoverer, lease: Lease, worker: str) -> bool:
+        gone = give_back(recoverer, lease, worker)
+        given_up.extend([worker] if gone else [])
+        return gone
+
+    monkeypatch.setattr(Recoverer, "_give_back", noted)
+    return given_up
 
 
 def job(name: str, tenant: str = "acme", **fields: Any) -> Job:

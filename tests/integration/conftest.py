@@ -18,6 +18,7 @@ from parallax.broker.embedded import EmbeddedServer
 from parallax.core.clock import Clock
 from parallax.services.clock import SystemClock
 from tests.integration.processes import is_gone
+from tests.servers import REAL, SERVERS
 from tests.waiting import wait_until
 
 OWNER = """
@@ -25,19 +26,25 @@ import sys, threading
 from pathlib import Path
 from parallax.broker.embedded import EmbeddedServer
 from parallax.services.clock import SystemClock
-server = EmbeddedServer(SystemClock(), home=Path(sys.argv[1]))
+server = EmbeddedServer(SystemClock(), home=Path(sys.argv[1]), binary=Path(sys.argv[2]))
 print(server.start().pid, flush=True)
 threading.Event().wait()
 """
 
 
+@pytest.fixture(params=REAL)
+def binary(request: pytest.FixtureRequest) -> Path:
+    """Return the path of a server: each real one in turn."""
+    return SERVERS[request.param].path()
+
+
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., EmbeddedServer]]:
+def make(binary: Path, tmp_path: Path) -> Iterator[Callable[..., EmbeddedServer]]:
     """Return a function that makes a server on this test's directory `data`."""
     made: list[EmbeddedServer] = []
 
     def server(clock: Clock | None = None, **options: Any) -> EmbeddedServer:
-        options = {"home": tmp_path / "data", **options}
+        options = {"home": tmp_path / "data", "binary": binary, **options}
         made.append(EmbeddedServer(clock or SystemClock(), **options))
         return made[-1]
 
@@ -47,9 +54,9 @@ def make(tmp_path: Path) -> Iterator[Callable[..., EmbeddedServer]]:
 
 
 @pytest.fixture
-def owner(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def owner(binary: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Start another process that owns a server on `data`; return it and the server's pid."""
-    command = [sys.executable, "-c", OWNER, str(tmp_path / "data")]
+    command = [sys.executable, "-c", OWNER, str(tmp_path / "data"), str(binary)]
     temporary = tempfile.mkdtemp(prefix="o-")  # what a killed owner leaves there, we remove
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": temporary}

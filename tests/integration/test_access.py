@@ -26,15 +26,17 @@ from parallax.services.clock import SystemClock
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
 from tests.integration.cells import QUICK, job, jobs
+from tests.servers import REAL, SERVERS
 from tests.waiting import wait_until
 
 CELL, OTHER = "guarded", "another"
 KEYS = Keys(CELL)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer(SystemClock(), ephemeral=True) as server:
+@pytest.fixture(scope="module", params=REAL)
+def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
+    binary = SERVERS[request.param].path()
+    with EmbeddedServer(SystemClock(), ephemeral=True, binary=binary) as server:
         assert server.info is not None
         link = Link.to(server.info.url)
         for line in acl_file(CELL, {role: f"{role}-secret" for role in ROLES}).splitlines()[1:]:

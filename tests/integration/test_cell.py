@@ -9,7 +9,7 @@ import pytest
 
 from parallax.broker.attempts import Attempts, Finish
 from parallax.broker.connection import Link
-from parallax.core.errors import StoreFull, Unreachable
+from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
@@ -268,21 +268,3 @@ def test_an_end_that_could_not_be_told_is_told_again(
     cell.until_ended("j")
     assert lost == ["j"]
     assert (cell.outcome("j"), worker.completed) == (Outcome.COMPLETED, 1)
-
-
-def test_a_full_server_refuses_new_work_and_drains_the_old(embedded_url: str) -> None:
-    cell = Cell(lambda: Link.to(embedded_url))
-    cell.scheduler()
-    engine = StuckEngine(100)
-    worker = cell.worker(engine)
-    cell.submit(*jobs(150))
-    cell.until(lambda: len(worker._running) == 100, "some to run, others to wait")
-    try:
-        cell.link.call("CONFIG", "SET", "maxmemory", "1mb")
-        with pytest.raises(StoreFull):
-            cell.submit(job("refused"))
-        engine.stuck = False
-        cell.until_ended(*names(150))
-    finally:
-        cell.link.call("CONFIG", "SET", "maxmemory", "0")
-    assert cell.counts()["completed"] == 150

@@ -138,6 +138,13 @@ def test_a_home_that_is_a_file_is_refused(
         make(home=tmp_path / "file").start()
 
 
+def test_a_binary_that_is_no_server_is_refused(
+    make: Callable[..., EmbeddedServer], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput, match=r"binary: .*>= 6\.2"):
+        make(binary=tmp_path / "nothing").start()
+
+
 def test_a_failed_start_says_why_and_leaves_nothing(
     make: Callable[..., EmbeddedServer], tmp_path: Path
 ) -> None:
@@ -200,7 +207,7 @@ def test_the_data_of_a_newer_server_are_not_overlooked(
 ) -> None:
     """A 6.2 does not look where a 7.0 writes, and would start empty."""
     (tmp_path / "data" / "appendonlydir").mkdir(parents=True)
-    monkeypatch.setattr(module, "find_binary", lambda: (Path("old-server"), "6.2.14"))
+    monkeypatch.setattr(module, "find_binary", lambda _: (Path("old-server"), "6.2.14"))
     with pytest.raises(StoreFault, match=r"written by a server >= 7\.0.*PARALLAX_SERVER_BINARY"):
         make().start()
 

@@ -24,16 +24,16 @@ class Held(NoopEngine):
 
 
 def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
-    embedded_url: str,
+    server_url: str,
 ) -> None:
     from parallax.broker.dispatching import Dispatching
     from parallax.broker.membership import Leadership
 
-    link, keys = Link.to(embedded_url), Keys("reborn")
+    link, keys = Link.to(server_url), Keys("reborn")
     lease = Leadership(link, keys, "leader", 60_000).acquire()
     assert lease is not None
     settings = WorkerSettings(block_s=0.001)
-    links = (Link.to(embedded_url), Link.to(embedded_url))
+    links = (Link.to(server_url), Link.to(server_url))
     worker = Worker("w", links, keys, Held(10), settings, SystemClock())
     worker.heartbeat.beat()
 

@@ -79,6 +79,20 @@ def test_when_all_vanish_at_once_nobody_who_lives_is_lost(fleet: Fleet) -> None:
     assert fleet.lost(102.0) == 1  # the one that is dead
 
 
+@pytest.mark.parametrize("new_leader", [False, True])
+def test_the_last_to_beat_again_are_not_lost_either(fleet: Fleet, new_leader: bool) -> None:
+    """Fewer than half are missing by now, but most of them were a moment ago."""
+    fleet.vanish(*range(10))
+    assert fleet.lost(100.0) == 0
+    fleet.beat(*range(7))
+    if new_leader:
+        fleet.recoverer = fleet.made()
+        fleet.recoverer.start()
+    assert fleet.lost(101.0) == 0
+    fleet.beat(7, 8)
+    assert fleet.lost(102.0) == 1  # the one that is dead
+
+
 def test_a_small_fleet_that_dies_is_given_back_whole(connect: Callable[[], Link]) -> None:
     fleet = Fleet(connect(), Keys("small"), 2)
     fleet.vanish(0, 1)

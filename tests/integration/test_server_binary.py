@@ -79,6 +79,12 @@ def test_the_variable_comes_first(fake: Fake, bare: pytest.MonkeyPatch) -> None:
     assert server_binary.find_binary() == (named, "7.2.4")
 
 
+def test_a_chosen_one_comes_before_the_variable(fake: Fake, bare: pytest.MonkeyPatch) -> None:
+    bare.setenv(server_binary.VARIABLE, str(fake("mine", "Redis server v=7.2.4 sha=0")))
+    chosen = fake("chosen", "Redis server v=6.2.14 sha=0")
+    assert server_binary.find_binary(chosen) == (chosen, "6.2.14")
+
+
 @pytest.mark.parametrize("answer", ["Redis server v=6.0.16 sha=0", "not a server"])
 def test_a_variable_that_names_no_server_is_an_error(
     fake: Fake, bare: pytest.MonkeyPatch, answer: str

@@ -24,7 +24,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from consumers.engines.noop import NoopEngine
 from consumers.worker import Worker
 from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
 from parallax.broker.intake import Ending, Intake
 from parallax.broker.keys import Keys
 from parallax.broker.results import Results
@@ -35,9 +34,12 @@ from parallax.core.settings import Policies, PolicyChoice, SchedulerSettings, Wo
 from parallax.engine.request import Request
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
+from tests.servers import EMBEDDED, SERVERS, Running
 
-#: Examples of 50 steps on each server; `make stateful` runs many more.
+#: Examples of 50 steps on fakeredis and on the embedded server; `make stateful` runs many more.
 EXAMPLES = int(os.environ.get("PARALLAX_EXAMPLES", "20"))
+#: On the other servers, which differ from that one in few things.
+FEW = 5
 STEPS = 50
 KEYS = Keys("machine")
 POLICIES = Policies(
@@ -258,11 +260,11 @@ class Protocol(RuleBasedStateMachine):
             self.link.call("ZADD", KEYS.open, "XX", 1, name)
 
 
-def run(connect: Callable[[], Link]) -> None:
+def run(connect: Callable[[], Link], examples: int = EXAMPLES) -> None:
     machine: Any = type("Machine", (Protocol,), {"connect": staticmethod(connect)})
     case = machine.TestCase
     case.settings = settings(
-        max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, print_blob=True,
+        max_examples=examples, stateful_step_count=STEPS, deadline=None, print_blob=True,
         suppress_health_check=list(HealthCheck), database=None,
     )  # fmt: skip
     case("runTest").debug()
@@ -282,6 +284,7 @@ def test_every_job_ends_once_on_fakeredis() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_every_job_ends_once_on_a_server(embedded: EmbeddedServer) -> None:
-    url = embedded.start().url
-    run(lambda: Link.to(url))
+@pytest.mark.parametrize("name", SERVERS)
+def test_every_job_ends_once_on_a_server(servers: Running, name: str) -> None:
+    url = servers.started(name).start().url
+    run(lambda: Link.to(url), EXAMPLES if name == EMBEDDED.name else FEW)

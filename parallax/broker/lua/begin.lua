@@ -38,8 +38,7 @@ for i = 1, n do
     reply[3 * n + i] = word ~= 'skip' and redis.call('GET', KEYS[2 + n + i]) or ''
   end
 end
--- First write: an XDEL, so that what was accepted runs even at maxmemory.
-redis.call('XDEL', KEYS[1], '0-1')
+make_way(KEYS[1])
 local events = {}
 for _, entry in ipairs(dropped) do drop(KEYS[1], entry[1], ARGV[1], entry[2], events) end
 tell(KEYS[2], events, ARGV[2])

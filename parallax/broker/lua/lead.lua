@@ -15,6 +15,7 @@ if current then
 end
 local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, now())
 local token = ARGV[1] .. '|' .. whole(epoch)
+redis.call('DEL', KEYS[1])  -- it is not there: rule 3, a full server gets a new leader too
 redis.call('SET', KEYS[2], whole(epoch))
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 return {'acquired', token}

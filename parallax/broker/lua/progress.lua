@@ -10,6 +10,7 @@ for i = 1, m do
   events[#events + 1] = ARGV[a + 1]
   events[#events + 1] = 'began ' .. ARGV[1] .. ' ' .. ARGV[a + 2]
 end
+make_way(KEYS[1])
 tell(KEYS[1], events, ARGV[2])
 for i = 1, n do
   local a = 6 + (i - 1) * 4

@@ -39,6 +39,7 @@ for i = 1, n do
   end
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
+make_way(KEYS[6])
 local events = {}
 for i = 1, n do
   local k, a = 6 + (i - 1) * 4, 4 + (i - 1) * 3

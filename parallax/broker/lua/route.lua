@@ -67,6 +67,7 @@ for i = 1, n do
   reply[1 + i] = word
 end
 
+make_way(KEYS[2])
 for k, entries in pairs(gone) do delete_entries(KEYS[streams + k], entries) end
 if ARGV[3] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', ARGV[3]) end
 

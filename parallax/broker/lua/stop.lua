@@ -6,6 +6,7 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 for i = 1, tonumber(ARGV[4]) do
   local ctl = KEYS[1 + i]
+  make_way(ctl)
   redis.call('XADD', ctl, 'MAXLEN', '~', ARGV[3], '*', 'cancel', ARGV[3 + 2 * i],
     'attempt', ARGV[4 + 2 * i])
   redis.call('PEXPIRE', ctl, ARGV[2])

@@ -52,6 +52,7 @@ local function stop(id, state, holder, worker, work, ctl, about, events)
   elseif state == 'prefilled' then redis.call('XDEL', work, entry) end
 end
 
+make_way(KEYS[4])
 for i = 1, n do
   local a, k = 6 + (i - 1) * A, 5 + (i - 1) * K
   local id, verdict, report = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]

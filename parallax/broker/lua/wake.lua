@@ -3,6 +3,7 @@
 -- ARGV  n x tenant
 -- REPLY n x (rung | quiet)
 local reply = {}
+make_way(KEYS[2])
 for i = 1, #ARGV do
   reply[i] = 'quiet'
   if redis.call('TYPE', KEYS[2 + i]).ok == 'stream' and redis.call('XLEN', KEYS[2 + i]) > 0

@@ -26,6 +26,10 @@ from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreF
 from parallax.core.secrets import redacted
 
 CLOSED = "redis://127.0.0.1:1"
+#: What Redis 6.2 puts before whatever stopped a script.
+IN_A_SCRIPT = (
+    f"Error running script (call to f_{'8f9b1d38' * 5}): @user_script:117: @user_script: 117:"
+)
 
 
 @pytest.fixture
@@ -213,6 +217,10 @@ def test_a_broken_protocol_drops_the_connection() -> None:
         (redis.OutOfMemoryError("command not allowed"), StoreFull),
         (redis.ResponseError("OOM command not allowed when used memory"), StoreFull),
         (redis.ResponseError("MISCONF Redis is configured to save"), StoreFull),
+        (redis.ResponseError(f"{IN_A_SCRIPT} -OOM command not allowed"), StoreFull),
+        (redis.ResponseError(f"{IN_A_SCRIPT} -MISCONF Errors writing"), StoreFull),
+        (redis.ResponseError(f"{IN_A_SCRIPT} -READONLY You can't write"), Unreachable),
+        (redis.ResponseError(f"{IN_A_SCRIPT} Wrong number of args: -OOM here"), StoreFault),
         (redis.BusyLoadingError("Redis is loading"), Unreachable),
         (redis.ResponseError("NOREPLICAS Not enough good replicas"), Unreachable),
         (redis.ResponseError("BUSY Redis is busy running a script"), Unreachable),

@@ -14,8 +14,8 @@ from parallax.broker.dispatching import Entry
 from parallax.core.errors import InvalidInput, Unreachable
 
 
-def test_a_link_can_reconnect_for_ever(embedded_url: str) -> None:
-    link = Link.to(embedded_url)
+def test_a_link_can_reconnect_for_ever(server_url: str) -> None:
+    link = Link.to(server_url)
     for _ in range(300):
         assert link.call("PING") == b"PONG"
         link.close()

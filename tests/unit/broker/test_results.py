@@ -26,8 +26,8 @@ DONE = Record(
 
 
 @pytest.fixture
-def link(embedded_url: str) -> Iterator[Link]:
-    made = Link.to(embedded_url)
+def link(server_url: str) -> Iterator[Link]:
+    made = Link.to(server_url)
     yield made
     made.close()
 

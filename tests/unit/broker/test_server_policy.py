@@ -13,29 +13,29 @@ from parallax.core.errors import InvalidSettings
 
 
 @pytest.fixture
-def link(embedded_url: str) -> Iterator[Link]:
-    link = Link.to(embedded_url)
+def link(server_url: str) -> Iterator[Link]:
+    link = Link.to(server_url)
     yield link
     link.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
     link.close()
 
 
-def test_a_server_that_keeps_its_keys_is_taken(embedded_url: str) -> None:
-    refuse_eviction(Link.to(embedded_url), Keys())
+def test_a_server_that_keeps_its_keys_is_taken(server_url: str) -> None:
+    refuse_eviction(Link.to(server_url), Keys())
 
 
-def test_a_server_that_evicts_is_refused(link: Link, embedded_url: str) -> None:
+def test_a_server_that_evicts_is_refused(link: Link, server_url: str) -> None:
     link.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     with pytest.raises(InvalidSettings, match="noeviction"):
-        refuse_eviction(Link.to(embedded_url), Keys())
+        refuse_eviction(Link.to(server_url), Keys())
 
 
 def test_a_user_who_may_not_ask_gets_a_warning(
-    link: Link, embedded_url: str, caplog: pytest.LogCaptureFixture
+    link: Link, server_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     link.call("ACL", "SETUSER", "narrow", "reset", "on", ">pw", "~*", "+@all", "-config")
-    address = embedded_url.rpartition("@")[2]
-    scheme = embedded_url.partition("://")[0]
+    address = server_url.rpartition("@")[2]
+    scheme = server_url.partition("://")[0]
     try:
         refuse_eviction(Link.to(f"{scheme}://narrow:pw@{address}"), Keys())
     finally:

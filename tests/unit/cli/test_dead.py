@@ -15,16 +15,16 @@ JOB = ("--prompt-tokens", "10", "--max-tokens", "20", "--tenant", "acme", "--ses
 
 
 @pytest.fixture
-def link(embedded_url: str) -> Link:
-    return Link.to(embedded_url)
+def link(server_url: str) -> Link:
+    return Link.to(server_url)
 
 
 @pytest.fixture
-def ask(run: Run, embedded_url: str) -> Run:
+def ask(run: Run, server_url: str) -> Run:
     """Return a function that runs `parallax` against a server of the test's own."""
 
     def asked(command: str, *arguments: str) -> Answer:
-        return run(*command.split(), *arguments, "--redis", embedded_url)
+        return run(*command.split(), *arguments, "--redis", server_url)
 
     return asked
 

@@ -17,9 +17,9 @@ JOB = ("--prompt-tokens", "10", "--max-tokens", "20", "--tenant", "acme")
 
 
 @pytest.fixture
-def ask(run: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+def ask(run: Run, server_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs `parallax` against an empty server."""
-    monkeypatch.setenv("PARALLAX_REDIS", embedded_url)
+    monkeypatch.setenv("PARALLAX_REDIS", server_url)
 
     def asked(command: str, *arguments: str) -> Answer:
         return run(*command.split(), *arguments)
@@ -136,8 +136,8 @@ def test_weights_can_be_set_and_listed(ask: Run) -> None:
     assert rows["bob"]["waiting"] == 1
 
 
-def test_workers_are_listed_dead_or_alive(ask: Run, embedded_url: str) -> None:
-    link = Link.to(embedded_url)
+def test_workers_are_listed_dead_or_alive(ask: Run, server_url: str) -> None:
+    link = Link.to(server_url)
     keys = Keys()
     registration = Registration(VERSION, 4, "cpu", about={"gpu": "a\x1b[31m"})
     for name in ("w1", "w2"):
