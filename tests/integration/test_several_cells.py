@@ -95,7 +95,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[[dict[str, str]], E
 
 
 @pytest.fixture
-def servers(make: Callable[..., EmbeddedServer]) -> tuple[EmbeddedServer, EmbeddedServer]:
+def pair(make: Callable[..., EmbeddedServer]) -> tuple[EmbeddedServer, EmbeddedServer]:
     """Two servers that keep what they acknowledged."""
     first, second = (make(ephemeral=True, durability="always") for _ in "ab")
     return first, second
@@ -116,9 +116,9 @@ def test_two_cells_on_one_server(
 
 @pytest.mark.slow
 def test_a_server_that_dies_and_returns_does_not_disturb_the_other_cell(
-    servers: tuple[EmbeddedServer, EmbeddedServer], run: Callable[[dict[str, str]], Everything]
+    pair: tuple[EmbeddedServer, EmbeddedServer], run: Callable[[dict[str, str]], Everything]
 ) -> None:
-    well, ill = servers
+    well, ill = pair
     everything = run({"well": well.start().url, "ill": ill.start().url})
     client, cells = everything.client, everything.cells
     before, meanwhile = load("before", 200), load("meanwhile", 200)
