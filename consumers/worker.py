@@ -384,7 +384,7 @@ class Worker:
     def _report(self) -> Mapping[str, Argument]:
         """What the heartbeat publishes. Called from its thread: it only reads."""
         running, waiting, kv_used = len(self._running), len(self._waiting), self._engine.kv_used
-        self._metrics.observe(running, waiting, kv_used)
+        self._metrics.observe(running, waiting, len(self._resting), kv_used)
         return {
             "running": running,
             "waiting": waiting,

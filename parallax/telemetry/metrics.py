@@ -125,6 +125,7 @@ METRICS: tuple[Metric, ...] = (
            "answered to their end.", ("result",), preset=ANSWERS, process="worker"),
     Metric("parallax_worker_running", Gauge, "Attempts in the engine.", process="worker"),
     Metric("parallax_worker_waiting", Gauge, "Attempts before the engine.", process="worker"),
+    Metric("parallax_worker_resting", Gauge, "Failed attempts before a retry.", process="worker"),
     Metric("parallax_worker_kv_usage_ratio", Gauge, "Share of KV memory in use.",
            process="worker"),
     Metric("parallax_worker_prompt_tokens_total", Counter, "Prompt tokens computed, cached ones "

@@ -34,8 +34,9 @@ class WorkingMetrics:
         """So many entries were set aside."""
         self._metrics.counter("malformed_entries_total").inc(count)
 
-    def observe(self, running: int, waiting: int, kv_used: float) -> None:
+    def observe(self, running: int, waiting: int, resting: int, kv_used: float) -> None:
         """Publish the load as it is now."""
         self._metrics.gauge("worker_running").set(running)
         self._metrics.gauge("worker_waiting").set(waiting)
+        self._metrics.gauge("worker_resting").set(resting)
         self._metrics.gauge("worker_kv_usage_ratio").set(kv_used)

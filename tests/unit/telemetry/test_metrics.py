@@ -21,6 +21,7 @@ COUNTS = {
     "parallax_in_flight",
     "parallax_workers",
     "parallax_worker_running",
+    "parallax_worker_resting",
     "parallax_worker_waiting",
     "parallax_canary_jobs",
     "parallax_canary_missed",

@@ -30,12 +30,13 @@ def test_an_end_counts_tokens_and_time() -> None:
 
 def test_load_and_errors_are_published() -> None:
     metrics = WorkingMetrics()
-    metrics.observe(3, 1, 0.25)
+    metrics.observe(3, 1, 2, 0.25)
     metrics.failed(Unreachable("x"))
     metrics.malformed(2)
     assert {
         "parallax_worker_running 3.0",
         "parallax_worker_waiting 1.0",
+        "parallax_worker_resting 2.0",
         "parallax_worker_kv_usage_ratio 0.25",
         'parallax_store_errors_total{kind="Unreachable"} 1.0',
         "parallax_malformed_entries_total 2.0",
