@@ -24,14 +24,16 @@ from tests.waiting import wait_until
 SLOTS = 16_384
 MASTERS = 3
 BUS = 10_000
-NODE_TIMEOUT_MS = 1_000  # who is silent for so long has failed: its replica may take over
+#: Who is silent for so long has failed, and its replica may take over. Long, for a busy machine.
+PATIENT_MS, HASTY_MS = 15_000, 1_000
 
 
 class Node:
     """One server of the cluster, with a directory and a port of its own."""
 
-    def __init__(self, binary: Path, folder: Path, password: str) -> None:
+    def __init__(self, binary: Path, folder: Path, password: str, timeout_ms: int) -> None:
         self._binary, self.folder, self._password = binary, folder, password
+        self._timeout_ms = timeout_ms
         self.port = _free_port()
         self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
         self.link = Link.to(self.url)  # for orders without a key: it stays with this node
@@ -85,7 +87,7 @@ class Node:
 bind 127.0.0.1
 port {self.port}
 cluster-enabled yes
-cluster-node-timeout {NODE_TIMEOUT_MS}
+cluster-node-timeout {self._timeout_ms}
 cluster-require-full-coverage no
 cluster-replica-validity-factor 0
 requirepass {self._password}
@@ -111,9 +113,10 @@ class LocalCluster:
         self._folder = Path(tempfile.mkdtemp(prefix="plx-cluster-"))
         binary, _ = find_binary()
         password = secrets.token_hex(12)
+        timeout_ms = HASTY_MS if self._replicas else PATIENT_MS
         try:
             for n in range(MASTERS + self._replicas):
-                self.nodes.append(Node(binary, self._folder / str(n), password))
+                self.nodes.append(Node(binary, self._folder / str(n), password, timeout_ms))
                 self.nodes[-1].start()
             self._join()
         except BaseException:

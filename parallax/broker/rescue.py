@@ -146,12 +146,23 @@ class Rescue:
         names = [keys.active, keys.bell, *map(keys.arrivals, tenants)]
         return sum(word == b"rung" for word in self._link.run(script("wake"), names, list(tenants)))
 
-    def scan_tenants(self, cursor: str, count: int = 500) -> tuple[str, list[str]]:
-        """Return the next cursor and the tenants with a stream on this page of the key space."""
-        pattern = self._keys.arrivals("*")
-        following, found = self._link.call("SCAN", cursor, "MATCH", pattern, "COUNT", count)
-        tenants = [self._keys.tenant_of(key.decode("utf-8", "replace")) for key in found]
-        return following.decode(), [tenant for tenant in tenants if NAME.fullmatch(tenant)]
+    def scan(self, cursor: str, count: int = 1_000) -> tuple[str, list[str], list[str]]:
+        """Return the next cursor, and the tenants and workers with a stream on this page of keys.
+
+        Of workers those that are not registered: nobody reads their streams.
+        """
+        keys = self._keys
+        arrivals, work, pattern = keys.arrivals(""), keys.work(""), keys.arrivals("")[: -len("in:")]
+        command = ("SCAN", cursor, "MATCH", f"{pattern}*", "COUNT", count, "TYPE", "stream")
+        following, found = self._link.call(*command)
+        names = [key.decode("utf-8", "replace") for key in found]
+        tenants = [name.removeprefix(arrivals) for name in names if name.startswith(arrivals)]
+        workers = [name.removeprefix(work) for name in names if name.startswith(work)]
+        strays = [worker for worker in workers if NAME.fullmatch(worker)]
+        if strays:
+            known = self._link.call("HMGET", keys.workers, *strays)
+            strays = [w for w, about in zip(strays, known, strict=True) if about is None]
+        return following.decode(), [name for name in tenants if NAME.fullmatch(name)], strays
 
 
 def _death(assignment: Assignment, worker: str) -> Report:

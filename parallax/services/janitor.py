@@ -5,7 +5,8 @@ the same in calm and in storm:
 * open jobs that nobody touched for long are looked for, and re-queued if they are nowhere, or
   dead-lettered if that was their last attempt;
 * entries in workers' streams that no longer belong to their job are deleted;
-* tenants whose stream has entries nobody rang for are made active.
+* tenants whose stream has entries nobody rang for are made active;
+* streams of workers that are not registered are found, for the recoverer to clear away.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Janitor:
         self._settings = settings
         self._scan = "0"
         self.held: dict[str, frozenset[tuple[str, int]]] = {}  # what lay in workers' streams
+        self.strays: list[str] = []  # workers that have a stream and are not registered
 
     def sweep(self, lease: Lease, workers: Sequence[str]) -> Counter[str]:
         """Take one turn; return what was found, by word."""
@@ -49,8 +51,9 @@ class Janitor:
         found.update(self._repair(lease))
         for worker in workers:
             found.update(self._scrub(worker))
-        self._scan, tenants = self._rescue.scan_tenants(self._scan)
+        self._scan, tenants, self.strays = self._rescue.scan(self._scan)
         found["rung"] = self._rescue.wake(tenants)
+        found["stray"] = len(self.strays)
         return found
 
     def _repair(self, lease: Lease) -> list[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil
 
 from parallax.broker.attempts import Assignment, decode_assignment
@@ -75,6 +75,8 @@ class Recoverer:
         gone = set(self.known) - {member.worker for member in members}
         for worker in self._believed_dead(len(members), now):
             if self._give_back(lease, worker):
+                log.warning("worker %s is dead; its jobs go back to their queues", worker)
+                self._counts["deaths"] += 1
                 gone.add(worker)
         for worker in sorted(gone):
             self.known.pop(worker, None)
@@ -88,6 +90,11 @@ class Recoverer:
                 self._membership.suspect(self._looks, gone=before.keys() - missing)
             except StoreFull as error:  # then ours are counted all the same
                 log.warning("who is missing is not noted just now: %s", error)
+
+    def clear_away(self, lease: Lease, strays: Sequence[str]) -> None:
+        """Give back what lies in streams of workers that are not registered, and delete these."""
+        for worker in strays:
+            self._give_back(lease, worker)
 
     def cap(self, worker: str) -> int:
         """Return the most entries a worker's stream may hold: twice what the gate would send."""
@@ -120,11 +127,7 @@ class Recoverer:
             if not words:
                 return False  # alive after all
             self._counts.update(words)
-        if self._membership.bury(worker, lease) == "alive":
-            return False
-        log.warning("worker %s is dead; its jobs go back to their queues", worker)
-        self._counts["deaths"] += 1
-        return True
+        return self._membership.bury(worker, lease) != "alive"
 
     def _held(self, worker: str) -> Iterator[Assignment]:
         junk = []

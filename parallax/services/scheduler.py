@@ -306,6 +306,7 @@ class SchedulerService:
             self._keep(lease)
         if self._is_due("sweep", settings.sweep_s):
             self._metrics.swept(self._janitor.sweep(lease, self._scheduler.workers))
+            self._recoverer.clear_away(lease, self._janitor.strays)
             before = self._now() - self._settings.repair_grace_s
             held = self._janitor.held.items()
             self._pending += [AttemptsHeld(worker, what, before) for worker, what in held]

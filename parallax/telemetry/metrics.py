@@ -62,17 +62,9 @@ ANSWERS = (
     "dead", "yielded", "kept",
 )  # fmt: skip
 FINDS = (
-    "ok",
-    "present",
-    "done",
-    "vanished",
-    "spent",
-    "moved",
-    "held",
-    "yielded",
-    "removed",
-    "rung",
-)
+    "ok", "present", "done", "vanished", "spent", "moved", "held", "yielded", "removed", "rung",
+    "stray",
+)  # fmt: skip
 
 METRICS: tuple[Metric, ...] = (
     Metric("parallax_build_info", Gauge, "Always 1; the version is a label.", ("version",),

@@ -151,3 +151,16 @@ def test_junk_that_could_not_be_set_aside_is_at_the_next_turn(
     cell.until(cell.dead_letters, "the dead letter")
     assert not broken
     assert cell.link.call("XLEN", stream) == 0
+
+
+def test_the_stream_of_a_worker_that_nobody_knows_is_cleared_away(cell: Cell) -> None:
+    (known,) = cell.workers
+    cell.submit(job("j"))
+    cell.until_ended("j")
+    stray = cell.keys.work("w-000000")
+    add(cell, stray, [b"j", b"junk"])
+    add(cell, stray, [b"j", b"j 1 10.0 1"])  # of a job that has ended elsewhere
+    cell.until(lambda: not cell.link.call("EXISTS", stray), "the stream to go")
+    assert [letter["stream"] for letter in cell.dead_letters()] == [stray]
+    assert cell.outcome("j") is Outcome.COMPLETED
+    assert cell.link.call("HEXISTS", cell.keys.workers, known.id) == 1
