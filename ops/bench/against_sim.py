@@ -4,9 +4,11 @@ Live means real processes, a real server, and engines that wait the modelled tim
 told how long a hop from the decision to the worker takes; that is measured first, with jobs that
 have the system for themselves. Latencies count from when a job was meant to be sent.
 
-Under policies that draw lots one run says little: the 95th percentile of the same load differs by a
-tenth from draw to draw. How much it differs is known from the simulator, which draws many times; by
-that they are run live often enough for the mean of their draws to be worth comparing.
+One run may say little: the 95th percentile of the same load differs by a tenth from draw to draw if
+a policy draws lots, and a policy that draws none may turn to another worker, and from then on take
+another course, for a millisecond. How much draws differ is known from the simulator, which draws
+many times, each with another of the hops that were measured; by that a load is run live often
+enough for the mean of its draws to be worth comparing.
 """
 
 from __future__ import annotations
@@ -98,12 +100,13 @@ def every_routing() -> list[str]:
 
 
 def measured(
-    setting: Setting, routing: str, jobs: Sequence[Timed], hop_s: float, clock: Clock
+    setting: Setting, routing: str, jobs: Sequence[Timed], hops_s: Sequence[float], clock: Clock
 ) -> list[Gap]:
     """Run the load in both worlds; return the gaps of both latencies."""
     fleet = setting.fleet(routing)
     drawn = []
-    for seed in range(setting.seed, setting.seed + DRAWS):
+    for n in range(DRAWS):
+        seed, hop_s = setting.seed + n, quantile(hops_s, (n + 0.5) / DRAWS)
         spec = RunSpec(WorkloadSpec("given"), fleet, policies(routing), seed=seed, hop_s=hop_s)
         done = [one for one in simulate(spec, jobs).jobs if one.outcome == "completed"]
         drawn.append(Draw([one.ttft_s for one in done], [one.e2e_s for one in done]))
@@ -169,11 +172,11 @@ def _role(number: int, prefill: int) -> str:
     return "prefill" if number < prefill else "decode"
 
 
-def hop_of(setting: Setting, clock: Clock) -> float:
-    """Return how long it takes a job to reach an engine that has nothing else to do (seconds)."""
+def hops(setting: Setting, clock: Clock) -> list[float]:
+    """Return how long it takes jobs to reach an engine that has nothing else to do (seconds)."""
     probes = [
         (n * PROBE_PAUSE_S, Job(f"probe-{n}", "probe", 16, 1, output_tokens=1))
         for n in range(PROBES)
     ]
     waits = [sample.wait for sample in _samples(setting, "", probes, clock, 0)]
-    return quantile([wait for wait in waits if wait is not None], 0.5)
+    return [wait for wait in waits if wait is not None]
