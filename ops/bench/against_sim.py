@@ -1,14 +1,14 @@
 """One load, live and simulated: how far is the simulator from what it simulates?
 
 Live means real processes, a real server, and engines that wait the modelled time. The simulator is
-told how long a hop from the decision to the worker takes; that is measured first, with jobs that
-have the system for themselves. Latencies count from when a job was meant to be sent.
+told how long hops from a producer to an engine take; that is measured first, with jobs that have
+the system for themselves. Latencies count from when a job was meant to be sent.
 
 One run may say little: the 95th percentile of the same load differs by a tenth from draw to draw if
 a policy draws lots, and a policy that draws none may turn to another worker, and from then on take
 another course, for a millisecond. How much draws differ is known from the simulator, which draws
-many times, each with another of the hops that were measured; by that a load is run live often
-enough for the mean of its draws to be worth comparing.
+many times, with one of the measured hops for each job; by that a load is run live often enough for
+the mean of its draws to be worth comparing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from random import Random
 from statistics import mean, stdev
 
 from parallax.cli.options import policy_arguments
@@ -103,13 +104,7 @@ def measured(
     setting: Setting, routing: str, jobs: Sequence[Timed], hops_s: Sequence[float], clock: Clock
 ) -> list[Gap]:
     """Run the load in both worlds; return the gaps of both latencies."""
-    fleet = setting.fleet(routing)
-    drawn = []
-    for n in range(DRAWS):
-        seed, hop_s = setting.seed + n, quantile(hops_s, (n + 0.5) / DRAWS)
-        spec = RunSpec(WorkloadSpec("given"), fleet, policies(routing), seed=seed, hop_s=hop_s)
-        done = [one for one in simulate(spec, jobs).jobs if one.outcome == "completed"]
-        drawn.append(Draw([one.ttft_s for one in done], [one.e2e_s for one in done]))
+    drawn = [simulated(setting, routing, jobs, hops_s, setting.seed + n) for n in range(DRAWS)]
     live = [lived(setting, routing, jobs, clock, n) for n in range(live_draws(drawn))]
     return [
         Gap(
@@ -121,6 +116,21 @@ def measured(
         )
         for latency in LATENCIES
     ]
+
+
+def simulated(
+    setting: Setting, routing: str, jobs: Sequence[Timed], hops_s: Sequence[float], seed: int
+) -> Draw:
+    """Run the load in the simulator. Each job is late by one of the hops."""
+    random, hop_s = Random(f"{seed}/hops"), min(hops_s)
+    late = {job.id: random.choice(hops_s) - hop_s for _, job in jobs}
+    arriving = sorted(((at + late[job.id], job) for at, job in jobs), key=lambda timed: timed[0])
+    fleet = setting.fleet(routing)
+    spec = RunSpec(WorkloadSpec("given"), fleet, policies(routing), seed=seed, hop_s=hop_s)
+    done = [one for one in simulate(spec, arriving).jobs if one.outcome == "completed"]
+    return Draw(
+        [one.ttft_s + late[one.id] for one in done], [one.e2e_s + late[one.id] for one in done]
+    )
 
 
 def live_draws(drawn: Sequence[Draw]) -> int:
