@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -16,6 +17,13 @@ from parallax.services.clock import SystemClock
 from tests.integration.cells import Cell, job, jobs
 
 LONG_S = 60.0
+
+
+class Longest(Random):
+    """Draws the longest rest that may be drawn."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return max(a, b)
 
 
 @pytest.fixture
@@ -34,6 +42,7 @@ def failing(cell: Cell, share: float, rest_s: float) -> Worker:
         "w", (cell.connect(), cell.connect()), cell.keys, NoopEngine(100), settings, SystemClock(),
         failures=Failures(share),
     )  # fmt: skip
+    worker._resting._random = Longest()
     worker.heartbeat.beat()
     cell.workers.append(worker)
     return worker
