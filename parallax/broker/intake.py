@@ -77,7 +77,8 @@ class Receipt(Struct, frozen=True):
 class Ending:
     """A job to end without a worker: how, why, and who is believed to hold it.
 
-    `rival` is the worker of the attempt beside the one of `worker`, if there is one.
+    `rival` is the worker of the attempt beside the one of `worker`, if there is one; `entry` is
+    where in its tenant's stream the caller saw it wait.
     """
 
     job_id: str
@@ -87,6 +88,7 @@ class Ending:
     worker: str = ""
     reply: str = ""
     rival: str = ""
+    entry: str = ""
 
 
 class Intake:
@@ -163,6 +165,7 @@ class Intake:
                 end.worker,
                 "1" if end.reply else "",
                 end.rival,
+                end.entry,
             )
         return pairs_after_status(self._link.run(script("terminate"), names, args))
 

@@ -98,9 +98,11 @@ class Outbox:
             late = Expire(dispatch.job_id, dispatch.tenant, dispatch.entry)
             self._end(lease, [replace(_ending(late), worker=dispatch.prefilled_by)])
         elif word == "orphan":
-            entry = Entry(dispatch.entry, [dispatch.job_id.encode()])
-            why = "orphan: there is no record of this job"
-            self.set_aside(self.keys.arrivals(dispatch.tenant), [(entry, why)])
+            self._orphaned(dispatch.tenant, dispatch.entry, dispatch.job_id)
+
+    def _orphaned(self, tenant: str, entry: str, job_id: str) -> None:
+        why = "orphan: there is no record of this job"
+        self.set_aside(self.keys.arrivals(tenant), [(Entry(entry, [job_id.encode()]), why)])
 
     def _end(self, lease: Lease, endings: Sequence[Ending]) -> None:
         """Write the terminal records of jobs that never reached a worker."""
@@ -115,6 +117,8 @@ class Outbox:
                 self.metrics.ended(ending.tenant, ending.outcome)
             elif word == "not_due":  # our clock ran ahead of the server's: look at it again
                 self.dispatching.cursors.pop(ending.tenant, None)
+            elif word == "unknown" and ending.entry:
+                self._orphaned(ending.tenant, ending.entry, ending.job_id)
 
 
 def _reply(about: bytes | None) -> str:
@@ -127,6 +131,6 @@ def _reply(about: bytes | None) -> str:
 def _ending(action: Reject | Expire) -> Ending:
     if type(action) is Reject:
         report = Report(error=f"rejected: {action.reason}", retry_after_s=action.retry_after_s)
-        return Ending(action.job_id, action.tenant, Outcome.REJECTED, report)
+        return Ending(action.job_id, action.tenant, Outcome.REJECTED, report, entry=action.entry)
     report = Report(error="expired: the deadline passed while the job waited")
-    return Ending(action.job_id, action.tenant, Outcome.EXPIRED, report)
+    return Ending(action.job_id, action.tenant, Outcome.EXPIRED, report, entry=action.entry)

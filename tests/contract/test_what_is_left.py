@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from parallax.broker.attempts import Assignment, Finish, decode_assignment
 from parallax.broker.intake import Ending
 from parallax.core.lifecycle import Outcome
@@ -105,3 +107,22 @@ def test_a_death_after_the_beginning_does(cell: Cell) -> None:
         cell.begin("w1")
         words.append(taken_back(cell))
     assert words == ["ok"] * (USUAL_ATTEMPTS - 1) + ["dead"]
+
+
+@pytest.mark.parametrize(("entry", "left"), [(True, 0), (False, 1)])  # the second is the control
+def test_who_refuses_what_has_ended_elsewhere_takes_it_out_of_its_stream(
+    cell: Cell, entry: bool, left: int
+) -> None:
+    where = cell.submit(job())[0].detail
+    cell.link.call("HSET", cell.keys.job("j1"), "at", "completed w1/1/1-1 1 2")  # by a zombie
+    end = Ending("j1", "acme", Outcome.REJECTED, entry=where if entry else "")
+    for _ in range(2):
+        assert cell.intake.terminate([end], cell.lead().token)[0] == ("late", "completed")
+        assert cell.backlog() == left
+
+
+def test_what_is_not_due_yet_stays(cell: Cell) -> None:
+    entry = cell.submit(job(deadline_s=60.0))[0].detail
+    end = Ending("j1", "acme", Outcome.EXPIRED, entry=entry)
+    assert cell.intake.terminate([end])[0][0] == "not_due"
+    assert cell.backlog() == 1

@@ -268,3 +268,14 @@ def test_an_end_that_could_not_be_told_is_told_again(
     cell.until_ended("j")
     assert lost == ["j"]
     assert (cell.outcome("j"), worker.completed) == (Outcome.COMPLETED, 1)
+
+
+def test_what_ended_while_it_waited_leaves_its_stream_however_it_is_refused(cell: Cell) -> None:
+    cell.submit(job("late", deadline_s=0.001), job("on-time"))
+    for name in ("late", "on-time"):  # a worker that was believed dead has finished both
+        cell.link.call("HSET", cell.keys.job(name), "at", "completed w/1/1-1 1 2")
+        cell.link.call("ZREM", cell.keys.open, name)
+    cell.scheduler()
+    cell.worker()
+    cell.until(lambda: not cell.link.call("XLEN", cell.keys.arrivals("acme")), "an empty stream")
+    assert [cell.outcome(name) for name in ("late", "on-time")] == [Outcome.COMPLETED] * 2

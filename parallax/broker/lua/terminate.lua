@@ -1,16 +1,18 @@
 -- Ends jobs that no worker is finishing: cancel, expire, reject, dead-letter.
 -- KEYS  leader open counts events dead | n x (job in work ctl body out work2 ctl2)
--- ARGV  token record_ttl out_ttl out_maxlen maxlen n | n x (id verdict report worker tell worker2)
+-- ARGV  token record_ttl out_ttl out_maxlen maxlen n
+--       | n x (id verdict report worker tell worker2 entry)
 -- REPLY fenced | ok, n x (ok state_before | again verdict | late state | not_due '' | moved workers
 --                         | unknown '')
 -- With a token ('' = anybody) only the leader may do it. `worker` and `worker2` are whom the caller
 -- believes to have the job's attempt and the one beside it, since the keys depend on them; `moved`
 -- says who does. What lay in a stream is deleted here; a running attempt is told through `ctl`, and
 -- its worker reports what it had consumed.
--- `tell` is '1' if somebody waits on `out`.
+-- `tell` is '1' if somebody waits on `out`. `entry` is where the caller saw the job wait, or '': if it
+-- does not wait there any more (somebody else has ended it), nobody would ever read that entry again.
 local CONTROL_ENTRIES = 1000  -- as in `limits.py`
 if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
-local n, A, K = tonumber(ARGV[6]), 6, 8
+local n, A, K = tonumber(ARGV[6]), 7, 8
 local t = now()
 
 local function parts(holder)
@@ -58,7 +60,10 @@ for i = 1, n do
   local id, verdict, report = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local word, events = reply[2 * i], {}
   local state, holder, started, about = unpack(before[i], 1, 4)
-  if word == 'unknown' then redis.call('ZREM', KEYS[2], id) end
+  if word == 'unknown' then redis.call('ZREM', KEYS[2], id)
+  elseif word ~= 'not_due' and ARGV[a + 7] ~= '' then
+    redis.call('XDEL', KEYS[k + 2], ARGV[a + 7])
+  end
   if word == 'ok' then
     redis.call('DEL', KEYS[k + 5])
     if state == 'queued' then
