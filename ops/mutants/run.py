@@ -19,7 +19,13 @@ from ops.mutants.planted import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("parallax", "consumers", "producers", "ops", "tests", "pyproject.toml")
-TESTS = ("tests/contract", "tests/unit/broker", "tests/integration", "tests/unit/consumers")
+TESTS = (
+    "tests/contract",
+    "tests/unit/broker",
+    "tests/integration",
+    "tests/unit/consumers",
+    "tests/unit/producers",
+)
 TIMEOUT_S = 300
 LEAST = 0.95
 
