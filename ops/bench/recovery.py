@@ -27,7 +27,7 @@ from producers.client import Client
 CLOCK = SystemClock()
 HEARTBEAT_S, LEASE_S, ALLOWED_S = 2.0, 1.5, 1.0
 LOOK_S, PATIENCE_S = 0.01, 30.0
-WORKERS, JOBS = 4, 24
+WORKERS, JOBS = 4, 16  # of which half as many workers could run all
 
 
 def plan(speed: str) -> Plan:
@@ -42,10 +42,11 @@ def after_a_worker(kills: int) -> list[float]:
     found, random = [], Random(1)
     with System(plan("0.05"), CLOCK, ephemeral=True, logs=Path(os.devnull)) as system:
         client = Client(system.url)
-        names = [f"long{n}" for n in range(JOBS)]
-        client.submit([Job(name, "t", 20, 4_000, output_tokens=4_000) for name in names])
-        _until(system, lambda: _running(client, names) == JOBS)
-        for _ in range(kills):
+        for kill in range(kills):  # with new jobs each time: those of a worker that died are hurt
+            system.await_workers(WORKERS)  # else jobs line up before the few that are back
+            names = [f"long{kill}-{n}" for n in range(JOBS)]
+            client.submit([Job(name, "t", 20, 4_000, output_tokens=4_000) for name in names])
+            _until(system, lambda: _running(client, names) == JOBS)  # noqa: B023 - called at once
             CLOCK.wait(random.uniform(0.1, 0.6))
             records = {r.job_id: r.worker for r in client.records(names) if r is not None}
             victim = random.choice(sorted(set(records.values())))
@@ -55,7 +56,8 @@ def after_a_worker(kills: int) -> list[float]:
             killed = CLOCK.monotonic()
             _until(system, lambda: _moved(client, mine, victim))  # noqa: B023 - called at once
             found.append(CLOCK.monotonic() - killed)
-            _until(system, lambda: _running(client, names) == JOBS)
+            for name in names:
+                client.cancel(name)
         client.close()
     return found
 
