@@ -37,7 +37,7 @@ class Role:
 
     def rules(self, cell: str) -> list[str]:
         """Return the rules of its user, without a password."""
-        prefix = Keys(cell).leader.removesuffix("leader")
+        prefix = Keys(cell).prefix
         patterns = [f"~{prefix}{key}" for key in self.keys]
         return ["reset", "on", "-@all", *patterns, *(f"+{command}" for command in self.commands)]
 

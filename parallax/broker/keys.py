@@ -61,6 +61,7 @@ class Keys:
         "memory",
         "open",
         "policy",
+        "prefix",
         "record",
         "recording",
         "suspects",
@@ -70,7 +71,7 @@ class Keys:
 
     def __init__(self, cell: str = DEFAULT_CELL) -> None:
         check_name("cell", cell)
-        prefix = f"plx:{{{cell}}}:"
+        prefix = self.prefix = f"plx:{{{cell}}}:"  # of every key of the cell, and of no other
         self.cell = cell
         self._in, self._work, self._job = prefix + "in:", prefix + "work:", prefix + "job:"
         self._body, self._out, self._ctl = prefix + "body:", prefix + "out:", prefix + "ctl:"

@@ -152,8 +152,8 @@ class Rescue:
         Of workers those that are not registered: nobody reads their streams.
         """
         keys = self._keys
-        arrivals, work, pattern = keys.arrivals(""), keys.work(""), keys.arrivals("")[: -len("in:")]
-        command = ("SCAN", cursor, "MATCH", f"{pattern}*", "COUNT", count, "TYPE", "stream")
+        arrivals, work = keys.arrivals(""), keys.work("")
+        command = ("SCAN", cursor, "MATCH", f"{keys.prefix}*", "COUNT", count, "TYPE", "stream")
         following, found = self._link.call(*command)
         names = [key.decode("utf-8", "replace") for key in found]
         tenants = [name.removeprefix(arrivals) for name in names if name.startswith(arrivals)]

@@ -100,6 +100,10 @@ class Cell:
             # Full: the key is renewed, only the report is not. Out of reach: it beats again.
             with contextlib.suppress(StoreFull, Unreachable):
                 worker.heartbeat.beat()
+        self.serve()
+
+    def serve(self) -> None:
+        """Let everybody take one turn; nobody's heart is beaten for it."""
         services: tuple[Service, ...] = (*self.schedulers, *self.workers)
         for service in services:
             try:
@@ -182,13 +186,8 @@ class BeatingCell(Cell):
         return worker
 
     def turn(self) -> None:
-        """Let everybody take one turn; nobody's heart is beaten for it."""
-        services: tuple[Service, ...] = (*self.schedulers, *self.workers)
-        for service in services:
-            try:
-                service.run_once()
-            except ParallaxError as error:
-                service.recover(error)
+        """Let everybody take one turn; their hearts beat in threads of their own."""
+        self.serve()
 
     def for_periods(self, count: float) -> None:
         """Take turns while so many heartbeat periods pass."""
