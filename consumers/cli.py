@@ -8,12 +8,12 @@ from random import Random
 
 import click
 
-from consumers.engines.factory import build_engine
-from consumers.trouble import parsed_failures, parsed_slowdown
-from consumers.worker import Worker
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.cli.options import parsed_choice, redis_options, server_url, start_logging
+from parallax.consumers.engines.factory import build_engine
+from parallax.consumers.trouble import parsed_failures, parsed_slowdown
+from parallax.consumers.worker import Worker
 from parallax.core.model import check_name
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings

@@ -22,11 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from consumers.engines.interface import Engine, Progress
-from consumers.heartbeat import Heartbeat
-from consumers.history import History
-from consumers.retries import Resting
-from consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
 from parallax.broker.attempts import (
     Assignment,
     Attempt,
@@ -42,6 +37,11 @@ from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.membership import Membership
 from parallax.broker.rescue import Rescue
+from parallax.consumers.engines.interface import Engine, Progress
+from parallax.consumers.heartbeat import Heartbeat
+from parallax.consumers.history import History
+from parallax.consumers.retries import Resting
+from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.roles import BOTH, PREFILL, checked_role

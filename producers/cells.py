@@ -22,9 +22,9 @@ from parallax.core.cells import Place, home
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.model import Job, check_name
+from parallax.producers.client import Client
+from parallax.producers.completion import Completion, Waiting
 from parallax.services.clock import SystemClock
-from producers.client import Client
-from producers.completion import Completion, Waiting
 
 R = TypeVar("R")
 T = TypeVar("T")

@@ -18,9 +18,9 @@ from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import InvalidInput, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from producers.completion import Completion
-from producers.interface import Jobs
-from producers.submission import jobs_from_lines
+from parallax.producers.completion import Completion
+from parallax.producers.interface import Jobs
+from parallax.producers.submission import jobs_from_lines
 
 _BATCH = 500
 

@@ -16,8 +16,8 @@ from parallax.core.clock import Clock
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, check_name
+from parallax.producers.completion import Completion, Waiting
 from parallax.services.clock import SystemClock
-from producers.completion import Completion, Waiting
 
 __all__ = ["Client", "Completion"]
 

@@ -18,8 +18,8 @@ from parallax.core.cost import TokenCost
 from parallax.core.errors import Refused, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from producers.completion import Completion
-from producers.interface import Producer
+from parallax.producers.completion import Completion
+from parallax.producers.interface import Producer
 
 log = logging.getLogger(__name__)
 

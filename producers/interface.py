@@ -8,7 +8,7 @@ from typing import Protocol
 from parallax.broker.intake import Receipt
 from parallax.broker.results import Notice, Record
 from parallax.core.model import Job
-from producers.completion import Completion
+from parallax.producers.completion import Completion
 
 
 class Jobs(Protocol):

@@ -15,12 +15,12 @@ from parallax.core.cells import Place
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job
+from parallax.producers.cells import Cells
+from parallax.producers.client import Client
+from parallax.producers.drive import Driver, Run
+from parallax.producers.interface import Producer
+from parallax.producers.report import HEAD, figures, totals
 from parallax.services.system import System
-from producers.cells import Cells
-from producers.client import Client
-from producers.drive import Driver, Run
-from producers.interface import Producer
-from producers.report import HEAD, figures, totals
 
 SETTLE_S = 60.0
 

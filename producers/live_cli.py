@@ -24,11 +24,11 @@ from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.model import check_number
+from parallax.producers.live import Live, parsed_crashes, report
+from parallax.producers.traces import recorded
+from parallax.producers.workload import Lengths, Workload, parsed_shares
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
-from producers.live import Live, parsed_crashes, report
-from producers.traces import recorded
-from producers.workload import Lengths, Workload, parsed_shares
 
 F = TypeVar("F", bound=Callable[..., Any])
 

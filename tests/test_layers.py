@@ -18,8 +18,10 @@ _ORDER: tuple[tuple[str, ...], ...] = (
     ("parallax.scheduling",),
     ("parallax.broker", "parallax.sim", "parallax.telemetry"),
     ("parallax.services",),
-    ("producers", "consumers"),
-    ("parallax.cli", "ops"),
+    ("parallax.producers", "parallax.consumers"),
+    ("parallax.cli",),
+    ("parallax.drills", "parallax.lab"),
+    ("ops",),
 )
 for _level, _siblings in enumerate(_ORDER):
     _lower = {package for level in _ORDER[:_level] for package in level}
@@ -31,11 +33,8 @@ ALLOWED = {
     # What a scheduler counts is told in the words of the wire.
     ("parallax.telemetry", "parallax.broker"),
     # The commands of producers and consumers live beside what they start; they are command line.
-    ("producers", "parallax.cli"),
-    ("consumers", "parallax.cli"),
-    ("parallax.cli", "producers"),
-    # Benchmarks are commands too: they show tables and end with exit codes as the others do.
-    ("ops", "parallax.cli"),
+    ("parallax.producers", "parallax.cli"),
+    ("parallax.consumers", "parallax.cli"),
 }
 PURE = (
     "parallax.core", "parallax.policies", "parallax.engine", "parallax.scheduling", "parallax.sim",
@@ -51,15 +50,18 @@ AT_ONE_DOOR: dict[str, str | tuple[str, ...]] = {
     "prometheus_client": ("parallax.telemetry", "parallax.services.exporter"),
 }
 
+#: Rooms beside the package that it has links to.
+LINKED = ("producers", "consumers")
+
 MODULES = sorted(
-    path
-    for top in ("parallax", "producers", "consumers", "ops")
-    for path in (ROOT / top).rglob("*.py")
+    path for top in ("parallax", *LINKED, "ops") for path in (ROOT / top).rglob("*.py")
 )
 
 
 def name_of(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
+    if parts[0] in LINKED:
+        parts = ("parallax", *parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -116,7 +118,7 @@ def test_files_have_one_duty(path: Path) -> None:
         ("parallax.policies.routing.x", "time"),
         ("parallax.scheduling.scheduler", "parallax.services.clock"),
         ("parallax.services.scheduler", "redis"),
-        ("consumers.worker", "producers.client"),
+        ("parallax.consumers.worker", "parallax.producers.client"),
     ],
 )
 def test_planted_violations_are_found(module: str, imported: str) -> None:

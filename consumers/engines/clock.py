@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from consumers.engines.interface import Progress
-from consumers.engines.modelled import ModelledEngine, progress_at
+from parallax.consumers.engines.interface import Progress
+from parallax.consumers.engines.modelled import ModelledEngine, progress_at
 from parallax.core.clock import Clock
 from parallax.engine.batch import Former
 from parallax.engine.profiles import Profile

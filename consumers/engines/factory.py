@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from consumers.engines.clock import ClockEngine
-from consumers.engines.cpu import CpuEngine
-from consumers.engines.interface import Engine
-from consumers.engines.noop import NoopEngine
+from parallax.consumers.engines.clock import ClockEngine
+from parallax.consumers.engines.cpu import CpuEngine
+from parallax.consumers.engines.interface import Engine
+from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int, check_number

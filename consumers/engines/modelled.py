@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 
-from consumers.engines.interface import Progress
+from parallax.consumers.engines.interface import Progress
 from parallax.core.clock import Clock
 from parallax.engine.batch import BatchEngine, Former
 from parallax.engine.profiles import Profile

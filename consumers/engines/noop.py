@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from consumers.engines.interface import Progress
+from parallax.consumers.engines.interface import Progress
 from parallax.engine.request import Request
 
 

@@ -24,12 +24,12 @@ from random import Random
 
 import click
 
-from ops.bench.report import publish
 from parallax.core.cost import TokenCost
 from parallax.core.model import Job
+from parallax.lab.report import publish
+from parallax.producers.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
-from producers.client import Client
 
 CLOCK = SystemClock()
 COST = TokenCost()

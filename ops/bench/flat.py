@@ -19,14 +19,14 @@ from statistics import median
 
 import click
 
-from ops.bench.report import publish
 from parallax.broker.embedded import EmbeddedServer
 from parallax.broker.limits import Limits
 from parallax.core.errors import Unreachable
 from parallax.core.model import Job
+from parallax.lab.report import publish
+from parallax.producers.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
-from producers.client import Client
 
 ACTIVE = 10
 TENANTS = [f"t{n}" for n in range(ACTIVE)]

@@ -17,14 +17,14 @@ from uuid import uuid4
 
 import click
 
-from ops.bench.report import publish
 from parallax.broker.embedded import EmbeddedServer
 from parallax.core.errors import Unreachable
 from parallax.core.model import Job
 from parallax.core.quantiles import quantile
+from parallax.lab.report import publish
+from parallax.producers.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
-from producers.client import Client
 
 FLOOR = 15.0
 WARM_UP = 300

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 import click
 from hiredis import Reader, pack_command
 
-from ops.bench.report import publish
 from parallax.broker.embedded import EmbeddedServer
+from parallax.lab.report import publish
 from parallax.services.clock import SystemClock
 
 PAYLOAD = b"x" * 60

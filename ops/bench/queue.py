@@ -25,16 +25,16 @@ import click
 
 from ops.bench.limit import Raw, pipeline, redis_cpu
 from ops.bench.peers.rounds import AGAIN, LOST, PEERS, Broken, peer_round
-from ops.bench.report import publish
 from parallax.broker.embedded import EmbeddedServer
 from parallax.broker.limits import Limits
 from parallax.cli.output import show
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
+from parallax.lab.report import publish
+from parallax.producers.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
-from producers.client import Client
 
 CLOCK = SystemClock()
 OURS, LIMIT = "parallax", "bare pipeline"

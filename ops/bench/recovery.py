@@ -16,13 +16,13 @@ from random import Random
 
 import click
 
-from ops.bench.report import publish
 from parallax.core.lifecycle import State
 from parallax.core.model import Job
 from parallax.core.quantiles import quantile
+from parallax.lab.report import publish
+from parallax.producers.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
-from producers.client import Client
 
 CLOCK = SystemClock()
 HEARTBEAT_S, LEASE_S, ALLOWED_S = 2.0, 1.5, 1.0

@@ -24,15 +24,15 @@ from statistics import mean
 
 import click
 
-from ops.bench.report import publish
 from parallax.broker.results import Record
 from parallax.core.model import Job
 from parallax.core.quantiles import quantile
+from parallax.lab.report import publish
+from parallax.producers.client import Client
+from parallax.producers.drive import Sample
+from parallax.producers.live import Crash, Live
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
-from producers.client import Client
-from producers.drive import Sample
-from producers.live import Crash, Live
 
 CLOCK = SystemClock()
 SESSIONS, TURN_TOKENS, PAUSE_S = 48, 300, 2.0

@@ -19,8 +19,8 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from ops.bench.report import publish
 from parallax.core.scans import blelloch, hillis_steele
+from parallax.lab.report import publish
 from parallax.policies.routing.parallel_prefix import placed
 
 Numbers = npt.NDArray[np.float64]

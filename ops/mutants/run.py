@@ -40,7 +40,10 @@ def main() -> None:
         copy = Path(folder)
         for part in PARTS:
             source = ROOT / part
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / part)
+            if source.is_dir():
+                shutil.copytree(source, copy / part, symlinks=True)
+            else:
+                shutil.copy(source, copy / part)
         if tests_fail(copy):
             sys.exit("the tests fail without any planted bug")
         living = [mutant for mutant in chosen if not caught(mutant, copy)]

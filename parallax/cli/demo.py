@@ -11,10 +11,10 @@ import click
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import start_logging
 from parallax.core.model import check_int, check_number
+from parallax.producers.live import Crash, Live, report
+from parallax.producers.workload import Lengths, Workload
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
-from producers.live import Crash, Live, report
-from producers.workload import Lengths, Workload
 
 WEIGHTS = {"gold": 4.0, "silver": 2.0, "bronze": 1.0}
 

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ops.chaos.proxy import Mode, Proxy
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.scripts import names, script
 from parallax.core.errors import Unreachable
+from parallax.drills.proxy import Mode, Proxy
 from tests.contract.conftest import Cell
 from tests.contract.test_scripts import REPEATS, SCENES, SECOND_ONLY
 from tests.waiting import wait_until

@@ -14,9 +14,9 @@ import pytest
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
+from parallax.producers.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
-from producers.client import Client
 from tests.integration.processes import is_gone
 from tests.waiting import wait_until
 

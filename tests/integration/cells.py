@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from consumers.engines.interface import Engine
-from consumers.engines.noop import NoopEngine
-from consumers.worker import Worker
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Lease
 from parallax.broker.intake import Ending, Intake, Receipt
 from parallax.broker.keys import Keys
 from parallax.broker.results import Record, Results
+from parallax.consumers.engines.interface import Engine
+from parallax.consumers.engines.noop import NoopEngine
+from parallax.consumers.worker import Worker
 from parallax.core.errors import ParallaxError, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job

@@ -7,8 +7,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consumers.engines.noop import NoopEngine
-from consumers.worker import Worker
 from parallax.broker.access import ROLES, acl_file, user_name
 from parallax.broker.connection import Link
 from parallax.broker.dead_letters import DeadLetters
@@ -19,6 +17,8 @@ from parallax.broker.membership import Membership
 from parallax.broker.policy_store import Choice, PolicyStore
 from parallax.broker.results import Results
 from parallax.broker.tenancy import Tenancy
+from parallax.consumers.engines.noop import NoopEngine
+from parallax.consumers.worker import Worker
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import Policies, PolicyChoice, WorkerSettings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from consumers.engines.noop import NoopEngine
 from parallax.broker.connection import Link
 from parallax.broker.policy_store import Choice, PolicyStore, Rollout
+from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.prediction.bucket_quantile import BucketQuantile

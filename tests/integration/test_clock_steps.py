@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from consumers.worker import Worker
 from parallax.broker import membership
 from parallax.broker.connection import Link
 from parallax.broker.membership import Leadership
 from parallax.broker.scripts import Script, script
+from parallax.consumers.worker import Worker
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import SchedulerSettings
 from parallax.services.recoverer import Recoverer

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from consumers.engines.noop import NoopEngine
 from parallax.broker.access import ROLES, acl_file, user_name
 from parallax.broker.connection import Link
 from parallax.broker.intake import Intake
 from parallax.broker.results import Results
 from parallax.broker.server_policy import refuse_eviction
+from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.errors import InvalidSettings, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import Policies, PolicyChoice
-from producers.client import Client
+from parallax.producers.client import Client
 from tests.cluster import LocalCluster, Node
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
 from tests.unit.cli.invoking import run_main

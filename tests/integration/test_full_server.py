@@ -9,15 +9,15 @@ from dataclasses import replace
 
 import pytest
 
-from consumers.worker import Worker
 from parallax.broker.codec import Registration
 from parallax.broker.connection import Link
 from parallax.broker.membership import Membership
+from parallax.consumers.worker import Worker
 from parallax.core.clock import ManualClock
 from parallax.core.errors import ParallaxError, StoreFull
 from parallax.core.lifecycle import Outcome, State
+from parallax.producers.client import Client
 from parallax.services.scheduler import SchedulerService
-from producers.client import Client
 from tests.integration.cells import QUICK, BeatingCell, deaths, job, jobs
 from tests.unit.cli.invoking import run_main
 

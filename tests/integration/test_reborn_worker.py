@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from consumers.engines.noop import NoopEngine
-from consumers.worker import Worker
 from parallax.broker.connection import Link
 from parallax.broker.intake import Intake
 from parallax.broker.keys import Keys
+from parallax.consumers.engines.noop import NoopEngine
+from parallax.consumers.worker import Worker
 from parallax.core.model import Job
 from parallax.core.settings import WorkerSettings
 from parallax.scheduling.actions import Dispatch

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from consumers.engines.noop import NoopEngine
 from parallax.broker.connection import Link
 from parallax.broker.recording import (
     Batch,
@@ -18,6 +17,7 @@ from parallax.broker.recording import (
     decode_line,
     encode_line,
 )
+from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.errors import InvalidInput
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.registry import ROUTING

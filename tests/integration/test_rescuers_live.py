@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from consumers.engines.clock import ClockEngine
-from consumers.engines.noop import NoopEngine
-from consumers.worker import Worker
 from parallax.broker.connection import Link
+from parallax.consumers.engines.clock import ClockEngine
+from parallax.consumers.engines.noop import NoopEngine
+from parallax.consumers.worker import Worker
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.engine.profiles import profile_named

@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
-from consumers.engines.noop import NoopEngine
-from consumers.trouble import Failures
-from consumers.worker import Worker
 from parallax.broker.connection import Link
+from parallax.consumers.engines.noop import NoopEngine
+from parallax.consumers.trouble import Failures
+from parallax.consumers.worker import Worker
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import WorkerSettings
 from parallax.services.clock import SystemClock

@@ -15,8 +15,8 @@ from parallax.broker.connection import Link
 from parallax.broker.embedded import EmbeddedServer
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome
+from parallax.producers.client import Client
 from parallax.services.clock import SystemClock
-from producers.client import Client
 from tests.integration.cells import Cell, jobs
 from tests.servers import REDIS_7, wrapped
 from tests.unit.cli.invoking import run_main

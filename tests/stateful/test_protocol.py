@@ -21,12 +21,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from consumers.engines.noop import NoopEngine
-from consumers.worker import Worker
 from parallax.broker.connection import Link
 from parallax.broker.intake import Ending, Intake
 from parallax.broker.keys import Keys
 from parallax.broker.results import Results
+from parallax.consumers.engines.noop import NoopEngine
+from parallax.consumers.worker import Worker
 from parallax.core.errors import ParallaxError
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.engines.clock import ClockEngine
-from consumers.engines.cpu import CpuEngine, calibrated
-from consumers.engines.factory import build_engine
-from consumers.engines.interface import Engine, Progress
-from consumers.engines.noop import NoopEngine
+from parallax.consumers.engines.clock import ClockEngine
+from parallax.consumers.engines.cpu import CpuEngine, calibrated
+from parallax.consumers.engines.factory import build_engine
+from parallax.consumers.engines.interface import Engine, Progress
+from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
 from parallax.engine.batch import BatchEngine

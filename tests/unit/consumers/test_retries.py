@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.retries import Resting
-from consumers.trouble import Failures, parsed_failures
 from parallax.broker.attempts import Assignment, Attempt, Finish
 from parallax.broker.codec import Report
+from parallax.consumers.retries import Resting
+from parallax.consumers.trouble import Failures, parsed_failures
 from parallax.core.errors import InvalidInput
 
 CAP_S = 5.0

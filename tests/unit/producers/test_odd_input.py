@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from parallax.core.errors import InvalidInput
-from producers.submission import jobs_from_lines
-from producers.traces import recorded
-from producers.workload import Workload
+from parallax.producers.submission import jobs_from_lines
+from parallax.producers.traces import recorded
+from parallax.producers.workload import Workload
 
 HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 

@@ -11,9 +11,9 @@ import pytest
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
-from producers.drive import Run, Sample
-from producers.live import Crash, Live, kill, parsed_crashes, report
-from producers.report import HEAD, TenantFigures, figures, totals
+from parallax.producers.drive import Run, Sample
+from parallax.producers.live import Crash, Live, kill, parsed_crashes, report
+from parallax.producers.report import HEAD, TenantFigures, figures, totals
 
 
 def sample(tenant: str = "acme", **changes: Any) -> Sample:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS
+from parallax.producers.traces import recorded
 from parallax.sim.traces.rows import LONGEST
-from producers.traces import recorded
 
 HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 GOOD = (

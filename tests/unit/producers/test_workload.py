@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
+from parallax.producers.workload import Lengths, Workload, parsed_shares
 from parallax.sim.timed import Timed
-from producers.workload import Lengths, Workload, parsed_shares
 
 MANY = 4_000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ops.chaos.drill import DrillResult
-from ops.chaos.invariants import INVARIANTS
+from parallax.drills.drill import DrillResult
+from parallax.drills.invariants import INVARIANTS
 
 
 def page(results: Sequence[DrillResult]) -> str:

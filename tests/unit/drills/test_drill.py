@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from ops.chaos.drill import DrillResult, DrillSpec
-from ops.chaos.faults import FAULTS
-from ops.chaos.report import page
 from parallax.core.errors import InvalidInput
+from parallax.drills.drill import DrillResult, DrillSpec
+from parallax.drills.faults import FAULTS
+from parallax.drills.report import page
 
 
 def result(seed: int, **broken: list[str]) -> DrillResult:

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ops.chaos.proxy import Mode, Proxy
 from parallax.broker.connection import Link
 from parallax.core.errors import Unreachable
+from parallax.drills.proxy import Mode, Proxy
 from tests.waiting import wait_until
 
 

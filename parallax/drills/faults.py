@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from ops.chaos.proxy import Mode
-from ops.chaos.stage import HEARTBEAT_S, LEASE_S, POISON, Stage
 from parallax.broker.intake import Intake
 from parallax.core.errors import ParallaxError
 from parallax.core.model import Job
+from parallax.drills.proxy import Mode
+from parallax.drills.stage import HEARTBEAT_S, LEASE_S, POISON, Stage
 
 Undo = Callable[[], None]
 Deed = Callable[[Stage, Random], tuple[float, Undo] | None]

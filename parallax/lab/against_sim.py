@@ -27,12 +27,12 @@ from parallax.core.model import Job
 from parallax.core.quantiles import quantile
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.registry import ROUTING
+from parallax.producers.drive import Sample
+from parallax.producers.live import Live
 from parallax.services.system import Plan, System
 from parallax.sim.simulate import simulate
 from parallax.sim.spec import FleetSpec, RunSpec, WorkloadSpec
 from parallax.sim.timed import Timed
-from producers.drive import Sample
-from producers.live import Live
 
 #: Quantiles, and how far live and simulated may be apart there.
 TOLERANCES = ((0.50, 0.05), (0.95, 0.10))

@@ -19,8 +19,8 @@ _PAGE = 500
 class Evidence:
     """Everything the promises are checked from. Plain data: the check itself looks at nothing else.
 
-    `lines` are what workers noted (`consumers.history`), in the order of each worker; `left` maps
-    keys that should not be there, or not for ever, to what is wrong with them.
+    `lines` are what workers noted (`parallax.consumers.history`), in the order of each worker;
+    `left` maps keys that should not be there, or not for ever, to what is wrong with them.
     """
 
     accepted: set[str]

@@ -10,7 +10,7 @@ from random import Random
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.core.model import Job
-from producers.client import Client
+from parallax.producers.client import Client
 
 TENANTS = ("t0", "t1", "t2")
 BATCH = 20

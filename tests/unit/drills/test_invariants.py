@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ops.chaos.drill import longest_silence_s
-from ops.chaos.evidence import Evidence
-from ops.chaos.invariants import INVARIANTS, violations
 from parallax.broker.codec import Report
 from parallax.broker.results import Record
 from parallax.core.lifecycle import State
+from parallax.drills.drill import longest_silence_s
+from parallax.drills.evidence import Evidence
+from parallax.drills.invariants import INVARIANTS, violations
 
 
 def record(name: str = "j1", **fields: Any) -> Record:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import click
 
-from ops.chaos.drill import DrillResult, DrillSpec, run_drill
-from ops.chaos.invariants import INVARIANTS
-from ops.chaos.report import page
-from ops.chaos.stage import Cast
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import start_logging
 from parallax.cli.output import facts
 from parallax.core.model import check_int, check_number
+from parallax.drills.drill import DrillResult, DrillSpec, run_drill
+from parallax.drills.invariants import INVARIANTS
+from parallax.drills.report import page
+from parallax.drills.stage import Cast
 from parallax.services.clock import SystemClock
 
 

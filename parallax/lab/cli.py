@@ -6,12 +6,12 @@ from itertools import takewhile
 
 import click
 
-from ops.bench.against_sim import Setting, every_routing, hops, measured
-from ops.bench.report import publish
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int, check_number
 from parallax.core.quantiles import quantile
 from parallax.engine.profiles import profile_named
+from parallax.lab.against_sim import Setting, every_routing, hops, measured
+from parallax.lab.report import publish
 from parallax.policies.registry import ROUTING
 from parallax.services.clock import SystemClock
 from parallax.sim.spec import WorkloadSpec

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from ops.chaos.proxy import Proxy
 from parallax.broker.connection import Link
 from parallax.broker.embedded import EmbeddedServer, socket_path
 from parallax.broker.keys import Keys
@@ -18,6 +17,7 @@ from parallax.broker.membership import Membership
 from parallax.broker.server_home import ServerInfo
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Unreachable
+from parallax.drills.proxy import Proxy
 from parallax.services.system import Plan, System
 
 HEARTBEAT_S, LEASE_S, SWEEP_S, GRACE_S = 1.5, 1.0, 0.5, 2.5

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from ops.chaos.evidence import Evidence, left_over, lines_of, records_of
-from ops.chaos.faults import FAULTS, Fault, Undo
-from ops.chaos.invariants import violations
-from ops.chaos.load import TENANTS, Load
-from ops.chaos.stage import CELL, POISON, Cast, Stage
 from parallax.broker.connection import Link
 from parallax.broker.results import Record, Results
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
-from producers.client import Client
+from parallax.drills.evidence import Evidence, left_over, lines_of, records_of
+from parallax.drills.faults import FAULTS, Fault, Undo
+from parallax.drills.invariants import violations
+from parallax.drills.load import TENANTS, Load
+from parallax.drills.stage import CELL, POISON, Cast, Stage
+from parallax.producers.client import Client
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from ops.bench.against_sim import DRAWS, MOST_LIVE_DRAWS, Draw, Gap, live_draws
+from parallax.lab.against_sim import DRAWS, MOST_LIVE_DRAWS, Draw, Gap, live_draws
 
 
 def drawn(spread: float) -> list[Draw]:

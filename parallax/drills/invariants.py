@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ops.chaos.evidence import Evidence
-from ops.chaos.stage import POISON
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import USUAL_ATTEMPTS
+from parallax.drills.evidence import Evidence
+from parallax.drills.stage import POISON
 
 Check = Callable[[Evidence], Iterator[str]]
 INVARIANTS: dict[str, tuple[str, Check]] = {}

@@ -1,1 +1,0 @@
-"""The chaos drill: real processes, faults drawn from a seed, promises checked afterwards."""

@@ -1,0 +1,1 @@
+"""Drills (`parallax verify`): real processes, faults from a seed, promises checked afterwards."""

@@ -1,0 +1,1 @@
+"""Measures what the laboratory is worth: simulations held against the live system."""
