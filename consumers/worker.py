@@ -44,6 +44,7 @@ from parallax.consumers.retries import Resting
 from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.reasons import REASONS
 from parallax.core.roles import BOTH, PREFILL, checked_role
 from parallax.core.settings import WorkerSettings
 from parallax.engine.request import Request
@@ -330,7 +331,7 @@ class Worker:
     def _finish(self, running: Running, verdict: str, at: float, error: str = "") -> Finish:
         attempt, prefilled = running.attempt, running.attempt.assignment.prefilled
         start = running.added if running.joined is None else running.joined
-        ttft = None if running.first is None else max(0.0, running.first - start)
+        prefill_s = None if running.first is None else max(0.0, running.first - start)
         reached = attempt.prompt_tokens if running.first is not None or prefilled else 0
         report = Report(
             attempt.tenant,
@@ -341,10 +342,11 @@ class Worker:
             running.tokens,
             prefilled.cached_tokens if prefilled else running.cached,
             attempt.waited_s + max(0.0, start - running.added),
-            ttft,
+            prefill_s,
             max(0.0, at - start),
             error,
             first_s=prefilled.first_s if prefilled else None,
+            reason=REASONS.get(verdict, ""),
         )
         return Finish(attempt, verdict, report)
 

@@ -24,6 +24,7 @@ from parallax.core.errors import (
 )
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import USUAL_ATTEMPTS, Job
+from parallax.core.reasons import Reason
 
 _REFUSED_RETRY_S = 1.0
 NOTHING = Report()
@@ -67,6 +68,9 @@ class Receipt(Struct, frozen=True):
         if self.word == "too_big":
             return InvalidInput("job", f"{self.detail} bytes", "smaller than the store's limit")
         if self.word == "full":
+            if self.detail == "0":  # it would be one tenant more than may have jobs
+                said, reason = Reason.TENANTS_FULL.sentence, Reason.TENANTS_FULL
+                return Refused(said, _REFUSED_RETRY_S, reason)
             return Refused(f"{self.detail} jobs wait in the tenant's queue", _REFUSED_RETRY_S)
         if self.word in _FAILED:
             return _FAILED[self.word](f"job {self.job_id}: {self.detail}")

@@ -14,6 +14,7 @@ from parallax.broker.limits import Limits
 from parallax.broker.scripts import script
 from parallax.core.errors import Fenced, InvalidInput
 from parallax.core.model import NAME
+from parallax.core.reasons import Reason
 
 
 class Rescue:
@@ -167,7 +168,8 @@ class Rescue:
 
 def _death(assignment: Assignment, worker: str) -> Report:
     error = f"the worker {worker} died during attempt {assignment.attempt}"
-    return Report(worker=worker, attempt=int(assignment.attempt), error=error)
+    reason = Reason.ATTEMPTS_USED_UP
+    return Report(worker=worker, attempt=int(assignment.attempt), error=error, reason=reason)
 
 
 def _tenant(about: bytes | None) -> str:

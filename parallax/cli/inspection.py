@@ -105,6 +105,7 @@ def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
             "ttft (s)": record.ttft_s,
             "e2e (s)": record.e2e_s,
             "error": report.error or None,
+            "reason": report.reason or None,
         },
         as_json=as_json,
         title=f"Job {job_id}",

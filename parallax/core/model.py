@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from parallax.core.errors import InvalidInput
+from parallax.core.reasons import Reason
 
 MAX_TOKENS = 10_000_000
 MAX_DEADLINE_S = 30 * 86_400.0
@@ -23,6 +24,7 @@ MAX_PREFIX = 16_384
 MAX_HASH = 2**63 - 1
 USUAL_ATTEMPTS = 3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_REASONS = tuple(reason.value for reason in Reason if reason.by_admission)
 NAME_RULE = "use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
 
 
@@ -194,21 +196,34 @@ class Slo:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why admission refuses a job, as a closed word, and when to try again."""
+    """Why admission refuses a job, as a word of `Reason`, and after how many seconds to try again.
 
-    reason: str
+    A policy that refuses for a reason of its own says `Reason.POLICY`.
+    """
+
+    reason: Reason
     retry_after_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if type(self.reason) is not Reason:
+            if self.reason not in _REASONS:
+                raise InvalidInput("reason", self.reason, f"known: {', '.join(_REASONS)}")
+            object.__setattr__(self, "reason", Reason(self.reason))
 
 
 @dataclass(slots=True)
 class Usage:
-    """What a finished attempt really consumed, in tokens and seconds since its worker began it."""
+    """What a finished attempt really consumed, in tokens and seconds since its worker began it.
+
+    `prefill_s` is how long its first token took, from there too (None = there was none); what users
+    feel, TTFT, counts from acceptance and is longer by the wait.
+    """
 
     prompt_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     service_s: float = 0.0
-    ttft_s: float | None = field(default=None)
+    prefill_s: float | None = field(default=None)
 
 
 def check_name(where: str, value: object) -> None:

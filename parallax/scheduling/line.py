@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from parallax.core.model import JobView, Rejection
+from parallax.core.reasons import Reason
 from parallax.policies.interfaces import AdmissionObserver, FairnessPolicy, OrderingPolicy
 from parallax.scheduling.actions import Action, Expire, Reject, SaveAccounts
 from parallax.scheduling.queues import Queued, Queues
@@ -94,7 +95,7 @@ class Line:
     def _shed(self, queued: Queued, pace: float, now: float) -> Rejection | None:
         job = queued.job
         if job.deadline != inf and self.ordering.hopeless(job, pace * queued.estimate, now):
-            return Rejection("hopeless")
+            return Rejection(Reason.HOPELESS)
         return self.door.dispatching(job, max(0.0, now - queued.since), now) if self.door else None
 
     def _left(self, tenant: str) -> None:

@@ -24,7 +24,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.core.model import ClusterView, JobView, Slo, WorkerView
 from parallax.core.settings import Policies
 from parallax.policies.interfaces import AdmissionObserver
-from parallax.scheduling.actions import Action, Cancel, Dispatch
+from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch
 from parallax.scheduling.composition import Composition, compose
 from parallax.scheduling.events import (
     AttemptBegan,
@@ -174,6 +174,7 @@ class Scheduler:
             if rejection is not None:
                 actions.append(refusal(job, event.entry, rejection))
                 return
+            actions.append(Admitted(job.id, job.tenant))
         self._enqueue(Queued(job, event.entry, estimate, output, now))
 
     def _withdrawn(self, event: JobWithdrawn, now: float, actions: list[Action]) -> None:

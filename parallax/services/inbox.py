@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from msgspec import structs
 
 from parallax.broker.codec import Report, decode_arrival, decode_report, usage_of, whole
 from parallax.broker.dispatching import Entry
 from parallax.core.errors import InvalidInput
-from parallax.core.lifecycle import Outcome
-from parallax.core.model import NAME
+from parallax.core.lifecycle import ENDS, Told
+from parallax.core.model import check_name
 from parallax.scheduling.events import (
     AttemptBegan,
     AttemptEnded,
@@ -23,7 +23,7 @@ from parallax.scheduling.events import (
 
 Junk = tuple[Entry, str]
 
-_OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
+_WORDS = {word.value.encode(): word for word in Told}
 
 
 def arrivals(tenant: str, entries: list[Entry]) -> tuple[list[Event], list[Junk]]:
@@ -42,45 +42,70 @@ def arrivals(tenant: str, entries: list[Entry]) -> tuple[list[Event], list[Junk]
     return events, junk
 
 
-def reports(entry: Entry) -> Iterator[tuple[Event, Report | None]]:
-    """Decode what workers told; parts that are not understood are skipped.
+def reports(entry: Entry) -> tuple[list[tuple[Event, Report | None]], str]:
+    """Decode what workers told; return what can be understood, and why the rest cannot ('' = all).
 
-    Raises InvalidInput if nothing of it can be understood.
+    An entry tells of many jobs: each is decoded by itself, so junk takes no neighbour with it.
     """
     fields = entry.fields
-    if len(fields) % 2:
-        raise InvalidInput("event", fields[:1], "pairs of job id and report")
-    for i in range(0, len(fields), 2):
-        job_id = fields[i].decode("ascii", "replace")
-        if not NAME.fullmatch(job_id):
-            raise InvalidInput("event", job_id[:60], "a job id")
-        word, _, data = fields[i + 1].partition(b" ")
-        yield _report(job_id, word, data)
+    told: list[tuple[Event, Report | None]] = []
+    wrong = "" if len(fields) % 2 == 0 else str(_not_pairs(fields))
+    for i in range(0, len(fields) - 1, 2):
+        try:
+            told.append(_report(_name("job id", fields[i]), fields[i + 1]))
+        except InvalidInput as error:
+            wrong = wrong or str(error)
+    return told, wrong
 
 
-def _report(job_id: str, word: bytes, data: bytes) -> tuple[Event, Report | None]:
-    if word == b"withdrawn":
+def _not_pairs(fields: Sequence[bytes]) -> InvalidInput:
+    return InvalidInput("event", fields[-1][:60], "pairs of job id and report")
+
+
+def _report(job_id: str, text: bytes) -> tuple[Event, Report | None]:
+    said, _, data = text.partition(b" ")
+    word = _WORDS.get(said)
+    if word is Told.WITHDRAWN:
         return JobWithdrawn(job_id), None
-    if word == b"stolen":
-        return AttemptMoved(job_id, data.decode("ascii", "replace")), None
-    if word == b"began":
+    if word is Told.STOLEN:
+        return AttemptMoved(job_id, _name("thief", data)), None
+    if word is Told.BEGAN:
         worker, _, attempt = data.partition(b" ")
         number = whole("attempt", attempt, 1_000_000)
-        return AttemptBegan(job_id, worker.decode("ascii", "replace"), number), None
-    if word == b"reclaimed":  # its charge was returned when its worker was believed dead
-        word, _, data = data.partition(b" ")
-        report = structs.replace(decode_report(data), estimate=0.0)
-    else:
-        report = decode_report(data)
-    if word == b"prefilled":
+        return AttemptBegan(job_id, _name("worker", worker), number), None
+    reclaimed = word is Told.RECLAIMED
+    if reclaimed:
+        said, _, data = data.partition(b" ")
+        word = _WORDS.get(said)
+    if word is Told.PREFILLED and not reclaimed:
+        report = _signed(data)
         return PrefillEnded(job_id, report.worker, report.attempt), None
+    if word not in ENDS:
+        raise InvalidInput("event", said[:60], f"known: {', '.join(Told)}")
+    report = _signed(data)
+    if reclaimed:  # its charge was returned when its worker was believed dead
+        report = structs.replace(report, estimate=0.0)
     event = AttemptEnded(
         job_id,
         report.tenant,
         report.worker,
         report.attempt,
         report.estimate,
-        _OUTCOMES.get(word),
+        ENDS[word],
         usage_of(report),
     )
     return event, report
+
+
+def _signed(data: bytes) -> Report:
+    """Decode a report that accounts are settled by: it must say whose, and who made it."""
+    report = decode_report(data)
+    for field in ("tenant", "worker"):
+        check_name(f"report.{field}", getattr(report, field))
+    return report
+
+
+def _name(where: str, data: bytes) -> str:
+    name = data.decode("ascii", "replace")
+    check_name(where, name)
+    return name

@@ -39,7 +39,6 @@ from parallax.scheduling.events import (
     AttemptsHeld,
     BacklogMeasured,
     Event,
-    JobArrived,
     TenantConfigured,
 )
 from parallax.services import choices, inbox, takeover
@@ -283,7 +282,7 @@ class SchedulerService:
         sent = self._outbox.carry_out(lease, actions)
         if self._outbox.uncommitted and not sent and self._is_due("commit", COMMIT_S):
             self._outbox.commit(lease)
-        self._metrics.decided(actions, sum(type(event) is JobArrived for event in events))
+        self._metrics.decided(actions)
         self._metrics.turned(self._clock.monotonic() - started)
 
     def _duties(self, lease: Lease) -> None:
@@ -364,14 +363,12 @@ class SchedulerService:
         return events
 
     def _reports(self, entry: Entry) -> list[Event]:
-        events: list[Event] = []
-        try:
-            for event, report in inbox.reports(entry):
-                events.append(event)
-                self._metrics.reported(event, report)
-        except InvalidInput as error:
-            self._outbox.set_aside(self._keys.events, [(entry, str(error))])
-        return events
+        told, wrong = inbox.reports(entry)
+        for event, report in told:
+            self._metrics.reported(event, report)
+        if wrong:
+            self._outbox.set_aside(self._keys.events, [(entry, wrong)])
+        return [event for event, _ in told]
 
 
 def _finite(limit: float) -> float | None:

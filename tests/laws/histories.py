@@ -18,7 +18,15 @@ from parallax.core.lifecycle import Outcome
 from parallax.core.model import JobView, Usage
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.registry import FAIRNESS, ORDERING, ROUTING
-from parallax.scheduling.actions import Action, Cancel, Dispatch, Expire, Reject, SaveAccounts
+from parallax.scheduling.actions import (
+    Action,
+    Admitted,
+    Cancel,
+    Dispatch,
+    Expire,
+    Reject,
+    SaveAccounts,
+)
 from parallax.scheduling.events import (
     AttemptEnded,
     AttemptMoved,
@@ -78,6 +86,7 @@ class History:
     draining: set[str] = field(default_factory=set)
     gone: Counter[str] = field(default_factory=Counter)
     actions: list[Action] = field(default_factory=list)
+    admitted: Counter[str] = field(default_factory=Counter)
     _serial: int = 0
 
     def play(self, batches: int) -> None:
@@ -257,6 +266,9 @@ class History:
             self.gone[action.job_id] += 1
         elif isinstance(action, Cancel):
             assert self.gone[action.job_id] == 1, "only what is decided is stopped"
+        elif isinstance(action, Admitted):
+            self.admitted[action.job_id] += 1
+            assert self.admitted[action.job_id] == 1, "a job is admitted once"
         else:
             assert isinstance(action, SaveAccounts)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from parallax.core.model import JobView, QueueView, Rejection, check_int, check_number
+from parallax.core.reasons import Reason
 from parallax.policies.registry import ADMISSION
 
 
@@ -49,5 +50,5 @@ class Probabilistic:
         waiting = queue.total_jobs / max(1, queue.workers)
         saturation = max(waiting / self.queue_full, queue.kv_used / self.kv_full)
         if self._random.random() < min(1.0, self.scale * saturation**self.power):
-            return Rejection("saturated", 5.0)
+            return Rejection(Reason.SATURATED, 5.0)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parallax.core.model import JobView, QueueView, Rejection, check_int, check_number
+from parallax.core.reasons import Reason
 from parallax.policies.registry import ADMISSION
 
 
@@ -39,13 +40,13 @@ class Thresholds:
     ) -> Rejection | None:
         """See `interfaces.AdmissionPolicy`."""
         if queue.tenant_jobs >= self.max_jobs_per_tenant:
-            return Rejection("tenant_queue_full")
+            return Rejection(Reason.TENANT_QUEUE_FULL)
         if queue.total_jobs >= self.max_jobs:
-            return Rejection("queue_full")
+            return Rejection(Reason.QUEUE_FULL)
         if queue.tenant_cost + estimate > self.max_cost_per_tenant:
-            return Rejection("tenant_cost_full")
+            return Rejection(Reason.TENANT_COST_FULL)
         if queue.total_cost + estimate > self.max_cost:
-            return Rejection("cost_full")
+            return Rejection(Reason.COST_FULL)
         if queue.kv_used > self.max_kv and queue.total_jobs > 0:
-            return Rejection("memory_full")
+            return Rejection(Reason.MEMORY_FULL)
         return None
