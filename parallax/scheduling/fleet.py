@@ -39,6 +39,7 @@ class Flight:
     since: float = 0.0
     began: bool = False
     arm: str = ""
+    predicted_s: float = 0.0  # how long it was to take; 0 = unknown, or noted already
     hedged: bool = False  # there has been a second attempt beside this one, or this is it
 
 

@@ -46,9 +46,10 @@ class Line:
         """Take out the jobs whose deadline has passed."""
         late: list[Expire] = []
         while self._deadlines and self._deadlines[0][0] < now:
-            queued = self.withdraw(heapq.heappop(self._deadlines)[1])
+            queued = self.queues.withdraw(heapq.heappop(self._deadlines)[1])
             if queued is not None:
                 late.append(Expire(queued.job.id, queued.job.tenant, queued.entry))
+                self._left(queued.job.tenant)
         return late
 
     def choose(self, count: int, pace: float, now: float, actions: list[Action]) -> list[Queued]:
@@ -102,6 +103,17 @@ class Line:
         """Tell fairness when a tenant has nothing queued any more."""
         if self.queues.forget_if_empty(tenant):
             self.fairness.left(tenant)
+        if len(self._deadlines) > (2 * len(self) + 64 if len(self) else 0):
+            self._compact()
+
+    def _compact(self) -> None:
+        """Forget the deadlines of jobs that wait no more: memory follows the queue.
+
+        A deadline may be a month away. O(1) amortised.
+        """
+        waiting = self.queues.tenant_of
+        self._deadlines = list({due for due in self._deadlines if due[1] in waiting})
+        heapq.heapify(self._deadlines)
 
 
 def refusal(job: JobView, entry: str, why: Rejection) -> Reject:

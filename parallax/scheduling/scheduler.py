@@ -116,7 +116,7 @@ class Scheduler:
 
     def next_wake(self) -> float | None:
         """Return when `handle` has something to do although nothing happens; None if never."""
-        return self._hedges.next_due() if self._hedges is not None else None
+        return self._hedges.next_due(self._flights) if self._hedges is not None else None
 
     def restore(self, accounts: dict[str, float]) -> None:
         """Go on with the accounts of a former leader."""
@@ -205,8 +205,6 @@ class Scheduler:
             return
         self._flights.remove(flight)
         self._fleet.release(flight)  # its account stays charged: the job goes on elsewhere
-        if self._hedges is not None:
-            self._hedges.forget(flight)
         self._handovers.add(flight, now)
 
     def _ended(self, event: AttemptEnded, now: float, actions: list[Action]) -> None:
@@ -299,8 +297,6 @@ class Scheduler:
     def _lost(self, event: WorkerLost, now: float, actions: list[Action]) -> None:
         for flight in self._fleet.remove(event.worker):
             self._flights.remove(flight)
-            if self._hedges is not None:
-                self._hedges.forget(flight)
             self._line.settle(flight.job.tenant, flight.estimate)
         self._versions.worker_lost(event.worker)
         if self._thieves is not None:

@@ -77,6 +77,7 @@ class History:
 
     scheduler: Scheduler
     random: Random
+    deadlines: tuple[float, ...] = (inf, inf, 0.1, 3.0)  # seconds after the arrival
     now: float = 100.0
     waiting: dict[str, JobView] = field(default_factory=dict)
     flights: dict[str, Flight] = field(default_factory=dict)
@@ -105,6 +106,21 @@ class History:
         self.check()
         return actions
 
+    def drain(self) -> None:
+        """Let everything come to an end: what waits is withdrawn, what flies or stops has ended."""
+        while self.waiting or self.flights or self.stopped:
+            self.now += 1.0
+            gone = list(self.waiting)
+            self.waiting.clear()
+            self.gone.update(gone)
+            ends = [*self.flights.values(), *self.stopped]
+            outcomes = [Outcome.COMPLETED] * len(self.flights) + [None] * len(self.stopped)
+            self.gone.update(list(self.flights))
+            self.flights.clear()
+            self.stopped.clear()
+            events: list[Event] = [JobWithdrawn(name) for name in gone]
+            self.tell(events + [self.ended(*end) for end in zip(ends, outcomes, strict=True)])
+
     # -- making events ------------------------------------------------------------------------
 
     def _event(self) -> list[Event]:
@@ -119,7 +135,7 @@ class History:
     def _arrive(self) -> list[Event]:
         self._serial += 1
         random = self.random
-        deadline = self.now + random.choice((inf, inf, 0.1, 3.0))
+        deadline = self.now + random.choice(self.deadlines)
         job = JobView(
             f"j{self._serial}", random.choice(TENANTS), random.randrange(2_000),
             random.randrange(1, 500), self.now, deadline=deadline,
