@@ -142,7 +142,9 @@ class QueueView:
     """What admission may know: queued and running work, of the job's tenant and in all.
 
     Jobs are counts, costs are in cost units (see `core.cost`); `kv_used` is the mean share of KV
-    memory in use over the live workers (0 when none reports).
+    memory in use over the live workers (0 when none reports). `memory_part` is what the tenant's
+    own attempts hold of it, as a multiple of an equal part (1 = as much as each tenant would hold
+    if all that hold some held the same).
     """
 
     tenant_jobs: int
@@ -154,6 +156,12 @@ class QueueView:
     in_flight: int = 0
     oldest_wait_s: float = 0.0
     cost_per_s: float = 0.0  # what the fleet is measured to serve; 0 until it is known
+    memory_part: float = 1.0
+
+    @property
+    def presses(self) -> bool:
+        """Whether the tenant is among those who make memory scarce: it holds its part or more."""
+        return self.memory_part >= 1.0
 
 
 @dataclass(frozen=True, slots=True)

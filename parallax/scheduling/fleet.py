@@ -17,6 +17,7 @@ from parallax.core.roles import PREFILL
 from parallax.policies.interfaces import DispatchGate
 from parallax.scheduling.events import WorkerReported
 from parallax.scheduling.pace import Pace
+from parallax.scheduling.residents import Residents
 
 _MUCH = 1_000_000_000
 
@@ -39,6 +40,7 @@ class Flight:
     since: float = 0.0
     began: bool = False
     arm: str = ""
+    resident: float = 0.0  # tokens that are counted for it in `Residents`; 0 = it is not counted
     predicted_s: float = 0.0  # how long it was to take; 0 = unknown, or noted already
     hedged: bool = False  # there has been a second attempt beside this one, or this is it
 
@@ -109,6 +111,7 @@ class Fleet:
         self.workers: dict[str, WorkerState] = {}
         self._per_cost = Ewma()  # of all: seconds of service per cost unit
         self._pools: dict[str, Pace] = {}  # by role
+        self.residents = Residents()
         self.slots = 0
         self._names: list[str] = []
         self._views: list[WorkerView] = []
@@ -149,10 +152,13 @@ class Fleet:
         self._held.pop(name, None)
         self._open.clear()
         self._kv_used = None
+        for flight in worker.flights.values():
+            self.residents.release(flight)
         return list(worker.flights.values())
 
     def take(self, flight: Flight) -> None:
         """An attempt is in flight from now on."""
+        self.residents.take(flight)
         worker = self.workers.get(flight.worker)
         if worker is not None:
             worker.take(flight)
@@ -167,6 +173,7 @@ class Fleet:
 
     def release(self, flight: Flight) -> None:
         """An attempt is over."""
+        self.residents.release(flight)
         worker = self.workers.get(flight.worker)
         if worker is not None:
             worker.release(flight)

@@ -86,7 +86,13 @@ def _elsewhere(fleet: Fleet, first: Flight, now: float) -> tuple[WorkerView, ...
 def _doubled(first: Flight, worker: str, flights: Flights, fleet: Fleet, now: float) -> Dispatch:
     first.hedged = True
     second = replace(
-        first, worker=worker, attempt=first.attempt + 1, since=now, began=False, predicted_s=0.0
+        first,
+        worker=worker,
+        attempt=first.attempt + 1,
+        since=now,
+        began=False,
+        predicted_s=0.0,
+        resident=0.0,
     )
     flights.seconds[first.job.id] = second
     fleet.take(second)

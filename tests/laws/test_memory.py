@@ -13,6 +13,7 @@ from parallax.policies.registry import ADMISSION, ORDERING
 from parallax.scheduling.actions import Dispatch
 from parallax.scheduling.events import (
     DispatchRefused,
+    Event,
     JobArrived,
     JobWithdrawn,
     WorkerLost,
@@ -102,10 +103,11 @@ def test_what_was_predicted_goes_with_its_attempt(requeue: bool) -> None:
     base = 0
     for n in range(3_000):
         now = float(n)
-        events = [WorkerReported("w1", 4), JobArrived(job(n), f"e{n}")]
+        events: list[Event] = [WorkerReported("w1", 4), JobArrived(job(n), f"e{n}")]
         (sent,) = [a for a in scheduler.handle(events, now) if isinstance(a, Dispatch)]
         scheduler.handle([DispatchRefused(sent.job_id, "w1", requeue)], now)
-        scheduler.handle([JobWithdrawn(sent.job_id)] if requeue else [WorkerLost("w1")], now)
+        gone: Event = JobWithdrawn(sent.job_id) if requeue else WorkerLost("w1")
+        scheduler.handle([gone], now)
         scheduler.next_wake()
         if n == 100:
             base = sum(sizes(scheduler).values())

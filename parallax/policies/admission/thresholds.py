@@ -16,7 +16,8 @@ class Thresholds:
 
     Jobs are counts, cost is in cost units (prompt tokens + 2 * output tokens by default), `max_kv`
     is the mean share of KV memory in use: above it new work is refused only while other work
-    waits, so that one large resident set does not lock the door of an idle system.
+    waits, so that one large resident set does not lock the door of an idle system, and only to
+    tenants that hold an equal part of it or more, so that nobody pays for another's long prompts.
 
     Cost: O(1). Use it to keep waiting bounded; it looks at the queue and not at the clock, so a
     limit that fits a fast fleet is generous for a slow one.
@@ -47,6 +48,6 @@ class Thresholds:
             return Rejection(Reason.TENANT_COST_FULL)
         if queue.total_cost + estimate > self.max_cost:
             return Rejection(Reason.COST_FULL)
-        if queue.kv_used > self.max_kv and queue.total_jobs > 0:
+        if queue.kv_used > self.max_kv and queue.total_jobs > 0 and queue.presses:
             return Rejection(Reason.MEMORY_FULL)
         return None
