@@ -43,7 +43,7 @@ class Role:
 
 
 _JOBS = ("in:*", "work:*", "job:*", "body:*", "out:*", "ctl:*")
-_TOTALS = ("active", "bell", "events", "open", "counts", "dead")
+_TOTALS = ("active", "bell", "events", "open", "due", "counts", "dead")
 
 ROLES = {
     role.name: role

@@ -185,6 +185,27 @@ def decode_about(data: bytes | None) -> About:
     )
 
 
+def view_of(
+    job_id: str, about: About, deadline: float, attempt: int, prefilled_by: str = ""
+) -> JobView:
+    """Return what policies may know of a job with this record."""
+    spec = about.spec
+    return JobView(
+        job_id,
+        spec.tenant,
+        spec.prompt,
+        spec.max,
+        about.accepted,
+        spec.session,
+        deadline,
+        spec.priority,
+        attempt,
+        spec.prefix,
+        spec.prefix_block,
+        prefilled_by,
+    )
+
+
 def decode_report(data: bytes) -> Report:
     """Decode a report of this version, an older or a newer one; raises InvalidInput."""
     try:

@@ -125,7 +125,7 @@ class Intake:
                 _options(job),
             )
         names = [
-            keys.active, keys.bell, keys.open, keys.counts,
+            keys.active, keys.bell, keys.open, keys.counts, keys.due,
             *map(keys.arrivals, tenants), *(keys.job(job.id) for job in jobs),
         ]  # fmt: skip
         if bodies:
@@ -150,7 +150,7 @@ class Intake:
         if not endings:
             return []
         keys, limits = self._keys, self._limits
-        names = [keys.leader, keys.open, keys.counts, keys.events, keys.dead]
+        names = [keys.leader, keys.open, keys.counts, keys.events, keys.dead, keys.due]
         args: list[Argument] = [
             token, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries, limits.log_entries,
             len(endings),

@@ -45,8 +45,8 @@ class Rescue:
             )
         names = [
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
-            keys.events, keys.dead, keys.active, keys.bell, *map(keys.arrivals, tenants),
-            *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
+            keys.events, keys.dead, keys.active, keys.bell, keys.due,
+            *map(keys.arrivals, tenants), *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
         ]  # fmt: skip
         head: list[Argument] = [
             lease.token, worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,

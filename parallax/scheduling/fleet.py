@@ -21,6 +21,9 @@ from parallax.scheduling.residents import Residents
 
 _MUCH = 1_000_000_000
 
+#: After the store refused a dispatch, its worker is left alone for so long (seconds).
+HOLD_S = 0.05
+
 
 @dataclass(slots=True)
 class Flight:
@@ -223,10 +226,10 @@ class Fleet:
             ahead = (worker.pending_cost - flight.estimate) / others * in_line / worker.slots
         return self.service_s(ahead + flight.estimate)
 
-    def hold(self, name: str, until: float) -> None:
-        """Send nothing to this worker until then."""
+    def hold(self, name: str, now: float) -> None:
+        """The store refused a dispatch to this worker: leave it alone for a while."""
         if name in self.workers:
-            self._held[name] = until
+            self._held[name] = now + HOLD_S
 
     def open(self, now: float, prefill: bool = False) -> tuple[WorkerView, ...]:
         """Return the workers that may be sent something, in the order of their ids.

@@ -54,9 +54,6 @@ from parallax.scheduling.thieves import Thieves
 from parallax.scheduling.versions import Versions
 from parallax.scheduling.watching import Watcher
 
-#: After the store refused a dispatch, its worker is left alone for so long (seconds).
-HOLD_S = 0.05
-
 
 class Scheduler:
     """Decides; see the module's docstring. One instance per leader, never shared."""
@@ -130,6 +127,11 @@ class Scheduler:
         """Return how many jobs of this tenant are queued here. O(1)."""
         queue = self._line.queues.by_tenant.get(tenant)
         return len(queue.jobs) if queue else 0
+
+    def knows(self, job_id: str) -> bool:
+        """Whether this job is queued here or in flight. O(1)."""
+        holders = (self._line.queues.tenant_of, self._flights.by_job, self._handovers.waiting)
+        return any(job_id in jobs for jobs in holders)
 
     @property
     def queued(self) -> int:
@@ -280,7 +282,7 @@ class Scheduler:
         second = self._flights.seconds.get(event.job_id) is flight
         self._flights.remove(flight)
         if event.requeue:
-            self._fleet.hold(event.worker, now + HOLD_S)
+            self._fleet.hold(event.worker, now)
         if event.requeue and flight.job.prefilled_by:  # it stays charged
             self._fleet.release(flight)
             self._handovers.again(flight, now)

@@ -1,5 +1,5 @@
 -- Ends a batch of attempts: the first finisher writes the record, later ones are counted.
--- KEYS  work events open counts dead active bell | T x in | O x out | n x job
+-- KEYS  work events open counts dead active bell due | T x in | O x out | n x job
 --       | n x body, if there are bodies
 -- ARGV  worker record_ttl out_ttl out_maxlen maxlen T O n bodies | T x tenant
 --       | n x (id entry attempt verdict report tenant# out#)
@@ -17,7 +17,7 @@
 -- returned by whoever deleted it; if it wins nevertheless, it is told as `reclaimed`.
 local worker, record_ttl = ARGV[1], ARGV[2]
 local T, O, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local streams, outs, jobs = 7, 7 + T, 7 + T + O
+local streams, outs, jobs = 8, 8 + T, 8 + T + O
 local bodies = ARGV[9] == '1' and jobs + n
 local first, WIDTH = 9 + T, 7
 local stamp = whole(now())
@@ -131,6 +131,7 @@ for i = 1, n do
   reply[2 * i - 1], reply[2 * i] = word, details[i]
 end
 each_chunk(closed, 1000, function(...) redis.call('ZREM', KEYS[3], ...) end)
+each_chunk(closed, 1000, function(...) redis.call('ZREM', KEYS[8], ...) end)
 tell(KEYS[2], events, ARGV[5])
 for o, list in pairs(told) do announce(KEYS[outs + o], list, ARGV[3], ARGV[4]) end
 for k in pairs(rung) do ring(KEYS[6], KEYS[7], ARGV[9 + k]) end

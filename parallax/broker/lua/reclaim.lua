@@ -1,5 +1,5 @@
 -- Gives the entries of a dead worker back to their tenants' streams.
--- KEYS  leader hb work open counts events dead active bell | T x in | O x out | n x job
+-- KEYS  leader hb work open counts events dead active bell due | T x in | O x out | n x job
 -- ARGV  token worker record_ttl out_ttl out_maxlen maxlen T O n | T x tenant
 --       | n x (entry attempt id tenant# out# report)
 -- `report` is the result of the job if this was its last attempt.
@@ -10,7 +10,7 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 if redis.call('EXISTS', KEYS[2]) == 1 then return {'alive'} end
 local T, O, n = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local streams, outs, jobs, first, WIDTH = 9, 9 + T, 9 + T + O, 9 + T, 6
+local streams, outs, jobs, first, WIDTH = 10, 10 + T, 10 + T + O, 9 + T, 6
 local stamp = whole(now())
 local reply, before, entries, starts = {'ok'}, {}, {}, {}
 for i = 1, n do
@@ -49,6 +49,7 @@ for i = 1, n do
     redis.call('HSET', job, 'at', ended('dead', 'system', starts[i], stamp), 'result', why)
     redis.call('PEXPIRE', job, ARGV[3])
     redis.call('ZREM', KEYS[4], id)
+    redis.call('ZREM', KEYS[10], id)
     redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[6], '*', 'job', id, 'why', 'attempts used up',
       'sample', why)
     if ARGV[a + 5] ~= '' then

@@ -1,5 +1,5 @@
 -- Ends jobs that no worker is finishing: cancel, expire, reject, dead-letter.
--- KEYS  leader open counts events dead | n x (job in work ctl body out work2 ctl2)
+-- KEYS  leader open counts events dead due | n x (job in work ctl body out work2 ctl2)
 -- ARGV  token record_ttl out_ttl out_maxlen maxlen n
 --       | n x (id verdict report worker tell worker2 entry)
 -- REPLY fenced | ok, n x (ok state_before | again verdict | late state | not_due '' | moved workers
@@ -21,7 +21,7 @@ end
 
 local reply, before, aside = {'ok'}, {}, {}
 for i = 1, n do
-  local a, k = 6 + (i - 1) * A, 5 + (i - 1) * K
+  local a, k = 6 + (i - 1) * A, 6 + (i - 1) * K
   local verdict = ARGV[a + 2]
   local j = redis.call('HMGET', KEYS[k + 1], 'at', 'deadline', 'about', 'hedge')
   local state, holder, started = parsed(j[1])
@@ -56,11 +56,13 @@ end
 
 make_way(KEYS[4])
 for i = 1, n do
-  local a, k = 6 + (i - 1) * A, 5 + (i - 1) * K
+  local a, k = 6 + (i - 1) * A, 6 + (i - 1) * K
   local id, verdict, report = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local word, events = reply[2 * i], {}
   local state, holder, started, about = unpack(before[i], 1, 4)
-  if word == 'unknown' then redis.call('ZREM', KEYS[2], id)
+  if word == 'unknown' then
+    redis.call('ZREM', KEYS[2], id)
+    redis.call('ZREM', KEYS[6], id)
   elseif word ~= 'not_due' and ARGV[a + 7] ~= '' then
     redis.call('XDEL', KEYS[k + 2], ARGV[a + 7])
   end
@@ -77,6 +79,7 @@ for i = 1, n do
       'result', report)
     redis.call('PEXPIRE', KEYS[k + 1], ARGV[2])
     redis.call('ZREM', KEYS[2], id)
+    redis.call('ZREM', KEYS[6], id)
     redis.call('HINCRBY', KEYS[3], verdict, 1)
     tell(KEYS[4], events, ARGV[5])
     if ARGV[a + 5] == '1' then
