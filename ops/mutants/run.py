@@ -25,6 +25,7 @@ TESTS = (
     "tests/integration",
     "tests/unit/consumers",
     "tests/unit/producers",
+    "tests/unit/services",
 )
 TIMEOUT_S = 300
 LEAST = 0.95
