@@ -58,7 +58,7 @@ def data_home(home: Path | None = None) -> Path:
         return Path(base).absolute() / "parallax"
     except RuntimeError:
         allowed = "this user has no home directory: name one with --home, or a server with --redis"
-        raise InvalidInput("home", None, allowed) from None
+        raise InvalidInput("home", "~", allowed) from None
     except FileNotFoundError:
         allowed = "the working directory was deleted: name an absolute path"
         raise InvalidInput("home", str(named or "."), allowed) from None
