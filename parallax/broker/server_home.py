@@ -173,8 +173,8 @@ def appended(path: Path) -> IO[bytes]:
     try:
         output = os.fdopen(_own_file(path, os.O_WRONLY | os.O_APPEND), "ab")
     except OSError as error:
-        allowed = f"a file of your own that can be written ({error.strerror})"
-        raise InvalidInput("home", str(path), allowed) from None
+        allowed = f"its {path.name} must be a file of your own ({error.strerror})"
+        raise InvalidInput("home", str(path.parent), allowed) from None
     output.seek(0, os.SEEK_END)
     return output
 
@@ -200,8 +200,8 @@ def _published(folder: Path) -> ServerInfo | None:
     except (OSError, msgspec.MsgspecError):
         return None
     if status.st_mode & 0o077 or os.geteuid() not in (0, status.st_uid):
-        allowed = "it tells a password, so it must be your own and closed to others: remove it"
-        raise InvalidInput("home", str(path), allowed)
+        allowed = "its server.json tells a password, and is not closed to others: remove that file"
+        raise InvalidInput("home", str(folder), allowed)
     return info
 
 

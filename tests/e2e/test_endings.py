@@ -1,4 +1,4 @@
-"""However a command ends, nothing of it is left: no process, and no file with data or a password."""
+"""However a command ends, nothing of it is left: no process, no file with data or a password."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 
+from parallax.broker.keys import Keys
+from parallax.broker.server_home import running_server
+from parallax.producers.client import Client
 from tests.e2e.ending import Room, room
+from tests.integration.processes import ask
 from tests.waiting import wait_until
 
 pytestmark = [
@@ -125,9 +129,6 @@ def test_an_interrupted_load_tells_what_is_known_so_far(here: Room, command: str
 
 def _some_ended(here: Room) -> None:
     """Wait until jobs have ended, as the server of the command tells."""
-    from parallax.broker.server_home import running_server
-    from parallax.producers.client import Client
-
     (home,) = here.folder.glob("parallax-*")
     wait_until(lambda: running_server(home), "its server")
     found = running_server(home)
@@ -155,17 +156,8 @@ def test_ctrl_c_without_a_server_still_tells_the_summary(here: Room) -> None:
 
 
 def _active(here: Room) -> bool:
-    from parallax.broker.server_home import running_server
-    from parallax.producers.client import Client
-
     found = running_server(here.folder / "home")
-    if found is None:
-        return False
-    client = Client(found.url)
-    try:
-        return client.counts().get("accepted", 0) > 0 or client.counts() != {}
-    finally:
-        client.close()
+    return found is not None and ask(found.url, "ZCARD", Keys("main").open) > 0
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
