@@ -94,6 +94,7 @@ class DataDirectory:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock: IO[str] | None = None
+        self._told = False  # whether `server.json` is ours
 
     def take(self, clock: Clock) -> None:
         """Make the directory if need be, and lock it. Raises Conflict if another process has."""
@@ -150,6 +151,7 @@ class DataDirectory:
         with os.fdopen(_own_file(new, os.O_WRONLY | os.O_EXCL), "wb") as file:
             file.write(msgspec.json.encode(info))
         new.replace(self.folder / "server.json")
+        self._told = True
 
     def left_behind(self) -> ServerInfo | None:
         """Return how the server of an owner that was killed was reached. Call it with the lock."""
@@ -157,8 +159,9 @@ class DataDirectory:
 
     def withdraw(self) -> None:
         """Let nobody find the server any more."""
-        if self._lock is not None:
+        if self._lock is not None and self._told:
             (self.folder / "server.json").unlink(missing_ok=True)
+            self._told = False
 
     def release(self) -> None:
         """Let another process own the directory."""
