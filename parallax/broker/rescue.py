@@ -46,6 +46,7 @@ class Rescue:
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
             keys.events, keys.dead, keys.active, keys.bell, *map(keys.arrivals, tenants),
             *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
+            *(keys.body(a.job_id) for a in held),
         ]  # fmt: skip
         head: list[Argument] = [
             lease.token, worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
@@ -114,6 +115,7 @@ class Rescue:
             tenant, who = _tenant(about), _who(at) or "none"
             names += (keys.job(job), keys.arrivals(tenant), keys.work(who), keys.heartbeat(who))
             args += (job, tenant, who)
+        names += map(keys.body, jobs)
         answer = self._link.run(script("repair"), names, args)
         return [word for word, _ in pairs_after_status(answer)]
 

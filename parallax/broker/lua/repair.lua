@@ -1,5 +1,5 @@
 -- Re-queues open jobs that are nowhere: their stream was deleted, trimmed, or its worker is unknown.
--- KEYS  leader open counts active bell events | n x (job in work hb)
+-- KEYS  leader open counts active bell events | n x (job in work hb) | n x body
 -- ARGV  token grace_ms maxlen n | n x (id tenant worker)
 -- REPLY fenced | ok, n x (ok entry | present '' | young '' | moved worker | done state | vanished ''
 --                         | spent attempts | held worker | yielded '')
@@ -46,7 +46,10 @@ for i = 1, n do
   local id, tenant, word = ARGV[a + 1], ARGV[a + 2], reply[2 * i]
   if word == 'vanished' or word == 'done' then
     redis.call('ZREM', KEYS[2], id)
-    if word == 'vanished' then redis.call('HINCRBY', KEYS[3], 'vanished', 1) end
+    if word == 'vanished' then  -- nothing can want its body any more
+      redis.call('DEL', KEYS[6 + 4 * n + i])
+      redis.call('HINCRBY', KEYS[3], 'vanished', 1)
+    end
   elseif word == 'present' then
     redis.call('ZADD', KEYS[2], 'XX', t, id)
     if ARGV[a + 3] == 'queue' then ring(KEYS[4], KEYS[5], tenant) end
