@@ -23,7 +23,7 @@ SHARED = ("redis", "cell", "cells", "home")
 def read(path: Path) -> dict[str, Any]:
     """Return what the file says; raises InvalidSettings."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidSettings(str(path), str(error), "must be a readable TOML file") from None
 
