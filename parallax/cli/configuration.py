@@ -31,7 +31,7 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+")
 def read(path: Path) -> dict[str, Any]:
     """Return what the file says; raises InvalidSettings."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidSettings(str(path), str(error), "must be a readable TOML file") from None
 

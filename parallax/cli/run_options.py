@@ -165,7 +165,7 @@ def write(path: Path, text: str) -> None:
 def read_json(path: Path) -> object:
     """Return what a JSON file says; raises InvalidInput."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput("file", str(path), f"must be readable JSON ({error})") from None
 
@@ -188,7 +188,7 @@ def _document(path: Path) -> object:
     if path.suffix != ".toml":
         return read_json(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InvalidInput("--spec", str(path), f"must be readable TOML ({error})") from None
 
