@@ -48,7 +48,7 @@ class Row:
         if value is None:
             raise self.fault(column, value, "it must be given")
         try:
-            number = float(value)  # type: ignore[arg-type]
+            number = float(value)
         except (TypeError, ValueError, OverflowError):
             raise self.fault(column, value, "a number >= 0") from None
         if not isfinite(number) or number < 0 or isinstance(value, bool):

@@ -1,0 +1,96 @@
+"""Which document each command prints with `--json`: what scripts may rest on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parallax.cli.documents import (
+    AclDocument,
+    CanaryChange,
+    CanaryStatus,
+    Cancelled,
+    CellRow,
+    CellsStatus,
+    CellStatus,
+    Dead,
+    Files,
+    Home,
+    JobLine,
+    JobRecord,
+    LiveReport,
+    PolicyChange,
+    PolicyInForce,
+    PolicyPage,
+    PolicyRow,
+    Purged,
+    Requeued,
+    TenantRow,
+    TenantWeight,
+    UrlDocument,
+    WorkerRow,
+)
+from parallax.cli.lab_documents import (
+    Candidate,
+    DoctorFinding,
+    Drills,
+    ExperimentRow,
+    Finding,
+    Gap,
+    Held,
+    RecordingCheck,
+    UpLine,
+    Variant,
+    Versions,
+    Written,
+)
+
+#: command -> what its `--json` prints. A list is one document; of a tuple, one of several.
+DOCUMENTS: dict[str, Any] = {
+    "demo": LiveReport,
+    "up": UpLine,
+    "doctor": list[DoctorFinding],
+    "url": UrlDocument,
+    "version": Versions,
+    "submit": JobLine,
+    "status": (CellStatus, CellsStatus),
+    "get": JobRecord,
+    "cancel": list[Cancelled],
+    "workers": list[WorkerRow],
+    "tenants list": list[TenantRow],
+    "tenants set": TenantWeight,
+    "policy list": list[PolicyRow],
+    "policy show": list[PolicyPage],
+    "policy new": Files,
+    "policy set": PolicyChange,
+    "policy reset": PolicyChange,
+    "policy current": list[PolicyInForce],
+    "canary start": CanaryChange,
+    "canary status": CanaryStatus,
+    "canary promote": CanaryChange,
+    "canary rollback": CanaryChange,
+    "dead list": list[Dead],
+    "dead show": list[Dead],
+    "dead requeue": list[Requeued],
+    "dead purge": Purged,
+    "cells": (list[CellRow], list[Home]),
+    "acl": AclDocument,
+    "loadgen": LiveReport,
+    "replay": LiveReport,
+    "record save": Written,
+    "record check": RecordingCheck,
+    "record trace": Written,
+    "explain": list[Candidate],
+    "simulate": dict[str, float | None],
+    "compare": list[Variant],
+    "report": Written,
+    "trace stats": dict[str, float | None],
+    "experiment list": list[ExperimentRow],
+    "experiment run": list[Finding],
+    "verify": Drills,
+    "bench": list[Gap],
+    "validate": list[Held],
+}
+#: Commands whose `--json` prints many documents, each on a line of its own.
+LINES = ("submit", "up")
+#: Commands without `--json`: their standard output is JSON lines already, or they have none.
+WITHOUT = ("scheduler", "worker", "trace convert", "trace sample")
