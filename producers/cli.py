@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from parallax.cli.documents import Cancelled
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.output import show
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
@@ -183,7 +184,8 @@ def cancel(where: Where, speaker: str | None, job_ids: tuple[str, ...], as_json:
     if len(silent) == len(answers):
         raise silent[0]
     rows = [(job_id, _SAID[word]) for job_id, word in answers.items()]
-    show(answers, as_json=as_json, title="Cancelled", head=("job", "answer"), rows=rows)
+    found = [Cancelled(job_id, word) for job_id, word in answers.items()]
+    show(found, as_json=as_json, title="Cancelled", head=("job", "answer"), rows=rows)
     sys.exit(0 if set(answers.values()) == {"ok"} else EXIT_FAILED)
 
 

@@ -70,7 +70,7 @@ class Cancelled(Document, frozen=True):
     """What `cancel` was answered."""
 
     id: str
-    answer: Literal["ok", "late", "unknown", "silent"]
+    answer: str  # ok, late (it had ended before), unknown, or silent (its cell did not answer)
 
 
 # -- a running cell

@@ -79,7 +79,7 @@ class Candidate(Document, frozen=True):
     worker: str
     chosen: bool
     score: float | None
-    cached_blocks: int | None
+    cached_tokens: int | None
     free_slots: float
     in_flight_jobs: int
     prefill_tokens: int
