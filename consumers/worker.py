@@ -131,9 +131,14 @@ class Worker:
 
     @property
     def drained(self) -> bool:
-        """Whether nothing is left to do after `drain`."""
+        """Whether nothing is left to do after `drain`, or no more time, as without a store."""
         idle = not (self._running or self._waiting or self._unsent or self._resting)
-        return self._draining_since is not None and idle
+        late = self._drained_for() > self._settings.drain_s + self._settings.leave_s
+        return self._draining_since is not None and (idle or late)
+
+    def _drained_for(self) -> float:
+        since = self._draining_since
+        return 0.0 if since is None else self._clock.monotonic() - since
 
     def run_once(self) -> None:
         """One turn: news, begin, work, report."""
@@ -370,8 +375,7 @@ class Worker:
             self._waiting.clear()
             now = self._clock.monotonic()
             self._hand_over([Running(attempt, now) for attempt in begun + expired])
-        since = self._draining_since
-        if since is not None and self._clock.monotonic() - since > self._settings.drain_s:
+        if self._drained_for() > self._settings.drain_s:
             self._hand_over(list(self._running.values()))
             self._running.clear()
 

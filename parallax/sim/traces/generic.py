@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job
+from parallax.sim.files import written
 from parallax.sim.timed import Timed
 from parallax.sim.traces.rows import LONGEST, Clock, Row, csv_rows, first_line, json_rows
 
@@ -80,20 +80,18 @@ def lines(jobs: Iterable[Timed]) -> Iterator[str]:
 
 
 def write(path: Path, jobs: Iterable[Timed]) -> int:
-    """Write jobs as JSON lines, all or nothing; return how many. No jobs are not a trace."""
+    """Write jobs as JSON lines, all or nothing; return how many. No jobs are not a trace.
+
+    Devices and pipes are written to as the jobs come.
+    """
     count = 0
-    part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
+        with written(path) as file:
             for line in lines(jobs):
                 file.write(f"{line}\n")
                 count += 1
-        if not count:
-            raise InvalidInput("trace", str(path), "jobs to write: there are none")
-        part.replace(path)
+            if not count:
+                raise InvalidInput("trace", str(path), "jobs to write: there are none")
     except OSError as error:
         raise InvalidInput("output", str(path), f"a file that can be written ({error})") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return count
