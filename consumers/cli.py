@@ -10,6 +10,7 @@ import click
 
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
+from parallax.cli.engine_options import ENGINE, PORT, PROFILE, SPEED
 from parallax.cli.options import (
     metrics_host_option,
     parsed_choice,
@@ -36,16 +37,20 @@ _DRAIN_POLL_S = 0.2
 @redis_options
 @click.option("--name", default="worker", show_default=True,
               help="Name; a random part is added: every start is a new worker.")  # fmt: skip
-@click.option("--engine", default="cpu", show_default=True,
+@click.option("--engine", type=ENGINE, default="cpu", show_default=True,
               help="cpu burns CPU, clock waits the modelled time, noop ends at once.")  # fmt: skip
-@click.option("--profile", default="laptop", show_default=True,
+@click.option("--profile", type=PROFILE, default="laptop", show_default=True,
               help="Model and hardware that the engine imitates.")  # fmt: skip
-@click.option("--slots", type=int, help="Requests that run at once [default: the profile's].")
-@click.option("--speed", type=float, default=1.0, show_default=True,
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 100_000),
+    help="Requests that run at once [default: the profile's].",
+)
+@click.option("--speed", type=SPEED, default=1.0, show_default=True,
               help="How many times faster than the profile the engine is.")  # fmt: skip
 @click.option("--weight", type=float, default=1.0, show_default=True,
               help="Share of the jobs under weighted round robin.")  # fmt: skip
-@click.option("--role", default=BOTH, show_default=True,
+@click.option("--role", type=click.Choice([BOTH, "prefill", "decode"]), default=BOTH, show_default=True,
               help="What of a job it does: prefill, decode, or both.")  # fmt: skip
 @click.option("--version", default="", help="Version it serves; second attempts stay within one.")
 @click.option("--batching", default="continuous", show_default=True, metavar="NAME[:KEY=VALUE]",
@@ -63,7 +68,7 @@ _DRAIN_POLL_S = 0.2
 @click.option("--drain", "drain_s", type=float, default=_DEFAULTS.drain_s, show_default=True,
               help="Seconds running jobs may take to end after SIGTERM.")  # fmt: skip
 @metrics_host_option
-@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this port.")
+@click.option("--metrics-port", type=PORT, help="Serve /metrics and /healthz on this port.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def worker(
     redis: str | None,

@@ -15,6 +15,7 @@ import click
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.server_policy import refuse_eviction
+from parallax.cli.engine_options import PORT
 from parallax.cli.options import (
     metrics_host_option,
     policies_from,
@@ -49,7 +50,7 @@ _DEFAULTS = SchedulerSettings()
               help="Most jobs of one tenant held in memory.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policies.")
 @metrics_host_option
-@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this port.")
+@click.option("--metrics-port", type=PORT, help="Serve /metrics and /healthz on this port.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def scheduler(
     redis: str | None,

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from parallax.cli.main import EXIT_MISSED
+from parallax.cli.names import WorkloadName
 from parallax.cli.output import facts
 from parallax.cli.run_options import (
     check,
@@ -24,7 +25,7 @@ from parallax.sim.report.writers import jobs_csv, json_text
 
 
 @click.command()
-@click.argument("workload", required=False)
+@click.argument("workload", type=WorkloadName(), required=False)
 @experiment_options
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
               help="Write the record of the run, for `parallax report`.")  # fmt: skip

@@ -106,7 +106,7 @@ def test_a_replay_survives_two_kills_whatever_the_policy(tmp_path: Path, policy:
     trace.write_text(HEAD + rows)
     told = json.loads(
         parallax("replay", str(trace), "--speed", "300", "--workers", "3", "--engine-speed", "20",
-                 "--policy", policy, "--kill", "worker@30%", "--kill", "scheduler@60%", "--json")
+                 "--routing", policy, "--kill", "worker@30%", "--kill", "scheduler@60%", "--json")
     )  # fmt: skip
     assert told["completed"] == told["accepted"] == 400
     assert (told["lost"], told["finished_twice"], told["kept"]) == (0, 0, True)

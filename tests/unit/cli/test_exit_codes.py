@@ -111,7 +111,7 @@ def test_a_url_that_cannot_be_ends_with_2_without_its_password(run: Run, words: 
         (["loadgen", "--tenants", "a:x"], "share of a: 'x'"),
         (["loadgen", "--prompt-tokens", "0"], "mean length: 0.0"),
         (["loadgen", "--weights", "a:0"], "share of a"),
-        (["scheduler", "--policy", "nope"], "routing policy: 'nope'"),
+        (["scheduler", "--routing", "nope"], "routing policy: 'nope'"),
         (["scheduler", "--lease", "nan"], "lease_s: nan"),
         (["scheduler", "--window", "0"], "window: 0"),
         (["scheduler", "--metrics-port", "99999"], "metrics port: 99999"),
