@@ -50,8 +50,8 @@ _DRAIN_POLL_S = 0.2
               help="How many times faster than the profile the engine is.")  # fmt: skip
 @click.option("--weight", type=float, default=1.0, show_default=True,
               help="Share of the jobs under weighted round robin.")  # fmt: skip
-@click.option("--role", type=click.Choice([BOTH, "prefill", "decode"]), default=BOTH, show_default=True,
-              help="What of a job it does: prefill, decode, or both.")  # fmt: skip
+@click.option("--role", type=click.Choice([BOTH, "prefill", "decode"]), default=BOTH,
+              show_default=True, help="What of a job it does: prefill, decode, or both.")  # fmt: skip
 @click.option("--version", default="", help="Version it serves; second attempts stay within one.")
 @click.option("--batching", default="continuous", show_default=True, metavar="NAME[:KEY=VALUE]",
               help="Batching policy: who joins the engine's batch, and when.")  # fmt: skip

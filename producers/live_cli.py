@@ -44,7 +44,8 @@ def live_options(command: F) -> F:
         click.option("--kill", "kills", multiple=True, metavar="WHO[@WHEN]",
                      help="Kill -9 a worker, the scheduler or the server, at so many jobs or %."),
         engine_options("clock", "llama3-8b-a100"),
-        click.option("--workers", type=click.IntRange(1, 1_000), help="Start a private system with so many workers "
+        click.option("--workers", type=click.IntRange(1, 1_000),
+                     help="Start a private system with so many workers "
                      "[default: use the one that runs; if none does, start 8]."),
     ):  # fmt: skip
         command = option(command)
@@ -96,11 +97,12 @@ def _system(
     show_default=True,
     help="Jobs per second in all.",
 )
-@click.option("--duration", "duration_s", type=Number(0.01, 86_400.0), default=30.0, show_default=True,
-              help="Seconds of load.")  # fmt: skip
+@click.option("--duration", "duration_s", type=Number(0.01, 86_400.0), default=30.0,
+              show_default=True, help="Seconds of load.")  # fmt: skip
 @click.option("--tenants", default="default", show_default=True, metavar="NAME[:SHARE],...",
               help="Who sends, and how much of the load.")  # fmt: skip
-@click.option("--weights", default="", metavar="NAME:WEIGHT,...", help="What tenants are due.")
+@click.option("--weights", default="", metavar="NAME:WEIGHT,...",
+              help="What tenants are due, in a system that is started here.")  # fmt: skip
 @click.option("--prompt-tokens", type=Number(1.0, MAX_TOKENS), default=256.0, show_default=True,
               help="Mean length.")  # fmt: skip
 @click.option("--output-tokens", type=Number(1.0, MAX_TOKENS), default=64.0, show_default=True,
@@ -166,7 +168,8 @@ def loadgen(
               help="How many times faster than recorded the jobs come.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many jobs.")
 @click.option("--tenants", default="", metavar="NAME[:WEIGHT],...",
-              help="Tenants that the jobs are dealt to, in turn "
+              help="Tenants that the jobs are dealt to, in turn; what they are due, in a "
+              "system that is started here "
               "[default: the trace's own].")  # fmt: skip
 @click.option("--format", "form", default="", metavar="NAME",
               help="Format of the trace [default: found out].")  # fmt: skip
@@ -186,8 +189,9 @@ def replay(
     Without --redis and with no system running, a private one is started for as long as the replay.
     Ctrl-C ends it early and shows what is known so far.
     """
-    weights = parsed_shares(tenants) if tenants else {}
-    load = recorded(file, limit, tuple(weights), f"replay-{secrets.token_hex(3)}", form)
+    shares = parsed_shares(tenants) if tenants else {}
+    weights = {name: share for name, share in shares.items() if share != 1.0}
+    load = recorded(file, limit, tuple(shares), f"replay-{secrets.token_hex(3)}", form)
     total = sum(1 for _ in recorded(file, limit, form=form)) if kills else 0
     crashes = parsed_crashes(kills, total)
     start_logging()

@@ -26,6 +26,7 @@ from parallax.cli.documents import (
     Requeued,
     TenantRow,
     TenantWeight,
+    UpLine,
     UrlDocument,
     WorkerRow,
 )
@@ -38,7 +39,6 @@ from parallax.cli.lab_documents import (
     Gap,
     Held,
     RecordingCheck,
-    UpLine,
     Variant,
     Versions,
     Written,

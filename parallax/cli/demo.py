@@ -21,8 +21,8 @@ WEIGHTS = {"gold": 4.0, "silver": 2.0, "bronze": 1.0}
 
 
 @click.command()
-@click.option("--duration", "duration_s", type=Number(2.0, 3_600.0), default=20.0, show_default=True,
-              help="Seconds of load.")  # fmt: skip
+@click.option("--duration", "duration_s", type=Number(2.0, 3_600.0), default=20.0,
+              show_default=True, help="Seconds of load.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(2, 100), default=4, show_default=True,
               help="Worker processes.")  # fmt: skip
 @click.option("--rate", type=Number(1.0, 10_000.0), default=90.0, show_default=True,

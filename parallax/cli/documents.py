@@ -293,7 +293,10 @@ class TenantFigures(Document, frozen=True):
 
 
 class LiveReport(Document, frozen=True):
-    """`demo`, `loadgen` and `replay`: each tenant and, last, all; outcomes; the promises."""
+    """`demo`, `loadgen` and `replay`: each tenant and, last, all; outcomes; the promises.
+
+    `open_jobs` had not ended when the run did; an `interrupted` run proves nothing of them.
+    """
 
     tenants: list[TenantFigures]
     offered_jobs: int
@@ -302,8 +305,19 @@ class LiveReport(Document, frozen=True):
     outcomes: dict[str, int]
     lost_jobs: int
     finished_twice_jobs: int
+    open_jobs: int
+    interrupted: bool
     offered_s: float
     ended_s: float
     recovered: dict[str, int]
     killed: list[str]
     kept: bool
+
+
+class UpLine(Document, frozen=True):
+    """One line for each cell, once its processes run."""
+
+    cell: str
+    url: str
+    workers: int
+    engine: str

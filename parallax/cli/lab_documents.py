@@ -132,12 +132,3 @@ class Gap(Document, frozen=True):
     live_p95_s: float
     simulated_p95_s: float
     held: bool
-
-
-class UpLine(Document, frozen=True):
-    """One line for each cell, once its processes run."""
-
-    cell: str
-    url: str
-    workers: int
-    engine: str

@@ -37,10 +37,13 @@ def show_all(found: Sequence[Document], *, as_json: bool, title: str) -> None:
         click.echo(f"{title}: none")
 
 
-def show_one(found: Document, *, as_json: bool, title: str) -> None:
-    """Write one document: as JSON, or a line for each field; counts by name get lines of theirs."""
+def show_one(found: Document, *, as_json: bool, title: str, without: Sequence[str] = ()) -> None:
+    """Write one document: as JSON, or a line for each field; counts by name get lines of theirs.
+
+    `without`: fields that people are shown elsewhere.
+    """
     pairs: dict[str, object] = {}
-    for name in found.__struct_fields__:
+    for name in [name for name in found.__struct_fields__ if name not in without]:
         value = getattr(found, name)
         if isinstance(value, dict):
             pairs |= {f"{name}.{word}": count for word, count in value.items()}
