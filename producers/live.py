@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import click
@@ -14,6 +12,7 @@ from parallax.broker.keys import Keys
 from parallax.broker.tenancy import Tenancy
 from parallax.cli.documents import LiveReport
 from parallax.cli.output import show, show_one, write_json
+from parallax.cli.progress import progress
 from parallax.core.cells import Place, home
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
@@ -83,7 +82,7 @@ class Live:
                     self._crash(len(driver.run.samples))
                     if self.system is not None:
                         self.system.watch()
-                    told(len(driver.run.samples), driver.open)
+                    told(f"offered {len(driver.run.samples):,}   open {driver.open:,}")
 
                 try:
                     driver.offer(load, speed, tick)
@@ -159,23 +158,6 @@ def parsed_crashes(texts: Iterable[str], total: int | None) -> list[Crash]:
         after = int(number) * (total or 0) // 100 if when.endswith("%") else int(number)
         crashes.append(Crash(victim, after))
     return crashes
-
-
-@contextlib.contextmanager
-def progress() -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows (offered, open) on a terminal; elsewhere it is silent."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.status import Status
-
-    with Status("starting", console=Console(stderr=True)) as status:
-
-        def told(offered: int, open_: int) -> None:
-            status.update(f"offered {offered:,}   waiting or running {open_:,}")
-
-        yield told
 
 
 def report(run: Run, live: Live, as_json: bool, window: tuple[float, float] | None) -> bool:

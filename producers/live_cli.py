@@ -22,6 +22,7 @@ from parallax.cli.options import (
     policy_options,
     start_logging,
 )
+from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput, ParallaxError
@@ -154,7 +155,8 @@ def loadgen(
     start_logging()
     with Orders() as orders, _system(where, options, orders) as (places, system):
         live = Live.of(places, SystemClock(), system, crashes, due, orders)
-        run = live.run(workload.jobs(duration_s=duration_s))
+        with silence_explained(places):
+            run = live.run(workload.jobs(duration_s=duration_s))
         kept = report(run, live, as_json, (0.2 * duration_s, run.offered_s))
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))
 
@@ -197,7 +199,8 @@ def replay(
     start_logging()
     with Orders() as orders, _system(where, options, orders) as (places, system):
         live = Live.of(places, SystemClock(), system, crashes, weights, orders)
-        run = live.run(load, speed)
+        with silence_explained(places):
+            run = live.run(load, speed)
         kept = report(run, live, as_json, None)
     if not run.samples and not run.interrupted:
         raise ParallaxError(f"{file} has no jobs")

@@ -17,7 +17,7 @@ from parallax.broker.keys import Keys
 from parallax.cli.documents import Dead, Purged, Requeued
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import printable, show, show_one, write_json
+from parallax.cli.output import printable, show, write_json
 from parallax.core.errors import InvalidInput
 
 _SHOWN = 60  # characters of a sample in the list
@@ -104,7 +104,10 @@ def purge(
         raise InvalidInput("ENTRY|JOB", wanted, "either some of them, or --all")
     with _letters(redis, cell, home) as letters:
         gone = letters.purge(None if everything else letters.find(wanted))
-    show_one(Purged(removed=gone), as_json=as_json, title="")
+    if as_json:
+        write_json(Purged(gone))
+    else:
+        click.echo(f"{gone} removed")
 
 
 @contextmanager

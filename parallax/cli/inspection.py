@@ -25,7 +25,7 @@ from parallax.cli.documents import (
 )
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import show, show_all, show_one
+from parallax.cli.output import show, show_all, show_one, write_json
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.model import check_name
 
@@ -196,4 +196,5 @@ def set_(where: Where, tenant: str, weight: float, as_json: bool) -> None:
         client.set_weights({tenant: weight})
     finally:
         client.close()
-    show_one(TenantWeight(tenant=tenant, weight=weight), as_json=as_json, title="")
+    if as_json:
+        write_json(TenantWeight(tenant, weight))

@@ -19,6 +19,8 @@ from parallax.cli.lab_documents import Candidate, RecordingCheck, Written
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
 from parallax.cli.output import show_all, show_one, write_json
+from parallax.cli.silence import leader_of, said_after
+from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_name, check_number
 from parallax.services import service
@@ -54,14 +56,15 @@ def save(
     if duration_s is not None:
         check_number("--duration", duration_s, 0.1, 86_400.0)
     clock, stop = SystemClock(), threading.Event()
-    link = Link.to(server_url(redis, home))
+    url = server_url(redis, home)
+    link = Link.to(url)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     recording, count = Recording(link, Keys(cell), name), 0
     service.stop_on_signals(stop.set, stop.set)
     ends = None if duration_s is None else clock.monotonic() + duration_s
     recording.start(KEPT_MS)
     click.echo(f"recording into {file}; Ctrl-C ends it", err=True)
-    with file.open("wb") as output:
+    with file.open("wb") as output, said_after(lambda: _leaderless(url, cell)):
         while not stop.is_set() and (ends is None or clock.monotonic() < ends):
             recording.keep(KEPT_MS)
             for line in recording.take(500):
@@ -70,6 +73,11 @@ def save(
     recording.stop()
     link.close()
     _written(file, count, "lines", as_json)
+
+
+def _leaderless(url: str, cell: str) -> list[str]:
+    told = f"no scheduler leads cell {cell}: there is nothing to record until one does"
+    return [] if leader_of(Place(cell, url)) else [told]
 
 
 @record.command()

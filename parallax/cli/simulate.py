@@ -11,6 +11,7 @@ import click
 from parallax.cli.main import EXIT_MISSED
 from parallax.cli.names import WorkloadName
 from parallax.cli.output import facts
+from parallax.cli.progress import progress, watched
 from parallax.cli.run_options import (
     check,
     experiment_options,
@@ -22,6 +23,7 @@ from parallax.cli.run_options import (
 from parallax.sim import simulate as simulation
 from parallax.sim.report.record import record
 from parallax.sim.report.writers import jobs_csv, json_text
+from parallax.sim.workloads.catalog import load
 
 
 @click.command()
@@ -46,7 +48,8 @@ def simulate(
     spec, thresholds = spec_from(workload, options), thresholds_from(options)
     check(spec)
     provenance = origin(spec)
-    run = simulation.simulate(spec)
+    with progress() as told:
+        run = simulation.simulate(spec, watched(load(spec.workload, spec.seed), told))
     document = record(run, provenance)
     if output is not None:
         write(output, json_text(document))

@@ -220,7 +220,7 @@ def test_anothers_job_and_none_are_answered_alike(ask: Run) -> None:
         assert (answer.code, answer.out) == (1, "")
         assert answer.err == f"parallax: there is no record of {name}; it may have expired\n"
         cancelled = ask("cancel", name, "--as", "other", "--json")
-        assert (cancelled.code, cancelled.document) == (1, {name: "unknown"})
+        assert (cancelled.code, cancelled.document) == (1, [{"id": name, "answer": "unknown"}])
 
 
 def test_a_tenant_submits_for_itself(ask: Run) -> None:

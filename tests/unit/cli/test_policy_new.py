@@ -71,7 +71,7 @@ def test_a_file_that_is_there_is_not_touched_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("kind", "name", "named"),
     [
-        ("nope", "my_own", "KIND: 'nope' is not allowed; known: admission"),
+        ("nope", "my_own", "'nope' is not one of 'admission'"),
         ("routing", "least_loaded", "known: "),
         ("routing", "My_own", "small letters"),
         ("routing", "my-own", "small letters"),

@@ -48,7 +48,7 @@ def parsed(name: str, *arguments: str) -> dict[str, Any]:
             "window",
             SchedulerSettings().window,
         ),
-        ("worker", "--engine", "PARALLAX_WORKER_ENGINE", "engine", "cpu"),
+        ("worker", "--slots", "PARALLAX_WORKER_SLOTS", "slots", None),
         ("up", "--workers", "PARALLAX_UP_WORKERS", "workers", 4),
     ],
 )
