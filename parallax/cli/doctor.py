@@ -159,8 +159,8 @@ def version(as_json: bool) -> None:
     packages: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
-            packages[package] = installed(package)
+            packages[package.replace("-", "_")] = installed(package)
         except PackageNotFoundError:
-            packages[package] = None
+            packages[package.replace("-", "_")] = None
     found = Versions(__version__, platform.python_version(), packages)
     show_one(found, as_json=as_json, title="Versions")
