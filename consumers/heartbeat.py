@@ -92,3 +92,6 @@ class Heartbeat:
                 self.beat()
             except ParallaxError as error:
                 log.warning("heartbeat: %s", error)
+            except Exception:  # without a heartbeat all that runs here would be given to others
+                log.exception("heartbeat: an error that nobody foresaw")
+                self._link.close()
