@@ -24,6 +24,7 @@ from parallax.cli.options import found_url, redis_options
 from parallax.cli.output import show_all, show_one
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.secrets import redacted
+from parallax.policies.registry import broken
 
 Finding = tuple[
     str, Literal["ok", "warning", "bad"], str
@@ -52,6 +53,8 @@ def _installation() -> Iterator[Finding]:
         yield "embedded server", "warning", str(error)
     else:
         yield "embedded server", "ok", f"{version} at {binary}"
+    for sentence in broken():
+        yield "policies", "warning", sentence
 
 
 def _server(url: str | None, cell: str) -> Iterator[Finding]:
