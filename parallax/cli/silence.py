@@ -13,7 +13,7 @@ from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.cli.output import printable
 from parallax.core.cells import Place
-from parallax.core.errors import ParallaxError
+from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.secrets import redacted
 
 #: Seconds of silence after which it is explained.
@@ -61,18 +61,19 @@ def said_after(
 
 def reasons(place: Place) -> list[str]:
     """Return a sentence for each thing that jobs of a cell wait for. Two round trips."""
-    link, keys = Link.to(place.url), Keys(place.name)
+    link, keys, found = Link.to(place.url), Keys(place.name), list[str]()
     try:
-        found = []
         if link.call("GET", keys.leader) is None:
             found.append(
                 f"no scheduler leads cell {keys.cell}: jobs wait until `parallax scheduler` runs"
             )
         if not any(member.alive for member in Membership(link, keys).members()):
             found.append(f"no worker of cell {keys.cell} is alive: jobs wait for `parallax worker`")
-        return found
+    except StoreFault:
+        pass  # the role `producer` may not see workers
     finally:
         link.close()
+    return found
 
 
 def leader_of(place: Place) -> str | None:
