@@ -27,22 +27,23 @@ def draw(
     texts: Sequence[Sequence[str]],
 ) -> None:
     """Print a table. `texts` are the cells of `rows` as they are shown. O(cells)."""
-    table = _table(title, head, rows, texts)
+    table = _table(head, rows, texts)
     wide = console.options.update(max_width=10_000)
+    if title:
+        console.print(Text(title, style="italic"), soft_wrap=True)
     if Measurement.get(console, wide, table).minimum <= console.width:
         console.print(table)
     else:
-        _blocks(console, title, head, texts)
+        _blocks(console, head, texts)
 
 
 def _table(
-    title: str,
     head: Sequence[str],
     rows: Sequence[Sequence[object]],
     texts: Sequence[Sequence[str]],
 ) -> Table:
     table = Table(
-        title=Text(title) if title else None, title_justify="left", header_style="bold",
+        header_style="bold",
         box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(head),
     )  # fmt: skip
     for index, name in enumerate(head):
@@ -64,12 +65,8 @@ def _is_number(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
-def _blocks(
-    console: Console, title: str, head: Sequence[str], texts: Sequence[Sequence[str]]
-) -> None:
+def _blocks(console: Console, head: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
     """Print every row as a block: its first cell, and below it a line for each other one."""
-    if title:
-        console.print(Text(title, style="italic"))
     widest = max(map(cell_len, head[1:]), default=0)
     for line in texts:
         console.print(Text(line[0], style="bold"), soft_wrap=True)
