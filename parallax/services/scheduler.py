@@ -239,7 +239,8 @@ class SchedulerService:
 
     def _keep(self, lease: Lease) -> None:
         try:
-            self._store.keep(lease, self._document.serial, self._scheduler.memory.remember())
+            learnt = self._scheduler.memory.remember()
+            self._store.keep(lease, self._document.serial, learnt, choices.told(self._started))
         except StoreFull as error:
             log.warning("what was learnt is not kept just now: %s", error)
 
