@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec import structs
 
 from parallax.broker.codec import Report, decode_arrival, decode_report, usage_of, whole
@@ -42,24 +40,19 @@ def arrivals(tenant: str, entries: list[Entry]) -> tuple[list[Event], list[Junk]
     return events, junk
 
 
-def reports(entry: Entry) -> tuple[list[tuple[Event, Report | None]], str]:
-    """Decode what workers told; return what can be understood, and why the rest cannot ('' = all).
-
-    An entry tells of many jobs: each is decoded by itself, so junk takes no neighbour with it.
-    """
+def reports(entry: Entry) -> tuple[list[tuple[Event, Report | None]], list[str]]:
+    """Decode what workers told: each part by itself. Return that, and why other parts are junk."""
     fields = entry.fields
     told: list[tuple[Event, Report | None]] = []
-    wrong = "" if len(fields) % 2 == 0 else str(_not_pairs(fields))
+    junk: list[str] = []
+    if len(fields) % 2:
+        junk.append(str(InvalidInput("event", fields[-1][:60], "pairs of job id and report")))
     for i in range(0, len(fields) - 1, 2):
         try:
             told.append(_report(_name("job id", fields[i]), fields[i + 1]))
         except InvalidInput as error:
-            wrong = wrong or str(error)
-    return told, wrong
-
-
-def _not_pairs(fields: Sequence[bytes]) -> InvalidInput:
-    return InvalidInput("event", fields[-1][:60], "pairs of job id and report")
+            junk.append(str(error))
+    return told, junk
 
 
 def _report(job_id: str, text: bytes) -> tuple[Event, Report | None]:

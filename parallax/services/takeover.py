@@ -60,7 +60,7 @@ def _state(signature: str, holders: Iterable[bytes | None]) -> str:
 
 def _view(assignment: Assignment, text: bytes | None, deadline: bytes | None) -> JobView | None:
     try:
-        due = int(deadline) / 1000 if deadline else inf
+        due = int(deadline) / 1000 if deadline and deadline.isdigit() else inf
         by = assignment.prefilled.worker if assignment.prefilled else ""
         return view_of(assignment.job_id, decode_about(text), due, int(assignment.attempt) - 1, by)
     except (InvalidInput, ValueError):

@@ -14,10 +14,10 @@ from parallax.core.settings import Policies
 from parallax.policies.admission.probabilistic import Probabilistic
 from parallax.policies.admission.thresholds import Thresholds
 from parallax.policies.admission.unlimited import Unlimited
+from parallax.policies.testing import job, queue
 from parallax.scheduling.actions import Reject
 from parallax.scheduling.events import JobArrived, WorkerReported
 from parallax.scheduling.scheduler import Scheduler, build_scheduler
-from tests.unit.policies.scenes import job, queue
 
 LIMITS = Thresholds(
     max_jobs_per_tenant=10, max_jobs=100, max_cost_per_tenant=1_000.0, max_cost=5_000.0, max_kv=0.9

@@ -25,8 +25,8 @@ LUA = Path(__file__).parents[3] / "parallax/broker/lua"
 
 def read(*fields: bytes) -> tuple[list[object], str]:
     """Return the events of an entry, and what is wrong with it."""
-    told, wrong = reports(Entry("1-0", fields))
-    return [event for event, _ in told], wrong
+    told, junk = reports(Entry("1-0", fields))
+    return [event for event, _ in told], " ".join(junk)
 
 
 @pytest.mark.parametrize("word", ENDS)
