@@ -69,3 +69,9 @@ def test_the_door_of_the_store_says_a_reason_too(detail: str, reason: Reason, sa
 
 def test_verdicts_of_workers_have_reasons() -> None:
     assert not any(reason.by_admission for reason in REASONS.values())
+
+
+def test_every_reason_is_in_the_documentation_with_its_sentence() -> None:
+    text = (SOURCE.parent / "docs/operations.md").read_text(encoding="utf-8")
+    for reason in Reason:
+        assert f"| `{reason.value}` | {reason.sentence} |" in text
