@@ -40,7 +40,7 @@ class Rescue:
                 assignment.job_id,
                 tenants.setdefault(tenant, len(tenants) + 1),
                 outs.setdefault(reply, len(outs) + 1) if reply else "",
-                encode(_death(assignment, worker)),
+                encode(_death(assignment, worker, tenant)),
             )
         names = [
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
@@ -165,9 +165,9 @@ class Rescue:
         return following.decode(), [name for name in tenants if NAME.fullmatch(name)], strays
 
 
-def _death(assignment: Assignment, worker: str) -> Report:
+def _death(assignment: Assignment, worker: str, tenant: str) -> Report:
     error = f"the worker {worker} died during attempt {assignment.attempt}"
-    return Report(worker=worker, attempt=int(assignment.attempt), error=error)
+    return Report(tenant, worker, int(assignment.attempt), assignment.estimate, error=error)
 
 
 def _tenant(about: bytes | None) -> str:

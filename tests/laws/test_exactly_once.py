@@ -58,7 +58,9 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> defaultdict[str, float]:
     def charge(self: Fifo, tenant: str, cost: float) -> None:
         kept[tenant] += cost
 
-    def settle(self: Fifo, tenant: str, estimate: float, consumed: float) -> None:
+    def settle(
+        self: Fifo, tenant: str, estimate: float, consumed: float, weight: float | None = None
+    ) -> None:
         kept[tenant] += consumed - estimate
 
     monkeypatch.setattr(Fifo, "charge", charge)

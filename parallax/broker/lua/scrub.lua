@@ -2,16 +2,24 @@
 -- KEYS  stream counts events | n x job
 -- ARGV  worker maxlen n | n x (entry signature)
 -- REPLY n x (removed | kept | gone)
+-- Of a job that was ended while it ran, nobody knows what was consumed; what another attempt has
+-- made useless waits here, most likely.
+local function unknown(state, holder, started)
+  local ran = holder == 'system' and started ~= '' and started ~= '0'
+  if not TERMINAL[state or ''] or ran then return 'lost' end
+  return 'dropped'
+end
+
 local n = tonumber(ARGV[3])
 local reply, events, removed = {}, {}, 0
 for i = 1, n do
   local entry, signature = ARGV[2 + 2 * i], ARGV[3 + 2 * i]
   local j = redis.call('HMGET', KEYS[3 + i], 'at', 'about')
-  local state, holder = parsed(j[1])
+  local state, holder, started = parsed(j[1])
   local _, other = second(KEYS[3 + i])
   if owned(state, holder, signature) or other == signature then
     reply[i] = #redis.call('XRANGE', KEYS[1], entry, entry) == 1 and 'kept' or 'gone'
-  elseif drop(KEYS[1], entry, ARGV[1], j[2], events) then
+  elseif drop(KEYS[1], entry, ARGV[1], j[2], events, unknown(state, holder, started)) then
     reply[i] = 'removed'
     removed = removed + 1
   else reply[i] = 'gone' end
