@@ -117,13 +117,13 @@ class Rescue:
         answer = self._link.run(script("repair"), names, args)
         return [word for word, _ in pairs_after_status(answer)]
 
-    def scrub(self, worker: str, held: Sequence[Assignment]) -> list[str]:
-        """Delete entries that no longer belong to their job."""
+    def scrub(self, worker: str, held: Sequence[Assignment], grace_ms: int = 0) -> list[str]:
+        """Delete entries that no longer belong to their job, if that has not just ended."""
         if not held:
             return []
         keys = self._keys
         names = [keys.work(worker), keys.counts, keys.events, *(keys.job(a.job_id) for a in held)]
-        args: list[Argument] = [worker, self._limits.log_entries, len(held)]
+        args: list[Argument] = [worker, self._limits.log_entries, len(held), grace_ms]
         for a in held:
             args += (a.entry, a.signature(worker))
         return [word.decode() for word in self._link.run(script("scrub"), names, args)]

@@ -272,6 +272,7 @@ def test_what_is_scrubbed_of_a_job_that_was_cancelled_while_it_ran_may_have_run(
     attempt = cell.begun(job())
     ending = Ending("j1", "acme", Outcome.CANCELLED, worker="w1")
     assert cell.intake.terminate([ending])[0][0] == "ok"
+    assert cell.rescue.scrub("w1", [attempt.assignment], 60_000) == ["kept"]  # it is told to stop
     assert cell.rescue.scrub("w1", [attempt.assignment]) == ["removed"]
     assert cell.events() == ["j1 lost"]
 
