@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from parallax.broker.codec import Report, encode, spec_of, ticket_of
+from parallax.broker.codec import Report, encode, parts_of, ticket_of
 from parallax.broker.connection import Argument, Link
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
@@ -113,12 +113,13 @@ class Intake:
         tenants: dict[str, int] = {}
         args: list[Argument] = []
         for job in jobs:
+            spec, prefix = parts_of(job)
             args += (
                 job.id,
                 tenants.setdefault(job.tenant, len(tenants) + 1),
-                spec_of(job),
+                spec,
                 ticket_of(job, bodies.get(job.id, b""), job.id if reply is None else reply),
-                _options(job),
+                _options(job, prefix),
             )
         names = [
             keys.active, keys.bell, keys.open, keys.counts,
@@ -170,10 +171,11 @@ class Intake:
         return pairs_after_status(self._link.run(script("terminate"), names, args))
 
 
-def _options(job: Job) -> str:
-    if job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None:
+def _options(job: Job, prefix: bytes) -> str:
+    if job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None and not prefix:
         return ""
-    return f"{job.max_attempts} {'-' if job.deadline_s is None else int(job.deadline_s * 1000)}"
+    deadline = "-" if job.deadline_s is None else int(job.deadline_s * 1000)
+    return f"{job.max_attempts} {deadline} {prefix.decode()}".rstrip()
 
 
 def pairs_after_status(answer: Sequence[bytes]) -> list[tuple[str, str]]:
