@@ -28,6 +28,9 @@ from parallax.core.model import USUAL_ATTEMPTS, Job
 _REFUSED_RETRY_S = 1.0
 NOTHING = Report()
 
+#: Most jobs that are ended in one call: a thousand would stop the server for some 30 ms.
+MOST_ENDINGS = 250
+
 _FAILED: dict[str, type[ParallaxError]] = {
     "unknown": Unreachable, "store_full": StoreFull, "fault": StoreFault,
 }  # fmt: skip
@@ -144,8 +147,12 @@ class Intake:
 
         With a token only the leader may do it: raises Fenced for anybody else.
         """
-        if not endings:
-            return []
+        words: list[tuple[str, str]] = []
+        for start in range(0, len(endings), MOST_ENDINGS):
+            words += self._terminated(endings[start : start + MOST_ENDINGS], token)
+        return words
+
+    def _terminated(self, endings: Sequence[Ending], token: str) -> list[tuple[str, str]]:
         keys, limits = self._keys, self._limits
         names = [keys.leader, keys.open, keys.counts, keys.events, keys.dead]
         args: list[Argument] = [
