@@ -11,7 +11,7 @@ local reply, dropped, starts, began = {}, {}, {}, {}
 for i = 1, n do
   local entry, signature, out = ARGV[3 + 2 * i], ARGV[4 + 2 * i], 3 * i - 2
   local job = KEYS[2 + i]
-  local j = redis.call('HMGET', job, 'at', 'about', 'deadline')
+  local j = redis.call('HMGET', job, 'at', 'about', 'deadline', 'prefix')
   local field, state, holder, started = 'at', 'assigned', signature, ''
   if j[1] ~= 'assigned ' .. signature then
     state, holder, started = parsed(j[1])
@@ -28,17 +28,20 @@ for i = 1, n do
     -- Read once more by a worker that was thought dead, a computed prompt stays where it is.
     if state ~= 'prefilled' or not holder then dropped[#dropped + 1] = {entry, j[2]} end
     j[2] = not state and 'unknown' or TERMINAL[state] and state or 'stale'
-  elseif j[3] and t > tonumber(j[3]) then word = 'expired'
+  elseif past(j[3], t) then word = 'expired'
   else
     starts[#starts + 1] = {job, field}
     began[#began + 1] = 'running ' .. signature .. ' ' .. stamp
+  end
+  if j[4] and j[2] and word ~= 'skip' then  -- the spec ends with no prefix, its block and its bytes
+    j[2] = string.gsub(j[2], '%[%],%d+,%d+%]$', function() return j[4] .. ']' end)
   end
   reply[out], reply[out + 1], reply[out + 2] = word, j[2], since
   if bodies then
     reply[3 * n + i] = word ~= 'skip' and redis.call('GET', KEYS[2 + n + i]) or ''
   end
 end
-make_way(KEYS[1])
+make_way(KEYS[2])
 local events = {}
 for _, entry in ipairs(dropped) do drop(KEYS[1], entry[1], ARGV[1], entry[2], events) end
 tell(KEYS[2], events, ARGV[2])
