@@ -27,7 +27,7 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
-from parallax.broker import misfits, tls
+from parallax.broker import misfits, refusals, tls
 from parallax.broker.nodes import MOST_HOPS, Moved, Route, redirected
 from parallax.broker.scripts import Script
 from parallax.core.clock import Clock
@@ -38,7 +38,7 @@ from parallax.core.errors import (
     StoreFull,
     Unreachable,
 )
-from parallax.core.secrets import redacted
+from parallax.core.redis_url import FIELD, URLS, checked
 
 R = TypeVar("R")
 Reply = Any
@@ -50,10 +50,11 @@ CONNECT_TIMEOUT_S = 2.0
 #: Waits between repetitions: full jitter up to base * 2^n, capped, in seconds.
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
 
-_URLS = "use redis://, rediss:// or unix:// with the server's address"
-_FULL = ("OOM", "MISCONF")
+_FULL = ("OOM",)
 #: Redis 6.2 puts what stopped a script into a sentence of its own, and the word into its middle.
 _WRAPPED = re.compile(r"^Error running script .*?: \d+: -([A-Z]+) ")
+#: What is said of a connection that the server closed.
+_HUNG_UP = ("reset", "closed by server", "roken pipe")
 _WRONG_TYPE = "WRONGTYPE"
 #: What scripts and servers say of a value that is not what it should be.
 _DATA = (
@@ -67,7 +68,6 @@ _PASSING = (
     "BUSY",
     "NOREPLICAS",
     "UNBLOCKED",
-    "max number of clients",
     "non local key",
 )
 _PASSING_WORDS = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
@@ -103,25 +103,35 @@ class Link:
         # server is asked whether it is a node of a cluster: once it is gone, others must be known.
         self._route = Route(connect, asks)
         self._connection: Any = None
+        self._served = False  # whether any server has ever answered here
 
     @classmethod
-    def to(cls, url: str) -> Link:
-        """Return a link to the server at `url` (`redis://`, `rediss://`, `unix://`)."""
+    def to(cls, url: str, timeout_s: float = SOCKET_TIMEOUT_S) -> Link:
+        """Return a link to the server at `url` (`redis://`, `rediss://`, `unix://`).
+
+        Raises InvalidInput for a URL that cannot be (see `parallax.core.redis_url`). `timeout_s` is
+        the longest wait for a reply.
+        """
+        url = checked(url)
         try:
             pool = ConnectionPool.from_url(
                 url,
                 protocol=2,
-                socket_timeout=SOCKET_TIMEOUT_S,
+                socket_timeout=timeout_s,
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
                 retry=Retry(NoBackoff(), 0),
                 health_check_interval=0,
             )
             # Not the pool's own `make_connection`: it counts, and refuses the hundredth reconnect.
-            connect = partial(pool.connection_class, **pool.connection_kwargs)
+            secure = url.startswith("rediss://")
+            kind = tls.TlsConnection if secure else pool.connection_class
+            connect = partial(kind, **pool.connection_kwargs)
             connect()
         except (ValueError, TypeError, redis.RedisError):
-            raise InvalidInput("redis url", redacted(url), _URLS) from None
-        if url.startswith("rediss://"):
+            raise InvalidInput(FIELD, "***", URLS) from None
+        except OSError as error:
+            raise translated(error) from error
+        if secure:
             tls.check_files(pool.connection_kwargs)
         return cls(connect, asks="path" not in pool.connection_kwargs)
 
@@ -192,11 +202,10 @@ class Link:
             )
             connection.send_packed_command([packed], check_health=False)
         except (redis.RedisError, OSError) as error:
-            self.close()
-            raise translated(error) from error
+            raise self._broken(error) from error
         except UnicodeError:  # a host that no name server could be asked for
             self.close()
-            raise InvalidInput("redis url", "its host", _URLS) from None
+            raise InvalidInput(FIELD, "its host", URLS) from None
 
     def receive(self, count: int) -> list[Reply]:
         """Return that many replies in order; an error reply stands in the list as an exception."""
@@ -204,18 +213,24 @@ class Link:
 
     def _receive(self) -> Reply:
         try:
-            return self._connection.read_response(disable_decoding=True)
-        except redis.ConnectionError as error:
-            self.close()
-            raise translated(error) from error
-        except redis.TimeoutError as error:
-            self.close()
-            raise translated(error) from error
+            reply = self._connection.read_response(disable_decoding=True)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise self._broken(error) from error
         except redis.ResponseError as error:
             return translated(error)
         except (redis.RedisError, OSError) as error:
-            self.close()
-            raise translated(error) from error
+            raise self._broken(error) from error
+        self._served = True
+        return reply
+
+    def _broken(self, error: Exception) -> ParallaxError:
+        """Drop the connection; return what broke it, as the server says who never served us."""
+        host, port = self._route.tried
+        self.close()
+        ours = translated(error)
+        if host and not self._served and any(word in str(ours) for word in _HUNG_UP):
+            return refusals.greeting(host, port) or ours
+        return ours
 
     def close(self) -> None:
         """Drop the connection; the next call opens a new one."""
@@ -248,6 +263,9 @@ def translated(error: Exception) -> ParallaxError:
     elsewhere = redirected(error)
     if elsewhere is not None:
         return elsewhere
+    told = refusals.refusal(error, text)
+    if told is not None:
+        return told
     wrapped = _WRAPPED.search(text)
     word = wrapped[1] if wrapped else ""
     if (
@@ -258,8 +276,6 @@ def translated(error: Exception) -> ParallaxError:
         return StoreFull(f"Redis refuses writes that grow it: {text}")
     if isinstance(error, redis.exceptions.NoScriptError):
         return ScriptMissing(text)
-    if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
-        return StoreFault(f"Redis refuses this user: {text}")
     if isinstance(error, _PASSING_ERRORS) or word in _PASSING_WORDS:
         return Unreachable(f"Redis cannot serve just now: {text}")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):

@@ -1,6 +1,7 @@
 """The command `parallax`: a lazy table of commands, so that `--help` imports nothing it need not.
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 a threshold was missed, 4 cannot reach Redis.
+Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 a threshold was missed, 4 cannot reach Redis,
+or may not (a wrong password, a port of something else).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import click
 from parallax import __version__
 from parallax.cli import configuration
 from parallax.cli.output import printable
-from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
+from parallax.core.errors import InvalidInput, ParallaxError, Unreachable, Unusable
 from parallax.core.secrets import redacted
 
 EXIT_FAILED, EXIT_USAGE, EXIT_MISSED, EXIT_UNREACHABLE = 1, 2, 3, 4
@@ -134,6 +135,8 @@ def main() -> None:
         _fail(error, EXIT_USAGE)
     except Unreachable as error:
         _fail(error, EXIT_UNREACHABLE, _NEXT)
+    except Unusable as error:
+        _fail(error, EXIT_UNREACHABLE)
     except ParallaxError as error:
         _fail(error, EXIT_FAILED)
     except BrokenPipeError:

@@ -54,7 +54,7 @@ def _url(context: click.Context, parameter: click.Parameter, url: str | None) ->
     if url or not file:
         return url
     try:
-        return Path(file).read_text(encoding="utf-8").strip()
+        return Path(file).read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(FILE_VARIABLE, file, f"a file with a URL ({error})") from None
 

@@ -10,6 +10,7 @@
     ├── StoreFull             Redis is at its memory limit: accepted work drains, new work waits
     ├── Fenced                this process is no longer the leader; what it asked was not done
     └── StoreFault            Redis answered something that no retry will mend
+        └── Unusable          what is at the address will not serve us: why, and what to do
 
 Foreign exceptions are translated into this tree at one door, `parallax.broker.connection`.
 """
@@ -82,6 +83,10 @@ class Fenced(ParallaxError):
 
 class StoreFault(ParallaxError):
     """Redis answered with an error that asking again will not change."""
+
+
+class Unusable(StoreFault):
+    """What is at the address will not serve us. The message says why, and what to do."""
 
 
 def _line(text: str, most: int = 200) -> str:

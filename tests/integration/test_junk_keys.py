@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from threading import Event
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -50,8 +50,9 @@ def others_end(cell: Cell, *left: str) -> None:
     cell.until_ended(*(j.id for j in more))
     assert {cell.outcome(j.id) for j in more} == {Outcome.COMPLETED}
     cell.until(
-        lambda: {name.decode() for name in cell.link.call("ZRANGE", cell.keys.open, 0, -1)}
-        == set(left),
+        lambda: (
+            {name.decode() for name in cell.link.call("ZRANGE", cell.keys.open, 0, -1)} == set(left)
+        ),
         "all that is open to end",
     )
 
@@ -176,7 +177,7 @@ def test_no_loop_ends_by_an_exception_that_nobody_foresaw(cell: Cell) -> None:
         """A duty that fails in a new way, twice."""
 
         turns = 0
-        recovered: list[Exception] = []
+        recovered: ClassVar[list[Exception]] = []
 
         def run_once(self) -> None:
             Odd.turns += 1
