@@ -180,4 +180,5 @@ def pairs_after_status(answer: Sequence[bytes]) -> list[tuple[str, str]]:
     """Split `ok, word, detail, word, detail, ...`; raise Fenced when the leader was deposed."""
     if answer[0] == b"fenced":
         raise Fenced("another process holds the lease")
-    return [(answer[i].decode(), answer[i + 1].decode()) for i in range(1, len(answer) - 1, 2)]
+    words = [word.decode("ascii", "replace") for word in answer[1:]]
+    return list(zip(words[::2], words[1::2], strict=True))

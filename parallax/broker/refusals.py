@@ -81,5 +81,5 @@ def _stranger(text: str) -> Unusable:
 
 def _reason(text: str) -> str:
     """Return the last words of a MISCONF: what the system said of the file."""
-    last = text.partition("MISCONF")[2].strip(" .").rpartition(": ")[2]
-    return (last or "MISCONF")[:80]
+    said = text.partition("MISCONF")[2].partition(" script:")[0].strip(" .")
+    return (said.rpartition(": ")[2] or "MISCONF")[:80]

@@ -11,6 +11,7 @@ import click
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
+from parallax.broker.misfits import names_of
 from parallax.broker.results import Results
 from parallax.broker.tenancy import Tenancy
 from parallax.cli.cells import ask_each, exit_code, leader_name
@@ -18,6 +19,7 @@ from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
 from parallax.cli.output import facts, show
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
+from parallax.core.errors import StoreFull
 from parallax.core.model import check_name
 
 
@@ -50,6 +52,10 @@ def status(where: Where, as_json: bool) -> None:
 
 
 def _state(link: Link, keys: Keys) -> dict[str, Any]:
+    try:
+        link.call("PING")
+    except StoreFull as full:  # reads are served all the same
+        click.echo(f"parallax: {full}", err=True)
     leader, opened, active, dead = link.calls(
         [
             ("GET", keys.leader),
@@ -58,7 +64,7 @@ def _state(link: Link, keys: Keys) -> dict[str, Any]:
             ("XLEN", keys.dead),
         ]
     )
-    names = sorted(name.decode() for name in active)[:1000]
+    names = sorted(names_of(active)[0])[:1000]
     waiting = sum(link.calls([("XLEN", keys.arrivals(name)) for name in names])) if names else 0
     members = [m for m in Membership(link, keys).members() if m.alive]
     return {
@@ -163,7 +169,7 @@ def list_(where: Where, as_json: bool) -> None:
 
 def _tenants(link: Link, keys: Keys) -> list[tuple[str, float, int]]:
     weights = Tenancy(link, keys).weights()
-    active = {name.decode() for name in link.call("SMEMBERS", keys.active)}
+    active = set(names_of(link.call("SMEMBERS", keys.active))[0])
     names = sorted(weights.keys() | active)
     depths = link.calls([("XLEN", keys.arrivals(name)) for name in names]) if names else []
     return [(n, weights.get(n, 1.0), depth) for n, depth in zip(names, depths, strict=True)]
