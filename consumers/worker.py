@@ -50,6 +50,7 @@ from parallax.engine.request import Request
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
+UNREADABLE = "the record of the job cannot be understood"
 
 
 @dataclass(slots=True)
@@ -254,20 +255,15 @@ class Worker:
         self._history.began(running)
         for _ in batch:
             self._waiting.popleft()
+        self._end_at_once(expired, "expired", "expired: the deadline passed before it began")
+        self._end_at_once(spoilt, "dead", UNREADABLE)
         now = self._clock.monotonic()
-        for attempt in expired:
-            late = "expired: the deadline passed before it began"
-            self._unsent.append(self._finish(Running(attempt, now), "expired", now, late))
-        self._bury(spoilt, now)
         for attempt in running:
             self._add(attempt, now)
 
-    def _bury(self, spoilt: Sequence[Attempt], now: float) -> None:
-        """Nobody can run a job whose record cannot be understood."""
-        for attempt in spoilt:
-            log.error("the record of job %s cannot be understood", attempt.job_id)
-            why = "its record cannot be understood"
-            self._unsent.append(self._finish(Running(attempt, now), "dead", now, why))
+    def _end_at_once(self, attempts: Sequence[Attempt], verdict: str, why: str) -> None:
+        now = self._clock.monotonic()
+        self._unsent += [self._finish(Running(a, now), verdict, now, why) for a in attempts]
 
     def _add(self, attempt: Attempt, now: float) -> None:
         crash_on(self._crash_on, attempt.job_id)
@@ -377,7 +373,7 @@ class Worker:
             begun, expired, spoilt = self._attempts.begin(list(self._waiting))
             self._waiting.clear()
             now = self._clock.monotonic()
-            self._bury(spoilt, now)
+            self._end_at_once(spoilt, "dead", UNREADABLE)
             self._hand_over([Running(attempt, now) for attempt in begun + expired])
         since = self._draining_since
         if since is not None and self._clock.monotonic() - since > self._settings.drain_s:

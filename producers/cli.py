@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.output import show
+from parallax.cli.output import say, show
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import InvalidInput, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
@@ -104,7 +104,7 @@ def _submitted(client: Jobs, jobs: Iterator[Job], as_json: bool) -> tuple[list[s
             if error is None:
                 accepted.append(receipt.job_id)
                 if not as_json:
-                    click.echo(f"{receipt.job_id} accepted")
+                    say(f"{receipt.job_id} accepted")
                 continue
             refused += 1
             state = "refused"
@@ -148,10 +148,12 @@ def _told(job_id: str, state: str, details: dict[str, Any], as_json: bool) -> No
         click.echo(json.dumps({"id": job_id, "state": state, **details}))
     else:
         text = " ".join(f"{name}={_short(value)}" for name, value in details.items())
-        click.echo(f"{job_id} {state} {text}".rstrip())
+        say(f"{job_id} {state} {text}".rstrip())
 
 
 def _short(value: object) -> str:
+    if isinstance(value, str) and not value.isalnum() and {" ", "=", '"'} & set(value):
+        return json.dumps(value, ensure_ascii=False)  # else it could pass for more fields
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_HASH, MAX_PREFIX, MAX_TOKENS, Job, JobView, Usage, check_name
+from parallax.core.prefix import salted
 
 VERSION = 1
 _MAX_MS = 2**52
@@ -123,10 +124,16 @@ _report_decoder = msgspec.json.Decoder(Report)
 _registration_decoder = msgspec.json.Decoder(Registration)
 
 
-def spec_of(job: Job) -> bytes:
-    """Encode what the scheduler may know of a job: a `Spec`, without an empty prefix."""
+def spec_of(job: Job, shared_prefixes: bool = True) -> bytes:
+    """Encode what the scheduler may know of a job: a `Spec`, without an empty prefix.
+
+    Unless prefixes are shared, what its blocks are called is for its tenant alone.
+    """
     head = [VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority]
-    return encode([*head, job.prefix, job.prefix_block] if job.prefix else head)
+    if not job.prefix:
+        return encode(head)
+    prefix = job.prefix if shared_prefixes else salted(job.tenant, job.prefix)
+    return encode([*head, prefix, job.prefix_block])
 
 
 def ticket_of(job: Job, body: bytes, reply: str) -> str:

@@ -94,7 +94,11 @@ class Ending:
 class Intake:
     """Submits and terminates, in batches: one round trip each, whatever their size."""
 
-    def __init__(self, link: Link, keys: Keys, limits: Limits | None = None) -> None:
+    def __init__(
+        self, link: Link, keys: Keys, limits: Limits | None = None, shared_prefixes: bool = True
+    ) -> None:
+        # `shared_prefixes`: equal names of blocks mean the same whoever the tenant is.
+        self._shared = shared_prefixes
         self._link = link
         self._keys = keys
         self._limits = limits or Limits()
@@ -116,7 +120,7 @@ class Intake:
             args += (
                 job.id,
                 tenants.setdefault(job.tenant, len(tenants) + 1),
-                spec_of(job),
+                spec_of(job, self._shared),
                 ticket_of(job, bodies.get(job.id, b""), job.id if reply is None else reply),
                 _options(job),
             )

@@ -12,7 +12,7 @@ from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.policy_store import Choice, PolicyDocument, PolicyStore, Rollout
 from parallax.cli.options import parsed_choice, redis_options, server_url
-from parallax.cli.output import facts
+from parallax.cli.output import facts, say
 from parallax.core.errors import Conflict, InvalidInput
 from parallax.core.settings import Policies
 from parallax.services.choices import built, ended
@@ -72,7 +72,7 @@ def start(
         rollout = Rollout(new, test, ttft_s, tpot_s)
         built(Policies(), PolicyDocument(rollout=rollout), 0)  # a wrong name is refused now
         store.replace(before, rollout=rollout, verdict=None)
-    click.echo(f"{percent:g} % of the sessions go to {new.name}; `parallax canary status` looks")
+    say(f"{percent:g} % of the sessions go to {new.name}; `parallax canary status` looks")
 
 
 @canary.command()
@@ -115,7 +115,7 @@ def _end(redis: str | None, cell: str, home: Path | None, word: str) -> None:
     with store_of(redis, home, cell) as store:
         document = store.read()
         store.replace(document, **ended(document, f"by hand: {word}", _arms(store, document)))
-    click.echo(f"the canary has ended: {word}")
+    say(f"the canary has ended: {word}")
 
 
 def _arms(store: PolicyStore, document: PolicyDocument) -> dict[str, tuple[int, int]]:

@@ -16,7 +16,7 @@ from parallax.broker.dead_letters import DeadLetter, DeadLetters
 from parallax.broker.keys import Keys
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import show
+from parallax.cli.output import say, show
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int
 
@@ -69,10 +69,10 @@ def requeue(redis: str | None, cell: str, home: Path | None, wanted: tuple[str, 
             except InvalidInput as refusal:
                 error = refusal
             if error is None:
-                click.echo(f"{letter.job} again as {letter.successor}")
+                say(f"{letter.job} again as {letter.successor}")
             else:
                 failed += 1
-                click.echo(f"{letter.job or letter.entry} not: {error}", err=True)
+                say(f"{letter.job or letter.entry} not: {error}", err=True)
     sys.exit(EXIT_FAILED if failed else 0)
 
 

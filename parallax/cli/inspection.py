@@ -17,7 +17,7 @@ from parallax.broker.tenancy import Tenancy
 from parallax.cli.cells import ask_each, exit_code, leader_name
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import facts, show
+from parallax.cli.output import facts, say, show
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import StoreFull
 from parallax.core.model import check_name
@@ -55,7 +55,7 @@ def _state(link: Link, keys: Keys) -> dict[str, Any]:
     try:
         link.call("PING")
     except StoreFull as full:  # reads are served all the same
-        click.echo(f"parallax: {full}", err=True)
+        say(f"parallax: {full}", err=True)
     leader, opened, active, dead = link.calls(
         [
             ("GET", keys.leader),
@@ -92,7 +92,7 @@ def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
     finally:
         client.close()
     if record is None:
-        click.echo(f"parallax: there is no record of {job_id}; it may have expired", err=True)
+        say(f"parallax: there is no record of {job_id}; it may have expired", err=True)
         sys.exit(EXIT_FAILED)
     report = record.report
     facts(

@@ -9,6 +9,10 @@ from typing import Any
 
 import click
 
+from parallax.core.text import printable
+
+__all__ = ["Row", "cell_text", "facts", "printable", "say", "show"]
+
 Row = Sequence[object]
 
 
@@ -35,9 +39,9 @@ def cell_text(value: object) -> str:
     return printable(str(value))
 
 
-def printable(text: str) -> str:
-    """Escape control characters: what a job is called must not steer a terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+def say(text: str, *, err: bool = False) -> None:
+    """Write one line: whoever wrote a part of it can neither steer a terminal nor add a line."""
+    click.echo(printable(text), err=err)
 
 
 def facts(pairs: Mapping[str, object], *, as_json: bool, title: str) -> None:

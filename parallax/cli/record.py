@@ -17,7 +17,7 @@ from parallax.broker.keys import Keys
 from parallax.broker.recording import Batch, Line, Recording, decode_line
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import facts, show
+from parallax.cli.output import facts, say, show
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_name, check_number
 from parallax.services import service
@@ -112,7 +112,7 @@ def explain(job_id: str, file: Path, as_json: bool) -> None:
     for _ in redo(read(file), explanation):
         pass
     if not explanation.placements:
-        click.echo(f"parallax: {file} says nothing of where {job_id} was sent", err=True)
+        say(f"parallax: {file} says nothing of where {job_id} was sent", err=True)
         sys.exit(EXIT_FAILED)
     head = ("attempt", "worker", "chosen", "score", "cached", "free", "in flight", "prefill",
             "pending cost", "slowness")  # fmt: skip
@@ -130,7 +130,7 @@ def explain(job_id: str, file: Path, as_json: bool) -> None:
     if not as_json:
         for n, p in enumerate(explanation.placements, start=1):
             told = f", with {p.together - 1} others in the same breath" if p.together > 1 else ""
-            click.echo(f"{n}: {p.policy}{told}: {p.why}")
+            say(f"{n}: {p.policy}{told}: {p.why}")
 
 
 def read(file: Path) -> Iterator[Line]:

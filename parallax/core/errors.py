@@ -17,6 +17,8 @@ Foreign exceptions are translated into this tree at one door, `parallax.broker.c
 
 from __future__ import annotations
 
+from parallax.core.text import printable
+
 
 class ParallaxError(Exception):
     """Base of every error below."""
@@ -91,7 +93,7 @@ class Unusable(StoreFault):
 
 def _line(text: str, most: int = 200) -> str:
     """Keep a text that may quote foreign data short and on one line."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    shown = printable(text[: most + 1])
     return shown if len(text) <= most else f"{shown[: most - 3]}..."
 
 
