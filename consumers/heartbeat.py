@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 #: Renewals per time to live.
 RENEWALS = 6
 
+#: How long `stop` waits for a beat that is under way (seconds).
+STOP_S = 1.0
+
 
 class Heartbeat:
     """Keeps a worker's key alive while its main loop makes progress.
@@ -78,7 +81,7 @@ class Heartbeat:
         """Stop beating; the key is left to expire or to be deleted."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=self._settings.heartbeat_s)
+            self._thread.join(timeout=STOP_S)
         self._link.close()
 
     def _loop(self) -> None:

@@ -29,7 +29,7 @@ from redis.retry import Retry
 
 from parallax.broker import misfits, refusals, tls
 from parallax.broker.nodes import MOST_HOPS, Moved, Route, redirected
-from parallax.broker.scripts import Script
+from parallax.broker.scripts import Script, names, script
 from parallax.core.clock import Clock
 from parallax.core.errors import (
     InvalidInput,
@@ -55,6 +55,7 @@ _FULL = ("OOM",)
 _WRAPPED = re.compile(r"^Error running script .*?: \d+: -([A-Z]+) ")
 #: What is said of a connection that the server closed.
 _HUNG_UP = ("reset", "closed by server", "roken pipe")
+_NO_SCRIPTS = "Redis does not have our scripts, and this user may not bring them: a scheduler does"
 _WRONG_TYPE = "WRONGTYPE"
 #: What scripts and servers say of a value that is not what it should be.
 _DATA = (
@@ -190,8 +191,25 @@ class Link:
     def _run(self, command: Sequence[Argument], script: Script) -> Reply:
         try:
             return self.call(*command)
-        except ScriptMissing:  # a restart or SCRIPT FLUSH emptied the cache; EVAL fills it again
-            return self.call("EVAL", script.text, *command[2:])
+        except ScriptMissing:  # a restart or SCRIPT FLUSH emptied the cache
+            if self.bring_scripts():
+                return self.call(*command)
+            try:
+                return self.call("EVAL", script.text, *command[2:])
+            except StoreFault as error:
+                if not refusals.is_forbidden(error):
+                    raise
+                raise Unreachable(_NO_SCRIPTS) from error
+
+    def bring_scripts(self) -> bool:
+        """Load all scripts, also for those whose users may only run them; False for such a user."""
+        try:
+            self.calls([("SCRIPT", "LOAD", script(name).text) for name in names()])
+        except StoreFault as error:
+            if not refusals.is_forbidden(error):
+                raise
+            return False
+        return True
 
     def send(self, commands: Sequence[Sequence[Argument]]) -> None:
         """Write commands without waiting for their replies; `receive` them in the same order."""
@@ -280,7 +298,7 @@ def translated(error: Exception) -> ParallaxError:
         return Unreachable(f"Redis cannot serve just now: {text}")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
         return tls.refusal(text) or Unreachable(f"Redis does not answer: {text}{tls.hint(text)}")
-    if any(passing in text for passing in _PASSING):
+    if any(passing in text for passing in _PASSING) and not text.startswith("NOTBUSY"):
         return Unreachable(f"Redis cannot serve just now: {text}")
     if _WRONG_TYPE in text:
         return WrongType(text)

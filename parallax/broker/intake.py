@@ -150,7 +150,9 @@ class Intake:
         if not endings:
             return []
         keys, limits = self._keys, self._limits
-        names = [keys.leader, keys.open, keys.counts, keys.events, keys.dead]
+        # Who shows no token may not touch `leader`, and the script does not look at it.
+        lease = keys.leader if token else keys.counts
+        names = [lease, keys.open, keys.counts, keys.events, keys.dead]
         args: list[Argument] = [
             token, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries, limits.log_entries,
             len(endings),

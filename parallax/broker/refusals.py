@@ -61,6 +61,12 @@ def refusal(error: Exception, text: str) -> ParallaxError | None:
     return None
 
 
+def is_forbidden(error: ParallaxError) -> bool:
+    """Whether the server refused something to this user."""
+    text = str(error)
+    return "refuses this user" in text or "NOPERM" in text or "permissions" in text
+
+
 def greeting(host: str, port: int) -> ParallaxError | None:
     """Return why a server hangs up on us, if it says so to whoever connects; None if it does not.
 

@@ -170,6 +170,7 @@ class SchedulerService:
         log.info("leading with epoch %s", lease.epoch)
 
     def _take_over(self) -> None:
+        self._link.bring_scripts()  # for workers and producers whose users may only run them
         self._synchronise()
         self._choose()
         self._dispatching.restart()
@@ -239,7 +240,8 @@ class SchedulerService:
 
     def _keep(self, lease: Lease) -> None:
         try:
-            self._store.keep(lease, self._document.serial, self._scheduler.memory.remember())
+            learnt = self._scheduler.memory.remember()
+            self._store.keep(lease, self._document.serial, learnt, choices.told(self._started))
         except StoreFull as error:
             log.warning("what was learnt is not kept just now: %s", error)
 

@@ -81,7 +81,7 @@ def _recover(service: Service, error: Exception) -> None:
 
 
 def stop_on_signals(first: Callable[[], None], second: Callable[[], None]) -> None:
-    """Call `first` on the first SIGTERM or SIGINT and `second` on every further one."""
+    """Call `first` on the first SIGTERM, SIGINT or SIGHUP, `second` on every further one."""
     orders = iter((first,))
 
     def on_signal(_number: int, _frame: object) -> None:
@@ -89,3 +89,5 @@ def stop_on_signals(first: Callable[[], None], second: Callable[[], None]) -> No
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: the terminal may go
+        signal.signal(signal.SIGHUP, on_signal)

@@ -41,10 +41,12 @@ local function count(key, word, n)
   if type(total) == 'table' then redis.call('HSET', key, word, n) end
 end
 
--- Calls a variadic command on lists of any length (Lua's unpack has a limit).
-local function each_chunk(items, size, call)
-  for i = 1, #items, size do
-    call(unpack(items, i, math.min(i + size - 1, #items)))
+-- Calls a variadic command on lists of any length, or on a part of one: Lua's unpack fails beyond
+-- some 8,000 items, after what was written before it.
+local function each_chunk(items, size, call, first, last)
+  last = last or #items
+  for i = first or 1, last, size do
+    call(unpack(items, i, math.min(i + size - 1, last)))
   end
 end
 
@@ -118,8 +120,13 @@ local function drop(stream, entry, worker, about, events)
   return true
 end
 
+-- Most items of one entry that tells of many jobs: whoever reads by count must know what it gets.
+local TOLD = 200
+
 local function tell(stream, events, maxlen)
-  if #events > 0 then redis.call('XADD', stream, 'MAXLEN', '~', maxlen, '*', unpack(events)) end
+  each_chunk(events, TOLD, function(...)
+    redis.call('XADD', stream, 'MAXLEN', '~', maxlen, '*', ...)
+  end)
 end
 
 local function ended(state, signature, started, finished)
@@ -178,6 +185,23 @@ end
 
 -- Tells whoever waits on `out`: pairs of job id and "<outcome> <result>".
 local function announce(out, pairs_, ttl, maxlen)
-  redis.call('XADD', out, 'MAXLEN', '~', maxlen, '*', unpack(pairs_))
+  tell(out, pairs_, maxlen)
   redis.call('PEXPIRE', out, ttl)
+end
+
+-- Ends a job: its record says how and gets its time to live, its body goes, and it is noted in
+-- `closed`, for `leave`. No path to an end goes past this. The body of a dead job alone may be
+-- wanted again, by whoever offers its letter anew: it lives exactly as long as the record.
+-- `body` is nil where the caller knows that there is none.
+local function end_job(closed, id, job, body, state, signature, started, finished, result, ttl)
+  if body and state == 'dead' then redis.call('PEXPIRE', body, ttl)
+  elseif body then redis.call('DEL', body) end
+  redis.call('HSET', job, 'at', ended(state, signature, started, finished), 'result', result)
+  redis.call('PEXPIRE', job, ttl)
+  closed[#closed + 1] = id
+end
+
+-- Takes what has ended out of the index of open jobs.
+local function leave(open, closed)
+  each_chunk(closed, 1000, function(...) redis.call('ZREM', open, ...) end)
 end

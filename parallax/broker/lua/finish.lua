@@ -86,11 +86,9 @@ end
 local reply, closed, events, told, counts, rung = {}, {}, {}, {}, {}, {}
 
 local function close(i, a, id, job, detail, report)
-  if bodies then redis.call('DEL', KEYS[bodies + i]) end
   local signature = signature_of(worker, ARGV[a + 3], ARGV[a + 2])
-  redis.call('HSET', job, 'at', ended(detail, signature, starts[i], stamp), 'result', report)
-  redis.call('PEXPIRE', job, record_ttl)
-  closed[#closed + 1] = id
+  end_job(closed, id, job, bodies and KEYS[bodies + i], detail, signature, starts[i], stamp, report,
+    record_ttl)
   counts[detail] = (counts[detail] or 0) + 1
   local line = detail .. ' ' .. report
   events[#events + 1] = id
@@ -144,7 +142,7 @@ for i = 1, n do
   end
   reply[2 * i - 1], reply[2 * i] = word, details[i]
 end
-each_chunk(closed, 1000, function(...) redis.call('ZREM', KEYS[3], ...) end)
+leave(KEYS[3], closed)
 tell(KEYS[2], events, ARGV[5])
 for o, list in pairs(told) do announce(KEYS[outs + o], list, ARGV[3], ARGV[4]) end
 for k in pairs(rung) do ring(KEYS[6], KEYS[7], ARGV[9 + k]) end

@@ -1,5 +1,5 @@
 -- Re-queues open jobs that are nowhere: their stream was deleted, trimmed, or its worker is unknown.
--- KEYS  leader open counts active bell events | n x (job in work hb)
+-- KEYS  leader open counts active bell events | n x (job in work hb) | n x body
 -- ARGV  token grace_ms maxlen n | n x (id tenant worker)
 -- REPLY fenced | ok, n x (ok entry | present '' | young '' | moved worker | done state | vanished ''
 --                         | spent attempts | held worker | yielded '' | spoilt worker)
@@ -53,9 +53,9 @@ for i = 1, n do
   local id, tenant, word = ARGV[a + 1], ARGV[a + 2], reply[2 * i]
   if word == 'vanished' or word == 'done' then
     redis.call('ZREM', KEYS[2], id)
-    if word == 'vanished' then
+    if word == 'vanished' then  -- nothing can want its body any more
+      redis.call('DEL', KEYS[k + 1], KEYS[6 + 4 * n + i])
       count(KEYS[3], 'vanished', 1)
-      redis.call('DEL', KEYS[k + 1])
     end
   elseif word == 'present' then
     redis.call('ZADD', KEYS[2], 'XX', t, id)

@@ -99,5 +99,5 @@ for i = 1, n do
   end
 end
 if hedges > 0 then count(KEYS[4], 'hedged', hedges) end
-if L > 0 then redis.call('HSET', KEYS[3], unpack(ARGV, 8, 7 + 2 * L)) end
+each_chunk(ARGV, 1000, function(...) redis.call('HSET', KEYS[3], ...) end, 8, 7 + 2 * L)
 return reply

@@ -63,17 +63,19 @@ for i = 1, n do
   if ARGV[6 + (i - 1) * A + 5] == '1' then expect('stream', KEYS[5 + (i - 1) * K + 6]) end
 end
 make_way(KEYS[4])
+local closed = {}
 for i = 1, n do
   local a, k = 6 + (i - 1) * A, 5 + (i - 1) * K
   local id, verdict, report = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local word, events = reply[2 * i], {}
   local state, holder, started, about = unpack(before[i], 1, 4)
-  if word == 'unknown' then redis.call('ZREM', KEYS[2], id)
+  if word == 'unknown' then
+    redis.call('DEL', KEYS[k + 5])
+    redis.call('ZREM', KEYS[2], id)
   elseif word ~= 'not_due' and ARGV[a + 7] ~= '' then
     redis.call('XDEL', KEYS[k + 2], ARGV[a + 7])
   end
   if word == 'ok' then
-    redis.call('DEL', KEYS[k + 5])
     if state == 'queued' then
       local _, _, entry = parts(holder)
       redis.call('XDEL', KEYS[k + 2], entry or '0-1')
@@ -81,10 +83,8 @@ for i = 1, n do
     if state == 'queued' or state == 'prefilled' then events = {id, 'withdrawn '} end
     stop(id, state, holder, ARGV[a + 4], KEYS[k + 3], KEYS[k + 4], about, events)
     stop(id, aside[i][1], aside[i][2], ARGV[a + 6], KEYS[k + 7], KEYS[k + 8], about, events)
-    redis.call('HSET', KEYS[k + 1], 'at', ended(verdict, 'system', started, whole(t)),
-      'result', report)
-    redis.call('PEXPIRE', KEYS[k + 1], ARGV[2])
-    redis.call('ZREM', KEYS[2], id)
+    end_job(closed, id, KEYS[k + 1], KEYS[k + 5], verdict, 'system', started, whole(t), report,
+      ARGV[2])
     count(KEYS[3], verdict, 1)
     tell(KEYS[4], events, ARGV[5])
     if ARGV[a + 5] == '1' then
@@ -96,4 +96,5 @@ for i = 1, n do
     end
   end
 end
+leave(KEYS[2], closed)
 return reply
