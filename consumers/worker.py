@@ -51,7 +51,6 @@ from parallax.engine.request import Request
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
-UNREADABLE = "the record of the job cannot be understood"
 
 
 @dataclass(slots=True)
@@ -260,7 +259,7 @@ class Worker:
         for _ in batch:
             self._waiting.popleft()
         self._end_at_once(expired, "expired", "expired: the deadline passed before it began")
-        self._end_at_once(spoilt, "dead", UNREADABLE)
+        self._end_at_once(spoilt, "dead", "the record of the job cannot be understood")
         now = self._clock.monotonic()
         for attempt in running:
             self._add(attempt, now)
@@ -374,11 +373,10 @@ class Worker:
         """While draining: return what has not begun or failed; after the grace what still runs."""
         self._unsent += self._resting.release()
         if self._waiting:
-            begun, expired, spoilt = self._attempts.begin(list(self._waiting))
+            groups = self._attempts.begin(list(self._waiting))
             self._waiting.clear()
             now = self._clock.monotonic()
-            self._end_at_once(spoilt, "dead", UNREADABLE)
-            self._hand_over([Running(attempt, now) for attempt in begun + expired])
+            self._hand_over([Running(attempt, now) for group in groups for attempt in group])
         if self._grace_left() < 0:
             self._hand_over(list(self._running.values()))
             self._running.clear()
