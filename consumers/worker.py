@@ -260,9 +260,8 @@ class Worker:
             self._waiting.popleft()
         self._end_at_once(expired, "expired", "expired: the deadline passed before it began")
         self._end_at_once(spoilt, "dead", "the record of the job cannot be understood")
-        now = self._clock.monotonic()
         for attempt in running:
-            self._add(attempt, now)
+            self._add(attempt, self._clock.monotonic())
 
     def _end_at_once(self, attempts: Sequence[Attempt], verdict: str, why: str) -> None:
         now = self._clock.monotonic()
