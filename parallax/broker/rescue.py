@@ -12,9 +12,10 @@ from parallax.broker.intake import pairs_after_status
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.misfits import expel, name_of, names_of
+from parallax.broker.refusals import is_forbidden
 from parallax.broker.scripts import script
 from parallax.core.bisection import each
-from parallax.core.errors import Fenced, InvalidInput
+from parallax.core.errors import Fenced, InvalidInput, StoreFault
 from parallax.core.model import NAME
 
 
@@ -189,7 +190,12 @@ class Rescue:
         keys = self._keys
         arrivals, work = keys.arrivals(""), keys.work("")
         command = ("SCAN", cursor, "MATCH", f"{keys.prefix}*", "COUNT", count, "TYPE", "stream")
-        following, found = self._link.call(*command)
+        try:
+            following, found = self._link.call(*command)
+        except StoreFault as error:
+            if not is_forbidden(error):
+                raise
+            return "0", [], []  # this user may not list keys: they are of other cells, too
         names = [key.decode("utf-8", "replace") for key in found]
         tenants = [name.removeprefix(arrivals) for name in names if name.startswith(arrivals)]
         workers = [name.removeprefix(work) for name in names if name.startswith(work)]
