@@ -90,7 +90,9 @@ def test_as_process_1_it_serves_and_ends_in_good_order(here: Room, number: int) 
 def test_what_a_stopped_container_leaves_goes_at_the_next_start(here: Room) -> None:
     """Its processes are all killed at once, those that clear away too."""
     with apart(here, "demo", "--workers", "2") as process:
-        wait_until(lambda: any("worker" in told for told in here.processes().values()), "work", 60)
+        wait_until(
+            lambda: any(" worker " in told for told in here.processes().values()), "work", 60
+        )
         guardian = next(pid for pid, told in here.processes().items() if "aftermath" in told)
         os.kill(guardian, signal.SIGSTOP)  # or it may be faster than the end of its container
         process.kill()
