@@ -166,6 +166,14 @@ def parsed_crashes(texts: Iterable[str], total: int | None) -> list[Crash]:
     return crashes
 
 
+def overloaded(run: Run, duration_s: float) -> tuple[float, float]:
+    """Return when every tenant was backlogged, if the load is an overload: not in its first fifth.
+
+    Seconds from the start; of a run that was ended early the second half.
+    """
+    return min(0.2 * duration_s, 0.5 * run.offered_s), run.offered_s
+
+
 def report(run: Run, live: Live, as_json: bool, window: tuple[float, float] | None) -> bool:
     """Show the figures of a run; return whether every promise was kept."""
     rows = figures(run, live.in_force, window)

@@ -27,7 +27,7 @@ from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS
-from parallax.producers.live import Live, parsed_crashes, report
+from parallax.producers.live import Live, overloaded, parsed_crashes, report
 from parallax.producers.traces import recorded
 from parallax.producers.workload import Lengths, Workload, parsed_shares
 from parallax.services.clock import SystemClock
@@ -157,7 +157,7 @@ def loadgen(
         live = Live.of(places, SystemClock(), system, crashes, due, orders)
         with silence_explained(places):
             run = live.run(workload.jobs(duration_s=duration_s))
-        kept = report(run, live, as_json, (0.2 * duration_s, run.offered_s))
+        kept = report(run, live, as_json, overloaded(run, duration_s))
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))
 
 

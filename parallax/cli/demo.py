@@ -11,7 +11,7 @@ import click
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.names import Number
 from parallax.cli.options import start_logging
-from parallax.producers.live import Crash, Live, report
+from parallax.producers.live import Crash, Live, overloaded, report
 from parallax.producers.workload import Lengths, Workload
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
@@ -54,7 +54,7 @@ def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
         crashes = [Crash("worker", count // 2)]
         live = Live(system.url, "main", clock, system, crashes, WEIGHTS, orders=orders)
         run = live.run(workload.jobs(count=count))
-        kept = report(run, live, as_json, (0.2 * duration_s, run.offered_s))
+        kept = report(run, live, as_json, overloaded(run, duration_s))
     _say(_verdict(kept, run.interrupted))
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))
 

@@ -66,10 +66,9 @@ def _url(context: click.Context, parameter: click.Parameter, url: str | None) ->
     file = os.environ.get(FILE_VARIABLE)
     if url or not file:
         return url
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(FILE_VARIABLE, file, f"a file with a URL ({error})") from None
+    from parallax.broker.secret_file import read_url
+
+    return read_url(Path(file), FILE_VARIABLE)
 
 
 def warn_of_password(
