@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
@@ -11,9 +13,12 @@ from parallax.broker.codec import VERSION, Registration
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
+from parallax.cli.scheduler import _standing_by
 from parallax.cli.silence import SILENCE_S, leader_of, reasons, said_after
+from parallax.consumers.cli import _leaderless
 from parallax.core.cells import Place
 from parallax.core.errors import Unreachable
+from parallax.services.scheduler import SchedulerService
 from tests.unit.cli.invoking import CLOSED, Run
 from tests.waiting import wait_until
 
@@ -99,3 +104,26 @@ def test_submit_says_why_nothing_comes(
     assert answer.code == 1
     assert "no scheduler leads cell main" in answer.err
     assert "no worker of cell main" in answer.err
+
+
+@dataclass
+class Duty:
+    """What is asked of a scheduler."""
+
+    leading: bool
+
+
+def test_a_standby_says_who_leads(place: Place, link: Link) -> None:
+    standby = cast("SchedulerService", Duty(leading=False))
+    assert _standing_by(standby, place) == []  # nobody does: it is about to lead
+    lead(link)
+    (sentence,) = _standing_by(standby, place)
+    assert "standing by: host-1-abc leads cell main" in sentence
+    assert _standing_by(cast("SchedulerService", Duty(leading=True)), place) == []
+
+
+def test_a_worker_that_nobody_leads_says_so(place: Place, link: Link) -> None:
+    (sentence,) = _leaderless(place)
+    assert "no scheduler leads cell main" in sentence
+    lead(link)
+    assert _leaderless(place) == []
