@@ -98,7 +98,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; for a misspelt one the error names what was probably meant."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             question = meant(args[0], COMMANDS)
             known = f"{question[:1].upper()}{question[1:]}"
             ctx.fail(f"No such command {args[0]!r}. {known}".rstrip())
