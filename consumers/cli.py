@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from random import Random
@@ -10,10 +11,19 @@ import click
 
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
-from parallax.cli.options import parsed_choice, redis_options, server_url, start_logging
+from parallax.cli.engine_options import ENGINE, PORT, PROFILE, SPEED
+from parallax.cli.options import (
+    metrics_host_option,
+    parsed_choice,
+    redis_options,
+    server_url,
+    start_logging,
+)
+from parallax.cli.silence import leader_of, said_after
 from parallax.consumers.engines.factory import build_engine
 from parallax.consumers.trouble import parsed_failures, parsed_slowdown
 from parallax.consumers.worker import Worker
+from parallax.core.cells import Place
 from parallax.core.model import check_name
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
@@ -22,24 +32,31 @@ from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.telemetry.working import WorkingMetrics
 
+log = logging.getLogger(__name__)
+
 _DEFAULTS = WorkerSettings()
+_DRAIN_POLL_S = 0.2
 
 
 @click.command()
 @redis_options
 @click.option("--name", default="worker", show_default=True,
               help="Name; a random part is added: every start is a new worker.")  # fmt: skip
-@click.option("--engine", default="cpu", show_default=True,
+@click.option("--engine", type=ENGINE, default="cpu", show_default=True,
               help="cpu burns CPU, clock waits the modelled time, noop ends at once.")  # fmt: skip
-@click.option("--profile", default="laptop", show_default=True,
+@click.option("--profile", type=PROFILE, default="laptop", show_default=True,
               help="Model and hardware that the engine imitates.")  # fmt: skip
-@click.option("--slots", type=int, help="Requests that run at once [default: the profile's].")
-@click.option("--speed", type=float, default=1.0, show_default=True,
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 100_000),
+    help="Requests that run at once [default: the profile's].",
+)
+@click.option("--speed", type=SPEED, default=1.0, show_default=True,
               help="How many times faster than the profile the engine is.")  # fmt: skip
 @click.option("--weight", type=float, default=1.0, show_default=True,
               help="Share of the jobs under weighted round robin.")  # fmt: skip
-@click.option("--role", default=BOTH, show_default=True,
-              help="What of a job it does: prefill, decode, or both.")  # fmt: skip
+@click.option("--role", type=click.Choice([BOTH, "prefill", "decode"]), default=BOTH,
+              show_default=True, help="What of a job it does.")  # fmt: skip
 @click.option("--version", default="", help="Version it serves; second attempts stay within one.")
 @click.option("--batching", default="continuous", show_default=True, metavar="NAME[:KEY=VALUE]",
               help="Batching policy: who joins the engine's batch, and when.")  # fmt: skip
@@ -55,7 +72,8 @@ _DEFAULTS = WorkerSettings()
               show_default=True, help="Seconds the heartbeat lasts without renewal.")  # fmt: skip
 @click.option("--drain", "drain_s", type=float, default=_DEFAULTS.drain_s, show_default=True,
               help="Seconds running jobs may take to end after SIGTERM.")  # fmt: skip
-@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this local port.")
+@metrics_host_option
+@click.option("--metrics-port", type=PORT, help="Serve /metrics and /healthz on this port.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def worker(
     redis: str | None,
@@ -76,6 +94,7 @@ def worker(
     history: Path | None,
     heartbeat_s: float,
     drain_s: float,
+    metrics_host: str,
     metrics_port: int | None,
     verbose: bool,
 ) -> None:
@@ -96,10 +115,18 @@ def worker(
         failures=parsed_failures(fail), crash_on=crash_on, history=history,
     )  # fmt: skip
     stop = threading.Event()
-    service.stop_on_signals(duty.drain, stop.set)
-    with Exporter(metrics.registry, metrics_port):
+    until = _Until(stop, duty)
+    service.stop_on_signals(until.drain, stop.set)
+    with Exporter(metrics.registry, metrics_port, metrics_host):
         duty.start()
-        service.run(duty, _Until(stop, duty), Random())
+        with said_after(lambda: _leaderless(Place(cell, url)), tell=log.warning):
+            service.run(duty, until, Random())
+
+
+def _leaderless(place: Place) -> list[str]:
+    """Say that nobody gives this worker anything to do, if so it is."""
+    told = f"no scheduler leads cell {place.name}: nothing comes until `parallax scheduler` runs"
+    return [] if leader_of(place) else [told]
 
 
 class _Until(threading.Event):
@@ -107,8 +134,19 @@ class _Until(threading.Event):
 
     def __init__(self, stop: threading.Event, duty: Worker) -> None:
         super().__init__()
-        self._stop, self._duty = stop, duty
+        self._stop, self._duty, self._drains = stop, duty, False
+
+    def drain(self) -> None:
+        """The worker is to leave when it has drained."""
+        self._drains = True
+        self._duty.drain()
 
     def is_set(self) -> bool:
         """Whether to leave the loop."""
         return self._stop.is_set() or self._duty.drained
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait to be told to stop; while it drains, not so long as to miss its deadline."""
+        if timeout is not None and self._drains:
+            timeout = min(timeout, _DRAIN_POLL_S)
+        return self._stop.wait(timeout) or self._duty.drained

@@ -19,6 +19,7 @@ import secrets
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from random import Random
 
@@ -43,7 +44,7 @@ from parallax.consumers.history import History
 from parallax.consumers.retries import Resting
 from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
 from parallax.core.clock import Clock
-from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.roles import BOTH, PREFILL, checked_role
 from parallax.core.settings import WorkerSettings
 from parallax.engine.request import Request
@@ -102,15 +103,9 @@ class Worker:
         self._crash_on = crash_on
         self._history = History(history, self.id, clock)
         registration = Registration(
-            VERSION,
-            engine.slots,
-            engine.name,
-            engine.kv_capacity,
-            weight,
-            role,
-            version,
+            VERSION, engine.slots, engine.name, engine.kv_capacity, weight, role, version,
             dict(engine.describe()),
-        )
+        )  # fmt: skip
         incarnation = secrets.token_hex(8)
         self.heartbeat = Heartbeat(
             links[1], keys, self.id, incarnation, registration, settings, clock, self._report
@@ -131,9 +126,16 @@ class Worker:
 
     @property
     def drained(self) -> bool:
-        """Whether nothing is left to do after `drain`."""
+        """Whether nothing is left to do after `drain`, or no more time, as without a store."""
         idle = not (self._running or self._waiting or self._unsent or self._resting)
-        return self._draining_since is not None and idle
+        return self._draining_since is not None and (idle or self._is_late())
+
+    def _is_late(self) -> bool:
+        return self._grace_left() < -self._settings.leave_s
+
+    def _grace_left(self) -> float:
+        since = self._draining_since
+        return inf if since is None else since + self._settings.drain_s - self._clock.monotonic()
 
     def run_once(self) -> None:
         """One turn: news, begin, work, report."""
@@ -150,7 +152,7 @@ class Worker:
         if self._draining_since is not None:
             self._give_back()
 
-    def recover(self, error: ParallaxError) -> None:
+    def recover(self, error: Exception) -> None:
         """The store did not answer: the next turn sends again what it was not told."""
         self._metrics.failed(error)
         self._link.close()
@@ -158,6 +160,8 @@ class Worker:
     def close(self) -> None:
         """Leave: give back what is left, sign off."""
         try:
+            if self._is_late():
+                raise Unreachable("nobody took back in time what it held")
             self.drain()
             self._hand_over(list(self._running.values()))
             self._running.clear()
@@ -250,7 +254,7 @@ class Worker:
         if count <= 0:
             return
         batch = [self._waiting[i] for i in range(count)]
-        running, expired = self._attempts.begin(batch)
+        running, expired, spoilt = self._attempts.begin(batch)
         self._history.began(running)
         for _ in batch:
             self._waiting.popleft()
@@ -258,8 +262,16 @@ class Worker:
         for attempt in expired:
             late = "expired: the deadline passed before it began"
             self._unsent.append(self._finish(Running(attempt, now), "expired", now, late))
+        self._bury(spoilt, now)
         for attempt in running:
             self._add(attempt, now)
+
+    def _bury(self, spoilt: Sequence[Attempt], now: float) -> None:
+        """Nobody can run a job whose record cannot be understood."""
+        for attempt in spoilt:
+            log.error("the record of job %s cannot be understood", attempt.job_id)
+            why = "its record cannot be understood"
+            self._unsent.append(self._finish(Running(attempt, now), "dead", now, why))
 
     def _add(self, attempt: Attempt, now: float) -> None:
         crash_on(self._crash_on, attempt.job_id)
@@ -366,12 +378,12 @@ class Worker:
         """While draining: return what has not begun or failed; after the grace what still runs."""
         self._unsent += self._resting.release()
         if self._waiting:
-            begun, expired = self._attempts.begin(list(self._waiting))
+            begun, expired, spoilt = self._attempts.begin(list(self._waiting))
             self._waiting.clear()
             now = self._clock.monotonic()
+            self._bury(spoilt, now)
             self._hand_over([Running(attempt, now) for attempt in begun + expired])
-        since = self._draining_since
-        if since is not None and self._clock.monotonic() - since > self._settings.drain_s:
+        if self._grace_left() < 0:
             self._hand_over(list(self._running.values()))
             self._running.clear()
 

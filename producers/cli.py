@@ -13,8 +13,10 @@ import click
 from click.core import ParameterSource
 
 from parallax.broker.intake import Receipt
+from parallax.cli.documents import Cancelled
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.output import show
+from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import InvalidInput, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
@@ -29,7 +31,7 @@ _BATCH = 500
 @click.command()
 @cells_options
 @as_option
-@click.option("-f", "--file", type=click.File("r", encoding="utf-8"),
+@click.option("-f", "--file", type=click.File("r", encoding="utf-8-sig"),
               help="Jobs as JSON lines ('-' for standard input).")  # fmt: skip
 @click.option("--prompt-tokens", type=int, default=None, help="Length of the prompt, tokens.")
 @click.option("--max-tokens", type=int, default=None, help="Longest answer, tokens.")
@@ -43,7 +45,7 @@ _BATCH = 500
 @click.option("--wait/--detach", default=True, show_default=True, help="Wait for the end.")
 @click.option("--timeout", "timeout_s", type=float, default=300.0, show_default=True,
               help="Seconds to wait without news.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One JSON document per job.")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each job.")
 def submit(
     where: Where,
     speaker: str | None,
@@ -74,10 +76,13 @@ def submit(
     client = where.connect()
     try:
         door = speaking_for(speaker, client)
-        accepted, refused = _submitted(door, jobs, as_json)
+        accepted, refused = _submitted(door, jobs, as_json, wait)
+        if not accepted and not refused:
+            raise InvalidInput("--file", getattr(file, "name", None), "at least one job in it")
         failed = refused
         if wait and accepted:
-            failed += _awaited(door, accepted, timeout_s, as_json)
+            with silence_explained(where.places()):
+                failed += _awaited(door, accepted, timeout_s, as_json)
     finally:
         client.close()
     sys.exit(EXIT_FAILED if failed else 0)
@@ -90,7 +95,9 @@ def _single(job_id: str, fields: dict[str, Any]) -> Job:
     return Job(id=job_id, **fields)
 
 
-def _submitted(client: Jobs, jobs: Iterator[Job], as_json: bool) -> tuple[list[str], int]:
+def _submitted(
+    client: Jobs, jobs: Iterator[Job], as_json: bool, wait: bool
+) -> tuple[list[str], int]:
     accepted: list[str] = []
     refused = 0
     silent: list[Unreachable] = []
@@ -99,8 +106,8 @@ def _submitted(client: Jobs, jobs: Iterator[Job], as_json: bool) -> tuple[list[s
             error = receipt.error()
             if error is None:
                 accepted.append(receipt.job_id)
-                if not as_json:
-                    click.echo(f"{receipt.job_id} accepted")
+                if not (as_json and wait):  # else the line of its end is the job's only one
+                    _told(receipt.job_id, "accepted", {}, as_json)
                 continue
             refused += 1
             state = "refused"
@@ -187,7 +194,8 @@ def cancel(where: Where, speaker: str | None, job_ids: tuple[str, ...], as_json:
     if len(silent) == len(answers):
         raise silent[0]
     rows = [(job_id, _SAID[word]) for job_id, word in answers.items()]
-    show(answers, as_json=as_json, title="Cancelled", head=("job", "answer"), rows=rows)
+    found = [Cancelled(job_id, word) for job_id, word in answers.items()]
+    show(found, as_json=as_json, title="Cancelled", head=("job", "answer"), rows=rows)
     sys.exit(0 if set(answers.values()) == {"ok"} else EXIT_FAILED)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from parallax.cli.main import EXIT_FAILED, EXIT_MISSED
+from parallax.cli.names import WorkloadName
 from parallax.cli.output import show
 from parallax.cli.pool import spread
 from parallax.cli.run_options import (
@@ -39,6 +40,7 @@ from parallax.sim.report.variants import Variant, best, by_workload, variants
 from parallax.sim.report.writers import json_text, runs_csv
 from parallax.sim.spec import RunSpec
 from parallax.sim.spec_reading import parse
+from parallax.sim.traces.files import no_pipe
 
 SHOWN = (
     "goodput", "throughput_per_s", "ttft_ms_p50", "ttft_ms_p95", "tpot_ms_mean", "e2e_ms_p95",
@@ -56,7 +58,7 @@ class Cell:
 
 
 @click.command()
-@click.argument("workload", required=False)
+@click.argument("workload", type=WorkloadName(), required=False)
 @experiment_options
 @click.option("--load", "loads", default="1", show_default=True, metavar="FACTOR,...",
               help="Loads: arrivals so many times faster.")  # fmt: skip
@@ -179,6 +181,8 @@ def _cells(specs: Sequence[RunSpec], output: Path) -> list[Cell]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput("-o", str(output), f"a directory ({error.strerror})") from None
+    for path in {spec.workload.path for spec in specs}:
+        no_pipe(Path(path), "every run of a comparison reads it")
     first = origin(specs[0]) if specs else {}  # all runs read the same trace and the same code
     cells = []
     for spec in specs:

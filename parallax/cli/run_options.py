@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 import re
 import tomllib
@@ -15,9 +14,12 @@ from typing import Any, TypeVar
 import click
 
 import parallax
+from parallax.cli.names import PolicyName
 from parallax.cli.options import parsed_choice
 from parallax.core.errors import InvalidInput
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.engine.profiles import PROFILES
+from parallax.sim.files import written
 from parallax.sim.provenance import file_hash, provenance, tree_hash
 from parallax.sim.report.thresholds import Threshold, seconds
 from parallax.sim.report.thresholds import parse as parse_threshold
@@ -61,10 +63,12 @@ def experiment_options(command: F) -> F:
         click.option("--closed", is_flag=True, default=None,
                      help="A session's next turn waits for the answer to the one before."),
         click.option("--workers", type=int, help="Workers [default: 4]."),
-        click.option("--profile", help="Profile of the engines [default: llama3-8b-a100]."),
+        click.option("--profile", type=click.Choice(list(PROFILES)),
+                     help="Profile of the engines [default: llama3-8b-a100]."),
         click.option("--prefill-workers", type=int, help="Of the workers, so many only prefill."),
         *(
-            click.option(f"--{kind}", metavar="NAME[:KEY=VALUE...]", help=_MEANINGS[kind])
+            click.option(f"--{kind}", type=PolicyName(kind), metavar="NAME[:KEY=VALUE...]",
+                         help=_MEANINGS[kind])
             for kind in KINDS
         ),
         click.option("--set", "parameters", multiple=True, metavar="[KIND.]KEY=VALUE",
@@ -154,20 +158,18 @@ def parsed_fault(text: str) -> FaultSpec:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file as a whole or not at all; devices and pipes are written to."""
     try:
-        unfinished.write_text(text, encoding="utf-8", newline="")
-        unfinished.replace(path)
+        with written(path) as file:
+            file.write(text)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise InvalidInput("output", str(path), f"must be writable ({error.strerror})") from None
 
 
 def read_json(path: Path) -> object:
     """Return what a JSON file says; raises InvalidInput."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput("file", str(path), f"must be readable JSON ({error})") from None
 
@@ -190,7 +192,7 @@ def _document(path: Path) -> object:
     if path.suffix != ".toml":
         return read_json(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InvalidInput("--spec", str(path), f"must be readable TOML ({error})") from None
 

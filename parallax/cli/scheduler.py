@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
 import socket
 import threading
 from pathlib import Path
@@ -14,19 +16,25 @@ import click
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.server_policy import refuse_eviction
+from parallax.cli.engine_options import PORT
 from parallax.cli.options import (
+    metrics_host_option,
     policies_from,
     policy_options,
     redis_options,
     server_url,
     start_logging,
 )
+from parallax.cli.silence import leader_of, said_after
+from parallax.core.cells import Place
 from parallax.core.settings import SchedulerSettings
 from parallax.services import service
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
+
+log = logging.getLogger(__name__)
 
 _DEFAULTS = SchedulerSettings()
 
@@ -46,7 +54,8 @@ _DEFAULTS = SchedulerSettings()
 @click.option("--window", type=int, default=_DEFAULTS.window, show_default=True,
               help="Most jobs of one tenant held in memory.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policies.")
-@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this local port.")
+@metrics_host_option
+@click.option("--metrics-port", type=PORT, help="Serve /metrics and /healthz on this port.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def scheduler(
     redis: str | None,
@@ -58,6 +67,7 @@ def scheduler(
     repair_grace_s: float,
     window: int,
     seed: int,
+    metrics_host: str,
     metrics_port: int | None,
     verbose: bool,
     **options: Any,
@@ -74,7 +84,7 @@ def scheduler(
     duty = SchedulerService(
         Link.to(url),
         Keys(cell),
-        f"{socket.gethostname()}-{os.getpid()}",
+        candidate(),
         settings,
         policies,
         SystemClock(),
@@ -82,6 +92,19 @@ def scheduler(
     )
     stop = threading.Event()
     service.stop_on_signals(stop.set, stop.set)
-    with Exporter(metrics.registry, metrics_port):
+    with Exporter(metrics.registry, metrics_port, metrics_host):
         refuse_eviction(Link.to(url), Keys(cell))
-        service.run(duty, stop, Random())
+        with said_after(lambda: _standing_by(duty, Place(cell, url)), tell=log.info):
+            service.run(duty, stop, Random())
+
+
+def _standing_by(duty: SchedulerService, place: Place) -> list[str]:
+    """Say who leads, if this process does not."""
+    leader = None if duty.leading else leader_of(place)
+    told = f"standing by: {leader} leads cell {place.name}; this one takes over when it is gone"
+    return [] if leader is None else [told]
+
+
+def candidate() -> str:
+    """Return a name that no other scheduler has: host and process id may be those of another."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -30,6 +30,12 @@ for i = 1, n do
   entries[i], before[i], starts[i] = entry, state, started
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
+expect('zset', KEYS[4])
+expect('hash', KEYS[5])
+expect('stream', KEYS[7])
+expect('set', KEYS[8])
+expect('stream', KEYS[9])
+for i = streams + 1, jobs do expect('stream', KEYS[i]) end
 delete_entries(KEYS[3], entries)
 
 local rung, closed, back = {}, {}, 0
@@ -56,6 +62,6 @@ for i = 1, n do
 end
 leave(KEYS[4], closed)
 for k in pairs(rung) do ring(KEYS[8], KEYS[9], ARGV[9 + k]) end
-if back > 0 then redis.call('HINCRBY', KEYS[5], 'reclaimed', back) end
-if #closed > 0 then redis.call('HINCRBY', KEYS[5], 'dead', #closed) end
+if back > 0 then count(KEYS[5], 'reclaimed', back) end
+if #closed > 0 then count(KEYS[5], 'dead', #closed) end
 return reply

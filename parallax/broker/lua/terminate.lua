@@ -30,10 +30,11 @@ for i = 1, n do
   if other == 'over' then other, other_holder = nil, nil end
   local rival = parts(other_holder) or ''
   local word, detail = 'ok', state
+  if j[1] and not state then state, holder, started, detail = 'spoilt', '', '', 'spoilt' end
   if not state then word, detail = 'unknown', ''
   elseif TERMINAL[state] then
     word = (holder == 'system' and state == verdict) and 'again' or 'late'
-  elseif verdict == 'expired' and (not j[2] or t <= tonumber(j[2])) then
+  elseif verdict == 'expired' and (not j[2] or t <= (tonumber(j[2]) or 0)) then
     word, detail = 'not_due', ''
   elseif verdict == 'rejected' and HELD[state] then word = 'late'
   elseif HELD[state] and (who ~= ARGV[a + 4] or rival ~= ARGV[a + 6]) then
@@ -47,13 +48,20 @@ end
 -- Deletes or stops one attempt.
 local function stop(id, state, holder, worker, work, ctl, about, events)
   local _, attempt, entry = parts(holder)
+  if not entry then return end
   if state == 'assigned' then drop(work, entry, worker, about, events)
   elseif state == 'running' then
     redis.call('XADD', ctl, 'MAXLEN', '~', CONTROL_ENTRIES, '*', 'cancel', id, 'attempt', attempt)
     redis.call('PEXPIRE', ctl, ARGV[2])
-  elseif state == 'prefilled' then redis.call('XDEL', work, entry) end
+  elseif state == 'prefilled' then redis.call('XDEL', work, entry or '0-1') end
 end
 
+expect('zset', KEYS[2])
+expect('hash', KEYS[3])
+expect('stream', KEYS[5])
+for i = 1, n do
+  if ARGV[6 + (i - 1) * A + 5] == '1' then expect('stream', KEYS[5 + (i - 1) * K + 6]) end
+end
 make_way(KEYS[4])
 local closed = {}
 for i = 1, n do
@@ -70,14 +78,14 @@ for i = 1, n do
   if word == 'ok' then
     if state == 'queued' then
       local _, _, entry = parts(holder)
-      redis.call('XDEL', KEYS[k + 2], entry)
+      redis.call('XDEL', KEYS[k + 2], entry or '0-1')
     end
     if state == 'queued' or state == 'prefilled' then events = {id, 'withdrawn '} end
     stop(id, state, holder, ARGV[a + 4], KEYS[k + 3], KEYS[k + 4], about, events)
     stop(id, aside[i][1], aside[i][2], ARGV[a + 6], KEYS[k + 7], KEYS[k + 8], about, events)
     end_job(closed, id, KEYS[k + 1], KEYS[k + 5], verdict, 'system', started, whole(t), report,
       ARGV[2])
-    redis.call('HINCRBY', KEYS[3], verdict, 1)
+    count(KEYS[3], verdict, 1)
     tell(KEYS[4], events, ARGV[5])
     if ARGV[a + 5] == '1' then
       announce(KEYS[k + 6], {id, verdict .. ' ' .. report}, ARGV[3], ARGV[4])
