@@ -13,16 +13,17 @@ import click
 from click.core import ParameterSource
 
 from parallax.broker.codec import Report
+from parallax.broker.intake import Receipt
 from parallax.cli.documents import Cancelled
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.output import show
+from parallax.cli.output import say, show
 from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import InvalidInput, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.producers.interface import Jobs
-from parallax.producers.submission import jobs_from_lines
+from parallax.producers.submission import checked_jobs
 
 _BATCH = 500
 
@@ -40,7 +41,7 @@ _BATCH = 500
 @click.option("--deadline", "deadline_s", type=float, help="Seconds after which it is useless.")
 @click.option("--priority", type=int, default=0, show_default=True, help="Higher is sooner.")
 @click.option("--id", "job_id", help="Id of the job [default: a random one]; the same id twice is "
-              "the same job.")  # fmt: skip
+              "the same job. Jobs of a file are ID-1, ID-2, ... by their lines.")  # fmt: skip
 @click.option("--wait/--detach", default=True, show_default=True, help="Wait for the end.")
 @click.option("--timeout", "timeout_s", type=float, default=300.0, show_default=True,
               help="Seconds to wait without news.")  # fmt: skip
@@ -57,6 +58,8 @@ def submit(
 ) -> None:
     """Submit one job, or many from a file of JSON lines.
 
+    A file is read to its end and checked before any of its jobs is sent: with a bad line none is.
+
     Exits with 1 if a job was not accepted, or did not complete; with 4 if no cell that was asked
     answered. A job is told to be `unknown` if its cell alone did not: submit the same id again.
     """
@@ -67,7 +70,7 @@ def submit(
     prefix = f"job-{secrets.token_hex(6)}"
     jobs: Iterator[Job]
     if file is not None:
-        jobs = jobs_from_lines(file, defaults, prefix)
+        jobs = checked_jobs(file, defaults, job_id or prefix)
     else:
         jobs = iter([_single(job_id or prefix, defaults)])
     client = where.connect()
@@ -99,14 +102,7 @@ def _submitted(
     refused = 0
     silent: list[Unreachable] = []
     while batch := list(islice(jobs, _BATCH)):
-        try:
-            receipts = client.submit(batch)
-        except StoreFull as full:  # nothing of the batch was accepted; earlier ones may drain
-            for job in batch:
-                _told(job.id, "refused", {"error": str(full)}, as_json)
-            refused += len(batch)
-            continue
-        for receipt in receipts:
+        for receipt in _receipts(client, batch, bool(accepted)):
             error = receipt.error()
             if error is None:
                 accepted.append(receipt.job_id)
@@ -122,6 +118,16 @@ def _submitted(
     if silent and len(silent) == refused and not accepted:
         raise silent[0]  # nothing was reachable
     return accepted, refused
+
+
+def _receipts(client: Jobs, batch: list[Job], told: bool) -> list[Receipt]:
+    """Offer a batch; if somebody was told of jobs before, all of it has receipts, too."""
+    try:
+        return client.submit(batch)
+    except (StoreFull, Unreachable) as error:
+        if isinstance(error, Unreachable) and not told:
+            raise
+        return [Receipt.failed(job.id, error) for job in batch]
 
 
 def _awaited(client: Jobs, accepted: list[str], timeout_s: float, as_json: bool) -> int:
@@ -164,10 +170,12 @@ def _told(job_id: str, state: str, details: dict[str, Any], as_json: bool) -> No
         click.echo(json.dumps({"id": job_id, "state": state, **details}))
     else:
         text = " ".join(f"{name}={_short(value)}" for name, value in details.items())
-        click.echo(f"{job_id} {state} {text}".rstrip())
+        say(f"{job_id} {state} {text}".rstrip())
 
 
 def _short(value: object) -> str:
+    if isinstance(value, str) and not value.isalnum() and {" ", "=", '"'} & set(value):
+        return json.dumps(value, ensure_ascii=False)  # else it could pass for more fields
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

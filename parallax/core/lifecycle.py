@@ -64,6 +64,7 @@ class Told(StrEnum):
     LATE = "late"
     STALE = "stale"
     DROPPED = "dropped"
+    LOST = "lost"  # with its worker: nobody knows what it consumed
     # Its end, which comes after it was taken from its worker; the text goes on as above.
     RECLAIMED = "reclaimed"
     # It goes on.
@@ -85,6 +86,7 @@ ENDS: dict[Told, Outcome | None] = {
     Told.LATE: None,
     Told.STALE: None,
     Told.DROPPED: None,
+    Told.LOST: None,
 }
 
 _ENDS_ANYWHERE = frozenset({State.COMPLETED, State.CANCELLED, State.DEAD})

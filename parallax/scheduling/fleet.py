@@ -30,7 +30,9 @@ class Flight:
     """An attempt that was dispatched and has not ended.
 
     `uncached` and `output` are tokens as they were expected at dispatch: of the prompt, those not
-    thought to be in the worker's cache; of the answer, the predicted ones.
+    thought to be in the worker's cache; of the answer, the predicted ones. `weight` is what the
+    tenant had when it was charged; `spent` is what others have computed for it, in cost units: it
+    is paid whatever becomes of this attempt.
     """
 
     job: JobView
@@ -46,6 +48,8 @@ class Flight:
     resident: float = 0.0  # tokens that are counted for it in `Residents`; 0 = it is not counted
     predicted_s: float = 0.0  # how long it was to take; 0 = unknown, or noted already
     hedged: bool = False  # there has been a second attempt beside this one, or this is it
+    weight: float = 1.0
+    spent: float = 0.0
 
 
 @dataclass(slots=True)
@@ -143,11 +147,11 @@ class Fleet:
         self._kv_used = None
         return new
 
-    def remove(self, name: str) -> list[Flight]:
-        """Forget a worker; return what was in flight there."""
+    def remove(self, name: str) -> None:
+        """Forget a worker."""
         worker = self.workers.pop(name, None)
         if worker is None:
-            return []
+            return
         place = bisect_left(self._names, name)
         del self._names[place], self._views[place]
         self.slots -= worker.slots
@@ -157,7 +161,6 @@ class Fleet:
         self._kv_used = None
         for flight in worker.flights.values():
             self.residents.release(flight)
-        return list(worker.flights.values())
 
     def take(self, flight: Flight) -> None:
         """An attempt is in flight from now on."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import structs
-
-from parallax.broker.codec import Report, decode_arrival, decode_report, usage_of, whole
+from parallax.broker.codec import Report, decode_report, decode_waiting, usage_of, whole
 from parallax.broker.dispatching import Entry
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import ENDS, Told
@@ -24,20 +22,28 @@ Junk = tuple[Entry, str]
 _WORDS = {word.value.encode(): word for word in Told}
 
 
-def arrivals(tenant: str, entries: list[Entry]) -> tuple[list[Event], list[Junk]]:
-    """Decode the entries of a tenant's stream; junk comes back with the reason."""
-    events: list[Event] = []
+def arrivals(
+    tenant: str, entries: list[Entry]
+) -> tuple[list[JobArrived], list[Junk], dict[str, int]]:
+    """Decode the entries of a tenant's stream; junk comes back with the reason.
+
+    The third are the jobs whose prefix is kept apart, and how many bytes it has.
+    """
+    events: list[JobArrived] = []
     junk: list[Junk] = []
+    apart: dict[str, int] = {}
     for entry in entries:
         try:
-            job = decode_arrival(entry.fields)
+            job, elsewhere = decode_waiting(entry.fields)
             if job.tenant != tenant:
                 raise InvalidInput("tenant", job.tenant, f"this is the stream of {tenant}")  # noqa: TRY301
         except InvalidInput as error:
             junk.append((entry, str(error)))
         else:
             events.append(JobArrived(job, entry.id))
-    return events, junk
+            if elsewhere:
+                apart[job.id] = elsewhere
+    return events, junk, apart
 
 
 def reports(entry: Entry) -> tuple[list[tuple[Event, Report | None]], list[str]]:
@@ -66,18 +72,17 @@ def _report(job_id: str, text: bytes) -> tuple[Event, Report | None]:
         worker, _, attempt = data.partition(b" ")
         number = whole("attempt", attempt, 1_000_000)
         return AttemptBegan(job_id, _name("worker", worker), number), None
-    reclaimed = word is Told.RECLAIMED
+    reclaimed = word is Told.RECLAIMED  # its estimate stood when its worker was believed dead
     if reclaimed:
         said, _, data = data.partition(b" ")
         word = _WORDS.get(said)
     if word is Told.PREFILLED and not reclaimed:
         report = _signed(data)
-        return PrefillEnded(job_id, report.worker, report.attempt), None
+        ended = PrefillEnded(job_id, report.worker, report.attempt, report.cached_tokens)
+        return ended, None
     if word not in ENDS:
         raise InvalidInput("event", said[:60], f"known: {', '.join(Told)}")
     report = _signed(data)
-    if reclaimed:  # its charge was returned when its worker was believed dead
-        report = structs.replace(report, estimate=0.0)
     event = AttemptEnded(
         job_id,
         report.tenant,
@@ -85,7 +90,7 @@ def _report(job_id: str, text: bytes) -> tuple[Event, Report | None]:
         report.attempt,
         report.estimate,
         ENDS[word],
-        usage_of(report),
+        None if word is Told.LOST else usage_of(report),
     )
     return event, report
 

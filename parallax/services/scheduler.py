@@ -45,6 +45,7 @@ from parallax.services import choices, inbox, takeover
 from parallax.services.deadlines import Deadlines
 from parallax.services.janitor import Janitor
 from parallax.services.outbox import Outbox
+from parallax.services.prefixes import HASH_BYTES, HELD_BYTES, Arrivals, Prefixes
 from parallax.services.recoverer import Recoverer
 from parallax.telemetry.scheduling import SchedulingMetrics
 
@@ -108,6 +109,7 @@ class SchedulerService:
         self._rescue = Rescue(link, keys, limits)
         self._recoverer = Recoverer(Membership(link, keys), self._rescue, settings)
         self._janitor = Janitor(link, keys, self._rescue, self._intake, settings)
+        self._prefixes = Prefixes(link, keys, self._dispatching.cursors.__setitem__)
         self._lease: Lease | None = None
         self._reset()
 
@@ -170,6 +172,7 @@ class SchedulerService:
         log.info("leading with epoch %s", lease.epoch)
 
     def _take_over(self) -> None:
+        self._link.bring_scripts()  # for workers and producers whose users may only run them
         self._synchronise()
         self._choose()
         self._dispatching.restart()
@@ -343,7 +346,12 @@ class SchedulerService:
         """Whether more of this tenant's jobs may be read into memory."""
         held, settings = self._scheduler.held(tenant), self._settings
         share = max(1, settings.max_held // max(1, len(self._watch.tenants)))
-        return held < min(settings.window, share)
+        return held < min(settings.window, share) and (not held or self._byte_room(tenant) > 0)
+
+    def _byte_room(self, tenant: str) -> int:
+        """Return how many more bytes of prefixes of this tenant may be read into memory."""
+        share = HELD_BYTES // max(1, len(self._watch.tenants))
+        return share - HASH_BYTES * self._scheduler.hashes(tenant)
 
     def _read(self) -> Turn:
         block_s = min(self._settings.block_s, self._settings.lease_s / 4, self._settings.poll_s)
@@ -368,11 +376,18 @@ class SchedulerService:
             events += self._reports(entry)
         for tenant in read.rung:
             self._watch.add(tenant, now)
+        long: list[Arrivals] = []
         for tenant, entries in read.arrivals.items():
             self._watch.add(tenant, now)
-            arrived, junk = inbox.arrivals(tenant, entries)
-            events += arrived
+            arrived, junk, apart = inbox.arrivals(tenant, entries)
+            if apart:
+                long.append(Arrivals(tenant, arrived, apart))
+            else:
+                events += arrived
             self._outbox.set_aside(self._keys.arrivals(tenant), junk)
+        if long:
+            flying = HASH_BYTES * self._scheduler.hashes()
+            events += self._prefixes.taken(long, self._byte_room, flying)
         return events
 
     def _reports(self, entry: Entry) -> list[Event]:

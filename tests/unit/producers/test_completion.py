@@ -28,7 +28,7 @@ def waited(
     """Wait for j1, with these news and this record."""
     clock, news = ManualClock(1_000.0), [list(told)]
 
-    def heard(block_ms: int) -> list[Completion]:
+    def heard(_: set[str], block_ms: int) -> list[Completion]:
         clock.wait(block_ms / 1_000)
         return news.pop() if news else []
 
