@@ -303,7 +303,7 @@ class SchedulerService:
             self._pending += self._recoverer.poll(lease, self._clock.monotonic())
             self._metrics.recovered(self._recoverer.drain_counts())
             self._pending += self._measure()
-            self._pending += self._due_soon()
+            self._pending += self._deadlines.look(self._now(), self._full, self._scheduler.knows)
             self._pending += self._weights(look=False)
             self._retire()
             self._metrics.observe(self._scheduler.snapshot())
@@ -328,13 +328,6 @@ class SchedulerService:
         self._full = bool(full)
         lengths = self._dispatching.unread(full)
         return [BacklogMeasured(t, max(0, n - self._scheduler.held(t))) for t, n in lengths.items()]
-
-    def _due_soon(self) -> list[Event]:
-        """Read first what is due soon and waits behind a full window."""
-        found = self._deadlines.look(self._now(), self._full, self._scheduler.knows)
-        for event in found:
-            self._watch.add(event.job.tenant, self._now())
-        return list(found)
 
     def _retire(self) -> None:
         quiet = self._watch.idle(self._now(), self._settings.idle_s)

@@ -82,13 +82,12 @@ class World:
         self._wake_ms = inf
         self._sample_ms = 0.0
         self._carry_out: dict[type, Callable[[Any], None]] = {
-            Admitted: lambda _: None,
             Dispatch: self._dispatch,
             Cancel: self._cancel,
             Steal: self._steal,
             Reject: self._reject,
             Expire: self._expire,
-            SaveAccounts: lambda _: None,
+            **dict.fromkeys((Admitted, SaveAccounts), lambda _: None),
         }
         self._hasty = spec.policies.hedging.name != "never"
 
