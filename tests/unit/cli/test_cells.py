@@ -238,7 +238,7 @@ def test_a_reader_may_ask_for_a_record(ask: Run, embedded_url: str) -> None:
     """Who only looks leaves nothing to delete, which it might not be allowed to."""
     submitted(ask, "a", "j1")
     link = Link.to(embedded_url)
-    rules = ["on", ">pw", f"~{Keys('a').job('*')}", "+hgetall", "+auth", "+hello", "+select"]
+    rules = ["on", ">pw", f"~{Keys('a').job('*')}", "+hmget", "+auth", "+hello", "+select"]
     link.call("ACL", "SETUSER", "reader", *rules)
     try:
         answer = ask(
