@@ -21,6 +21,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -69,6 +70,7 @@ class EmbeddedServer:
         stream_node_bytes: int = 1024,
         binary: Path | None = None,  # the server to run; else the one `find_binary` finds
         guardian: Guardian | None = None,  # that of the owner's other processes, if it has any
+        check: Callable[[], None] = lambda: None,  # called while it waits; may raise
     ) -> None:
         if durability not in DURABILITIES:
             allowed = f"use one of {', '.join(DURABILITIES)}"
@@ -79,7 +81,7 @@ class EmbeddedServer:
             raise InvalidInput("stream_node_bytes", stream_node_bytes, "128 to 65536")
         self._clock, self._durability, self._maxmemory = clock, durability, maxmemory
         self._stream_node_bytes = stream_node_bytes
-        self._ephemeral, self._chosen = ephemeral, binary
+        self._ephemeral, self._chosen, self._check = ephemeral, binary, check
         self._data = DataDirectory(temporary.new_home() if ephemeral else data_home(home))
         self._shared, self._guardian = guardian is not None, guardian or Guardian()
         self._password = secrets.token_urlsafe(24)
@@ -260,6 +262,7 @@ loglevel notice
         while not answers(url):
             if process.poll() is not None or self._clock.monotonic() > deadline:
                 return False
+            self._check()
             self._clock.wait(POLL_S)
         # What answered at our socket with our password is our server, but it may have gone since.
         return process.poll() is None

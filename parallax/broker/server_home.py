@@ -127,7 +127,7 @@ class DataDirectory:
         while not _try_lock(lock, fcntl.LOCK_EX):
             lock.seek(0)
             owner = lock.read().strip()
-            patience = PROBE_S if is_alive(owner) else LEAVE_S
+            patience = PROBE_S if _is_alive(owner) else LEAVE_S
             if clock.monotonic() - began > patience:
                 raise Conflict(self._in_use(owner))
             clock.wait(POLL_S)
@@ -137,7 +137,7 @@ class DataDirectory:
         lock.flush()
 
     def _in_use(self, owner: str) -> str:
-        if is_alive(owner):
+        if _is_alive(owner):
             return f"{self.folder} is in use by process {owner}: stop it, or choose another --home"
         server = _published(self.folder)
         left = f"a server (process {server.pid})" if server else "a server"
@@ -230,8 +230,7 @@ def _is_locked(folder: Path) -> bool:
         return False
 
 
-def is_alive(pid: str) -> bool:
-    """Whether a process of that id runs."""
+def _is_alive(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
     except PermissionError:

@@ -71,7 +71,7 @@ class System:
         if url is None:
             self.server = EmbeddedServer(
                 clock, home=home, durability=plan.durability, ephemeral=ephemeral, binary=binary,
-                guardian=self.guardian,
+                guardian=self.guardian, check=self._orders.check,
             )  # fmt: skip
         self._url = url
         self._restart, self._logs = restart, logs
