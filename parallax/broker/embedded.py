@@ -40,6 +40,7 @@ from parallax.broker.server_home import (
     running_server,
     socket_path,
 )
+from parallax.broker.server_log import reason
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, StoreFault
 
@@ -192,9 +193,19 @@ class EmbeddedServer:
         info = self._described(process.pid)
         if not self._await_answer(process, info.url):
             self.kill()
-            raise StoreFault(f"the embedded server did not start: {_tail(log, began)}")
-        self._data.publish(info)
+            why = reason(_tail(log, began), self._data.folder)
+            raise StoreFault(f"the embedded server did not start: {why}")
+        self._publish(info)
         return info
+
+    def _publish(self, info: ServerInfo) -> None:
+        try:
+            self._data.publish(info)
+        except OSError as error:
+            if self.info is None:  # else what is published leads to it all the same
+                self.kill()
+                place = self._data.folder / "server.json"
+                raise StoreFault(f"{place} cannot be written: {error.strerror}") from None
 
     def _spawn(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - the server's binary, without arguments of others
@@ -287,4 +298,4 @@ def _quoted(path: Path) -> str:
 def _tail(log: Path, start: int) -> str:
     with log.open("rb") as output:
         output.seek(start)
-        return output.read()[-600:].decode("utf-8", "replace").strip()
+        return output.read()[-20_000:].decode("utf-8", "replace").strip()

@@ -27,7 +27,7 @@ import msgspec
 
 from parallax.broker.connection import Link
 from parallax.core.clock import Clock
-from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFault
+from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFault, StoreFull
 
 POLL_S = 0.005
 PROBE_S = 0.25  # how long `running_server` of another process may hold the lock, at the very most
@@ -77,13 +77,18 @@ def running_server(home: Path | None = None) -> ServerInfo | None:
 
 
 def answers(url: str) -> bool:
-    """Whether the embedded server at this unix socket serves commands (one that loads does not)."""
+    """Whether the embedded server at this unix socket serves commands (one that loads does not).
+
+    One whose disk is full refuses even a PING, and serves reads.
+    """
     try:
-        link = Link.to(f"{url}&socket_timeout={PING_TIMEOUT_S}")
+        link = Link.to(url, PING_TIMEOUT_S)
         try:
             return bool(link.call("PING") == b"PONG")
         finally:
             link.close()
+    except StoreFull:
+        return True
     except ParallaxError:
         return False
 
