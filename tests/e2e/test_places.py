@@ -20,7 +20,7 @@ from parallax.broker.server_home import running_server
 from parallax.core.model import Job
 from parallax.producers.client import Client
 from parallax.services.clock import SystemClock
-from tests.e2e.ending import MARK, Room, room
+from tests.e2e.ending import MARK, Command, Room, room
 from tests.integration.processes import ask
 from tests.waiting import wait_until
 
@@ -57,7 +57,7 @@ def here() -> Iterator[Room]:
 
 def apart(here: Room, *arguments: str, **more: str) -> subprocess.Popen[str]:
     """Start `parallax` as process 1 of a namespace of its own."""
-    return subprocess.Popen(
+    return Command(
         [*APART, *PARALLAX, *arguments], env=here.environment(**more), stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
