@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 CONV := AzureLLMInferenceTrace_conv.csv
 AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
-.PHONY: help demo test servers check verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-scan bench-rivals format clean
+.PHONY: help demo test servers check verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -93,6 +93,10 @@ bench-flat: $(STAMP)
 ## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one)
 bench-sim: $(STAMP)
 	$(BIN)/python -m ops.bench.sim --profile $(or $(TRACE),$(AZURE),azure_like)
+
+## bench-blocked: how long Redis is stopped by one call while long lists of jobs are submitted
+bench-blocked: $(STAMP)
+	$(BIN)/python -m ops.bench.blocked
 
 ## bench-scan: batches placed by prefix sums and by a heap; scans in one process and in two
 bench-scan: $(STAMP)

@@ -134,7 +134,7 @@ def test_jobs_of_a_silent_cell_are_told_to_be_unknown(half: Run) -> None:
     assert answer.code == 1
     first, second = answer.out.splitlines()
     assert first == "ja accepted"
-    assert second.startswith("jb unknown error=job jb: cell b: Redis does not answer")
+    assert second.startswith('jb unknown error="job jb: cell b: Redis does not answer')
 
 
 def test_if_nothing_was_reachable_it_ends_with_4(half: Run) -> None:
