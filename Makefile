@@ -19,11 +19,11 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(STAMP)
 
-## demo: the whole system at work: overload, a crash, and the promises checked
+## demo: the whole system at work: overload, a crash, and the promises checked (a minute)
 demo: $(STAMP)
 	$(BIN)/parallax demo
 
-## test: every test, those that start and kill processes included
+## test: every test, those that start and kill processes included (half an hour on two cores)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -35,14 +35,14 @@ servers: $(STAMP)
 	|| echo "apt-get, as root, could not be used"
 	@$(BIN)/python -m tests.servers || true
 
-## check: lint, format, types, layers and the fast tests
+## check: lint, format, types, layers and the fast tests (ten minutes on two cores)
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
 
-## laws: only the laws of policies, scheduler and engine, with their negative controls
+## laws: only the laws of policies, scheduler and engine, with their negative controls (minutes)
 laws: $(STAMP)
 	$(BIN)/python -m pytest -q tests/laws tests/conformance
 

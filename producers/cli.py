@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from parallax.broker.intake import Receipt
 from parallax.cli.documents import Cancelled
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.output import show
+from parallax.cli.output import say, show
 from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import InvalidInput, StoreFull, Unreachable
@@ -161,10 +161,12 @@ def _told(job_id: str, state: str, details: dict[str, Any], as_json: bool) -> No
         click.echo(json.dumps({"id": job_id, "state": state, **details}))
     else:
         text = " ".join(f"{name}={_short(value)}" for name, value in details.items())
-        click.echo(f"{job_id} {state} {text}".rstrip())
+        say(f"{job_id} {state} {text}".rstrip())
 
 
 def _short(value: object) -> str:
+    if isinstance(value, str) and not value.isalnum() and {" ", "=", '"'} & set(value):
+        return json.dumps(value, ensure_ascii=False)  # else it could pass for more fields
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

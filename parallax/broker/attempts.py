@@ -215,7 +215,8 @@ class Attempts:
         ]  # fmt: skip
         answer = iter(self._link.run(script("finish"), names, head + rows))
         return [
-            (word.decode(), detail.decode()) for word, detail in zip(answer, answer, strict=True)
+            (word.decode(), detail.decode("ascii", "replace"))
+            for word, detail in zip(answer, answer, strict=True)
         ]
 
     def progress(

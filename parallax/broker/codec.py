@@ -17,6 +17,7 @@ import msgspec
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_HASH, MAX_PREFIX, MAX_TOKENS, Job, JobView, Usage, check_name
+from parallax.core.prefix import salted
 
 VERSION = 1
 _MAX_MS = 2**52
@@ -129,21 +130,28 @@ _report_decoder = msgspec.json.Decoder(Report)
 _registration_decoder = msgspec.json.Decoder(Registration)
 
 
-def spec_of(job: Job) -> bytes:
-    """Encode what the scheduler may know of a job: a `Spec`, without an empty prefix."""
+def spec_of(job: Job, shared_prefixes: bool = True) -> bytes:
+    """Encode what the scheduler may know of a job: a `Spec`, without an empty prefix.
+
+    Unless prefixes are shared, what its blocks are called is for its tenant alone.
+    """
     head = [VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority]
-    return encode([*head, job.prefix, job.prefix_block] if job.prefix else head)
+    if not job.prefix:
+        return encode(head)
+    prefix = job.prefix if shared_prefixes else salted(job.tenant, job.prefix)
+    return encode([*head, prefix, job.prefix_block])
 
 
-def parts_of(job: Job) -> tuple[bytes, bytes]:
+def parts_of(job: Job, shared_prefixes: bool = True) -> tuple[bytes, bytes]:
     """Encode a job's spec as it is stored: what rides in its arrival, and a long prefix apart.
 
     The second is empty where all of it rides. `joined` puts them together again.
     """
-    spec = spec_of(job)
+    spec = spec_of(job, shared_prefixes)
     if len(spec) <= MOST_INLINE:
         return spec, b""
-    prefix = encode([job.prefix, job.prefix_block])[1:-1]
+    names = job.prefix if shared_prefixes else salted(job.tenant, job.prefix)
+    prefix = encode([names, job.prefix_block])[1:-1]
     head = [VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority]
     return encode([*head, (), job.prefix_block, len(prefix)]), prefix
 

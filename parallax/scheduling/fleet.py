@@ -26,7 +26,9 @@ class Flight:
     """An attempt that was dispatched and has not ended.
 
     `uncached` and `output` are tokens as they were expected at dispatch: of the prompt, those not
-    thought to be in the worker's cache; of the answer, the predicted ones.
+    thought to be in the worker's cache; of the answer, the predicted ones. `weight` is what the
+    tenant had when it was charged; `spent` is what others have computed for it, in cost units: it
+    is paid whatever becomes of this attempt.
     """
 
     job: JobView
@@ -40,6 +42,8 @@ class Flight:
     began: bool = False
     arm: str = ""
     hedged: bool = False  # there has been a second attempt beside this one, or this is it
+    weight: float = 1.0
+    spent: float = 0.0
 
 
 @dataclass(slots=True)
@@ -136,11 +140,11 @@ class Fleet:
         self._kv_used = None
         return new
 
-    def remove(self, name: str) -> list[Flight]:
-        """Forget a worker; return what was in flight there."""
+    def remove(self, name: str) -> None:
+        """Forget a worker."""
         worker = self.workers.pop(name, None)
         if worker is None:
-            return []
+            return
         place = bisect_left(self._names, name)
         del self._names[place], self._views[place]
         self.slots -= worker.slots
@@ -148,7 +152,6 @@ class Fleet:
         self._held.pop(name, None)
         self._open.clear()
         self._kv_used = None
-        return list(worker.flights.values())
 
     def take(self, flight: Flight) -> None:
         """An attempt is in flight from now on."""

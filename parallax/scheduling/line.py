@@ -20,6 +20,7 @@ class Line:
     ordering: OrderingPolicy
     door: AdmissionObserver | None
     queues: Queues = field(default_factory=Queues)
+    _weights: dict[str, float] = field(default_factory=dict)
     _deadlines: list[tuple[float, str]] = field(default_factory=list)
     _touched: set[str] = field(default_factory=set)
 
@@ -66,19 +67,34 @@ class Line:
                 if shed is not None:
                     actions.append(refusal(queued.job, queued.entry, shed))
                 else:
-                    self.charge(tenant, queued.estimate)
+                    queued.weight = self.charge(tenant, queued.estimate)
                     chosen.append(queued)
             self._left(tenant)
         return chosen
 
-    def charge(self, tenant: str, cost: float) -> None:
-        """An attempt of this tenant, estimated at `cost`, was sent out."""
+    def weigh(self, tenant: str, weight: float) -> None:
+        """From now on this tenant is due so many shares; what was charged before stays so."""
+        self.fairness.weigh(tenant, weight)
+        self._weights[tenant] = weight
+
+    def weight(self, tenant: str) -> float:
+        """Return how many shares this tenant is due now."""
+        return self._weights.get(tenant, 1.0)
+
+    def charge(self, tenant: str, cost: float) -> float:
+        """An attempt of this tenant, estimated at `cost`, is sent out; return at which weight."""
         self.fairness.charge(tenant, cost)
         self._touched.add(tenant)
+        return self.weight(tenant)
 
-    def settle(self, tenant: str, estimate: float, consumed: float = 0.0) -> None:
-        """An attempt that was charged as `estimate` is over; it consumed so much."""
-        self.fairness.settle(tenant, estimate, consumed)
+    def settle(
+        self, tenant: str, estimate: float, consumed: float = 0.0, weight: float | None = None
+    ) -> None:
+        """An attempt that was charged as `estimate` at that weight is over; it consumed so much.
+
+        None is the present weight.
+        """
+        self.fairness.settle(tenant, estimate, consumed, weight)
         if self.door is not None:
             self.door.settled(tenant, consumed - estimate)
         self._touched.add(tenant)

@@ -11,13 +11,19 @@ from parallax.core.model import JobView
 
 @dataclass(slots=True)
 class Queued:
-    """A job that waits. `entry` is the driver's reference to where it waits."""
+    """A job that waits. `entry` is the driver's reference to where it waits.
+
+    `weight` is what its tenant had when it was charged; `spent` is what was computed for it by
+    others, in cost units.
+    """
 
     job: JobView
     entry: str
     estimate: float
     output: float = 0.0  # predicted tokens of the answer
     since: float = 0.0  # when it was queued
+    weight: float = 1.0
+    spent: float = 0.0
 
 
 class TenantQueue:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec import structs
-
 from parallax.broker.codec import Report, decode_report, decode_waiting, usage_of, whole
 from parallax.broker.dispatching import Entry
 from parallax.broker.misfits import name_of
@@ -80,13 +78,12 @@ def _report(job_id: str, word: bytes, data: bytes) -> tuple[Event, Report | None
         worker, _, attempt = data.partition(b" ")
         number = whole("attempt", attempt, 1_000_000)
         return AttemptBegan(job_id, worker.decode("ascii", "replace"), number), None
-    if word == b"reclaimed":  # its charge was returned when its worker was believed dead
+    if word == b"reclaimed":  # its estimate stood when its worker was believed dead
         word, _, data = data.partition(b" ")
-        report = structs.replace(decode_report(data), estimate=0.0)
-    else:
-        report = decode_report(data)
+    report = decode_report(data)
     if word == b"prefilled":
-        return PrefillEnded(job_id, report.worker, report.attempt), None
+        ended = PrefillEnded(job_id, report.worker, report.attempt, report.cached_tokens)
+        return ended, None
     event = AttemptEnded(
         job_id,
         report.tenant,
@@ -94,6 +91,6 @@ def _report(job_id: str, word: bytes, data: bytes) -> tuple[Event, Report | None
         report.attempt,
         report.estimate,
         _OUTCOMES.get(word),
-        usage_of(report),
+        None if word == b"lost" else usage_of(report),
     )
     return event, report

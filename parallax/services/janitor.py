@@ -95,7 +95,8 @@ class Janitor:
                 continue  # the worker sets it aside
         if len(held) < MOST_HELD:  # else there may be more
             self.held[worker] = frozenset((a.job_id, int(a.attempt)) for a in held)
-        return [word for word in self._rescue.scrub(worker, held[:_PAGE]) if word == "removed"]
+        words = self._rescue.scrub(worker, held[:_PAGE], int(self._settings.repair_grace_s * 1000))
+        return [word for word in words if word == "removed"]
 
 
 def _spoilt(job: str, worker: str = "", rival: str = "") -> Ending:

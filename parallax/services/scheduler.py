@@ -172,6 +172,7 @@ class SchedulerService:
         log.info("leading with epoch %s", lease.epoch)
 
     def _take_over(self) -> None:
+        self._link.bring_scripts()  # for workers and producers whose users may only run them
         self._synchronise()
         self._choose()
         self._dispatching.restart()

@@ -28,15 +28,17 @@ def attempts(link: Link, keys: Keys, workers: Iterable[str]) -> list[AttemptRest
     restored: list[AttemptRestored] = []
     for worker in workers:
         held = list(_assignments(membership, worker))
-        fields = ("about", "deadline", "at", "hedge")
+        fields = ("about", "deadline", "prefilled", "at", "hedge")
         records = link.calls([("HMGET", keys.job(a.job_id), *fields) for a in held])
-        for assignment, (about, deadline, *holders) in zip(held, records, strict=True):
+        for assignment, (about, deadline, computed, *holders) in zip(held, records, strict=True):
             job = _view(assignment, about, deadline)
             state = _state(assignment.signature(worker), holders)
             if job is not None and state:
                 attempt, prefilled = int(assignment.attempt), state == State.PREFILLED
                 restored.append(
-                    AttemptRestored(job, worker, attempt, assignment.estimate, prefilled)
+                    AttemptRestored(
+                        job, worker, attempt, assignment.estimate, prefilled, _cached(computed)
+                    )
                 )
     return sorted(restored, key=lambda event: event.attempt)
 
@@ -56,6 +58,12 @@ def _state(signature: str, holders: Iterable[bytes | None]) -> str:
         if state in _HELD and rest.partition(" ")[0] == signature:
             return state
     return ""
+
+
+def _cached(prefilled: bytes | None) -> int:
+    """Return how much of a computed prompt was cached; 0 if nobody says."""
+    parts = (prefilled or b"").split(b" ")
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
 
 
 def _view(assignment: Assignment, text: bytes | None, deadline: bytes | None) -> JobView | None:

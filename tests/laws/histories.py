@@ -7,7 +7,7 @@ after each batch of events. It believes nothing the scheduler says of itself tha
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from random import Random
 
@@ -202,9 +202,16 @@ class History:
         for job_id, flight in list(self.flights.items()):
             if flight.worker == name:
                 del self.flights[job_id]
-                events += self._returns(flight)
+                events += [*self._returns(flight), self._untold(flight)]
+        events += [self._untold(flight) for flight in self.stopped if flight.worker == name]
         self.stopped = [flight for flight in self.stopped if flight.worker != name]
+        self.random.shuffle(events)
         return events
+
+    def _untold(self, flight: Flight) -> AttemptEnded:
+        """Return what the store tells of an attempt whose worker is gone."""
+        used = self.random.choice((None, Usage(0, 0)))
+        return replace(self.ended(flight, None), usage=used)
 
     def _refuse(self) -> list[Event]:
         flight = self._any_flight()
@@ -289,4 +296,6 @@ def history(policies: Policies, seed: int) -> History:
 
 def consumed(event: AttemptEnded) -> float:
     """Return the true cost of an attempt."""
+    if event.usage is None:
+        return event.estimate
     return TokenCost()(event.usage.prompt_tokens, event.usage.output_tokens)

@@ -14,7 +14,8 @@
 -- `completed` is `yielded` to it.
 -- `report` is the job's result; with the answer before it, it also tells the scheduler (`events`)
 -- and whoever waits (`out`). Of an attempt whose entry is gone nothing is told, for its charge was
--- returned by whoever deleted it; if it wins nevertheless, it is told as `reclaimed`.
+-- settled by whoever deleted it; if it wins nevertheless, it is told as `reclaimed`, and replaces the
+-- estimate by what was consumed.
 local worker, record_ttl = ARGV[1], ARGV[2]
 local T, O, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local streams, outs, jobs = 7, 7 + T, 7 + T + O

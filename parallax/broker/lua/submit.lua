@@ -33,6 +33,14 @@ for i = jobs + 1, jobs + n, 1000 do
   known = known + redis.call('EXISTS', unpack(KEYS, i, math.min(i + 999, jobs + n)))
 end
 
+-- A body that is there belongs to another job of that id: it is not written over.
+local lingering = 0
+if bodies then
+  for i = bodies + 1, bodies + n, 1000 do
+    lingering = lingering + redis.call('EXISTS', unpack(KEYS, i, math.min(i + 999, bodies + n)))
+  end
+end
+
 local function judged(i, a, k, seen)
   if known > 0 then
     local kind = redis.call('TYPE', KEYS[jobs + i]).ok
@@ -48,6 +56,7 @@ local function judged(i, a, k, seen)
   local size = #ARGV[a + 3] + #ARGV[a + 4] + #ARGV[a + 5] + (bodies and #ARGV[texts + i] or 0)
   if size > max_bytes then return 'too_big', tostring(size) end
   if wrong[k] then return 'bad_stream', wrong[k] end
+  if lingering > 0 and redis.call('EXISTS', KEYS[bodies + i]) == 1 then return 'bad_job', 'body' end
   if depth[k] >= max_depth then return 'full', tostring(depth[k]) end
   if crowded and depth[k] == 0 and redis.call('SISMEMBER', KEYS[1], ARGV[6 + k]) == 0 then
     return 'full', '0'
@@ -84,7 +93,7 @@ for i = 1, n do
     if limit ~= '-' then redis.call('HSET', job, 'limit', limit) end
     if prefix ~= '' then redis.call('HSET', job, 'prefix', prefix) end
     if bodies and ARGV[texts + i] ~= '' then
-      redis.call('SET', KEYS[bodies + i], ARGV[texts + i])
+      redis.call('SETNX', KEYS[bodies + i], ARGV[texts + i])
     end
     scores[#scores + 1], scores[#scores + 2] = stamp, id
     touched[k] = true
