@@ -45,6 +45,7 @@ from parallax.consumers.running import Running
 from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
+from parallax.core.reasons import REASONS
 from parallax.core.roles import BOTH, PREFILL, checked_role
 from parallax.core.settings import WorkerSettings
 from parallax.engine.request import Request
@@ -324,7 +325,7 @@ class Worker:
     def _finish(self, running: Running, verdict: str, at: float, error: str = "") -> Finish:
         attempt, prefilled = running.attempt, running.attempt.assignment.prefilled
         start = running.added if running.joined is None else running.joined
-        ttft = None if running.first is None else max(0.0, running.first - start)
+        prefill_s = None if running.first is None else max(0.0, running.first - start)
         reached = attempt.prompt_tokens if prefilled else running.prompt
         report = Report(
             attempt.tenant,
@@ -335,10 +336,11 @@ class Worker:
             running.tokens,
             prefilled.cached_tokens if prefilled else running.cached,
             attempt.waited_s + max(0.0, start - running.added),
-            ttft,
+            prefill_s,
             max(0.0, at - start),
             error,
             first_s=prefilled.first_s if prefilled else None,
+            reason=REASONS.get(verdict, ""),
         )
         return Finish(attempt, verdict, report)
 

@@ -59,7 +59,7 @@ class Role:
 
 _ENTRIES = ("in:*", "job:*", "body:*", "out:*")
 _JOBS = (*_ENTRIES, "work:*", "ctl:*")
-_DOOR = ("active", "bell", "open", "counts")
+_DOOR = ("active", "bell", "open", "due", "counts")
 _TOTALS = (*_DOOR, "events", "dead")
 _OWN = ("work:", "ctl:", "hb:", "stat:")  # of a worker
 

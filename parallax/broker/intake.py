@@ -24,6 +24,7 @@ from parallax.core.errors import (
 )
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import USUAL_ATTEMPTS, Job
+from parallax.core.reasons import Reason
 
 _REFUSED_RETRY_S = 1.0
 NOTHING = Report()
@@ -70,6 +71,9 @@ class Receipt(Struct, frozen=True):
         if self.word == "too_big":
             return InvalidInput("job", f"{self.detail} bytes", "smaller than the store's limit")
         if self.word == "full":
+            if self.detail == "0":  # it would be one tenant more than may have jobs
+                said, reason = Reason.TENANTS_FULL.sentence, Reason.TENANTS_FULL
+                return Refused(said, _REFUSED_RETRY_S, reason)
             return Refused(f"{self.detail} jobs wait in the tenant's queue", _REFUSED_RETRY_S)
         if self.word in _FAILED:
             return _FAILED[self.word](f"job {self.job_id}: {self.detail}")
@@ -129,7 +133,7 @@ class Intake:
                 _options(job, prefix),
             )
         names = [
-            keys.active, keys.bell, keys.open, keys.counts,
+            keys.active, keys.bell, keys.open, keys.counts, keys.due,
             *map(keys.arrivals, tenants), *(keys.job(job.id) for job in jobs),
         ]  # fmt: skip
         if bodies:
@@ -160,7 +164,7 @@ class Intake:
         keys, limits = self._keys, self._limits
         # Who shows no token may not touch `leader`, and the script does not look at it.
         lease = keys.leader if token else keys.counts
-        names = [lease, keys.open, keys.counts, keys.events, keys.dead]
+        names = [lease, keys.open, keys.counts, keys.events, keys.dead, keys.due]
         args: list[Argument] = [
             token, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries, limits.log_entries,
             len(endings),

@@ -17,6 +17,7 @@ from parallax.broker.scripts import script
 from parallax.core.bisection import each
 from parallax.core.errors import Fenced, InvalidInput, StoreFault
 from parallax.core.model import NAME
+from parallax.core.reasons import Reason
 
 
 class Rescue:
@@ -58,8 +59,8 @@ class Rescue:
             )
         names = [
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
-            keys.events, keys.dead, keys.active, keys.bell, *map(keys.arrivals, tenants),
-            *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
+            keys.events, keys.dead, keys.active, keys.bell, keys.due,
+            *map(keys.arrivals, tenants), *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
             *(keys.body(a.job_id) for a in held),
         ]  # fmt: skip
         head: list[Argument] = [
@@ -208,7 +209,8 @@ class Rescue:
 
 def _death(assignment: Assignment, worker: str, tenant: str) -> Report:
     error = f"the worker {worker} died during attempt {assignment.attempt}"
-    return Report(tenant, worker, int(assignment.attempt), assignment.estimate, error=error)
+    number, reason = int(assignment.attempt), Reason.ATTEMPTS_USED_UP
+    return Report(tenant, worker, number, assignment.estimate, error=error, reason=reason)
 
 
 def _tenant(about: bytes | None) -> str:

@@ -53,7 +53,7 @@ class Record:
     @property
     def ttft_s(self) -> float | None:
         """Seconds from acceptance to the first token."""
-        return self.report.first_token_after(self.queue_wait_s)
+        return self.report.ttft_after(self.queue_wait_s)
 
     @property
     def e2e_s(self) -> float | None:

@@ -134,6 +134,7 @@ def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
         ttft_s=record.ttft_s,
         e2e_s=record.e2e_s,
         error=report.error or None,
+        reason=report.reason or None,
     )
     show_one(found, as_json=as_json, title=f"Job {job_id}")
 

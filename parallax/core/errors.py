@@ -19,6 +19,7 @@ Foreign exceptions are translated into this tree at one door, `parallax.broker.c
 
 from __future__ import annotations
 
+from parallax.core.reasons import Reason
 from parallax.core.text import printable
 
 
@@ -53,12 +54,17 @@ class InvalidSettings(InvalidInput):
 
 
 class Refused(ParallaxError):
-    """The job was not accepted because a limit is reached; it may be offered again later."""
+    """The job was not accepted because a limit is reached; it may be offered again later.
 
-    def __init__(self, reason: str, retry_after_s: float) -> None:
-        self.reason = reason
+    `said` is for people, `reason` for programs; `retry_after_s` is in seconds.
+    """
+
+    def __init__(
+        self, said: str, retry_after_s: float, reason: Reason = Reason.TENANT_QUEUE_FULL
+    ) -> None:
+        self.said, self.reason = said, reason
         self.retry_after_s = retry_after_s
-        super().__init__(f"refused: {reason}; try again in {retry_after_s:g} s")
+        super().__init__(f"refused: {said}; try again in {retry_after_s:g} s")
 
 
 class Conflict(ParallaxError):

@@ -1,5 +1,5 @@
 -- Accepts a batch of jobs into their tenants' streams.
--- KEYS  active bell open counts | T x in | n x job | n x body, if there are bodies
+-- KEYS  active bell open counts due | T x in | n x job | n x body, if there are bodies
 -- ARGV  T n max_depth max_bytes max_active bodies | T x tenant
 --       | n x (id tenant# spec ticket options) | n x body, if there are bodies
 -- REPLY n x (ok entry | dup state | conflict state | too_big bytes | full depth
@@ -9,7 +9,7 @@
 -- `prefix` is there if it is too long for `spec`.
 local T, n = tonumber(ARGV[1]), tonumber(ARGV[2])
 local max_depth, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
-local streams, jobs = 4, 4 + T
+local streams, jobs = 5, 5 + T
 local bodies = ARGV[6] == '1' and jobs + n
 local WIDTH, first = 5, 6 + T
 local texts = first + n * WIDTH
@@ -18,6 +18,7 @@ local stamp = whole(t)
 
 expect('stream', KEYS[2])
 expect('zset', KEYS[3])
+expect('zset', KEYS[5])
 expect('hash', KEYS[4])
 local depth, wrong = {}, {}
 for k = 1, T do
@@ -76,7 +77,7 @@ for i = 1, n do
   reply[2 * i - 1], reply[2 * i] = word, detail
 end
 
-local touched, scores = {}, {}
+local touched, scores, dues = {}, {}, {}
 for i = 1, n do
   if reply[2 * i - 1] == 'ok' then
     local a = first + (i - 1) * WIDTH
@@ -89,7 +90,10 @@ for i = 1, n do
     local entry = enqueue(KEYS[streams + k], id, stamp, deadline, '0', spec)
     redis.call('HSET', job, 'at', 'queued queue/0/' .. entry,
       'about', stamp .. ' ' .. ARGV[a + 4] .. ' ' .. spec)
-    if deadline ~= '-' then redis.call('HSET', job, 'deadline', deadline) end
+    if deadline ~= '-' then
+      redis.call('HSET', job, 'deadline', deadline)
+      dues[#dues + 1], dues[#dues + 2] = deadline, id
+    end
     if limit ~= '-' then redis.call('HSET', job, 'limit', limit) end
     if prefix ~= '' then redis.call('HSET', job, 'prefix', prefix) end
     if bodies and ARGV[texts + i] ~= '' then
@@ -102,6 +106,7 @@ for i = 1, n do
 end
 if #scores > 0 then
   each_chunk(scores, 1000, function(...) redis.call('ZADD', KEYS[3], ...) end)
+  each_chunk(dues, 1000, function(...) redis.call('ZADD', KEYS[5], ...) end)
   count(KEYS[4], 'accepted', #scores / 2)
   for k in pairs(touched) do ring(KEYS[1], KEYS[2], ARGV[6 + k]) end
 end

@@ -20,7 +20,7 @@ from parallax.producers.drive import PATIENCE_S, Driver, Run
 
 REPORT = Report(
     "acme", "w1", 1, 10.0, prompt_tokens=100, output_tokens=20, cached_tokens=30,
-    wait_s=0.5, ttft_s=0.25, service_s=1.0,
+    wait_s=0.5, prefill_s=0.25, service_s=1.0,
 )  # fmt: skip
 
 
