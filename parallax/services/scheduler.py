@@ -343,7 +343,7 @@ class SchedulerService:
 
     def _byte_room(self, tenant: str) -> int:
         """Return how many more bytes of prefixes of this tenant may be read into memory."""
-        share = HELD_BYTES // max(1, len(self._watch.tenants))
+        share = HELD_BYTES // 2 // max(1, len(self._watch.tenants))
         return share - HASH_BYTES * self._scheduler.hashes(tenant)
 
     def _read(self) -> Turn:
@@ -379,8 +379,8 @@ class SchedulerService:
                 events += arrived
             self._outbox.set_aside(self._keys.arrivals(tenant), junk)
         if long:
-            flying = HASH_BYTES * self._scheduler.hashes()
-            events += self._prefixes.taken(long, self._byte_room, flying)
+            free = HELD_BYTES - HASH_BYTES * self._scheduler.hashes()
+            events += self._prefixes.taken(long, self._byte_room, free)
         return events
 
     def _reports(self, entry: Entry) -> list[Event]:
