@@ -45,6 +45,7 @@ from parallax.consumers.running import Running
 from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
+from parallax.core.reasons import REASONS
 from parallax.core.roles import BOTH, PREFILL, checked_role
 from parallax.core.settings import WorkerSettings
 from parallax.engine.request import Request
@@ -246,20 +247,14 @@ class Worker:
         self._history.began(running)
         for _ in batch:
             self._waiting.popleft()
-        now = self._clock.monotonic()
-        for attempt in expired:
-            late = "expired: the deadline passed before it began"
-            self._unsent.append(self._finish(Running(attempt, now), "expired", now, late))
-        self._bury(spoilt, now)
+        self._end_at_once(expired, "expired", "expired: the deadline passed before it began")
+        self._end_at_once(spoilt, "dead", "the record of the job cannot be understood")
         for attempt in running:
-            self._add(attempt, now)
+            self._add(attempt, self._clock.monotonic())
 
-    def _bury(self, spoilt: Sequence[Attempt], now: float) -> None:
-        """Nobody can run a job whose record cannot be understood."""
-        for attempt in spoilt:
-            log.error("the record of job %s cannot be understood", attempt.job_id)
-            why = "its record cannot be understood"
-            self._unsent.append(self._finish(Running(attempt, now), "dead", now, why))
+    def _end_at_once(self, attempts: Sequence[Attempt], verdict: str, why: str) -> None:
+        now = self._clock.monotonic()
+        self._unsent += [self._finish(Running(a, now), verdict, now, why) for a in attempts]
 
     def _add(self, attempt: Attempt, now: float) -> None:
         crash_on(self._crash_on, attempt.job_id)
@@ -330,7 +325,7 @@ class Worker:
     def _finish(self, running: Running, verdict: str, at: float, error: str = "") -> Finish:
         attempt, prefilled = running.attempt, running.attempt.assignment.prefilled
         start = running.added if running.joined is None else running.joined
-        ttft = None if running.first is None else max(0.0, running.first - start)
+        prefill_s = None if running.first is None else max(0.0, running.first - start)
         reached = attempt.prompt_tokens if prefilled else running.prompt
         report = Report(
             attempt.tenant,
@@ -341,10 +336,11 @@ class Worker:
             running.tokens,
             prefilled.cached_tokens if prefilled else running.cached,
             attempt.waited_s + max(0.0, start - running.added),
-            ttft,
+            prefill_s,
             max(0.0, at - start),
             error,
             first_s=prefilled.first_s if prefilled else None,
+            reason=REASONS.get(verdict, ""),
         )
         return Finish(attempt, verdict, report)
 
@@ -366,11 +362,10 @@ class Worker:
         """While draining: return what has not begun or failed; after the grace what still runs."""
         self._unsent += self._resting.release()
         if self._waiting:
-            begun, expired, spoilt = self._attempts.begin(list(self._waiting))
+            groups = self._attempts.begin(list(self._waiting))
             self._waiting.clear()
             now = self._clock.monotonic()
-            self._bury(spoilt, now)
-            self._hand_over([Running(attempt, now) for attempt in begun + expired])
+            self._hand_over([Running(attempt, now) for group in groups for attempt in group])
         if self._grace_left() < 0:
             self._hand_over(list(self._running.values()))
             self._running.clear()

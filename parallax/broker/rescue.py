@@ -12,10 +12,12 @@ from parallax.broker.intake import pairs_after_status
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.misfits import expel, name_of, names_of
+from parallax.broker.refusals import is_forbidden
 from parallax.broker.scripts import script
 from parallax.core.bisection import each
-from parallax.core.errors import Fenced, InvalidInput
+from parallax.core.errors import Fenced, InvalidInput, StoreFault
 from parallax.core.model import NAME
+from parallax.core.reasons import Reason
 
 
 class Rescue:
@@ -57,8 +59,8 @@ class Rescue:
             )
         names = [
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
-            keys.events, keys.dead, keys.active, keys.bell, *map(keys.arrivals, tenants),
-            *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
+            keys.events, keys.dead, keys.active, keys.bell, keys.due,
+            *map(keys.arrivals, tenants), *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
             *(keys.body(a.job_id) for a in held),
         ]  # fmt: skip
         head: list[Argument] = [
@@ -189,7 +191,12 @@ class Rescue:
         keys = self._keys
         arrivals, work = keys.arrivals(""), keys.work("")
         command = ("SCAN", cursor, "MATCH", f"{keys.prefix}*", "COUNT", count, "TYPE", "stream")
-        following, found = self._link.call(*command)
+        try:
+            following, found = self._link.call(*command)
+        except StoreFault as error:
+            if not is_forbidden(error):
+                raise
+            return "0", [], []  # this user may not list keys: they are of other cells, too
         names = [key.decode("utf-8", "replace") for key in found]
         tenants = [name.removeprefix(arrivals) for name in names if name.startswith(arrivals)]
         workers = [name.removeprefix(work) for name in names if name.startswith(work)]
@@ -202,7 +209,8 @@ class Rescue:
 
 def _death(assignment: Assignment, worker: str, tenant: str) -> Report:
     error = f"the worker {worker} died during attempt {assignment.attempt}"
-    return Report(tenant, worker, int(assignment.attempt), assignment.estimate, error=error)
+    number, reason = int(assignment.attempt), Reason.ATTEMPTS_USED_UP
+    return Report(tenant, worker, number, assignment.estimate, error=error, reason=reason)
 
 
 def _tenant(about: bytes | None) -> str:

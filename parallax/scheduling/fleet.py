@@ -17,8 +17,12 @@ from parallax.core.roles import PREFILL
 from parallax.policies.interfaces import DispatchGate
 from parallax.scheduling.events import WorkerReported
 from parallax.scheduling.pace import Pace
+from parallax.scheduling.residents import Residents
 
 _MUCH = 1_000_000_000
+
+#: After the store refused a dispatch, its worker is left alone for so long (seconds).
+HOLD_S = 0.05
 
 
 @dataclass(slots=True)
@@ -41,6 +45,8 @@ class Flight:
     since: float = 0.0
     began: bool = False
     arm: str = ""
+    resident: float = 0.0  # tokens that are counted for it in `Residents`; 0 = it is not counted
+    predicted_s: float = 0.0  # how long it was to take; 0 = unknown, or noted already
     hedged: bool = False  # there has been a second attempt beside this one, or this is it
     weight: float = 1.0
     spent: float = 0.0
@@ -112,6 +118,7 @@ class Fleet:
         self.workers: dict[str, WorkerState] = {}
         self._per_cost = Ewma()  # of all: seconds of service per cost unit
         self._pools: dict[str, Pace] = {}  # by role
+        self.residents = Residents()
         self.slots = 0
         self._names: list[str] = []
         self._views: list[WorkerView] = []
@@ -152,9 +159,12 @@ class Fleet:
         self._held.pop(name, None)
         self._open.clear()
         self._kv_used = None
+        for flight in worker.flights.values():
+            self.residents.release(flight)
 
     def take(self, flight: Flight) -> None:
         """An attempt is in flight from now on."""
+        self.residents.take(flight)
         worker = self.workers.get(flight.worker)
         if worker is not None:
             worker.take(flight)
@@ -169,6 +179,7 @@ class Fleet:
 
     def release(self, flight: Flight) -> None:
         """An attempt is over."""
+        self.residents.release(flight)
         worker = self.workers.get(flight.worker)
         if worker is not None:
             worker.release(flight)
@@ -218,10 +229,10 @@ class Fleet:
             ahead = (worker.pending_cost - flight.estimate) / others * in_line / worker.slots
         return self.service_s(ahead + flight.estimate)
 
-    def hold(self, name: str, until: float) -> None:
-        """Send nothing to this worker until then."""
+    def hold(self, name: str, now: float) -> None:
+        """The store refused a dispatch to this worker: leave it alone for a while."""
         if name in self.workers:
-            self._held[name] = until
+            self._held[name] = now + HOLD_S
 
     def open(self, now: float, prefill: bool = False) -> tuple[WorkerView, ...]:
         """Return the workers that may be sent something, in the order of their ids.

@@ -116,7 +116,11 @@ class Queues:
 
     def _gone(self, queued: Queued) -> None:
         del self.tenant_of[queued.job.id]
-        self.cost = self.cost - queued.estimate if self.tenant_of else 0.0
+        if self.tenant_of:
+            self.cost -= queued.estimate
+        else:
+            self.cost = 0.0
+            self._since.clear()
 
     def oldest_wait(self, now: float) -> float:
         """Return for how long the job that was queued first has waited (seconds). O(1)."""

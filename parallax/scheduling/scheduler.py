@@ -24,7 +24,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.core.model import ClusterView, JobView, Slo, WorkerView
 from parallax.core.settings import Policies
 from parallax.policies.interfaces import AdmissionObserver
-from parallax.scheduling.actions import Action, Cancel, Dispatch
+from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch
 from parallax.scheduling.composition import Composition, compose
 from parallax.scheduling.events import (
     AttemptBegan,
@@ -54,9 +54,6 @@ from parallax.scheduling.snapshot import Snapshot, queue_view, snapshot_of
 from parallax.scheduling.thieves import Thieves
 from parallax.scheduling.versions import Versions
 from parallax.scheduling.watching import Watcher
-
-#: After the store refused a dispatch, its worker is left alone for so long (seconds).
-HOLD_S = 0.05
 
 
 class Scheduler:
@@ -104,7 +101,7 @@ class Scheduler:
 
     def next_wake(self) -> float | None:
         """Return when `handle` has something to do although nothing happens; None if never."""
-        return self._hedges.next_due() if self._hedges is not None else None
+        return self._hedges.next_due(self._flights) if self._hedges is not None else None
 
     def restore(self, accounts: dict[str, float]) -> None:
         """Go on with the accounts of a former leader."""
@@ -121,6 +118,11 @@ class Scheduler:
     def hashes(self, tenant: str | None = None) -> int:
         """Return how many hashes their prefixes have, O(1); of all in flight without a tenant."""
         return self._flights.hashes() if tenant is None else self._line.queues.hashes(tenant)
+
+    def knows(self, job_id: str) -> bool:
+        """Whether this job is queued here or in flight. O(1)."""
+        holders = (self._line.queues.tenant_of, self._flights.by_job, self._handovers.waiting)
+        return any(job_id in jobs for jobs in holders)
 
     @property
     def queued(self) -> int:
@@ -165,6 +167,7 @@ class Scheduler:
             if rejection is not None:
                 actions.append(refusal(job, event.entry, rejection))
                 return
+            actions.append(Admitted(job.id, job.tenant))
         self._enqueue(Queued(job, event.entry, estimate, output, now))
 
     def _withdrawn(self, event: JobWithdrawn, now: float, actions: list[Action]) -> None:
@@ -194,8 +197,6 @@ class Scheduler:
             return
         self._flights.remove(flight)
         self._fleet.release(flight)  # its account stays charged: the job goes on elsewhere
-        if self._hedges is not None:
-            self._hedges.forget(flight)
         spent = self._settling.prompt(flight.job.prompt_tokens, event.cached_tokens)
         self._handovers.add(flight, spent, now)
 
@@ -271,7 +272,7 @@ class Scheduler:
         (flight,) = tried
         second = self._flights.seconds.get(event.job_id) is flight
         if event.requeue:
-            self._fleet.hold(event.worker, now + HOLD_S)
+            self._fleet.hold(event.worker, now)
         if event.requeue and flight.job.prefilled_by:  # it stays charged
             self._flights.remove(flight)
             self._fleet.release(flight)
@@ -288,9 +289,7 @@ class Scheduler:
 
     def _lost(self, event: WorkerLost, now: float, actions: list[Action]) -> None:
         self._fleet.remove(event.worker)
-        for flight in self._settling.lost(event.worker, now):
-            if self._hedges is not None:
-                self._hedges.forget(flight)
+        self._settling.lost(event.worker, now)
         self._versions.worker_lost(event.worker)
         if self._thieves is not None:
             self._thieves.forget(event.worker)

@@ -67,13 +67,12 @@ class Settling:
         if event.usage is not None:
             self.line.settle(event.tenant, event.estimate, self.consumed(event.usage))
 
-    def lost(self, worker: str, now: float) -> list[Flight]:
-        """A worker is gone: its attempts decide nothing any more. Return them. O(attempts)."""
-        gone = self.flights.of_worker(worker)
-        for flight in gone:
+    def lost(self, worker: str, now: float) -> None:
+        """A worker is gone: its attempts decide nothing any more. O(attempts)."""
+        for flight in self.flights.of_worker(worker):
             self.flights.stop(flight)
+            flight.predicted_s = 0.0  # how long it flew says nothing of how long jobs take
         self._lost.append((now + LOST_S, worker))
-        return gone
 
     def overdue(self, now: float) -> None:
         """Let the estimate stand of what nobody has told of since its worker was lost."""

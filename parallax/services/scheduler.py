@@ -39,10 +39,10 @@ from parallax.scheduling.events import (
     AttemptsHeld,
     BacklogMeasured,
     Event,
-    JobArrived,
     TenantConfigured,
 )
 from parallax.services import choices, inbox, takeover
+from parallax.services.deadlines import Deadlines
 from parallax.services.janitor import Janitor
 from parallax.services.outbox import Outbox
 from parallax.services.prefixes import HASH_BYTES, HELD_BYTES, Arrivals, Prefixes
@@ -105,7 +105,7 @@ class SchedulerService:
         limits = limits or Limits()
         self._leadership = Leadership(link, keys, candidate, int(settings.lease_s * 1000))
         self._dispatching = Dispatching(link, keys)
-        self._intake = Intake(link, keys, limits)
+        self._intake, self._deadlines = Intake(link, keys, limits), Deadlines(link, keys)
         self._rescue = Rescue(link, keys, limits)
         self._recoverer = Recoverer(Membership(link, keys), self._rescue, settings)
         self._janitor = Janitor(link, keys, self._rescue, self._intake, settings)
@@ -118,7 +118,7 @@ class SchedulerService:
         self._serial = b""
         self._recorder.recording = b""
         self._scheduler = choices.built(self._started, self._document, self._settings.seed)
-        self._watch = Watch()
+        self._watch, self._full = Watch(), False
         self._tenancy = Tenancy(self._link, self._keys)
         self._pending: list[Event] = []
         self._outbox = Outbox(
@@ -172,6 +172,7 @@ class SchedulerService:
         log.info("leading with epoch %s", lease.epoch)
 
     def _take_over(self) -> None:
+        self._link.bring_scripts()  # for workers and producers whose users may only run them
         self._synchronise()
         self._choose()
         self._dispatching.restart()
@@ -288,7 +289,7 @@ class SchedulerService:
         sent = self._outbox.carry_out(lease, actions)
         if self._outbox.uncommitted and not sent and self._is_due("commit", COMMIT_S):
             self._outbox.commit(lease)
-        self._metrics.decided(actions, sum(type(event) is JobArrived for event in events))
+        self._metrics.decided(actions)
         self._metrics.turned(self._clock.monotonic() - started)
 
     def _duties(self, lease: Lease) -> None:
@@ -302,6 +303,7 @@ class SchedulerService:
             self._pending += self._recoverer.poll(lease, self._clock.monotonic())
             self._metrics.recovered(self._recoverer.drain_counts())
             self._pending += self._measure()
+            self._pending += self._due_soon()
             self._pending += self._weights(look=False)
             self._retire()
             self._metrics.observe(self._scheduler.snapshot())
@@ -323,8 +325,16 @@ class SchedulerService:
     def _measure(self) -> list[Event]:
         """Learn how much waits beyond the window, for the tenants whose window is full."""
         full = [t for t in self._watch.tenants if self._scheduler.held(t) and not self._room(t)]
+        self._full = bool(full)
         lengths = self._dispatching.unread(full)
         return [BacklogMeasured(t, max(0, n - self._scheduler.held(t))) for t, n in lengths.items()]
+
+    def _due_soon(self) -> list[Event]:
+        """Read first what is due soon and waits behind a full window."""
+        found = self._deadlines.look(self._now(), self._full, self._scheduler.knows)
+        for event in found:
+            self._watch.add(event.job.tenant, self._now())
+        return list(found)
 
     def _retire(self) -> None:
         quiet = self._watch.idle(self._now(), self._settings.idle_s)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from math import inf
 
 from parallax.broker.attempts import Assignment, decode_assignment
-from parallax.broker.codec import decode_about
+from parallax.broker.codec import decode_about, view_of
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Entry
 from parallax.broker.keys import Keys
@@ -68,21 +68,8 @@ def _cached(prefilled: bytes | None) -> int:
 
 def _view(assignment: Assignment, text: bytes | None, deadline: bytes | None) -> JobView | None:
     try:
-        about = decode_about(text)
-        spec = about.spec
-        return JobView(
-            assignment.job_id,
-            spec.tenant,
-            spec.prompt,
-            spec.max,
-            about.accepted,
-            spec.session,
-            int(deadline) / 1000 if deadline and deadline.isdigit() else inf,
-            spec.priority,
-            int(assignment.attempt) - 1,
-            spec.prefix,
-            spec.prefix_block,
-            assignment.prefilled.worker if assignment.prefilled else "",
-        )
+        due = int(deadline) / 1000 if deadline and deadline.isdigit() else inf
+        by = assignment.prefilled.worker if assignment.prefilled else ""
+        return view_of(assignment.job_id, decode_about(text), due, int(assignment.attempt) - 1, by)
     except (InvalidInput, ValueError):
         return None

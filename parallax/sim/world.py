@@ -20,6 +20,7 @@ from parallax.engine.profiles import Profile
 from parallax.engine.request import Change
 from parallax.scheduling.actions import (
     Action,
+    Admitted,
     Cancel,
     Dispatch,
     Expire,
@@ -81,6 +82,7 @@ class World:
         self._wake_ms = inf
         self._sample_ms = 0.0
         self._carry_out: dict[type, Callable[[Any], None]] = {
+            Admitted: lambda _: None,
             Dispatch: self._dispatch,
             Cancel: self._cancel,
             Steal: self._steal,
@@ -167,7 +169,7 @@ class World:
         job = attempt.job
         outcome = self.outcomes[job.id]
         if attempt.number >= job.max_attempts:
-            self._end(outcome, Outcome.FAILED)
+            self._end(outcome, Outcome.DEAD)
             return
         self.counters["retries"] += 1
         outcome.first_token_s = nan

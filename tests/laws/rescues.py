@@ -197,6 +197,9 @@ class Cell:
                 del self.workers[action.worker][action.job_id]
                 if not self.silent:
                     self._over(action.worker, held, None)
+                    back: list[Event] = []
+                    self._again(held.job, held.number, back)  # the faster one died meanwhile
+                    self._tell(back)
         elif isinstance(action, Steal):
             self._stolen(action)
         elif isinstance(action, Reject | Expire):

@@ -1,5 +1,6 @@
 -- Gives the entries of a dead worker back to their tenants' streams.
--- KEYS  leader hb work open counts events dead active bell | T x in | O x out | n x job | n x body
+-- KEYS  leader hb work open counts events dead active bell due | T x in | O x out | n x job
+--       | n x body
 -- ARGV  token worker record_ttl out_ttl out_maxlen maxlen T O n | T x tenant
 --       | n x (entry attempt id tenant# out# report)
 -- `report` is the result of the job if this was its last attempt. With a word before it, it also tells
@@ -12,7 +13,7 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 if redis.call('EXISTS', KEYS[2]) == 1 then return {'alive'} end
 local T, O, n = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local streams, outs, jobs, first, WIDTH = 9, 9 + T, 9 + T + O, 9 + T, 6
+local streams, outs, jobs, first, WIDTH = 10, 10 + T, 10 + T + O, 9 + T, 6
 local stamp = whole(now())
 local reply, before, entries, starts = {'ok'}, {}, {}, {}
 for i = 1, n do
@@ -33,6 +34,7 @@ for i = 1, n do
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
 expect('zset', KEYS[4])
+expect('zset', KEYS[10])
 expect('hash', KEYS[5])
 expect('stream', KEYS[6])
 expect('stream', KEYS[7])
@@ -67,6 +69,7 @@ for i = 1, n do
   end
 end
 leave(KEYS[4], closed)
+leave(KEYS[10], closed)
 tell(KEYS[6], events, ARGV[6])
 for k in pairs(rung) do ring(KEYS[8], KEYS[9], ARGV[9 + k]) end
 if back > 0 then count(KEYS[5], 'reclaimed', back) end
