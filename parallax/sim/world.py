@@ -155,8 +155,7 @@ class World:
         self._retire(worker)
         self._events.append(WorkerLost(worker.id))
         for attempt in worker.attempts.values():
-            begun = worker.engine.has_begun(attempt.job.id)
-            used = None if begun else Usage(0, 0)  # nobody can ask it how much
+            used = None if worker.engine.has_begun(attempt.job.id) else Usage(0, 0)
             self._events.append(self._ended(worker, attempt, None, used))
             if not self._elsewhere(attempt.job.id):
                 self._again(attempt)
