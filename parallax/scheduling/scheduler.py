@@ -27,6 +27,7 @@ from parallax.policies.interfaces import AdmissionObserver
 from parallax.scheduling.actions import Action, Cancel, Dispatch
 from parallax.scheduling.composition import Composition, compose
 from parallax.scheduling.events import (
+    AccountRestored,
     AttemptBegan,
     AttemptEnded,
     AttemptMoved,
@@ -82,6 +83,7 @@ class Scheduler:
             PrefillEnded: self._prefill_ended,
             AttemptEnded: self._ended,
             AttemptRestored: self._restored,
+            AccountRestored: self._account_restored,
             AttemptMoved: self._moved,
             AttemptsHeld: self._held,
             DispatchRefused: self._refused,
@@ -130,6 +132,10 @@ class Scheduler:
         """Return how many jobs of this tenant are queued here. O(1)."""
         queue = self._line.queues.by_tenant.get(tenant)
         return len(queue.jobs) if queue else 0
+
+    def knows(self, job_id: str) -> bool:
+        """Whether a job is queued or in flight here. O(1)."""
+        return job_id in self._line.queues.tenant_of or job_id in self._flights.by_job
 
     @property
     def queued(self) -> int:
@@ -260,6 +266,9 @@ class Scheduler:
             flight.hedged = self._flights.by_job[job.id].hedged = True
             self._flights.seconds[job.id] = flight
             self._fleet.take(flight)
+
+    def _account_restored(self, event: AccountRestored, now: float, actions: list[Action]) -> None:
+        self._policies.fairness.restore({event.tenant: event.account})
 
     def _moved(self, event: AttemptMoved, now: float, actions: list[Action]) -> None:
         flight = self._flights.by_job.get(event.job_id)

@@ -1,12 +1,13 @@
 -- Re-queues open jobs that are nowhere: their stream was deleted, trimmed, or its worker is unknown.
 -- KEYS  leader open counts active bell events | n x (job in work hb)
 -- ARGV  token grace_ms maxlen n | n x (id tenant worker)
--- REPLY fenced | ok, n x (ok entry | present '' | young '' | moved worker | done state | vanished ''
+-- REPLY fenced | ok, n x (ok entry | present entry | young '' | moved worker | done state | vanished ''
 --                         | spent attempts | held worker | yielded '')
 -- `grace` must exceed the time a healthy recovery takes: this is the net below the net. What lies in
 -- the stream of a worker without a heartbeat is `held` for some time more, since the recoverer is
 -- about to take it. A job whose last attempt is lost is `spent`: the caller dead-letters it; one
 -- that has another attempt alive is left (`yielded`) to that.
+-- The entry of a `present` job is '' unless it waits in its tenant's stream.
 -- A computed prompt that nobody has taken on is told of once more.
 local PATIENCE = 5
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
@@ -28,7 +29,7 @@ for i = 1, n do
     local found = redis.call('TYPE', stream).ok == 'stream'
       and #redis.call('XRANGE', stream, entry, entry) == 1
     if found and (who == 'queue' or redis.call('EXISTS', KEYS[k + 4]) == 1) then
-      word = 'present'
+      word, detail = 'present', who == 'queue' and entry or ''
     elseif found and t >= score and t - score < PATIENCE * tonumber(ARGV[2]) then
       word, detail = 'held', who
     elseif second(KEYS[k + 1]) then word = 'yielded'
