@@ -11,7 +11,6 @@ from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link, Reply
 from parallax.broker.keys import Keys
 from parallax.broker.scripts import script
 from parallax.core.errors import Fenced
-from parallax.core.model import NAME
 from parallax.core.pages import pages
 from parallax.scheduling.actions import Dispatch
 
@@ -78,12 +77,11 @@ class Dispatching:
     def active(self, cursor: str) -> tuple[str, list[str]]:
         """Return the next cursor ("0" at the end) and a page of the tenants with arrivals.
 
-        Who is in the set from the first page to the last is on one of them. What is no name is left
-        out.
+        Who is in the set from the first page to the last is on one of them. What somebody wrote
+        there by hand need not be a name.
         """
         following, names = self._link.call("SSCAN", self._keys.active, cursor, "COUNT", _ACTIVE)
-        texts = [name.decode("utf-8", "replace") for name in names]
-        return following.decode(), [text for text in texts if NAME.fullmatch(text)]
+        return following.decode(), [name.decode("utf-8", "replace") for name in names]
 
     def bell_end(self) -> str:
         """Return the id of the bell's last entry: read from there, after `active` was read."""

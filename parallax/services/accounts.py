@@ -10,7 +10,7 @@ The same pages are read for ever, one at each poll: what says nothing is forgott
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from parallax.broker.dispatching import Lease
 from parallax.broker.ledger import SYSTEM, Ledger
@@ -47,8 +47,9 @@ class Accounts:
         """Return the level and the accounts above it, as far as they are read by now."""
         found: dict[str, float] = {}
         for _ in range(FIRST_PAGES):
-            level, above, _ = self._page()
-            found = {**found, **above, SYSTEM: level}
+            level, page = self._page()
+            found |= _above(level, page)
+            found[SYSTEM] = level or 0.0
             if self._complete:
                 break
         return found
@@ -68,24 +69,24 @@ class Accounts:
 
     def tend(self, lease: Lease) -> list[Event]:
         """Read one page: learn what is new on it and forget what says nothing. Raises Fenced."""
-        first = not self._complete
-        _, above, idle = self._page()
-        self._ledger.forget(lease, idle)
-        if not first:
+        known = self._complete
+        level, page = self._page()
+        if level is not None:
+            self._ledger.forget(lease, [t for t, a in page.items() if a is None or a <= level])
+        if known:
             return []
+        above = _above(level, page)
         return [AccountRestored(t, a) for t, a in above.items() if t not in self._known]
 
-    def _page(self) -> tuple[float, dict[str, float], Sequence[str]]:
-        """Return the level, and of the next page what is above it and what is not."""
+    def _page(self) -> tuple[float | None, dict[str, float | None]]:
         self._cursor, level, page = self._ledger.page(self._cursor)
-        known_level = 0.0 if level is None else level
-        above = {
-            t: a for t, a in page.items() if a is not None and a > known_level and NAME.fullmatch(t)
-        }
-        idle = [] if level is None else [tenant for tenant in page if tenant not in above]
-        if self._cursor == _START and not self._complete:
-            self._complete = True
-        return known_level, above, idle
+        self._complete = self._complete or self._cursor == _START
+        return level, page
+
+
+def _above(level: float | None, page: Mapping[str, float | None]) -> dict[str, float]:
+    least = level or 0.0
+    return {t: a for t, a in page.items() if a is not None and a > least and NAME.fullmatch(t)}
 
 
 def _tenant(event: Event) -> str:
