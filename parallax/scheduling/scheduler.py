@@ -83,14 +83,16 @@ class Scheduler:
             PrefillEnded: self._prefill_ended,
             AttemptEnded: self._ended,
             AttemptRestored: self._restored,
-            AccountRestored: self._account_restored,
+            AccountRestored: lambda event, *_: self.restore({event.tenant: event.account}),
             AttemptMoved: self._moved,
             AttemptsHeld: self._held,
             DispatchRefused: self._refused,
             WorkerReported: self._reported,
             WorkerLost: self._lost,
-            TenantConfigured: self._configured,
-            BacklogMeasured: self._measured,
+            TenantConfigured: lambda event, *_: policies.fairness.weigh(event.tenant, event.weight),
+            BacklogMeasured: lambda event, *_: self._line.queues.measured(
+                event.tenant, event.unread
+            ),
         }
 
     def watch(self, watcher: Watcher) -> None:
@@ -150,8 +152,7 @@ class Scheduler:
     @property
     def backlog_cost(self) -> float:
         """What is queued and in flight, in cost units. O(workers)."""
-        pending = sum(worker.pending_cost for worker in self._fleet.workers.values())
-        return self._line.queues.cost + pending
+        return self._line.queues.cost + sum(w.pending_cost for w in self._fleet.workers.values())
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -267,9 +268,6 @@ class Scheduler:
             self._flights.seconds[job.id] = flight
             self._fleet.take(flight)
 
-    def _account_restored(self, event: AccountRestored, now: float, actions: list[Action]) -> None:
-        self._policies.fairness.restore({event.tenant: event.account})
-
     def _moved(self, event: AttemptMoved, now: float, actions: list[Action]) -> None:
         flight = self._flights.by_job.get(event.job_id)
         if flight is not None:
@@ -316,12 +314,6 @@ class Scheduler:
         for queued in self._handovers.lost(event.worker):
             self._line.settle(queued.job.tenant, queued.estimate)
             self._enqueue(queued)
-
-    def _configured(self, event: TenantConfigured, now: float, actions: list[Action]) -> None:
-        self._policies.fairness.weigh(event.tenant, event.weight)
-
-    def _measured(self, event: BacklogMeasured, now: float, actions: list[Action]) -> None:
-        self._line.queues.measured(event.tenant, event.unread)
 
     # -- accounts -----------------------------------------------------------------------------
 
