@@ -1,88 +1,134 @@
 """`python -m ops.mutants.run`: plant each bug in a copy of the source, and run the tests on it.
 
-A mutant is caught if a test fails. The tests are those of the broker, of whole cells and of the
-worker, the most likely first; the drill with real processes is not among them, for it takes
-minutes.
+A mutant is caught if a test fails that passes without it. The test that saw it last time
+(`seen_by.json`) is run first, and only if that does not see it, all the fast tests of the broker,
+of whole cells, of the worker and the clients, the usual ones for the mutated file before the
+others. The drill with real processes is not among them, for it takes minutes.
+
+Several copies are at work at once, each with one test process. What cannot be planted counts as
+not caught, and stops nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import shutil
-import subprocess
+import runpy
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from ops.mutants.planted import MUTANTS, Mutant
+from ops.mutants.trial import ROOT, Clean, Copy, Verdict, tried
+from parallax.services.clock import SystemClock
 
-ROOT = Path(__file__).parents[2]
-PARTS = ("parallax", "consumers", "producers", "ops", "tests", "pyproject.toml")
-TESTS = (
-    "tests/contract",
-    "tests/unit/broker",
-    "tests/integration",
-    "tests/unit/consumers",
-    "tests/unit/producers",
-)
-TIMEOUT_S = 300
 LEAST = 0.95
+SEEN_BY = Path(__file__).with_name("seen_by.json")
 
 
 def main() -> None:
     """Run all mutants, or those that are named; exit with 1 if too many live."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("words", nargs="*", help="only mutants with one of these in their names")
-    words = parser.parse_args().words
-    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    options = _options()
+    clock = SystemClock()
+    started = clock.monotonic()
+    chosen = [m for m in options.planted if _named(m, options.words)]
+    if not chosen:
+        sys.exit("no mutant has such a name")
+    first = {name: test for name, test in _seen_by().items() if _is_there(test)}
     with tempfile.TemporaryDirectory(prefix="plx-mutants-") as folder:
-        copy = Path(folder)
-        for part in PARTS:
-            source = ROOT / part
-            if source.is_dir():
-                shutil.copytree(source, copy / part, symlinks=True)
-            else:
-                shutil.copy(source, copy / part)
-        if tests_fail(copy):
-            sys.exit("the tests fail without any planted bug")
-        living = [mutant for mutant in chosen if not caught(mutant, copy)]
-    share = 1 - len(living) / len(chosen)
-    print(f"{len(chosen)} planted, {len(chosen) - len(living)} caught ({share:.0%})")
-    for mutant in living:
-        print(f"lives: {mutant.name}: breaks: {mutant.breaks}")
+        clean = Clean(Copy.made(Path(folder) / "clean"))
+        passing = clean.passing(sorted({first[m.name] for m in chosen if m.name in first}))
+        first = {name: test for name, test in first.items() if test in passing}
+        verdicts = _all_tried(chosen, first, clean, Path(folder), max(1, options.jobs))
+    if options.learn:
+        _learn(verdicts)
+    _tell(verdicts, clock.monotonic() - started)
+    share = sum(v.caught for v in verdicts) / len(verdicts)
     sys.exit(0 if share >= LEAST else 1)
 
 
-def caught(mutant: Mutant, copy: Path) -> bool:
-    """Plant a bug, run the tests, take it out again; return whether a test failed."""
-    path = copy / mutant.file
-    text = path.read_text(encoding="utf-8")
-    if text.count(mutant.old) != 1:
-        sys.exit(f"{mutant.name}: {mutant.file} has its text {text.count(mutant.old)} times")
-    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-    try:
-        failed = tests_fail(copy)
-    finally:
-        path.write_text(text, encoding="utf-8")
-    print(f"{'caught' if failed else 'LIVES '}  {mutant.name}", flush=True)
-    return failed
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*", help="only mutants with one of these in their names")
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=os.cpu_count() or 1, help="copies at work at once"
+    )
+    parser.add_argument(
+        "--list", type=Path, metavar="FILE", help="a Python file whose MUTANTS are planted instead"
+    )
+    parser.add_argument(
+        "--learn", action="store_true", help="note which test saw which mutant, for the next time"
+    )
+    options = parser.parse_args()
+    options.planted = MUTANTS
+    if options.list is not None:
+        options.planted = runpy.run_path(str(options.list))["MUTANTS"]
+    return options
 
 
-def tests_fail(copy: Path) -> bool:
-    """Run the tests on a copy of the source; tests that hang have noticed, too."""
-    command = [
-        sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n", "2",
-        "--dist", "loadfile", "--timeout", "60", "-m", "not slow", *TESTS,
-    ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and our own arguments
-            command, cwd=copy, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return True
-    return done.returncode != 0
+def _named(mutant: Mutant, words: Sequence[str]) -> bool:
+    return not words or any(word in mutant.name for word in words)
+
+
+def _seen_by() -> dict[str, str]:
+    """Return which test saw which mutant when it was tried last."""
+    seen: dict[str, str] = json.loads(SEEN_BY.read_text(encoding="utf-8"))
+    return seen
+
+
+def _is_there(test: str) -> bool:
+    """Whether there still is a test of this name."""
+    file, _, name = test.partition("[")[0].partition("::")
+    path = ROOT / file
+    return path.exists() and f"def {name.rpartition('::')[2]}(" in path.read_text(encoding="utf-8")
+
+
+def _learn(verdicts: Sequence[Verdict]) -> None:
+    seen = _seen_by() | {v.mutant.name: v.by for v in verdicts if v.caught and v.by}
+    kept = {name: seen[name] for name in sorted(seen) if _is_there(seen[name])}
+    SEEN_BY.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def _all_tried(
+    chosen: Sequence[Mutant], first: dict[str, str], clean: Clean, folder: Path, jobs: int
+) -> list[Verdict]:
+    """Try every mutant, several at once; each copy is used by one of them at a time."""
+    copies: SimpleQueue[Copy] = SimpleQueue()
+    for number in range(jobs):
+        copies.put(Copy.made(folder / f"copy-{number}"))
+
+    def one(mutant: Mutant) -> Verdict:
+        copy = copies.get()
+        try:
+            verdict = tried(mutant, copy, clean, first.get(mutant.name, ""))
+        finally:
+            copies.put(copy)
+        print(verdict, flush=True)
+        return verdict
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(one, chosen))
+
+
+def _tell(verdicts: Sequence[Verdict], seconds: float) -> None:
+    there = Counter(verdict.mutant.file for verdict in verdicts)
+    seen = Counter(verdict.mutant.file for verdict in verdicts if verdict.caught)
+    print()
+    for name, count in sorted(there.items()):
+        print(f"{seen[name]:>3} of {count:<3} {name}")
+    for verdict in verdicts:
+        if not verdict.caught:
+            print(f"{verdict}: breaks: {verdict.mutant.breaks}")
+    caught = seen.total()
+    print(
+        f"{len(verdicts)} planted, {caught} caught ({caught / len(verdicts):.1%}), "
+        f"{len(verdicts) - caught} live, in {seconds:.0f} s"
+    )
 
 
 if __name__ == "__main__":

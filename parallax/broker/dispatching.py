@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link, Reply
 from parallax.broker.keys import Keys
+from parallax.broker.misfits import expel, name_of, names_of
 from parallax.broker.scripts import script
 from parallax.core.errors import Fenced
 from parallax.core.pages import pages
@@ -77,11 +78,13 @@ class Dispatching:
     def active(self, cursor: str) -> tuple[str, list[str]]:
         """Return the next cursor ("0" at the end) and a page of the tenants with arrivals.
 
-        Who is in the set from the first page to the last is on one of them. What somebody wrote
-        there by hand need not be a name.
+        Who is in the set from the first page to the last is on one of them. What is no tenant's
+        name is set aside.
         """
-        following, names = self._link.call("SSCAN", self._keys.active, cursor, "COUNT", _ACTIVE)
-        return following.decode(), [name.decode("utf-8", "replace") for name in names]
+        following, found = self._link.call("SSCAN", self._keys.active, cursor, "COUNT", _ACTIVE)
+        names, junk = names_of(found)
+        expel(self._link, self._keys, self._keys.active, junk)
+        return following.decode(), names
 
     def bell_end(self) -> str:
         """Return the id of the bell's last entry: read from there, after `active` was read."""
@@ -119,7 +122,7 @@ class Dispatching:
                 turn.events = entries
                 self.events_cursor = entries[-1].id
             elif stream == bell:
-                turn.rung = [_tenant(entry) for entry in entries]
+                turn.rung = [name for name in map(_tenant, entries) if name]
                 self.bell_cursor = entries[-1].id
                 turn.behind = len(entries) >= count
             else:
@@ -218,7 +221,7 @@ def after(entry: str) -> str:
 
 
 def _tenant(entry: Entry) -> str:
-    return entry.fields[1].decode("ascii", "replace") if len(entry.fields) > 1 else ""
+    return name_of(entry.fields[1]) if len(entry.fields) > 1 else ""
 
 
 def _flat(pairs: Iterable[tuple[Argument, Argument]]) -> list[Argument]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from parallax.broker.codec import Registration, decode_registration, encode
 from parallax.broker.connection import Argument, Link, Reply
 from parallax.broker.dispatching import Lease
 from parallax.broker.keys import Keys
+from parallax.broker.misfits import expel, name_of
 from parallax.broker.scripts import script
 from parallax.core.errors import Conflict, Fenced, InvalidInput
 from parallax.core.pages import pages
@@ -36,11 +38,12 @@ class Member:
     ttl_ms: int = 0  # of its heartbeat; -1 if that would stay for ever
 
     def number(self, name: str) -> float:
-        """Return a number from its report; 0 if it is missing or not a number."""
+        """Return a number from its report; 0 if it is missing or not a finite number."""
         try:
-            return float(self.report.get(name, 0))
+            number = float(self.report.get(name, 0))
         except ValueError:
             return 0.0
+        return number if isfinite(number) else 0.0
 
 
 class Membership:
@@ -74,7 +77,8 @@ class Membership:
         Two round trips, and one more for each further thousand.
         """
         flat = iter(self._link.call("HGETALL", self._keys.workers))
-        known = sorted((name.decode(), data) for name, data in zip(flat, flat, strict=True))
+        known = sorted((name_of(name), data) for name, data in zip(flat, flat, strict=True))
+        known = [(worker, data) for worker, data in known if worker]
         commands: list[Sequence[Argument]] = []
         for worker, _ in known:
             commands.append(("PTTL", self._keys.heartbeat(worker)))
@@ -94,13 +98,23 @@ class Membership:
             replies += self._link.calls(page)
         return replies
 
+    def set_aside(self) -> int:
+        """Take out what can be no worker: bad names, and registrations that cannot be read.
+
+        A worker that lives registers again with its next heartbeat. Returns how many.
+        """
+        flat = iter(self._link.call("HGETALL", self._keys.workers))
+        pairs = zip(flat, flat, strict=True)
+        junk = [name for name, data in pairs if not name_of(name) or _registration(data) is None]
+        return expel(self._link, self._keys, self._keys.workers, junk)
+
     def suspects(self) -> dict[str, int]:
         """Return how often in a row workers were found missing, as far as it was noted."""
         flat = iter(self._link.call("HGETALL", self._keys.suspects))
         return {
             name.decode("ascii", "replace"): int(count)
             for name, count in zip(flat, flat, strict=True)
-            if count.isdigit()
+            if count.isdigit() and len(count) < 10
         }
 
     def suspect(self, looks: Mapping[str, int], gone: Iterable[str]) -> None:

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from parallax.broker.attempts import Assignment
+from parallax.broker.attempts import NOBODY, Assignment
 from parallax.broker.codec import Report, decode_about, encode
-from parallax.broker.connection import Argument, Link
+from parallax.broker.connection import Argument, Link, Spoilt
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import pairs_after_status
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
+from parallax.broker.misfits import expel, name_of, names_of
 from parallax.broker.scripts import script
+from parallax.core.bisection import each
 from parallax.core.errors import Fenced, InvalidInput
 from parallax.core.model import NAME
 from parallax.core.pages import pages
@@ -43,23 +45,44 @@ class Rescue:
     def reclaim(self, lease: Lease, worker: str, held: Sequence[Assignment]) -> list[str]:
         """Give back what lies in a dead worker's stream; return a word for each.
 
-        Returns an empty list when the worker turned out to be alive.
+        Returns an empty list when the worker turned out to be alive. An entry that the store
+        stumbles over is set aside, and the janitor finds its job.
         """
-        return self.reclaim_all(lease, {worker: held})[worker]
+        words = each(held, lambda some: self._reclaimed(lease, {worker: some})[0], Spoilt)
+        junk = [
+            (Entry(a.entry, [a.job_id.encode()]), str(word))
+            for a, word in zip(held, words, strict=True) if isinstance(word, Spoilt)
+        ]  # fmt: skip
+        self.quarantine(self._keys.work(worker), junk)
+        told = ["dropped" if isinstance(word, Spoilt) else word for word in words]
+        return [word for word in told if word != "alive"]
 
     def reclaim_all(
         self, lease: Lease, dead: Mapping[str, Sequence[Assignment]]
     ) -> dict[str, list[str]]:
-        """The same for several workers in two round trips."""
+        """The same for several workers in two round trips.
+
+        One by one if the store stumbles over something: what was done before is found done.
+        """
+        try:
+            done = self._reclaimed(lease, dead)
+        except Spoilt:
+            return {worker: self.reclaim(lease, worker, held) for worker, held in dead.items()}
+        return {
+            worker: [word for word in words if word != "alive"]
+            for worker, words in zip(dead, done, strict=True)
+        }
+
+    def _reclaimed(self, lease: Lease, dead: Mapping[str, Sequence[Assignment]]) -> list[list[str]]:
         owners = self._owners([a for held in dead.values() for a in held])
         rounds = [self._reclaiming(lease, *one, owners) for one in dead.items()]
         answers = self._link.run_each(script("reclaim"), rounds)
-        return {
-            worker: []
+        return [
+            ["alive"] * len(held)
             if answer[0] == b"alive"
             else [word for word, _ in pairs_after_status(answer)]
-            for worker, answer in zip(dead, answers, strict=True)
-        }
+            for held, answer in zip(dead.values(), answers, strict=True)
+        ]
 
     def _reclaiming(
         self,
@@ -86,6 +109,7 @@ class Rescue:
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
             keys.events, keys.dead, keys.active, keys.bell, *map(keys.arrivals, tenants),
             *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
+            *(keys.body(a.job_id) for a in held),
         ]  # fmt: skip
         head: list[Argument] = [
             lease.token, worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
@@ -100,7 +124,7 @@ class Rescue:
                 about = decode_about(text)
                 yield about.spec.tenant, about.reply
             except InvalidInput:
-                yield "unknown", ""  # no record, or junk: the script sees that there is no job
+                yield NOBODY, ""  # no record, or junk: the script sees that there is no job
 
     def _about(self, held: Sequence[Assignment]) -> Iterator[bytes | None]:
         for page in pages(held, _PIPELINE):
@@ -143,16 +167,29 @@ class Rescue:
         return int(self._link.call("ZCARD", self._keys.open))
 
     def oldest_open(self, count: int) -> list[str]:
-        """Return the open jobs that nobody touched for longest."""
-        page = self._link.call("ZRANGE", self._keys.open, 0, count - 1)
-        return [job.decode("ascii", "replace") for job in page]
+        """Return the open jobs that nobody touched for longest. What is no job is set aside."""
+        jobs, junk = names_of(self._link.call("ZRANGE", self._keys.open, 0, count - 1))
+        expel(self._link, self._keys, self._keys.open, junk)
+        return jobs
 
     def repair(self, lease: Lease, jobs: Sequence[str], grace_ms: int) -> list[str]:
         """Re-queue open jobs that are nowhere; return a word for each (see `lua/repair.lua`)."""
         return [found.word for found in self.looked_for(lease, jobs, grace_ms)]
 
     def looked_for(self, lease: Lease, jobs: Sequence[str], grace_ms: int) -> list[Found]:
-        """The same with all that was found, in two round trips."""
+        """The same with all that was found, in two round trips.
+
+        `spoilt` are jobs whose record nobody can understand, the store included.
+        """
+        if not jobs:
+            return []
+        found = each(jobs, lambda some: self._repaired(lease, some, grace_ms), Spoilt)
+        return [
+            Found(job, "", "spoilt", "") if isinstance(one, Spoilt) else one
+            for job, one in zip(jobs, found, strict=True)
+        ]
+
+    def _repaired(self, lease: Lease, jobs: Sequence[str], grace_ms: int) -> list[Found]:
         keys, found = self._keys, list[Found]()
         records = self._link.calls([("HMGET", keys.job(job), "about", "at") for job in jobs])
         parts = list(pages(list(zip(jobs, records, strict=True)), _REPAIRED))
@@ -172,20 +209,29 @@ class Rescue:
         args: list[Argument] = [lease.token, grace_ms, self._limits.log_entries, len(part)]
         for job, (about, at) in part:
             tenant, who = _tenant(about), _who(at) or "none"
-            names += (keys.job(job), keys.arrivals(tenant), keys.work(who), keys.heartbeat(who))
+            stream = keys.arrivals(tenant or NOBODY)
+            names += (keys.job(job), stream, keys.work(who), keys.heartbeat(who))
             args += (job, tenant, who)
+        names += [keys.body(job) for job, _ in part]
         return names, args
 
     def scrub(self, worker: str, held: Sequence[Assignment]) -> list[str]:
         """Delete entries that no longer belong to their job."""
-        return self.scrub_all({worker: held})
+        words = each(held, lambda some: self._scrubbed([(worker, some)])[0], Spoilt)
+        return ["kept" if isinstance(word, Spoilt) else word for word in words]
 
     def scrub_all(self, held_by: Mapping[str, Sequence[Assignment]]) -> list[str]:
-        """The same for several workers in one round trip."""
+        """The same for several workers in one round trip; one by one if the store stumbles."""
+        held = [(worker, some) for worker, some in held_by.items() if some]
+        try:
+            words = self._scrubbed(held)
+        except Spoilt:
+            words = [self.scrub(*one) for one in held]
+        return [word for some in words for word in some]
+
+    def _scrubbed(self, held_by: Sequence[tuple[str, Sequence[Assignment]]]) -> list[list[str]]:
         keys, rounds = self._keys, list[tuple[list[str], list[Argument]]]()
-        for worker, held in held_by.items():
-            if not held:
-                continue
+        for worker, held in held_by:
             names = [keys.work(worker), keys.counts, keys.events]
             names += [keys.job(a.job_id) for a in held]
             args: list[Argument] = [worker, self._limits.log_entries, len(held)]
@@ -193,7 +239,7 @@ class Rescue:
                 args += (a.entry, a.signature(worker))
             rounds.append((names, args))
         answers = self._link.run_each(script("scrub"), rounds)
-        return [word.decode() for answer in answers for word in answer]
+        return [[word.decode() for word in answer] for answer in answers]
 
     def quarantine(self, stream: str, junk: Sequence[tuple[Entry, str]]) -> int:
         """Move entries that cannot be understood to the dead letters; return how many."""
@@ -204,6 +250,13 @@ class Rescue:
         for entry, why in junk:
             args += (entry.id, why[:500], b" ".join(entry.fields)[:512])
         return sum(word == b"ok" for word in self._link.run(script("quarantine"), names, args))
+
+    def note(self, stream: str, entry: Entry, why: str) -> None:
+        """Write a dead letter on a part of an entry whose other parts were understood."""
+        sample = b" ".join(entry.fields)[:512]
+        letter = ("why", why[:500], "stream", stream, "entry", entry.id, "sample", sample)
+        dead = ("XADD", self._keys.dead, "MAXLEN", "~", self._limits.log_entries, "*", *letter)
+        self._link.calls([dead, ("HINCRBY", self._keys.counts, "malformed", 1)])
 
     def wake(self, tenants: Sequence[str]) -> dict[str, str]:
         """Make tenants active whose streams hold entries; return a word for each.
@@ -246,11 +299,10 @@ def _tenant(about: bytes | None) -> str:
     try:
         return decode_about(about).spec.tenant
     except InvalidInput:
-        return "unknown"  # no record, or junk: the script sees that there is no job
+        return ""  # no record, or junk: the script sees which
 
 
 def _who(at: bytes | None) -> str:
     """Return who holds a job, or '' if that could not stand in a key."""
     holder = (at or b"").partition(b" ")[2]
-    text = holder.partition(b"/")[0].decode("ascii", "replace")
-    return text if NAME.fullmatch(text) else ""
+    return name_of(holder.partition(b"/")[0])

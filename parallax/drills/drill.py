@@ -20,6 +20,7 @@ from parallax.drills.invariants import violations
 from parallax.drills.load import TENANTS, Load
 from parallax.drills.stage import CELL, POISON, Cast, Stage
 from parallax.producers.client import Client
+from parallax.services.orders import Orders
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +94,11 @@ class DrillResult:
 
 
 def run_drill(
-    spec: DrillSpec, clock: Clock, say: Callable[[str], None], logs: Path | None = None
-) -> DrillResult:
-    """Run one drill on a stage of its own."""
-    stage = Stage(spec.cast, clock, logs)
+    spec: DrillSpec, clock: Clock, say: Callable[[str], None], logs: Path | None = None,
+    orders: Orders | None = None,
+) -> DrillResult:  # fmt: skip
+    """Run one drill on a stage of its own; raises Interrupted after an order to stop."""
+    stage = Stage(spec.cast, clock, logs, orders)
     with stage:
         client = Client(stage.system.url, CELL)
         drill = _Drill(spec, stage, clock, client)

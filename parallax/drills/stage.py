@@ -18,6 +18,7 @@ from parallax.broker.server_home import ServerInfo
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Unreachable
 from parallax.drills.proxy import Proxy
+from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 
 HEARTBEAT_S, LEASE_S, SWEEP_S, GRACE_S = 1.5, 1.0, 0.5, 2.5
@@ -49,7 +50,9 @@ class Cast:
 class Stage:
     """Everything that a drill starts, breaks, and stops. Use it in a `with`."""
 
-    def __init__(self, cast: Cast, clock: Clock, logs: Path | None = None) -> None:
+    def __init__(
+        self, cast: Cast, clock: Clock, logs: Path | None = None, orders: Orders | None = None
+    ) -> None:
         self.clock, self.keys = clock, Keys(CELL)
         self.folder = Path(tempfile.mkdtemp(prefix="plx-drill-", dir=_short()))
         self.histories = self.folder / "histories"
@@ -61,8 +64,11 @@ class Stage:
             durability=cast.durability,
             cell=CELL,
         )
-        logs = logs or Path(os.devnull)
-        self.system = System(plan, clock, home=self.folder / "data", ephemeral=False, logs=logs)
+        logs, self._orders = logs or Path(os.devnull), orders or Orders()
+        self.system = System(
+            plan, clock, home=self.folder / "data", ephemeral=False, logs=logs, orders=self._orders
+        )
+        self.system.guardian.keep(self.folder)
         self._workers = cast.workers
         self._proxy: Proxy | None = None
 
@@ -149,6 +155,8 @@ class Stage:
 
     def close(self) -> None:
         """Stop everything and remove its files."""
+        if self._orders.stop.is_set():
+            self._orders.hurry()
         self.system.stop()
         if self._proxy is not None:
             self._proxy.close()

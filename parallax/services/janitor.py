@@ -11,24 +11,28 @@ A sweep is done in pieces, one between two turns of the leader, each of bounded 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
-from parallax.broker.attempts import Assignment, decode_assignment
+from parallax.broker.attempts import NOBODY, Assignment, decode_assignment
 from parallax.broker.codec import Report
-from parallax.broker.connection import Link
+from parallax.broker.connection import Link, Spoilt
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import Ending, Intake
 from parallax.broker.keys import Keys
 from parallax.broker.membership import MOST_HELD, Membership
+from parallax.broker.misfits import name_of
 from parallax.broker.rescue import Found, Rescue
 from parallax.broker.results import Record, Results
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.pages import pages
 from parallax.core.settings import SchedulerSettings
+
+log = logging.getLogger(__name__)
 
 #: Entries of a worker's stream that are scrubbed in a sweep.
 _PAGE = 200
@@ -69,6 +73,7 @@ class Janitor:
 
     def sweep(self, lease: Lease, workers: Sequence[str]) -> Iterator[Findings]:
         """Yield after each piece of a sweep what was found; a few round trips each."""
+        self._membership.set_aside()
         yield from self._repair(lease)
         for some in pages(workers, _WORKERS):
             yield self._scrub(some)
@@ -82,6 +87,7 @@ class Janitor:
             budget -= _JOBS
             found = self._rescue.looked_for(lease, page, int(self._settings.repair_grace_s * 1000))
             self._bury([one.job_id for one in found if one.word == "spent"], lease)
+            self._bury_spoilt([one.job_id for one in found if one.word == "spoilt"], lease)
             old = [one for one in found if one.word != "young"]
             waiting = [one for one in old if one.word == "present" and one.detail]
             tenants = [one.tenant for one in old if one.word == "ok"]
@@ -100,6 +106,22 @@ class Janitor:
             return
         records = [record for record in self._results.records(spent) if record is not None]
         self._intake.terminate([_lost(record) for record in records], lease.token)
+
+    def _bury_spoilt(self, spoilt: Sequence[str], lease: Lease) -> None:
+        """Dead-letter jobs whose record nobody can understand: each by itself, they are few."""
+        for job in spoilt:
+            holders: list[str] = []
+            for _ in range(2):  # the store says who holds it, if anybody does
+                try:
+                    ((word, detail),) = self._intake.terminate(
+                        [_spoilt(job, *holders)], lease.token
+                    )
+                except Spoilt as error:
+                    log.warning("job %s can be neither run nor ended: %s", job, error)
+                    break
+                if word != "moved":
+                    break
+                holders = [name_of(name.encode()) for name in detail.split(" ")[:2]]
 
     def _scrub(self, workers: Sequence[str]) -> Findings:
         findings, attempts = Findings(), dict[str, list[Assignment]]()
@@ -126,6 +148,11 @@ def _understood(entries: Sequence[tuple[str, Sequence[bytes]]]) -> Iterator[Assi
             yield decode_assignment(Entry(entry, fields))
         except InvalidInput:
             continue  # the worker sets it aside
+
+
+def _spoilt(job: str, worker: str = "", rival: str = "") -> Ending:
+    report = Report(worker=worker, error="its record cannot be understood")
+    return Ending(job, NOBODY, Outcome.DEAD, report, worker, rival=rival)
 
 
 def _lost(record: Record) -> Ending:

@@ -30,6 +30,7 @@ class PolicyWatch:
         self._store, self._recorder = PolicyStore(link, keys), Recorder(link, keys)
         self._started, self._seed = started, seed
         self._document, self._recalled = PolicyDocument(), dict[str, Any]()
+        self._serial = b""
 
     @property
     def recording(self) -> bytes:
@@ -43,28 +44,28 @@ class PolicyWatch:
     def chosen(self) -> Scheduler:
         """Return a scheduler with the policies in force, that goes on from what was learnt."""
         scheduler = self._built()
-        serial, self._recalled = self._store.memory()
-        if serial != self._document.serial:
+        learnt_under, self._recalled = self._store.memory()
+        if learnt_under != self._document.serial:
             self._recalled.pop("rollout", None)  # that of another canary
         for part in scheduler.memory.recall(self._recalled):
             log.warning("what was learnt by %s cannot be understood; it begins anew", part)
         return scheduler
 
     def _built(self) -> Scheduler:
+        self._serial = self._store.serial()
         try:
             self._document = self._store.read()
             return choices.built(self._started, self._document, self._seed)
         except (InvalidInput, UnknownPolicy) as error:
             log.warning("the policies that were chosen cannot be used: %s", error)
-            serial = self._store.serial().decode("ascii", "replace")
-            self._document = PolicyDocument(serial)
+            self._document = PolicyDocument(self._serial.decode("ascii", "replace"))
             return self.usual()
 
     def changed(self, serial: bytes, recording: bytes) -> bool:
         """Whether the policies were changed, or somebody begins to record."""
         if not recording:
             self._recorder.recording = b""
-        return serial != self._document.serial.encode() or recording != self._recorder.recording
+        return serial != self._serial or recording != self._recorder.recording
 
     def conclude(self, scheduler: Scheduler) -> bool:
         """Note how a canary has ended, if it has; say whether that was noted."""

@@ -33,7 +33,7 @@ from parallax.broker.membership import Leadership, Membership
 from parallax.broker.rescue import Rescue
 from parallax.broker.tenancy import Tenancy
 from parallax.core.clock import Clock
-from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.errors import ParallaxError
 from parallax.core.settings import Policies, SchedulerSettings
 from parallax.scheduling.events import (
     AttemptsHeld,
@@ -120,7 +120,7 @@ class SchedulerService:
         else:
             self._turn(self._lease)
 
-    def recover(self, error: ParallaxError) -> None:
+    def recover(self, error: Exception) -> None:
         """Forget everything: what is true is in Redis, and `take over` reads it from there."""
         self._lease = None
         self._let_the_lease_go()
@@ -338,11 +338,11 @@ class SchedulerService:
         return events
 
     def _reports(self, entry: Entry) -> list[Event]:
-        events: list[Event] = []
-        try:
-            for event, report in inbox.reports(entry):
-                events.append(event)
-                self._metrics.reported(event, report)
-        except InvalidInput as error:
-            self._outbox.set_aside(self._keys.events, [(entry, str(error))])
-        return events
+        told, junk = inbox.reports(entry)
+        for event, report in told:
+            self._metrics.reported(event, report)
+        if junk and not told:
+            self._outbox.set_aside(self._keys.events, [(entry, junk[0])])
+        elif junk:  # the entry stays until what it tells is committed
+            self._outbox.note(self._keys.events, entry, junk)
+        return [event for event, _ in told]

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from itertools import islice
 
 from parallax.broker.dispatching import Dispatching
-from parallax.core.model import NAME
 from parallax.core.settings import SchedulerSettings
 
 #: Most streams in one read; more active tenants than that take turns.
@@ -115,7 +114,7 @@ class TenantWindow:
         """Read the next page of `active`. One round trip."""
         self._cursor, names = self._dispatching.active(self._cursor)
         for tenant in names:
-            if tenant not in self._line and NAME.fullmatch(tenant):
+            if tenant not in self._line:
                 self.add(tenant, now)
         if self._cursor == _START:
             self._behind, self._again = self._again, False

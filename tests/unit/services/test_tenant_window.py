@@ -142,13 +142,6 @@ def test_falling_behind_again_means_reading_again() -> None:
     assert "later" in window
 
 
-def test_what_is_no_name_is_no_tenant() -> None:
-    window, _, streams = made(0)
-    streams.members = ["good", "b\ufffdd", "", "*all"]
-    window.survey(0.0)
-    assert [name in window for name in streams.members] == [True, False, False, False]
-
-
 @pytest.mark.parametrize(("tenants", "share"), [(1, 2_048), (100, 163), (MANY, 1)])
 def test_all_share_the_memory(tenants: int, share: int) -> None:
     window, _, _ = filled(tenants)
