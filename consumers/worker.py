@@ -18,6 +18,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from random import Random
 
@@ -45,7 +46,7 @@ from parallax.consumers.running import Running
 from parallax.consumers.second_look import SecondLook
 from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
 from parallax.core.clock import Clock
-from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.roles import BOTH, PREFILL, checked_role
 from parallax.core.settings import WorkerSettings
 from parallax.engine.request import Request
@@ -93,15 +94,9 @@ class Worker:
         self._crash_on = crash_on
         self._history = History(history, self.id, clock)
         registration = Registration(
-            VERSION,
-            engine.slots,
-            engine.name,
-            engine.kv_capacity,
-            weight,
-            role,
-            version,
+            VERSION, engine.slots, engine.name, engine.kv_capacity, weight, role, version,
             dict(engine.describe()),
-        )
+        )  # fmt: skip
         incarnation = secrets.token_hex(8)
         self.heartbeat = Heartbeat(
             links[1], keys, self.id, incarnation, registration, settings, clock, self._report
@@ -124,12 +119,14 @@ class Worker:
     def drained(self) -> bool:
         """Whether nothing is left to do after `drain`, or no more time, as without a store."""
         idle = not (self._running or self._waiting or self._unsent or self._resting)
-        late = self._drained_for() > self._settings.drain_s + self._settings.leave_s
-        return self._draining_since is not None and (idle or late)
+        return self._draining_since is not None and (idle or self._is_late())
 
-    def _drained_for(self) -> float:
+    def _is_late(self) -> bool:
+        return self._grace_left() < -self._settings.leave_s
+
+    def _grace_left(self) -> float:
         since = self._draining_since
-        return 0.0 if since is None else self._clock.monotonic() - since
+        return inf if since is None else since + self._settings.drain_s - self._clock.monotonic()
 
     def run_once(self) -> None:
         """One turn: news, begin, work, report."""
@@ -154,6 +151,8 @@ class Worker:
     def close(self) -> None:
         """Leave: give back what is left, sign off."""
         try:
+            if self._is_late():
+                raise Unreachable("nobody took back in time what it held")
             self.drain()
             self._hand_over(list(self._running.values()))
             self._running.clear()
@@ -376,7 +375,7 @@ class Worker:
             now = self._clock.monotonic()
             self._bury(spoilt, now)
             self._hand_over([Running(attempt, now) for attempt in begun + expired])
-        if self._drained_for() > self._settings.drain_s:
+        if self._grace_left() < 0:
             self._hand_over(list(self._running.values()))
             self._running.clear()
 

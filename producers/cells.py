@@ -24,6 +24,7 @@ from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.model import Job, check_name
 from parallax.producers.client import Client
 from parallax.producers.completion import Completion, Waiting
+from parallax.producers.mailbox import Mailbox
 from parallax.services.clock import SystemClock
 
 R = TypeVar("R")
@@ -42,7 +43,7 @@ TIMES = 2
 
 
 class Cells:
-    """Like `Client`, over several cells. Not safe to share between threads."""
+    """Like `Client`, over several cells, and as safe to share between threads."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Cells:
         self._clock: Clock = clock or SystemClock()
         self._random = Random()
         self._turn = 0
+        self._mailbox = Mailbox(self.news)
         self._rests: dict[str, float] = {}  # cells that were silent, and until when to let them be
 
     @classmethod
@@ -117,7 +119,7 @@ class Cells:
     def wait(self, job_ids: Iterable[str], timeout_s: float) -> Iterator[Completion]:
         """Yield each job as it ends; stop when all have, or after `timeout_s` without a new one."""
         waiting = Waiting(
-            self.news, lambda ids: self._newest(ids)[0], self._clock, self._random
+            self._mailbox.take, lambda ids: self._newest(ids)[0], self._clock, self._random
         )  # fmt: skip
         return waiting.each(job_ids, timeout_s)
 

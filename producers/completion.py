@@ -9,7 +9,7 @@ from random import Random
 from parallax.broker.codec import Report, decode_report
 from parallax.broker.results import Record
 from parallax.core.clock import Clock
-from parallax.core.errors import Unreachable
+from parallax.core.errors import NotCompleted, Unreachable
 from parallax.core.lifecycle import Outcome
 
 #: A waiter that heard nothing for so long looks at the records themselves (seconds), and one that
@@ -33,12 +33,17 @@ class Completion:
         """What came with the news; empty if it was learned from the job's record."""
         return decode_report(self.data) if self.data else Report()
 
+    def raise_for_outcome(self) -> None:
+        """Raise NotCompleted unless the job completed."""
+        if self.outcome is not Outcome.COMPLETED:
+            raise NotCompleted(self.job_id, self.outcome.value, self.report.error)
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Waits for jobs with what it is given: news of an inbox, and a look at records."""
+    """Waits for jobs with what it is given: the ends of those it names, and a look at records."""
 
-    news: Callable[[int], list[Completion]]
+    ended: Callable[[set[str], int], list[Completion]]
     records: Callable[[Sequence[str]], list[Record | None]]
     clock: Clock
     random: Random
@@ -61,7 +66,7 @@ class Waiting:
 
     def _heard(self, missing: set[str]) -> list[Completion]:
         try:
-            return [c for c in self.news(LISTEN_MS) if c.job_id in missing]
+            return self.ended(missing, LISTEN_MS)
         except Unreachable:
             self.clock.wait(self.random.uniform(0.0, 0.2))
             return []

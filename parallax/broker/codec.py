@@ -21,6 +21,10 @@ from parallax.core.model import MAX_HASH, MAX_PREFIX, MAX_TOKENS, Job, JobView, 
 VERSION = 1
 _MAX_MS = 2**52
 
+#: A spec longer than this leaves its prefix to a field of its own in the record (bytes): whoever
+#: reads arrivals or records by count must know how much that is at the most.
+MOST_INLINE = 1_024
+
 _Version = Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 _OptionalName = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\Z")]
@@ -53,6 +57,7 @@ class Spec(Row, frozen=True):
     priority: _Priority = 0
     prefix: _Hashes = ()
     prefix_block: _Block = 16
+    apart: Annotated[int, msgspec.Meta(ge=0, le=2**30)] = 0  # bytes of the prefix kept apart
 
 
 class Report(Row, frozen=True):
@@ -119,6 +124,7 @@ M = TypeVar("M", Registration, Spec, Report)
 
 encode = msgspec.json.Encoder().encode
 _spec_decoder = msgspec.json.Decoder(Spec)
+_prefix_decoder = msgspec.json.Decoder(tuple[_Hashes, _Block])
 _report_decoder = msgspec.json.Decoder(Report)
 _registration_decoder = msgspec.json.Decoder(Registration)
 
@@ -127,6 +133,32 @@ def spec_of(job: Job) -> bytes:
     """Encode what the scheduler may know of a job: a `Spec`, without an empty prefix."""
     head = [VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority]
     return encode([*head, job.prefix, job.prefix_block] if job.prefix else head)
+
+
+def parts_of(job: Job) -> tuple[bytes, bytes]:
+    """Encode a job's spec as it is stored: what rides in its arrival, and a long prefix apart.
+
+    The second is empty where all of it rides. `joined` puts them together again.
+    """
+    spec = spec_of(job)
+    if len(spec) <= MOST_INLINE:
+        return spec, b""
+    prefix = encode([job.prefix, job.prefix_block])[1:-1]
+    head = [VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority]
+    return encode([*head, (), job.prefix_block, len(prefix)]), prefix
+
+
+def joined(text: bytes, prefix: bytes | None) -> bytes:
+    """Return a text that ends with a spec (`about`, an arrival) with the prefix in its place."""
+    return text[: text.rindex(b"[]")] + prefix + b"]" if prefix else text
+
+
+def decode_prefix(data: bytes) -> tuple[tuple[int, ...], int]:
+    """Decode a prefix that was kept apart: hashes and block; raises InvalidInput."""
+    try:
+        return _prefix_decoder.decode(b"[" + data + b"]")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("prefix", data[:60], f"hashes and block ({error})") from None
 
 
 def ticket_of(job: Job, body: bytes, reply: str) -> str:
@@ -193,12 +225,17 @@ def decode_fields(fields: Sequence[bytes], count: int, meaning: str) -> list[byt
 
 def decode_arrival(fields: Sequence[bytes]) -> JobView:
     """Decode an entry of a tenant's stream; raises InvalidInput."""
+    return decode_waiting(fields)[0]
+
+
+def decode_waiting(fields: Sequence[bytes]) -> tuple[JobView, int]:
+    """Return the same, and how many bytes of its prefix are kept apart; raises InvalidInput."""
     meaning = "id, accepted, deadline or -, attempts so far, spec"
     name, accepted, due, attempts, text = decode_fields(fields, 5, meaning)
     job_id = _text("id", name)
     check_name("id", job_id)
     spec = _decoded(_spec_decoder, text, "spec")
-    return JobView(
+    view = JobView(
         job_id,
         spec.tenant,
         spec.prompt,
@@ -211,6 +248,7 @@ def decode_arrival(fields: Sequence[bytes]) -> JobView:
         spec.prefix,
         spec.prefix_block,
     )
+    return view, spec.apart
 
 
 def _text(where: str, data: bytes) -> str:

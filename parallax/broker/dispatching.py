@@ -21,6 +21,9 @@ START = "0-0"
 _ACTIVE = 5_000
 #: Most tenants in one run of `retire`.
 _RETIRED = 500
+#: Most bytes of one read of the leader, and of one arrival: a spec (see `codec.MOST_INLINE`) beside
+#: names and numbers.
+READ_BYTES, ENTRY_BYTES = 32 << 20, 1_300
 
 
 class Entry(Struct, frozen=True):
@@ -96,11 +99,13 @@ class Dispatching:
     ) -> Turn:
         """Wait up to `block_ms` for arrivals of these tenants, worker events and the bell.
 
-        At most `count` entries of a stream are read, and at most `share` of a tenant's. One round
-        trip; with a smaller `share` two, if there is nothing yet.
+        At most `count` entries of a stream are read, and at most `share` of a tenant's: fewer if
+        all of them together could have more than `READ_BYTES`. One round trip; with a smaller
+        `share` two, if there is nothing yet.
         """
         keys = self._keys
-        share = count if share is None else min(count, share)
+        most = max(1, READ_BYTES // (ENTRY_BYTES * (len(tenants) + 2)))
+        share = min(count, most, count if share is None else share)
         news = [(keys.events, self.events_cursor), (keys.bell, self.bell_cursor)]
         arrivals = [(keys.arrivals(t), self.cursors.get(t, START)) for t in tenants]
         reply: list[Reply] = []
@@ -218,6 +223,12 @@ def after(entry: str) -> str:
         return ""
     ms, _, serial = entry.partition("-")
     return f"{ms}-{int(serial) + 1}"
+
+
+def before(entry: str) -> str:
+    """Return an id smaller than `entry` with nothing between the two: what to read after."""
+    ms, _, serial = entry.partition("-")
+    return f"{ms}-{int(serial) - 1}" if int(serial) else f"{max(0, int(ms) - 1)}-{2**64 - 1}"
 
 
 def _tenant(entry: Entry) -> str:

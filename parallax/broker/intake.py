@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from parallax.broker.codec import Report, encode, spec_of, ticket_of
+from parallax.broker.codec import Report, encode, parts_of, ticket_of
 from parallax.broker.connection import Argument, Link
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
@@ -27,6 +27,9 @@ from parallax.core.model import USUAL_ATTEMPTS, Job
 
 _REFUSED_RETRY_S = 1.0
 NOTHING = Report()
+
+#: Most jobs that are ended in one call: a thousand would stop the server for some 30 ms.
+MOST_ENDINGS = 250
 
 _FAILED: dict[str, type[ParallaxError]] = {
     "unknown": Unreachable, "store_full": StoreFull, "fault": StoreFault,
@@ -113,12 +116,13 @@ class Intake:
         tenants: dict[str, int] = {}
         args: list[Argument] = []
         for job in jobs:
+            spec, prefix = parts_of(job)
             args += (
                 job.id,
                 tenants.setdefault(job.tenant, len(tenants) + 1),
-                spec_of(job),
+                spec,
                 ticket_of(job, bodies.get(job.id, b""), job.id if reply is None else reply),
-                _options(job),
+                _options(job, prefix),
             )
         names = [
             keys.active, keys.bell, keys.open, keys.counts,
@@ -143,8 +147,12 @@ class Intake:
 
         With a token only the leader may do it: raises Fenced for anybody else.
         """
-        if not endings:
-            return []
+        words: list[tuple[str, str]] = []
+        for start in range(0, len(endings), MOST_ENDINGS):
+            words += self._terminated(endings[start : start + MOST_ENDINGS], token)
+        return words
+
+    def _terminated(self, endings: Sequence[Ending], token: str) -> list[tuple[str, str]]:
         keys, limits = self._keys, self._limits
         names = [keys.leader, keys.open, keys.counts, keys.events, keys.dead]
         args: list[Argument] = [
@@ -170,10 +178,11 @@ class Intake:
         return pairs_after_status(self._link.run(script("terminate"), names, args))
 
 
-def _options(job: Job) -> str:
-    if job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None:
+def _options(job: Job, prefix: bytes) -> str:
+    if job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None and not prefix:
         return ""
-    return f"{job.max_attempts} {'-' if job.deadline_s is None else int(job.deadline_s * 1000)}"
+    deadline = "-" if job.deadline_s is None else int(job.deadline_s * 1000)
+    return f"{job.max_attempts} {deadline} {prefix.decode()}".rstrip()
 
 
 def pairs_after_status(answer: Sequence[bytes]) -> list[tuple[str, str]]:

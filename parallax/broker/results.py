@@ -63,6 +63,9 @@ class Record:
 #: Holders of a job that are not workers.
 NOBODY = frozenset({"queue", "system"})
 
+#: What is read of a record (not its prefix, which may be long), and of how many in one go.
+_FIELDS, _PAGE = ("at", "about", "deadline", "hedge", "result"), 500
+
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
 
@@ -93,8 +96,12 @@ class Results:
 
     def records(self, job_ids: Sequence[str]) -> list[Record | None]:
         """Return the records of these jobs; None where there is none (any more)."""
-        answers = self._link.calls([("HGETALL", self._keys.job(job)) for job in job_ids])
-        return [_record(job, flat) for job, flat in zip(job_ids, answers, strict=True)]
+        found: list[Record | None] = []
+        for start in range(0, len(job_ids), _PAGE):
+            page = job_ids[start : start + _PAGE]
+            answers = self._link.calls([("HMGET", self._keys.job(job), *_FIELDS) for job in page])
+            found += [_record(job, row) for job, row in zip(page, answers, strict=True)]
+        return found
 
     def follow(
         self, reply: str, cursor: str, block_ms: int, *, forget: bool = False
@@ -136,14 +143,13 @@ def _notices(fields: Sequence[bytes]) -> Iterator[Notice]:
         yield Notice(job.decode("ascii", "replace"), word.decode("ascii", "replace"), data)
 
 
-def _record(job_id: str, flat: Iterable[bytes]) -> Record | None:
-    pairs = iter(flat)
-    raw = dict(zip(pairs, pairs, strict=True))
+def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:
+    raw = {name: value for name, value in zip(_FIELDS, row, strict=True) if value is not None}
     try:
-        about = decode_about(raw[b"about"])
-        spec, result = about.spec, raw.get(b"result")
+        about = decode_about(raw["about"])
+        spec, result = about.spec, raw.get("result")
         report = _report(result)
-        at = raw[b"at"].decode("ascii") + "    "
+        at = raw["at"].decode("ascii") + "    "
         state, holder, started, finished, *_ = at.split(" ")
         who, attempt, _ = (holder + "//").split("/", 2)
         return Record(
@@ -157,11 +163,11 @@ def _record(job_id: str, flat: Iterable[bytes]) -> Record | None:
             spec.session,
             who if who not in NOBODY else "",
             about.reply,
-            _seconds(raw.get(b"deadline")),
+            _seconds(raw.get("deadline")),
             _seconds(started),
             _seconds(finished),
             report,
-            _rival(raw.get(b"hedge", b"")),
+            _rival(raw.get("hedge", b"")),
         )
     except (KeyError, ValueError, InvalidInput):
         return None

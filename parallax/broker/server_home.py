@@ -58,7 +58,7 @@ def data_home(home: Path | None = None) -> Path:
         return Path(base).absolute() / "parallax"
     except RuntimeError:
         allowed = "this user has no home directory: name one with --home, or a server with --redis"
-        raise InvalidInput("home", None, allowed) from None
+        raise InvalidInput("home", "~", allowed) from None
     except FileNotFoundError:
         allowed = "the working directory was deleted: name an absolute path"
         raise InvalidInput("home", str(named or "."), allowed) from None
@@ -94,6 +94,7 @@ class DataDirectory:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock: IO[str] | None = None
+        self._told = False  # whether `server.json` is ours
 
     def take(self, clock: Clock) -> None:
         """Make the directory if need be, and lock it. Raises Conflict if another process has."""
@@ -150,6 +151,7 @@ class DataDirectory:
         with os.fdopen(_own_file(new, os.O_WRONLY | os.O_EXCL), "wb") as file:
             file.write(msgspec.json.encode(info))
         new.replace(self.folder / "server.json")
+        self._told = True
 
     def left_behind(self) -> ServerInfo | None:
         """Return how the server of an owner that was killed was reached. Call it with the lock."""
@@ -157,8 +159,9 @@ class DataDirectory:
 
     def withdraw(self) -> None:
         """Let nobody find the server any more."""
-        if self._lock is not None:
+        if self._lock is not None and self._told:
             (self.folder / "server.json").unlink(missing_ok=True)
+            self._told = False
 
     def release(self) -> None:
         """Let another process own the directory."""
@@ -173,8 +176,8 @@ def appended(path: Path) -> IO[bytes]:
     try:
         output = os.fdopen(_own_file(path, os.O_WRONLY | os.O_APPEND), "ab")
     except OSError as error:
-        allowed = f"a file of your own that can be written ({error.strerror})"
-        raise InvalidInput("home", str(path), allowed) from None
+        allowed = f"its {path.name} must be a file of your own ({error.strerror})"
+        raise InvalidInput("home", str(path.parent), allowed) from None
     output.seek(0, os.SEEK_END)
     return output
 
@@ -200,8 +203,8 @@ def _published(folder: Path) -> ServerInfo | None:
     except (OSError, msgspec.MsgspecError):
         return None
     if status.st_mode & 0o077 or os.geteuid() not in (0, status.st_uid):
-        allowed = "it tells a password, so it must be your own and closed to others: remove it"
-        raise InvalidInput("home", str(path), allowed)
+        allowed = "its server.json tells a password, and is not closed to others: remove that file"
+        raise InvalidInput("home", str(folder), allowed)
     return info
 
 

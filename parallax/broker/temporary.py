@@ -38,7 +38,7 @@ def temporary_folder() -> Path:
         return Path(tempfile.gettempdir())
     except OSError:
         allowed = "no temporary directory can be written: name one in TMPDIR"
-        raise InvalidInput("TMPDIR", os.environ.get("TMPDIR"), allowed) from None
+        raise InvalidInput("TMPDIR", os.environ.get("TMPDIR", ""), allowed) from None
 
 
 def new_socket_folder(data: Path) -> Path:
@@ -53,10 +53,8 @@ def new_socket_folder(data: Path) -> Path:
         if len(os.fsencode(place / "plx-12345678" / _SOCKET)) <= SOCKET_PATH_MAX:
             with suppress(OSError):
                 return Path(tempfile.mkdtemp(prefix="plx-", dir=place))
-    allowed = (
-        f"no short enough directory for a socket can be written: {', '.join(map(str, places))}"
-    )
-    raise InvalidInput("TMPDIR", os.environ.get("TMPDIR"), f"{allowed}; name one in TMPDIR")
+    allowed = "no directory with a short path can be written, for a socket: name one in TMPDIR"
+    raise InvalidInput("TMPDIR", os.environ.get("TMPDIR", ""), allowed)
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from parallax.broker.access import ROLES, acl_file, user_name
+from parallax.cli.documents import AclDocument, AclUser
+from parallax.cli.output import write_json
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_name
 
@@ -18,7 +20,8 @@ from parallax.core.model import check_name
               help="Name of the cell that the users may touch.")  # fmt: skip
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False),
               help="A new directory for the file and the passwords.")  # fmt: skip
-def acl(cell: str, output: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def acl(cell: str, output: Path, as_json: bool) -> None:
     """Write an ACL file with a user for each role, and a password for each, into a new directory.
 
     The file has hashes only. Each password is in a file of its own that only you can read:
@@ -33,6 +36,12 @@ def acl(cell: str, output: Path) -> None:
     for role, password in passwords.items():
         _write_private(output / f"{role}.password", password + "\n")
     _write_private(output / "users.acl", acl_file(cell, passwords))
+    if as_json:
+        users = [
+            AclUser(role, user_name(role, cell), str(output / f"{role}.password")) for role in ROLES
+        ]
+        write_json(AclDocument(str(output / "users.acl"), users))
+        return
     click.echo(f"{output / 'users.acl'}: start the server with --aclfile, or `ACL LOAD`")
     for role in ROLES:
         click.echo(f"{output / f'{role}.password'}: {user_name(role, cell)}")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -17,13 +18,17 @@ from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.broker.server_binary import find_binary
+from parallax.cli.lab_documents import DoctorFinding, Versions
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import found_url, redis_options
-from parallax.cli.output import facts, show
+from parallax.cli.output import show_all, show_one
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.secrets import redacted
+from parallax.policies.registry import broken
 
-Finding = tuple[str, str, str]  # what, ok | warning | bad, what to know or do
+Finding = tuple[
+    str, Literal["ok", "warning", "bad"], str
+]  # what, ok | warning | bad, what to know or do
 
 #: Releases that close known holes in Lua and in the protocol, by series.
 SAFE = {"6.2": 20, "7.2": 11, "7.4": 6, "8.0": 4, "8.2": 2}
@@ -36,9 +41,7 @@ PACKAGES = ("redis", "hiredis", "msgspec", "click", "prometheus-client", "valkey
 def doctor(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
     """Check the installation and the server; each finding says what to do. Exits 1 on a bad one."""
     findings = [*_installation(), *_server(found_url(redis, home), cell)]
-    head = ("check", "finding", "what to know")
-    document = [dict(zip(head, row, strict=True)) for row in findings]
-    show(document, as_json=as_json, title="Doctor", head=head, rows=findings)
+    show_all([DoctorFinding(*one) for one in findings], as_json=as_json, title="Doctor")
     sys.exit(EXIT_FAILED if any(word == "bad" for _, word, _ in findings) else 0)
 
 
@@ -50,6 +53,8 @@ def _installation() -> Iterator[Finding]:
         yield "embedded server", "warning", str(error)
     else:
         yield "embedded server", "ok", f"{version} at {binary}"
+    for sentence in broken():
+        yield "policies", "warning", sentence
 
 
 def _server(url: str | None, cell: str) -> Iterator[Finding]:
@@ -106,7 +111,7 @@ def _cluster(link: Link, keys: Keys) -> Iterator[Finding]:
 
 
 def _settings(link: Link) -> Iterator[Finding]:
-    wanted = {
+    wanted: dict[str, tuple[str, Literal["warning", "bad"], str]] = {
         "maxmemory-policy": ("noeviction", "bad", "evicting keys would lose accepted jobs"),
         "appendonly": ("yes", "warning", "without the append-only file a restart loses all jobs"),
     }
@@ -117,7 +122,10 @@ def _settings(link: Link) -> Iterator[Finding]:
             yield name, "warning", "this user may not read the server's settings"
             continue
         found = answer[1].decode() if answer else "unknown"
-        yield name, "ok" if found == value else word, found if found == value else f"{found}: {why}"
+        if found == value:
+            yield name, "ok", found
+        else:
+            yield name, word, f"{found}: {why}"
     try:
         fsync = link.call("CONFIG", "GET", "appendfsync")[1].decode()
     except ParallaxError:
@@ -151,10 +159,11 @@ def _cell(link: Link, keys: Keys) -> Finding:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def version(as_json: bool) -> None:
     """Show the versions of Parallax, Python and the packages it stands on."""
-    pairs: dict[str, object] = {"parallax": __version__, "python": platform.python_version()}
+    packages: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
-            pairs[package] = installed(package)
+            packages[package.replace("-", "_")] = installed(package)
         except PackageNotFoundError:
-            pairs[package] = None
-    facts(pairs, as_json=as_json, title="Versions")
+            packages[package.replace("-", "_")] = None
+    found = Versions(__version__, platform.python_version(), packages)
+    show_one(found, as_json=as_json, title="Versions")

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from parallax import __version__
 from parallax.cli import configuration, streams
 from parallax.cli.output import printable
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.secrets import redacted
+from parallax.core.suggest import meant
 from parallax.services.orders import Interrupted
 
 EXIT_FAILED, EXIT_USAGE, EXIT_MISSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -56,8 +58,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("parallax.drills.cli:verify", "Break things on purpose; check every promise."),
     "acl": ("parallax.cli.access:acl", "Write users for Redis, one for each role."),
     "doctor": ("parallax.cli.doctor:doctor", "Check the installation and the server."),
+    "url": ("parallax.cli.url:url", "Print the address of the server in use."),
     "version": ("parallax.cli.doctor:version", "Show versions."),
 }
+
+#: heading of `--help` -> the commands below it, in their order.
+PANELS: dict[str, tuple[str, ...]] = {
+    "Begin": ("demo", "up", "doctor", "url", "version"),
+    "Jobs": ("submit", "status", "get", "cancel"),
+    "A running cell": (
+        "scheduler", "worker", "workers", "tenants", "policy", "canary", "dead", "cells", "acl",
+    ),
+    "Live loads": ("loadgen", "replay", "record", "explain"),
+    "Laboratory": ("simulate", "compare", "report", "trace", "experiment"),
+    "Evidence": ("verify", "bench", "validate"),
+}  # fmt: skip
 
 
 class LazyGroup(click.Group):
@@ -78,6 +93,25 @@ class LazyGroup(click.Group):
             ctx.default_map = {name: configuration.defaults(command, table, common, name)}
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a misspelt one the error names what was probably meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            question = meant(args[0], COMMANDS)
+            known = f"{question[:1].upper()}{question[1:]}"
+            ctx.fail(f"No such command {args[0]!r}. {known}".rstrip())
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete names of commands from the table, importing none of them."""
+        items = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
+
     def make_context(
         self,
         info_name: str | None,
@@ -95,9 +129,11 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        """Write the commands in panels without importing them."""
+        widest = max(map(len, COMMANDS))
+        for heading, names in PANELS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), COMMANDS[name][1]) for name in names])
 
 
 def _configured(ctx: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
@@ -121,7 +157,12 @@ def _load(name: str) -> click.Command:
     return command
 
 
-@click.group(cls=LazyGroup)
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog='Completion: eval "$(_PARALLAX_COMPLETE=bash_source parallax)" (or zsh_source, '
+    "fish_source).",
+)
 @click.option(
     "--config",
     envvar="PARALLAX_CONFIG",

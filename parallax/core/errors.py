@@ -6,6 +6,8 @@
     │   └── InvalidSettings   a setting is unknown or out of range
     ├── Refused               understood, but not accepted now; carries `retry_after_s`
     ├── Conflict              the same job id was used before with another content
+    ├── NotCompleted          a job ended otherwise than completed; carries how, and its report
+    ├── TimedOut              nobody told of the job's end in the time given; it may still end
     ├── Unreachable           Redis does not answer, or not in time: the outcome is unknown
     ├── StoreFull             Redis is at its memory limit: accepted work drains, new work waits
     ├── Fenced                this process is no longer the leader; what it asked was not done
@@ -60,6 +62,18 @@ class Conflict(ParallaxError):
     """A job with this id exists and says something else."""
 
 
+class NotCompleted(ParallaxError):
+    """A job ended, but not as it was meant to: `outcome` is the word for how."""
+
+    def __init__(self, job_id: str, outcome: str, why: str) -> None:
+        self.job_id, self.outcome, self.why = job_id, outcome, why
+        super().__init__(f"job {job_id}: {outcome}" + (f": {_line(why)}" if why else ""))
+
+
+class TimedOut(ParallaxError):
+    """Jobs have not ended within the time given. They were accepted, and may still end."""
+
+
 class Unreachable(ParallaxError):
     """Redis did not answer in time. Whether the last command was executed is not known."""
 
@@ -73,7 +87,8 @@ class StoreFull(ParallaxError):
     retry_after_s = 5.0
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"{reason.rstrip('.')}; try again in {self.retry_after_s:g} s")
+        hint = f"; try again in {self.retry_after_s:g} s"
+        super().__init__(f"{reason.rstrip('.').removesuffix(hint)}{hint}")
 
 
 class Fenced(ParallaxError):

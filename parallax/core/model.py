@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from math import inf
+from secrets import token_hex
 
 from parallax.core.errors import InvalidInput
 
@@ -26,10 +27,17 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 NAME_RULE = "use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
 
 
+def new_id() -> str:
+    """Return an id for a job that nobody named: 64 random bits."""
+    return f"job-{token_hex(8)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A request for inference, as a producer describes it.
 
+    Both lengths must be given. Without an `id` it gets one of its own when it is made, so that the
+    same `Job`, offered twice, is one job.
     `output_tokens` is the true length of the answer where it is known beforehand (a trace, a
     simulated job); None leaves it to the engine. `deadline_s` counts from acceptance.
     A higher `priority` is served sooner within its tenant. `prefix` names what the prompt begins
@@ -37,10 +45,10 @@ class Job:
     prefix exactly as far as their hashes agree.
     """
 
-    id: str
-    tenant: str
-    prompt_tokens: int
-    max_tokens: int
+    id: str = field(default_factory=new_id)
+    tenant: str = "default"
+    prompt_tokens: int = -1
+    max_tokens: int = -1
     session: str = ""
     output_tokens: int | None = None
     deadline_s: float | None = None

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
+from parallax.cli.lab_documents import Drills
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import start_logging
-from parallax.cli.output import facts
+from parallax.cli.output import show_one
 from parallax.cli.run_options import write
 from parallax.core.model import check_int, check_number
 from parallax.drills.drill import DrillResult, DrillSpec, run_drill
@@ -80,7 +81,7 @@ def verify(
             _tell(results[-1])
     if output is not None:
         write(output, page(results))
-    facts(_summary(results), as_json=as_json, title="Promises under faults")
+    show_one(_summary(results), as_json=as_json, title="Promises under faults")
     passed = all(result.passed for result in results)
     sys.exit(orders.code or (0 if passed else EXIT_FAILED))
 
@@ -93,21 +94,21 @@ def _tell(result: DrillResult) -> None:
             _say(f"    {sentence}")
 
 
-def _summary(results: list[DrillResult]) -> dict[str, object]:
+def _summary(results: list[DrillResult]) -> Drills:
     faults = sum((result.faults for result in results), Counter[str]())
     outcomes = sum((result.outcomes for result in results), Counter[str]())
-    return {
-        "seeds": " ".join(str(result.spec.seed) for result in results),
-        "faults": faults.total(),
-        "kinds of faults": len(faults),
-        "accepted jobs": sum(result.accepted for result in results),
-        "executions": sum(result.executions for result in results),
-        **{f"ended {name}": count for name, count in sorted(outcomes.items())},
-        "longest drain (s)": round(max((result.drained_s for result in results), default=0), 2),
-        "promises checked": len(INVARIANTS),
-        "violations": sum(len(s) for result in results for s in result.broken.values()),
-        "excused": sum(result.excused and bool(result.broken) for result in results),
-    }
+    return Drills(
+        seeds=[result.spec.seed for result in results],
+        faults=faults.total(),
+        kinds_of_faults=len(faults),
+        accepted_jobs=sum(result.accepted for result in results),
+        executions=sum(result.executions for result in results),
+        outcomes=dict(sorted(outcomes.items())),
+        longest_drain_s=round(max((result.drained_s for result in results), default=0.0), 2),
+        promises=len(INVARIANTS),
+        violations=sum(len(s) for result in results for s in result.broken.values()),
+        excused=sum(result.excused and bool(result.broken) for result in results),
+    )
 
 
 def _say(text: str) -> None:

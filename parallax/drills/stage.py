@@ -32,7 +32,7 @@ _WORKER = (
 )  # fmt: skip
 _SCHEDULER = (
     "--lease", f"{LEASE_S}", "--heartbeat", f"{HEARTBEAT_S}", "--sweep", f"{SWEEP_S}",
-    "--repair-grace", f"{GRACE_S}", "--policy", "disaggregated", "--set", "min_tokens=300",
+    "--repair-grace", f"{GRACE_S}", "--routing", "disaggregated", "--set", "min_tokens=300",
     "--set", "disturbance=100", "--hedging", "tied:delay_s=0.05:budget=0.05",
     "--stealing", "steal_half", "--set", "gate.prefetch=4",
 )  # fmt: skip

@@ -76,24 +76,6 @@ class Scheduler:
         self._handovers = Handovers()
         learning = (policies.predictor, self._fleet, policies.hedging, policies.rollout)
         self.memory = Memory(dict(zip(LEARNING, learning, strict=True)))
-        self._react: dict[type, Callable[[Any, float, list[Action]], None]] = {
-            JobArrived: self._arrived,
-            JobWithdrawn: self._withdrawn,
-            AttemptBegan: self._began,
-            PrefillEnded: self._prefill_ended,
-            AttemptEnded: self._ended,
-            AttemptRestored: self._restored,
-            AccountRestored: lambda event, *_: self.restore({event.tenant: event.account}),
-            AttemptMoved: self._moved,
-            AttemptsHeld: self._held,
-            DispatchRefused: self._refused,
-            WorkerReported: self._reported,
-            WorkerLost: self._lost,
-            TenantConfigured: lambda event, *_: policies.fairness.weigh(event.tenant, event.weight),
-            BacklogMeasured: lambda event, *_: self._line.queues.measured(
-                event.tenant, event.unread
-            ),
-        }
 
     def watch(self, watcher: Watcher) -> None:
         """Tell somebody of every placement."""
@@ -103,7 +85,7 @@ class Scheduler:
         """Take note of a batch of events and return what to do. O((events + dispatches) log n)."""
         actions: list[Action] = []
         for event in events:
-            self._react[type(event)](event, now, actions)
+            _REACT[type(event)](self, event, now, actions)
         actions += self._line.expired(now)
         if self._handovers:
             self._hand_over(now, actions)
@@ -132,8 +114,11 @@ class Scheduler:
 
     def held(self, tenant: str) -> int:
         """Return how many jobs of this tenant are queued here. O(1)."""
-        queue = self._line.queues.by_tenant.get(tenant)
-        return len(queue.jobs) if queue else 0
+        return self._line.queues.held(tenant)
+
+    def hashes(self, tenant: str | None = None) -> int:
+        """Return how many hashes their prefixes have, O(1); of all in flight without a tenant."""
+        return self._flights.hashes() if tenant is None else self._line.queues.hashes(tenant)
 
     def knows(self, job_id: str) -> bool:
         """Whether a job is queued or in flight here. O(1)."""
@@ -393,6 +378,20 @@ class Scheduler:
         for second in hedges.launch(self._flights, self._fleet, self._versions, now):
             self._line.charge(second.tenant, second.estimate)
             actions.append(second)
+
+
+#: No bound methods: they would keep a scheduler that is given up, beside what its successor reads.
+_REACT: dict[type, Callable[[Scheduler, Any, float, list[Action]], None]] = {
+    JobArrived: Scheduler._arrived, JobWithdrawn: Scheduler._withdrawn,
+    AttemptBegan: Scheduler._began, PrefillEnded: Scheduler._prefill_ended,
+    AttemptEnded: Scheduler._ended, AttemptRestored: Scheduler._restored,
+    AttemptMoved: Scheduler._moved, AttemptsHeld: Scheduler._held,
+    DispatchRefused: Scheduler._refused, WorkerReported: Scheduler._reported,
+    WorkerLost: Scheduler._lost,
+    TenantConfigured: lambda on, event, *_: on._policies.fairness.weigh(event.tenant, event.weight),
+    BacklogMeasured: lambda on, event, *_: on._line.queues.measured(event.tenant, event.unread),
+    AccountRestored: lambda on, event, *_: on.restore({event.tenant: event.account}),
+}  # fmt: skip
 
 
 def build_scheduler(policies: Policies, seed: int, slo: Slo | None = None) -> Scheduler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from parallax.broker.codec import Report, decode_arrival, decode_report, usage_of, whole
+from parallax.broker.codec import Report, decode_report, decode_waiting, usage_of, whole
 from parallax.broker.dispatching import Entry
 from parallax.broker.misfits import name_of
 from parallax.core.errors import InvalidInput
@@ -24,20 +24,28 @@ Junk = tuple[Entry, str]
 _OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
 
 
-def arrivals(tenant: str, entries: list[Entry]) -> tuple[list[Event], list[Junk]]:
-    """Decode the entries of a tenant's stream; junk comes back with the reason."""
-    events: list[Event] = []
+def arrivals(
+    tenant: str, entries: list[Entry]
+) -> tuple[list[JobArrived], list[Junk], dict[str, int]]:
+    """Decode the entries of a tenant's stream; junk comes back with the reason.
+
+    The third are the jobs whose prefix is kept apart, and how many bytes it has.
+    """
+    events: list[JobArrived] = []
     junk: list[Junk] = []
+    apart: dict[str, int] = {}
     for entry in entries:
         try:
-            job = decode_arrival(entry.fields)
+            job, elsewhere = decode_waiting(entry.fields)
             if job.tenant != tenant:
                 raise InvalidInput("tenant", job.tenant, f"this is the stream of {tenant}")  # noqa: TRY301
         except InvalidInput as error:
             junk.append((entry, str(error)))
         else:
             events.append(JobArrived(job, entry.id))
-    return events, junk
+            if elsewhere:
+                apart[job.id] = elsewhere
+    return events, junk, apart
 
 
 def reports(entry: Entry) -> tuple[list[tuple[Event, Report | None]], list[str]]:

@@ -83,7 +83,8 @@ class PolicyWatch:
     def keep(self, lease: Lease, scheduler: Scheduler) -> None:
         """Keep what was learnt for the next leader. Raises Fenced."""
         try:
-            self._store.keep(lease, self._document.serial, scheduler.memory.remember())
+            learnt = scheduler.memory.remember()
+            self._store.keep(lease, self._document.serial, learnt, choices.told(self._started))
         except StoreFull as error:
             log.warning("what was learnt is not kept just now: %s", error)
 

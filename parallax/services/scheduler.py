@@ -48,6 +48,7 @@ from parallax.services.janitor import Findings, Janitor
 from parallax.services.lease_keeper import LeaseKeeper
 from parallax.services.outbox import Outbox
 from parallax.services.policy_watch import PolicyWatch
+from parallax.services.prefixes import HASH_BYTES, HELD_BYTES, Arrivals, Prefixes
 from parallax.services.recoverer import Recoverer
 from parallax.services.tenant_window import TenantWindow
 from parallax.services.timetable import Timetable
@@ -85,6 +86,7 @@ class SchedulerService:
         self._rescue = Rescue(link, keys, self._limits)
         self._recoverer = Recoverer(Membership(link, keys), self._rescue, settings)
         self._janitor = Janitor(link, keys, self._rescue, self._intake, settings)
+        self._prefixes = Prefixes(link, keys, self._dispatching.cursors.__setitem__)
         self._lease: Lease | None = None
         self._keeper: LeaseKeeper | None = None
         self._flooded = False  # the events are as many as are kept
@@ -96,7 +98,7 @@ class SchedulerService:
     def _reset(self) -> None:
         self._policies = PolicyWatch(self._link, self._keys, self._started, self._settings.seed)
         self._scheduler = self._policies.usual()
-        self._window = TenantWindow(self._dispatching, self._settings, self._held)
+        self._window = TenantWindow(self._dispatching, self._settings, self._held, self._byte_room)
         self._accounts = Accounts(Ledger(self._link, self._keys))
         self._tenancy = Tenancy(self._link, self._keys)
         self._pending: list[Event] = []
@@ -214,6 +216,11 @@ class SchedulerService:
     def _held(self, tenant: str) -> int:
         return self._scheduler.held(tenant)
 
+    def _byte_room(self, tenant: str) -> int:
+        """Return how many more bytes of prefixes of this tenant may be read into memory."""
+        share = HELD_BYTES // max(1, len(self._window))
+        return share - HASH_BYTES * self._scheduler.hashes(tenant)
+
     def _now(self) -> float:
         """The server's time, as far as we can tell between two looks at it."""
         return self._clock.monotonic() + self._offset
@@ -330,11 +337,18 @@ class SchedulerService:
             self._window.add(tenant, now)
         if read.behind:
             self._window.fell_behind()
+        long: list[Arrivals] = []
         for tenant, entries in read.arrivals.items():
             self._window.add(tenant, now)
-            arrived, junk = inbox.arrivals(tenant, entries)
-            events += arrived
+            arrived, junk, apart = inbox.arrivals(tenant, entries)
+            if apart:
+                long.append(Arrivals(tenant, arrived, apart))
+            else:
+                events += arrived
             self._outbox.set_aside(self._keys.arrivals(tenant), junk)
+        if long:
+            flying = HASH_BYTES * self._scheduler.hashes()
+            events += self._prefixes.taken(long, self._byte_room, flying)
         return events
 
     def _reports(self, entry: Entry) -> list[Event]:

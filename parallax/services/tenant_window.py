@@ -28,12 +28,21 @@ _START = "0"
 
 
 class TenantWindow:
-    """See the module's docstring. `held` says how many jobs of a tenant are in memory."""
+    """See the module's docstring.
+
+    `held` says how many jobs of a tenant are in memory, `byte_room` how many more bytes of their
+    prefixes may be.
+    """
 
     def __init__(
-        self, dispatching: Dispatching, settings: SchedulerSettings, held: Callable[[str], int]
+        self,
+        dispatching: Dispatching,
+        settings: SchedulerSettings,
+        held: Callable[[str], int],
+        byte_room: Callable[[str], int],
     ) -> None:
-        self._dispatching, self._settings, self._held = dispatching, settings, held
+        self._dispatching, self._settings = dispatching, settings
+        self._held, self._byte_room = held, byte_room
         self._line: OrderedDict[str, float] = OrderedDict()  # tenant -> time of its last arrival
         self._fresh: dict[str, None] = {}  # nobody has read these yet
         self._full: dict[str, None] = {}  # met without room since they were last measured
@@ -85,7 +94,7 @@ class TenantWindow:
     def _wanted(self, tenant: str, share: int, now: float) -> bool:
         """Whether there is room for more of this tenant's jobs."""
         held = self._held(tenant)
-        if held >= share:
+        if held >= share or (held and self._byte_room(tenant) <= 0):
             if len(self._full) < MAX_STREAMS:
                 self._full[tenant] = None
             return False

@@ -5,7 +5,8 @@
 -- REPLY n x (ok entry | dup state | conflict state | too_big bytes | full depth
 --            | bad_stream type | bad_job type)
 -- `ticket` begins with the 16 characters of the job's digest; tenant# counts from 1; `options` is
--- '' or "<limit> <deadline>" with '-' for the usual limit or no deadline, in ms from now.
+-- '' or "<limit> <deadline>[ <prefix>]" with '-' for the usual limit or no deadline, in ms from now;
+-- `prefix` is there if it is too long for `spec`.
 local T, n = tonumber(ARGV[1]), tonumber(ARGV[2])
 local max_depth, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local streams, jobs = 4, 4 + T
@@ -44,7 +45,7 @@ local function judged(i, a, k, seen)
     end
   end
   if seen then return seen == ARGV[a + 4] and 'dup' or 'conflict', 'queued' end
-  local size = #ARGV[a + 3] + #ARGV[a + 4] + (bodies and #ARGV[texts + i] or 0)
+  local size = #ARGV[a + 3] + #ARGV[a + 4] + #ARGV[a + 5] + (bodies and #ARGV[texts + i] or 0)
   if size > max_bytes then return 'too_big', tostring(size) end
   if wrong[k] then return 'bad_stream', wrong[k] end
   if depth[k] >= max_depth then return 'full', tostring(depth[k]) end
@@ -71,9 +72,9 @@ for i = 1, n do
   if reply[2 * i - 1] == 'ok' then
     local a = first + (i - 1) * WIDTH
     local id, k, spec, job = ARGV[a + 1], tonumber(ARGV[a + 2]), ARGV[a + 3], KEYS[jobs + i]
-    local limit, deadline = '-', '-'
+    local limit, deadline, prefix = '-', '-', ''
     if ARGV[a + 5] ~= '' then
-      limit, deadline = string.match(ARGV[a + 5], '^([^ ]+) ([^ ]+)$')
+      limit, deadline, prefix = string.match(ARGV[a + 5], '^([^ ]+) ([^ ]+) ?(.*)$')
       if deadline ~= '-' then deadline = whole(t + tonumber(deadline)) end
     end
     local entry = enqueue(KEYS[streams + k], id, stamp, deadline, '0', spec)
@@ -81,6 +82,7 @@ for i = 1, n do
       'about', stamp .. ' ' .. ARGV[a + 4] .. ' ' .. spec)
     if deadline ~= '-' then redis.call('HSET', job, 'deadline', deadline) end
     if limit ~= '-' then redis.call('HSET', job, 'limit', limit) end
+    if prefix ~= '' then redis.call('HSET', job, 'prefix', prefix) end
     if bodies and ARGV[texts + i] ~= '' then
       redis.call('SET', KEYS[bodies + i], ARGV[texts + i])
     end

@@ -101,7 +101,6 @@ def test_a_missed_threshold_ends_with_3(
         (["trace.csv", "--routing", "power_of_two:choices"], "--routing: 'power_of_two:choices'"),
         (["trace.csv", "--batching", "nope"], "'nope'"),
         (["trace.csv", "--scaling", "nope"], "'nope'"),
-        (["trace.csv", "--profile", "nope"], "profile: 'nope'"),
         (["trace.csv", "--set", "choices"], "--set: 'choices'"),
         (["trace.csv", "--set", "nope.choices=3"], "--set: 'nope.choices=3'"),
         (["trace.csv", "--set", "choices=3"], "'choices'"),

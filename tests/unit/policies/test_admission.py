@@ -9,7 +9,7 @@ import pytest
 from parallax.core.errors import InvalidInput
 from parallax.policies.admission.thresholds import Thresholds
 from parallax.policies.admission.unlimited import Unlimited
-from tests.unit.policies.scenes import job, queue
+from parallax.policies.testing import job, queue
 
 LIMITS = Thresholds(
     max_jobs_per_tenant=10, max_jobs=100, max_cost_per_tenant=1_000.0, max_cost=5_000.0, max_kv=0.9

@@ -9,7 +9,7 @@ import pytest
 
 from parallax.core.errors import InvalidInput
 from parallax.policies.fairness.deficit_round_robin import DeficitRoundRobin
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 
 def waiting(policy: DeficitRoundRobin, tenants: str) -> DeficitRoundRobin:

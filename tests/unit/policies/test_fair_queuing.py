@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from parallax.policies.fairness.fair_queuing import FairQueuing
 from parallax.policies.fairness.fifo import Fifo
 from parallax.policies.interfaces import FairnessPolicy
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 WEIGHTS = {"a": 4.0, "b": 1.0, "c": 2.5}
 

@@ -15,7 +15,7 @@ from parallax.policies.admission.codel import Codel
 from parallax.policies.admission.probabilistic import Probabilistic
 from parallax.policies.admission.thresholds import Thresholds
 from parallax.policies.admission.token_bucket import SWEEP, TokenBucket
-from tests.unit.policies.scenes import job, queue
+from parallax.policies.testing import job, queue
 
 
 def test_a_bucket_says_when_it_will_hold_enough() -> None:

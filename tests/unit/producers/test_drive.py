@@ -40,7 +40,9 @@ class Store(Client):
         self.submit_takes_s = 0.0
         self._inbox: list[Completion] = []
 
-    def submit(self, jobs: Sequence[Job], **_: Any) -> list[Receipt]:
+    def submit(  # type: ignore[override]
+        self, jobs: Sequence[Job], **_: Any
+    ) -> list[Receipt]:
         self.clock.wait(self.submit_takes_s)
         self.sent.append((self.clock.monotonic(), [job.id for job in jobs]))
         if self.failures:

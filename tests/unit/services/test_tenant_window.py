@@ -20,7 +20,11 @@ class Memory:
 
     def __init__(self) -> None:
         self.jobs: Counter[str] = Counter()
+        self.long: Counter[str] = Counter()
         self.asked = 0
+
+    def bytes_left(self, tenant: str) -> int:
+        return 0 if self.long[tenant] else 1
 
     def held(self, tenant: str) -> int:
         self.asked += 1
@@ -54,7 +58,9 @@ class Streams:
 
 def made(tenants: int, **settings: Any) -> tuple[TenantWindow, Memory, Streams]:
     memory, streams = Memory(), Streams([f"t{n}" for n in range(tenants)])
-    window = TenantWindow(cast(Dispatching, streams), SchedulerSettings(**settings), memory.held)
+    window = TenantWindow(
+        cast(Dispatching, streams), SchedulerSettings(**settings), memory.held, memory.bytes_left
+    )
     return window, memory, streams
 
 
@@ -107,6 +113,13 @@ def test_few_tenants_are_all_read_in_their_order() -> None:
     assert window.page(0.0) == ["t0", "t1", "t2", "t4"]
     assert window.backlogs() == {"t3": 4}
     assert window.backlogs() == {}  # it is measured when it is met again
+
+
+def test_who_has_no_room_for_long_prefixes_is_read_once_it_has_no_jobs() -> None:
+    window, memory, _ = filled(3)
+    memory.long.update(("t0", "t1"))
+    memory.jobs["t1"] = 1
+    assert window.page(0.0) == ["t0", "t2"]
 
 
 def test_the_idle_are_let_go_and_those_with_jobs_are_not() -> None:
