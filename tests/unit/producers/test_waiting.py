@@ -19,8 +19,9 @@ class World:
         self.clock, self.ended, self.inbox = ManualClock(), ended, list(heard)
         self.largest = 0
 
-    def news(self, block_ms: int) -> list[Completion]:
+    def news(self, missing: set[str], block_ms: int) -> list[Completion]:
         self.clock.wait(block_ms / 1000)
+        assert missing
         return [Completion(self.inbox.pop(0), Outcome.COMPLETED)] if self.inbox else []
 
     def records(self, names: Sequence[str]) -> list[Any]:
