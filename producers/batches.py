@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from parallax.core.model import Job
 
 #: Most jobs, and about so many bytes, in one call; a job that is larger goes alone.
-MOST_JOBS, MOST_BYTES = 400, 1 << 20
+MOST_JOBS, MOST_BYTES = 250, 1 << 20
 
 #: About what a job comes to without its body and prefix, and a hash of the prefix (bytes).
 _JOB, _HASH = 300, 20

@@ -63,11 +63,17 @@ class Cells:
 
     @classmethod
     def to(
-        cls, places: Sequence[Place], limits: Limits | None = None, clock: Clock | None = None
-    ) -> Cells:
+        cls, places: Sequence[Place], limits: Limits | None = None, clock: Clock | None = None,
+        *, shared_prefixes: bool = False,
+    ) -> Cells:  # fmt: skip
         """Return a client of the cells at these places."""
         weights = {place.name: place.weight for place in places}
-        clients = {place.name: Client(place.url, place.name, limits, clock) for place in places}
+        clients = {
+            place.name: Client(
+                place.url, place.name, limits, clock, shared_prefixes=shared_prefixes
+            )
+            for place in places
+        }
         return cls(clients, weights, clock)
 
     def home(self, tenant: str) -> str:

@@ -12,16 +12,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from parallax.broker.codec import Report
 from parallax.broker.intake import Receipt
 from parallax.cli.documents import Cancelled
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.output import show
+from parallax.cli.output import say, show
 from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import InvalidInput, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from parallax.producers.completion import Completion
 from parallax.producers.interface import Jobs
 from parallax.producers.submission import checked_jobs
 
@@ -136,24 +136,33 @@ def _awaited(client: Jobs, accepted: list[str], timeout_s: float, as_json: bool)
     for completion in client.wait(accepted, timeout_s):
         missing.discard(completion.job_id)
         failed += completion.outcome is not Outcome.COMPLETED
-        _told(completion.job_id, completion.outcome.value, _result(client, completion), as_json)
+        _told(completion.job_id, completion.outcome.value, shown(completion.report), as_json)
     for job_id in sorted(missing):
         _told(job_id, "waiting", {"error": f"no news for {timeout_s:g} s"}, as_json)
     return failed + len(missing)
 
 
-def _result(client: Jobs, completion: Completion) -> dict[str, Any]:
-    if completion.data:
-        return asdict_of(completion.report)
-    record = client.records([completion.job_id])[0]
-    return asdict_of(record.report) if record else {}
+def shown(report: Report) -> dict[str, Any]:
+    """Return what a report says to who submitted the job. Times are seconds.
 
-
-def asdict_of(result: Any) -> dict[str, Any]:
-    """Return a message's fields that say something."""
-    import msgspec
-
-    return {name: v for name, v in msgspec.structs.asdict(result).items() if v not in (None, "")}
+    `wait_s` and `ttft_s` count from acceptance, `service_s` from the start of the attempt.
+    """
+    said: dict[str, Any] = {
+        "tenant": report.tenant,
+        "worker": report.worker,
+        "attempt": report.attempt,
+        "estimate": report.estimate,
+        "prompt_tokens": report.prompt_tokens,
+        "output_tokens": report.output_tokens,
+        "cached_tokens": report.cached_tokens,
+        "wait_s": report.wait_s,
+        "ttft_s": report.ttft_s,
+        "service_s": report.service_s,
+        "error": report.error,
+        "reason": report.reason,
+        "retry_after_s": report.retry_after_s,
+    }
+    return {name: value for name, value in said.items() if value not in (None, "")}
 
 
 def _told(job_id: str, state: str, details: dict[str, Any], as_json: bool) -> None:
@@ -161,10 +170,12 @@ def _told(job_id: str, state: str, details: dict[str, Any], as_json: bool) -> No
         click.echo(json.dumps({"id": job_id, "state": state, **details}))
     else:
         text = " ".join(f"{name}={_short(value)}" for name, value in details.items())
-        click.echo(f"{job_id} {state} {text}".rstrip())
+        say(f"{job_id} {state} {text}".rstrip())
 
 
 def _short(value: object) -> str:
+    if isinstance(value, str) and not value.isalnum() and {" ", "=", '"'} & set(value):
+        return json.dumps(value, ensure_ascii=False)  # else it could pass for more fields
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -44,6 +44,10 @@ class Client:
     Every client has an inbox: one stream that is told how its jobs end. The inbox is a hint that
     makes waiting cheap; the truth is the job's record, which `wait` looks at when the inbox is
     silent, so a lost hint delays an answer and never loses it.
+
+    What jobs' prefixes are called is salted by tenant, so that no tenant learns from what it finds
+    cached which prompts others have sent. With `shared_prefixes` they are taken as they are: for
+    who replays a trace, in which one name means one text whoever sent it.
     """
 
     def __init__(
@@ -52,6 +56,8 @@ class Client:
         cell: str = "main",
         limits: Limits | None = None,
         clock: Clock | None = None,
+        *,
+        shared_prefixes: bool = False,
     ) -> None:
         self._keys = Keys(cell)
         self._clock: Clock = clock or SystemClock()
@@ -60,7 +66,7 @@ class Client:
         self._link, self._reader = Link.to(url), Link.to(url)
         # Whoever has a lock asks Redis, which answers or times out: nobody waits for ever.
         self._asking, self._listening = threading.Lock(), threading.Lock()
-        self._intake = Intake(self._link, self._keys, limits)
+        self._intake = Intake(self._link, self._keys, limits, shared_prefixes)
         self._results = Results(self._link, self._keys)
         self._news = Results(self._reader, self._keys)
         self.inbox = f"inbox-{secrets.token_hex(8)}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from parallax.broker.codec import Report, decode_report
+from parallax.broker.codec import Report, decode_report, encode
 from parallax.broker.results import Record
 from parallax.core.clock import Clock
 from parallax.core.errors import NotCompleted, Unreachable
@@ -30,13 +30,18 @@ class Completion:
 
     @property
     def report(self) -> Report:
-        """What came with the news; empty if it was learned from the job's record."""
+        """What came of it: the job's result, whichever way its end was learned."""
         return decode_report(self.data) if self.data else Report()
 
     def raise_for_outcome(self) -> None:
         """Raise NotCompleted unless the job completed."""
         if self.outcome is not Outcome.COMPLETED:
             raise NotCompleted(self.job_id, self.outcome.value, self.report.error)
+
+    @classmethod
+    def recorded(cls, record: Record, outcome: Outcome) -> Completion:
+        """Return what a record says of a job that has ended."""
+        return cls(record.job_id, outcome, encode(record.report))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +86,4 @@ class Waiting:
         except Unreachable:
             return []
         del unseen[-MOST_RECORDS:]
-        return [Completion(r.job_id, r.outcome) for r in records if r is not None and r.outcome]
+        return [Completion.recorded(r, r.outcome) for r in records if r is not None and r.outcome]

@@ -62,8 +62,10 @@ class Live:
         return cls(first.url, first.name, clock, system, crashes, weights, several, orders)
 
     def connect(self) -> Producer:
-        """Return a new client of what is driven."""
-        return Cells.to(self.places) if self.places else Client(self.url, self.cell)
+        """Return a new client of what is driven: in a trace prefixes are shared by all tenants."""
+        if self.places:
+            return Cells.to(self.places, shared_prefixes=True)
+        return Client(self.url, self.cell, shared_prefixes=True)
 
     def run(self, load: Iterable[tuple[float, Job]], speed: float = 1.0) -> Run:
         """Offer the load, wait for the ends, look every job up in the store.

@@ -24,6 +24,7 @@ from parallax.core.errors import (
 )
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import USUAL_ATTEMPTS, Job
+from parallax.core.reasons import Reason
 
 _REFUSED_RETRY_S = 1.0
 NOTHING = Report()
@@ -70,6 +71,9 @@ class Receipt(Struct, frozen=True):
         if self.word == "too_big":
             return InvalidInput("job", f"{self.detail} bytes", "smaller than the store's limit")
         if self.word == "full":
+            if self.detail == "0":  # it would be one tenant more than may have jobs
+                said, reason = Reason.TENANTS_FULL.sentence, Reason.TENANTS_FULL
+                return Refused(said, _REFUSED_RETRY_S, reason)
             return Refused(f"{self.detail} jobs wait in the tenant's queue", _REFUSED_RETRY_S)
         if self.word in _FAILED:
             return _FAILED[self.word](f"job {self.job_id}: {self.detail}")
@@ -97,7 +101,11 @@ class Ending:
 class Intake:
     """Submits and terminates, in batches: one round trip each, whatever their size."""
 
-    def __init__(self, link: Link, keys: Keys, limits: Limits | None = None) -> None:
+    def __init__(
+        self, link: Link, keys: Keys, limits: Limits | None = None, shared_prefixes: bool = True
+    ) -> None:
+        # `shared_prefixes`: equal names of blocks mean the same whoever the tenant is.
+        self._shared = shared_prefixes
         self._link = link
         self._keys = keys
         self._limits = limits or Limits()
@@ -116,7 +124,7 @@ class Intake:
         tenants: dict[str, int] = {}
         args: list[Argument] = []
         for job in jobs:
-            spec, prefix = parts_of(job)
+            spec, prefix = parts_of(job, self._shared)
             args += (
                 job.id,
                 tenants.setdefault(job.tenant, len(tenants) + 1),
@@ -125,7 +133,7 @@ class Intake:
                 _options(job, prefix),
             )
         names = [
-            keys.active, keys.bell, keys.open, keys.counts,
+            keys.active, keys.bell, keys.open, keys.counts, keys.due,
             *map(keys.arrivals, tenants), *(keys.job(job.id) for job in jobs),
         ]  # fmt: skip
         if bodies:
@@ -154,7 +162,9 @@ class Intake:
 
     def _terminated(self, endings: Sequence[Ending], token: str) -> list[tuple[str, str]]:
         keys, limits = self._keys, self._limits
-        names = [keys.leader, keys.open, keys.counts, keys.events, keys.dead]
+        # Who shows no token may not touch `leader`, and the script does not look at it.
+        lease = keys.leader if token else keys.counts
+        names = [lease, keys.open, keys.counts, keys.events, keys.dead, keys.due]
         args: list[Argument] = [
             token, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries, limits.log_entries,
             len(endings),
@@ -189,4 +199,5 @@ def pairs_after_status(answer: Sequence[bytes]) -> list[tuple[str, str]]:
     """Split `ok, word, detail, word, detail, ...`; raise Fenced when the leader was deposed."""
     if answer[0] == b"fenced":
         raise Fenced("another process holds the lease")
-    return [(answer[i].decode(), answer[i + 1].decode()) for i in range(1, len(answer) - 1, 2)]
+    words = [word.decode("ascii", "replace") for word in answer[1:]]
+    return list(zip(words[::2], words[1::2], strict=True))

@@ -157,7 +157,8 @@ class Membership:
         rounds = []
         for worker in workers:
             names = [
-                keys.leader, keys.heartbeat(worker), keys.work(worker), keys.control(worker),
+                keys.leader if lease else keys.heartbeat(worker),  # a worker may not touch `leader`
+                keys.heartbeat(worker), keys.work(worker), keys.control(worker),
                 keys.status(worker), keys.workers,
             ]  # fmt: skip
             rounds.append((names, [token, worker]))

@@ -14,11 +14,13 @@ from parallax.broker.intake import pairs_after_status
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.misfits import expel, name_of, names_of
+from parallax.broker.refusals import is_forbidden
 from parallax.broker.scripts import script
 from parallax.core.bisection import each
-from parallax.core.errors import Fenced, InvalidInput
+from parallax.core.errors import Fenced, InvalidInput, StoreFault
 from parallax.core.model import NAME
 from parallax.core.pages import pages
+from parallax.core.reasons import Reason
 
 #: Most commands in one write, and most jobs in one run of `repair`.
 _PIPELINE, _REPAIRED = 2_000, 200
@@ -103,12 +105,12 @@ class Rescue:
                 assignment.job_id,
                 tenants.setdefault(tenant, len(tenants) + 1),
                 outs.setdefault(reply, len(outs) + 1) if reply else "",
-                encode(_death(assignment, worker)),
+                encode(_death(assignment, worker, tenant)),
             )
         names = [
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
-            keys.events, keys.dead, keys.active, keys.bell, *map(keys.arrivals, tenants),
-            *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
+            keys.events, keys.dead, keys.active, keys.bell, keys.due,
+            *map(keys.arrivals, tenants), *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
             *(keys.body(a.job_id) for a in held),
         ]  # fmt: skip
         head: list[Argument] = [
@@ -215,26 +217,30 @@ class Rescue:
         names += [keys.body(job) for job, _ in part]
         return names, args
 
-    def scrub(self, worker: str, held: Sequence[Assignment]) -> list[str]:
-        """Delete entries that no longer belong to their job."""
-        words = each(held, lambda some: self._scrubbed([(worker, some)])[0], Spoilt)
+    def scrub(self, worker: str, held: Sequence[Assignment], grace_ms: int = 0) -> list[str]:
+        """Delete entries that no longer belong to their job, if that has not just ended."""
+        words = each(held, lambda some: self._scrubbed([(worker, some)], grace_ms)[0], Spoilt)
         return ["kept" if isinstance(word, Spoilt) else word for word in words]
 
-    def scrub_all(self, held_by: Mapping[str, Sequence[Assignment]]) -> list[str]:
+    def scrub_all(
+        self, held_by: Mapping[str, Sequence[Assignment]], grace_ms: int = 0
+    ) -> list[str]:
         """The same for several workers in one round trip; one by one if the store stumbles."""
         held = [(worker, some) for worker, some in held_by.items() if some]
         try:
-            words = self._scrubbed(held)
+            words = self._scrubbed(held, grace_ms)
         except Spoilt:
-            words = [self.scrub(*one) for one in held]
+            words = [self.scrub(*one, grace_ms) for one in held]
         return [word for some in words for word in some]
 
-    def _scrubbed(self, held_by: Sequence[tuple[str, Sequence[Assignment]]]) -> list[list[str]]:
+    def _scrubbed(
+        self, held_by: Sequence[tuple[str, Sequence[Assignment]]], grace_ms: int
+    ) -> list[list[str]]:
         keys, rounds = self._keys, list[tuple[list[str], list[Argument]]]()
         for worker, held in held_by:
             names = [keys.work(worker), keys.counts, keys.events]
             names += [keys.job(a.job_id) for a in held]
-            args: list[Argument] = [worker, self._limits.log_entries, len(held)]
+            args: list[Argument] = [worker, self._limits.log_entries, len(held), grace_ms]
             for a in held:
                 args += (a.entry, a.signature(worker))
             rounds.append((names, args))
@@ -279,7 +285,12 @@ class Rescue:
         keys = self._keys
         arrivals, work = keys.arrivals(""), keys.work("")
         command = ("SCAN", cursor, "MATCH", f"{keys.prefix}*", "COUNT", count, "TYPE", "stream")
-        following, found = self._link.call(*command)
+        try:
+            following, found = self._link.call(*command)
+        except StoreFault as error:
+            if not is_forbidden(error):
+                raise
+            return "0", [], []  # this user may not list keys: they are of other cells, too
         names = [key.decode("utf-8", "replace") for key in found]
         tenants = [name.removeprefix(arrivals) for name in names if name.startswith(arrivals)]
         workers = [name.removeprefix(work) for name in names if name.startswith(work)]
@@ -290,9 +301,10 @@ class Rescue:
         return following.decode(), [name for name in tenants if NAME.fullmatch(name)], strays
 
 
-def _death(assignment: Assignment, worker: str) -> Report:
+def _death(assignment: Assignment, worker: str, tenant: str) -> Report:
     error = f"the worker {worker} died during attempt {assignment.attempt}"
-    return Report(worker=worker, attempt=int(assignment.attempt), error=error)
+    number, reason = int(assignment.attempt), Reason.ATTEMPTS_USED_UP
+    return Report(tenant, worker, number, assignment.estimate, error=error, reason=reason)
 
 
 def _tenant(about: bytes | None) -> str:

@@ -11,7 +11,8 @@ from parallax.broker.codec import Report, decode_about, decode_report
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
 from parallax.broker.dispatching import START, after
 from parallax.broker.keys import Keys
-from parallax.core.errors import InvalidInput
+from parallax.broker.refusals import is_forbidden
+from parallax.core.errors import InvalidInput, StoreFault
 from parallax.core.lifecycle import TERMINAL, Outcome, State
 
 
@@ -52,7 +53,7 @@ class Record:
     @property
     def ttft_s(self) -> float | None:
         """Seconds from acceptance to the first token."""
-        return self.report.first_token_after(self.queue_wait_s)
+        return self.report.ttft_after(self.queue_wait_s)
 
     @property
     def e2e_s(self) -> float | None:
@@ -125,8 +126,14 @@ class Results:
         return cursor, notices
 
     def forget(self, reply: str) -> None:
-        """Delete an `out` stream nobody will read again."""
-        self._link.call("DEL", self._keys.out(reply))
+        """Delete an `out` stream nobody will read again; who may not delete empties it."""
+        stream = self._keys.out(reply)
+        try:
+            self._link.call("DEL", stream)
+        except StoreFault as error:
+            if not is_forbidden(error):
+                raise
+            self._link.call("XTRIM", stream, "MAXLEN", 0)  # it has a TTL
 
     def counts(self) -> dict[str, int]:
         """Return the totals of the cell."""

@@ -27,7 +27,7 @@ import msgspec
 
 from parallax.broker.connection import Link
 from parallax.core.clock import Clock
-from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFault
+from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFault, StoreFull
 
 POLL_S = 0.005
 PROBE_S = 0.25  # how long `running_server` of another process may hold the lock, at the very most
@@ -77,13 +77,18 @@ def running_server(home: Path | None = None) -> ServerInfo | None:
 
 
 def answers(url: str) -> bool:
-    """Whether the embedded server at this unix socket serves commands (one that loads does not)."""
+    """Whether the embedded server at this unix socket serves commands (one that loads does not).
+
+    One whose disk is full refuses even a PING, and serves reads.
+    """
     try:
-        link = Link.to(f"{url}&socket_timeout={PING_TIMEOUT_S}")
+        link = Link.to(url, PING_TIMEOUT_S)
         try:
             return bool(link.call("PING") == b"PONG")
         finally:
             link.close()
+    except StoreFull:
+        return True
     except ParallaxError:
         return False
 
@@ -122,7 +127,7 @@ class DataDirectory:
         while not _try_lock(lock, fcntl.LOCK_EX):
             lock.seek(0)
             owner = lock.read().strip()
-            patience = PROBE_S if is_alive(owner) else LEAVE_S
+            patience = PROBE_S if _is_alive(owner) else LEAVE_S
             if clock.monotonic() - began > patience:
                 raise Conflict(self._in_use(owner))
             clock.wait(POLL_S)
@@ -132,7 +137,7 @@ class DataDirectory:
         lock.flush()
 
     def _in_use(self, owner: str) -> str:
-        if is_alive(owner):
+        if _is_alive(owner):
             return f"{self.folder} is in use by process {owner}: stop it, or choose another --home"
         server = _published(self.folder)
         left = f"a server (process {server.pid})" if server else "a server"
@@ -225,8 +230,7 @@ def _is_locked(folder: Path) -> bool:
         return False
 
 
-def is_alive(pid: str) -> bool:
-    """Whether a process of that id runs."""
+def _is_alive(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
     except PermissionError:

@@ -18,7 +18,7 @@ import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
-from parallax.broker.server_home import DataDirectory, ServerInfo, is_alive, socket_path
+from parallax.broker.server_home import DataDirectory, ServerInfo, socket_path
 from parallax.core.errors import InvalidInput
 
 SOCKET_PATH_MAX = 100  # bytes; the system's limit is 104 or 108, its final zero included
@@ -94,11 +94,13 @@ def _is_own(folder: Path) -> bool:
 
 
 def _is_abandoned(home: Path) -> bool:
-    """Whether the owner that wrote its id into the lock is gone, and so is its server."""
+    """Whether the owner that wrote its id into the lock is gone, and so is its server.
+
+    Only the lock tells: in containers the same few process ids are used again and again.
+    """
     with suppress(OSError), (home / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        owner = lock.read().strip()  # empty: it is just being made, or removed
-        return owner.isdecimal() and not is_alive(owner)
+        return bool(lock.read(1))  # empty: it is just being made, or removed
     return False
 
 

@@ -14,7 +14,7 @@ from parallax.broker.keys import Keys
 from parallax.broker.policy_store import Choice, PolicyDocument, PolicyStore, Rollout
 from parallax.cli.documents import Arm, CanaryChange, CanaryStatus
 from parallax.cli.options import parsed_choice, redis_options, server_url
-from parallax.cli.output import facts, write_json
+from parallax.cli.output import facts, say, write_json
 from parallax.core.errors import Conflict, InvalidInput
 from parallax.core.settings import Policies
 from parallax.services.choices import built, ended
@@ -79,9 +79,7 @@ def start(
     if as_json:
         write_json(CanaryChange(cell, "start", new.name, percent))
     else:
-        click.echo(
-            f"{percent:g} % of the sessions go to {new.name}; `parallax canary status` looks"
-        )
+        say(f"{percent:g} % of the sessions go to {new.name}; `parallax canary status` looks")
 
 
 @canary.command()
@@ -150,7 +148,7 @@ def _end(
     if as_json:
         write_json(CanaryChange(cell, word, changes["verdict"].candidate, None))
     else:
-        click.echo(f"the canary has ended: {word}")
+        say(f"the canary has ended: {word}")
 
 
 def _arms(store: PolicyStore, document: PolicyDocument) -> dict[str, tuple[int, int]]:

@@ -13,7 +13,7 @@ from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.cli.documents import CellRow, Home
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.output import printable, show_all
+from parallax.cli.output import printable, say, show_all
 from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place, home
 from parallax.core.errors import Unreachable
@@ -42,7 +42,7 @@ def ask_each(places: Sequence[Place], ask: Callable[[Link, Keys], T]) -> dict[st
     if len(errors) == len(places):
         raise errors[0]
     for silent in errors:
-        click.echo(f"parallax: {redacted(printable(str(silent)))}", err=True)
+        say(f"parallax: {redacted(str(silent))}", err=True)
     return answers
 
 

@@ -17,7 +17,7 @@ from parallax.broker.keys import Keys
 from parallax.cli.documents import Dead, Purged, Requeued
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import printable, show, write_json
+from parallax.cli.output import say, show, write_json
 from parallax.core.errors import InvalidInput
 
 _SHOWN = 60  # characters of a sample in the list
@@ -70,9 +70,9 @@ def requeue(
         write_json(found)
     for one in () if as_json else found:
         if one.error is None:
-            click.echo(f"{one.job} again as {one.successor}")
+            say(f"{one.job} again as {one.successor}")
         else:
-            click.echo(f"{printable(one.job or one.entry)} not: {printable(one.error)}", err=True)
+            say(f"{one.job or one.entry} not: {one.error}", err=True)
     sys.exit(EXIT_FAILED if any(one.error for one in found) else 0)
 
 

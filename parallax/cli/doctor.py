@@ -70,6 +70,7 @@ def _server(url: str | None, cell: str) -> Iterator[Finding]:
         if "cluster" in (lines.get("redis_mode"), lines.get("server_mode")):
             yield from _cluster(link, keys)
         yield from _settings(link)
+        yield from _disk(link)
         yield _cell(link, keys)
     except ParallaxError as error:
         yield "server", "bad", str(error)
@@ -133,6 +134,22 @@ def _settings(link: Link) -> Iterator[Finding]:
     yield from _ticks(link)
     lost = {"always": "nothing", "everysec": "up to 2 s of accepted jobs"}.get(fsync, "much")
     yield "durability", "ok", f"{fsync}: a crash of the server may lose {lost}"
+
+
+def _disk(link: Link) -> Iterator[Finding]:
+    """Say whether the server can write its files: it refuses all writes while it cannot."""
+    try:
+        state = dict(_pairs(link.call("INFO", "persistence")))
+    except StoreFault:
+        return  # this user may not ask
+    writes = ("aof_last_write_status", "rdb_last_bgsave_status")
+    failing = ", ".join(name for name in writes if state.get(name) == "err")
+    if failing:
+        told = f"the server cannot write to its disk ({failing}): free some space there; "
+        told += "it goes on by itself, and what was accepted is kept"
+        yield "disk", "bad", told
+    elif state.get("aof_enabled") == "1":
+        yield "disk", "ok", "the last write to the append-only file succeeded"
 
 
 def _ticks(link: Link) -> Iterator[Finding]:

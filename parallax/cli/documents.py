@@ -64,6 +64,7 @@ class JobRecord(Document, frozen=True):
     ttft_s: float | None
     e2e_s: float | None
     error: str | None
+    reason: str | None  # a word of the list in docs/operations.md
 
 
 class Cancelled(Document, frozen=True):

@@ -12,6 +12,7 @@ import click
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Member, Membership
+from parallax.broker.misfits import names_of
 from parallax.broker.results import Results
 from parallax.broker.tenancy import Tenancy
 from parallax.cli.cells import ask_each, exit_code, leader_name
@@ -25,8 +26,9 @@ from parallax.cli.documents import (
 )
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import show, show_all, show_one, write_json
+from parallax.cli.output import say, show, show_all, show_one, write_json
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
+from parallax.core.errors import StoreFull
 from parallax.core.model import check_name
 
 
@@ -74,6 +76,10 @@ def _sum(seen: Mapping[str, CellStatus | None]) -> CellsStatus:
 
 
 def _state(link: Link, keys: Keys) -> CellStatus:
+    try:
+        link.call("PING")
+    except StoreFull as full:  # reads are served all the same
+        say(f"parallax: {full}", err=True)
     leader, opened, active, dead = link.calls(
         [
             ("GET", keys.leader),
@@ -82,7 +88,7 @@ def _state(link: Link, keys: Keys) -> CellStatus:
             ("XLEN", keys.dead),
         ]
     )
-    names = sorted(name.decode() for name in active)[:1000]
+    names = sorted(names_of(active)[0])[:1000]
     waiting = sum(link.calls([("XLEN", keys.arrivals(name)) for name in names])) if names else 0
     return CellStatus(
         cell=keys.cell,
@@ -110,7 +116,7 @@ def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
     finally:
         client.close()
     if record is None:
-        click.echo(f"parallax: there is no record of {job_id}; it may have expired", err=True)
+        say(f"parallax: there is no record of {job_id}; it may have expired", err=True)
         sys.exit(EXIT_FAILED)
     report = record.report
     found = JobRecord(
@@ -128,6 +134,7 @@ def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
         ttft_s=record.ttft_s,
         e2e_s=record.e2e_s,
         error=report.error or None,
+        reason=report.reason or None,
     )
     show_one(found, as_json=as_json, title=f"Job {job_id}")
 
@@ -175,7 +182,7 @@ def list_(where: Where, as_json: bool) -> None:
 
 def _tenants(link: Link, keys: Keys) -> list[TenantRow]:
     weights = Tenancy(link, keys).weights()
-    active = {name.decode() for name in link.call("SMEMBERS", keys.active)}
+    active = set(names_of(link.call("SMEMBERS", keys.active))[0])
     names = sorted(weights.keys() | active)
     depths = link.calls([("XLEN", keys.arrivals(name)) for name in names]) if names else []
     return [

@@ -1,7 +1,8 @@
 """The command `parallax`: a lazy table of commands, so that `--help` imports nothing it need not.
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 a threshold was missed, 4 cannot reach Redis;
-128 and the number of the signal that ended it early (130: Ctrl-C).
+Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 a threshold was missed, 4 cannot reach Redis,
+or may not (a wrong password, a port of something else); 128 and the number of the signal that ended
+it early (130: Ctrl-C).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from click.shell_completion import CompletionItem
 from parallax import __version__
 from parallax.cli import configuration, streams
 from parallax.cli.output import printable
-from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
+from parallax.core.errors import InvalidInput, ParallaxError, Unreachable, Unusable
 from parallax.core.secrets import redacted
 from parallax.core.suggest import meant
 from parallax.services.orders import Interrupted
@@ -97,7 +98,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; for a misspelt one the error names what was probably meant."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             question = meant(args[0], COMMANDS)
             known = f"{question[:1].upper()}{question[1:]}"
             ctx.fail(f"No such command {args[0]!r}. {known}".rstrip())
@@ -205,6 +206,8 @@ def _run() -> None:
         _fail(error, EXIT_USAGE)
     except Unreachable as error:
         _fail(error, EXIT_UNREACHABLE, _NEXT)
+    except Unusable as error:
+        _fail(error, EXIT_UNREACHABLE)
     except ParallaxError as error:
         _fail(error, EXIT_FAILED)
 
@@ -221,10 +224,11 @@ def _fail(error: ParallaxError, code: int, hint: str = "") -> None:
 
 def _fail_to_write(error: OSError) -> NoReturn:
     """Say which file could not be used: standard output, if it is that one."""
-    at_fault = streams.failure()
     streams.abandon()
-    what = repr(error.filename) if error.filename and not at_fault else "standard output"
-    reason = error.strerror or str(error)
+    what = "" if error.filename is None else repr(error.filename)
+    if not what and error.errno in streams.UNWRITABLE:
+        what = "standard output"
+    told = f"{what} cannot be used: {error.strerror}" if what else str(error)
     with suppress(OSError):
-        click.echo(f"parallax: {printable(what)} cannot be used: {reason}", err=True)
+        click.echo(f"parallax: {printable(told)}", err=True)
     sys.exit(EXIT_FAILED)

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parallax.core.text import printable
+
 if TYPE_CHECKING:
     from parallax.cli.documents import Document
+
+__all__ = [
+    "Row", "cell_text", "facts", "printable", "say", "show", "show_all", "show_one", "write_json",
+]  # fmt: skip
 
 Row = Sequence[object]
 
@@ -77,9 +83,9 @@ def cell_text(value: object) -> str:
     return printable(str(value))
 
 
-def printable(text: str) -> str:
-    """Escape control characters: what a job is called must not steer a terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+def say(text: str, *, err: bool = False) -> None:
+    """Write one line: whoever wrote a part of it can neither steer a terminal nor add a line."""
+    click.echo(printable(text), err=err)
 
 
 def facts(pairs: Mapping[str, object], *, as_json: bool, title: str) -> None:

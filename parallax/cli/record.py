@@ -18,7 +18,7 @@ from parallax.broker.recording import Batch, Line, Recording, decode_line
 from parallax.cli.lab_documents import Candidate, RecordingCheck, Written
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import show_all, show_one, write_json
+from parallax.cli.output import say, show_all, show_one, write_json
 from parallax.cli.silence import leader_of, said_after
 from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput
@@ -135,7 +135,7 @@ def explain(job_id: str, file: Path, as_json: bool) -> None:
     for _ in redo(read(file), explanation):
         pass
     if not explanation.placements:
-        click.echo(f"parallax: {file} says nothing of where {job_id} was sent", err=True)
+        say(f"parallax: {file} says nothing of where {job_id} was sent", err=True)
         sys.exit(EXIT_FAILED)
     found = [
         Candidate(
@@ -157,7 +157,7 @@ def explain(job_id: str, file: Path, as_json: bool) -> None:
     if not as_json:
         for n, p in enumerate(explanation.placements, start=1):
             told = f", with {p.together - 1} others in the same breath" if p.together > 1 else ""
-            click.echo(f"{n}: {p.policy}{told}: {p.why}")
+            say(f"{n}: {p.policy}{told}: {p.why}")
 
 
 def read(file: Path) -> Iterator[Line]:

@@ -25,6 +25,7 @@ from parallax.sim.report.thresholds import Threshold, seconds
 from parallax.sim.report.thresholds import parse as parse_threshold
 from parallax.sim.spec import FaultSpec, FleetSpec, RunSpec, WorkloadSpec
 from parallax.sim.spec_reading import parse
+from parallax.sim.workloads.catalog import check_there
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -122,6 +123,7 @@ def check(spec: RunSpec) -> None:
     if spec.policies.scaling is not None:
         SCALING.build(spec.policies.scaling.name, spec.policies.scaling.parameters)
     profile_named(spec.fleet.profile)
+    check_there(spec.workload.path)
 
 
 def thresholds_from(options: Mapping[str, Any]) -> list[Threshold]:

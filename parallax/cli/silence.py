@@ -25,19 +25,22 @@ def _on_stderr(sentence: str) -> None:
 
 
 @contextmanager
-def silence_explained(places: Sequence[Place], after_s: float = SILENCE_S) -> Iterator[None]:
+def silence_explained(places: Sequence[Place]) -> Iterator[None]:
     """While the body runs: after a while say on stderr what its jobs wait for, if for anything."""
-    with said_after(lambda: [why for place in places for why in reasons(place)], after_s):
+    with said_after(lambda: [why for place in places for why in reasons(place)]):
         yield
 
 
 @contextmanager
 def said_after(
     told: Callable[[], Sequence[str]],
-    after_s: float = SILENCE_S,
+    after_s: float | None = None,
     tell: Callable[[str], object] = _on_stderr,
 ) -> Iterator[None]:
-    """While the body runs: after a while tell (on stderr), once, what `told` returns then."""
+    """While the body runs: tell (on stderr), once, what `told` returns `after_s` from now.
+
+    None stands for `SILENCE_S`.
+    """
 
     def say() -> None:
         try:
@@ -49,7 +52,7 @@ def said_after(
                 tell(redacted(printable(sentence)))
 
     over = threading.Event()
-    timer = threading.Timer(after_s, say)
+    timer = threading.Timer(SILENCE_S if after_s is None else after_s, say)
     timer.daemon = True
     timer.start()
     try:

@@ -18,7 +18,7 @@ from parallax.cli.options import (
     policy_options,
     start_logging,
 )
-from parallax.cli.output import write_json
+from parallax.cli.output import say, write_json
 from parallax.cli.where import Where, cells_options
 from parallax.core.model import check_int
 from parallax.core.secrets import redacted
@@ -116,7 +116,7 @@ def _greet(where: Where, systems: list[System], what: str) -> None:
     several = f" --cells {names}" if len(systems) > 1 else ""
     for system in systems:
         of = f" in cell {system.plan.cell}" if several else ""
-        click.echo(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
+        say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
     click.echo(
         f"try: parallax submit{several} --prompt-tokens 100 --max-tokens 50   (Ctrl-C stops)"
     )

@@ -12,11 +12,15 @@
     ├── StoreFull             Redis is at its memory limit: accepted work drains, new work waits
     ├── Fenced                this process is no longer the leader; what it asked was not done
     └── StoreFault            Redis answered something that no retry will mend
+        └── Unusable          what is at the address will not serve us: why, and what to do
 
 Foreign exceptions are translated into this tree at one door, `parallax.broker.connection`.
 """
 
 from __future__ import annotations
+
+from parallax.core.reasons import Reason
+from parallax.core.text import printable
 
 
 class ParallaxError(Exception):
@@ -50,12 +54,17 @@ class InvalidSettings(InvalidInput):
 
 
 class Refused(ParallaxError):
-    """The job was not accepted because a limit is reached; it may be offered again later."""
+    """The job was not accepted because a limit is reached; it may be offered again later.
 
-    def __init__(self, reason: str, retry_after_s: float) -> None:
-        self.reason = reason
+    `said` is for people, `reason` for programs; `retry_after_s` is in seconds.
+    """
+
+    def __init__(
+        self, said: str, retry_after_s: float, reason: Reason = Reason.TENANT_QUEUE_FULL
+    ) -> None:
+        self.said, self.reason = said, reason
         self.retry_after_s = retry_after_s
-        super().__init__(f"refused: {reason}; try again in {retry_after_s:g} s")
+        super().__init__(f"refused: {said}; try again in {retry_after_s:g} s")
 
 
 class Conflict(ParallaxError):
@@ -99,9 +108,13 @@ class StoreFault(ParallaxError):
     """Redis answered with an error that asking again will not change."""
 
 
+class Unusable(StoreFault):
+    """What is at the address will not serve us. The message says why, and what to do."""
+
+
 def _line(text: str, most: int = 200) -> str:
     """Keep a text that may quote foreign data short and on one line."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    shown = printable(text[: most + 1])
     return shown if len(text) <= most else f"{shown[: most - 3]}..."
 
 

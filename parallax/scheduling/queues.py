@@ -11,13 +11,19 @@ from parallax.core.model import JobView
 
 @dataclass(slots=True)
 class Queued:
-    """A job that waits. `entry` is the driver's reference to where it waits."""
+    """A job that waits. `entry` is the driver's reference to where it waits.
+
+    `weight` is what its tenant had when it was charged; `spent` is what was computed for it by
+    others, in cost units.
+    """
 
     job: JobView
     entry: str
     estimate: float
     output: float = 0.0  # predicted tokens of the answer
     since: float = 0.0  # when it was queued
+    weight: float = 1.0
+    spent: float = 0.0
 
 
 class TenantQueue:
@@ -110,7 +116,11 @@ class Queues:
 
     def _gone(self, queued: Queued) -> None:
         del self.tenant_of[queued.job.id]
-        self.cost = self.cost - queued.estimate if self.tenant_of else 0.0
+        if self.tenant_of:
+            self.cost -= queued.estimate
+        else:
+            self.cost = 0.0
+            self._since.clear()
 
     def oldest_wait(self, now: float) -> float:
         """Return for how long the job that was queued first has waited (seconds). O(1)."""

@@ -30,6 +30,7 @@ from parallax.broker.results import Record, Results
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.pages import pages
+from parallax.core.reasons import Reason
 from parallax.core.settings import SchedulerSettings
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,8 @@ class Janitor:
             held = attempts[worker] = list(_understood(entries))
             if len(held) < MOST_HELD:  # else there may be more
                 findings.held[worker] = frozenset((a.job_id, int(a.attempt)) for a in held)
-        words = self._rescue.scrub_all({worker: a[:_PAGE] for worker, a in attempts.items()})
+        some = {worker: held[:_PAGE] for worker, held in attempts.items()}
+        words = self._rescue.scrub_all(some, int(self._settings.repair_grace_s * 1000))
         findings.words["removed"] = words.count("removed")
         return findings
 
@@ -157,6 +159,7 @@ def _spoilt(job: str, worker: str = "", rival: str = "") -> Ending:
 
 def _lost(record: Record) -> Ending:
     error = f"its worker {record.worker} was lost during attempt {record.attempts}, the last"
-    report = Report(record.tenant, record.worker, record.attempts, error=error)
+    reason = Reason.ATTEMPTS_USED_UP
+    report = Report(record.tenant, record.worker, record.attempts, error=error, reason=reason)
     holders = (record.worker, record.reply, record.rival)
     return Ending(record.job_id, record.tenant, Outcome.DEAD, report, *holders)

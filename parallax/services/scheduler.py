@@ -39,11 +39,11 @@ from parallax.scheduling.events import (
     AttemptsHeld,
     BacklogMeasured,
     Event,
-    JobArrived,
     TenantConfigured,
 )
 from parallax.services import choices, inbox, takeover
 from parallax.services.accounts import Accounts
+from parallax.services.deadlines import Deadlines
 from parallax.services.janitor import Findings, Janitor
 from parallax.services.lease_keeper import LeaseKeeper
 from parallax.services.outbox import Outbox
@@ -82,7 +82,7 @@ class SchedulerService:
         self._limits = limits or Limits()
         self._leadership = self._led_by(link)
         self._dispatching = Dispatching(link, keys)
-        self._intake = Intake(link, keys, self._limits)
+        self._intake, self._deadlines = Intake(link, keys, self._limits), Deadlines(link, keys)
         self._rescue = Rescue(link, keys, self._limits)
         self._recoverer = Recoverer(Membership(link, keys), self._rescue, settings)
         self._janitor = Janitor(link, keys, self._rescue, self._intake, settings)
@@ -175,6 +175,7 @@ class SchedulerService:
         What may be long is begun here and read on between the turns: tenants with jobs, weights,
         accounts.
         """
+        self._link.bring_scripts()  # for workers and producers whose users may only run them
         bulletin = self._look()
         self._scheduler = self._policies.chosen()
         self._dispatching.restart()
@@ -251,7 +252,7 @@ class SchedulerService:
         sent = self._outbox.carry_out(lease, actions)
         if self._outbox.uncommitted and not sent and self._timetable.is_due("commit", COMMIT_S):
             self._outbox.commit(lease)
-        self._metrics.decided(actions, sum(type(event) is JobArrived for event in events))
+        self._metrics.decided(actions)
         self._metrics.turned(self._clock.monotonic() - started)
 
     def _duties(self, lease: Lease) -> None:
@@ -278,7 +279,9 @@ class SchedulerService:
         self._metrics.recovered(self._recoverer.drain_counts())
         self._progressed()
         self._pending += self._accounts.tend(lease)
-        self._pending += [BacklogMeasured(t, n) for t, n in self._window.backlogs().items()]
+        backlogs = self._window.backlogs()
+        self._pending += [BacklogMeasured(tenant, unread) for tenant, unread in backlogs.items()]
+        self._due_soon(hidden=bool(backlogs))
         self._pending += self._weights(bulletin, look=False)
         self._window.let_go(self._now())
         self._window.survey(self._now())
@@ -287,6 +290,13 @@ class SchedulerService:
                 self._metrics.observe(self._scheduler.snapshot())
         self._metrics.canary(choices.arms_of(self._scheduler))
         self._follow(lease, bulletin)
+
+    def _due_soon(self, hidden: bool) -> None:
+        """Read first what is due soon and waits behind a full window."""
+        found = self._deadlines.look(self._now(), hidden, self._scheduler.knows)
+        for event in found:
+            self._window.add(event.job.tenant, self._now())
+        self._pending += found
 
     def _sweep(self, lease: Lease, sweeping: Iterator[Findings]) -> None:
         """Take one piece of the sweep, and bring what the leader knows into line with it."""

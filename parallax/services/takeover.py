@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 
 from parallax.broker.attempts import Assignment, decode_assignment
-from parallax.broker.codec import decode_about
+from parallax.broker.codec import decode_about, view_of
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Entry
 from parallax.broker.keys import Keys
@@ -47,14 +47,17 @@ def attempts(
 
 def _owned(link: Link, keys: Keys, held: Sequence[Held]) -> Iterator[AttemptRestored]:
     """Yield the attempts among these that their jobs own."""
-    fields = ("about", "deadline", "at", "hedge")
+    fields = ("about", "deadline", "prefilled", "at", "hedge")
     records = link.calls([("HMGET", keys.job(a.job_id), *fields) for _, a in held])
-    for (worker, assignment), (about, deadline, *holders) in zip(held, records, strict=True):
+    for (worker, assignment), record in zip(held, records, strict=True):
+        about, deadline, computed, *holders = record
         job = _view(assignment, about, deadline)
         state = _state(assignment.signature(worker), holders)
         if job is not None and state:
             attempt, prefilled = int(assignment.attempt), state == State.PREFILLED
-            yield AttemptRestored(job, worker, attempt, assignment.estimate, prefilled)
+            yield AttemptRestored(
+                job, worker, attempt, assignment.estimate, prefilled, _cached(computed)
+            )
 
 
 def _assignments(membership: Membership, workers: Sequence[str]) -> Iterator[Held]:
@@ -75,23 +78,16 @@ def _state(signature: str, holders: Iterable[bytes | None]) -> str:
     return ""
 
 
+def _cached(prefilled: bytes | None) -> int:
+    """Return how much of a computed prompt was cached; 0 if nobody says."""
+    parts = (prefilled or b"").split(b" ")
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
+
+
 def _view(assignment: Assignment, text: bytes | None, deadline: bytes | None) -> JobView | None:
     try:
-        about = decode_about(text)
-        spec = about.spec
-        return JobView(
-            assignment.job_id,
-            spec.tenant,
-            spec.prompt,
-            spec.max,
-            about.accepted,
-            spec.session,
-            int(deadline) / 1000 if deadline and deadline.isdigit() else inf,
-            spec.priority,
-            int(assignment.attempt) - 1,
-            spec.prefix,
-            spec.prefix_block,
-            assignment.prefilled.worker if assignment.prefilled else "",
-        )
+        due = int(deadline) / 1000 if deadline and deadline.isdigit() else inf
+        by = assignment.prefilled.worker if assignment.prefilled else ""
+        return view_of(assignment.job_id, decode_about(text), due, int(assignment.attempt) - 1, by)
     except (InvalidInput, ValueError):
         return None

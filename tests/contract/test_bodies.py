@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,12 @@ from tests.contract.conftest import Cell, job, report
 BODY = b"a prompt"
 
 
-def offered(cell: Cell, **fields: object) -> str:
+def offered(cell: Cell, **fields: Any) -> str:
     """Submit a job with a body; return its entry."""
     return cell.intake.submit([job(**fields)], "", {"j1": BODY})[0].detail
 
 
-def running(cell: Cell, **fields: object):  # type: ignore[no-untyped-def]
+def running(cell: Cell, **fields: Any) -> Any:
     """Bring such a job to run on w1; return its attempt."""
     cell.join()
     entry = offered(cell, **fields)

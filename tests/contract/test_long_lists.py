@@ -48,7 +48,7 @@ def test_the_ends_of_thousands_of_jobs_are_told_in_entries_of_bounded_size(wide:
         words = wide.dispatching.commit(wide.lead(), sent, {"w1": 2 * MANY}, {})
         assert set(words) == {"ok"}
     held = [decode_assignment(entry) for entry in wide.entries()]
-    running, _ = wide.attempts().begin(held)
+    running, *_ = wide.attempts().begin(held)
     assert len(running) == MANY
     ends = wide.attempts().finish([Finish(a, "completed", report(a)) for a in running])
     assert {word for word, _ in ends} == {"ok"}

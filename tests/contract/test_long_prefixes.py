@@ -85,5 +85,5 @@ def test_a_dead_job_is_offered_again_with_it(roomy: Cell) -> None:
     entry = letters.requeue(letter).detail
     again = long(letter.successor)
     assert roomy.route(again, entry, roomy.lead()) == "ok"
-    running, _ = roomy.attempts().begin([decode_assignment(roomy.entries()[-1])])
+    running, *_ = roomy.attempts().begin([decode_assignment(roomy.entries()[-1])])
     assert running[0].prefix == LONG

@@ -22,10 +22,10 @@ SCRIPT = '''
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parallax.core.model import ClusterView, Job, JobView
+from parallax import Client, Job
+from parallax.core.model import ClusterView, JobView
 from parallax.policies.registry import ROUTING
 from parallax.policies.testing import cluster, worker
-from parallax.producers.client import Client
 
 
 @ROUTING.register("first")
@@ -41,7 +41,8 @@ class First:
 
 def ends(url: str) -> dict[str, str]:
     client = Client(url)
-    client.submit([Job("q1", "acme", prompt_tokens=300, max_tokens=80)])
+    receipt = client.submit(Job("q1", "acme", prompt_tokens=300, max_tokens=80))
+    assert receipt.job_id == "q1"
     return {ended.job_id: ended.outcome.value for ended in client.wait(["q1"], timeout_s=60)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from parallax.core.errors import InvalidInput
 from parallax.services.clock import SystemClock
 from tests.integration.processes import ask
 
-DEAD = "999999999"  # larger than any process id
+DEAD = "1"  # an owner's process id, which is often the same in the next container
 
 
 @pytest.fixture
@@ -157,17 +158,26 @@ def test_an_abandoned_home_is_removed_with_its_socket(
 @pytest.mark.parametrize(
     ("lock", "name"),
     [
-        (str(os.getpid()), "parallax-0123456789abcdef"),
         ("", "parallax-0123456789abcdef"),
         (DEAD, "parallax-report"),
         (DEAD, "parallax"),
     ],
-    ids=["lives", "just made", "another name", "no number"],
+    ids=["just made", "another name", "no number"],
 )
 def test_every_other_directory_stays(place: Path, lock: str, name: str) -> None:
     folder = home(place, lock, name)
     temporary.remove_abandoned(place)
     assert (folder / "appendonlydir").exists()
+
+
+def test_a_home_that_somebody_holds_stays(place: Path) -> None:
+    folder = home(place)
+    with (folder / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        temporary.remove_abandoned(place)
+        assert (folder / "appendonlydir").exists()
+    temporary.remove_abandoned(place)  # the control: it was the lock
+    assert not folder.exists()
 
 
 def test_what_others_may_enter_was_not_made_by_us(place: Path) -> None:
@@ -191,7 +201,6 @@ def test_the_next_start_removes_what_nobody_could(
     monkeypatch.setattr("tempfile.tempdir", str(place))
     first = EmbeddedServer(SystemClock(), ephemeral=True)
     info = first.start()
-    lock = Path(info.data_dir) / "lock"
     guardian = first._guardian._process
     assert guardian is not None
     guardian.kill()
@@ -199,7 +208,6 @@ def test_the_next_start_removes_what_nobody_could(
     os.kill(info.pid, signal.SIGKILL)
     assert first._process is not None
     first._process.wait()
-    lock.write_text(DEAD)
     first._data._lock.close()  # type: ignore[union-attr]
     first._data._lock = None
     left = {path.name for path in place.iterdir()}

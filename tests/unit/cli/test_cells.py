@@ -134,7 +134,7 @@ def test_jobs_of_a_silent_cell_are_told_to_be_unknown(half: Run) -> None:
     assert answer.code == 1
     first, second = answer.out.splitlines()
     assert first == "ja accepted"
-    assert second.startswith("jb unknown error=job jb: cell b: Redis does not answer")
+    assert second.startswith('jb unknown error="job jb: cell b: Redis does not answer')
 
 
 def test_if_nothing_was_reachable_it_ends_with_4(half: Run) -> None:
@@ -238,7 +238,7 @@ def test_a_reader_may_ask_for_a_record(ask: Run, embedded_url: str) -> None:
     """Who only looks leaves nothing to delete, which it might not be allowed to."""
     submitted(ask, "a", "j1")
     link = Link.to(embedded_url)
-    rules = ["on", ">pw", f"~{Keys('a').job('*')}", "+hgetall", "+auth", "+hello", "+select"]
+    rules = ["on", ">pw", f"~{Keys('a').job('*')}", "+hmget", "+auth", "+hello", "+select"]
     link.call("ACL", "SETUSER", "reader", *rules)
     try:
         answer = ask(

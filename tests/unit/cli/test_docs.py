@@ -115,7 +115,8 @@ def test_settings_files_are_understood(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_is_python_and_imports_what_there_is(page: Path) -> None:
     for block in blocks(page, "python"):
-        imports = [n for n in ast.parse(block).body if isinstance(n, ast.Import | ast.ImportFrom)]
+        body = ast.parse(block).body
+        imports: list[ast.stmt] = [n for n in body if isinstance(n, ast.Import | ast.ImportFrom)]
         exec(compile(ast.Module(imports, []), str(page), "exec"), {})  # noqa: S102
 
 

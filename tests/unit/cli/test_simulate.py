@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
     """Return the specs that were asked for, of runs that take 200 ms to the first token."""
     specs: list[RunSpec] = []
 
-    def simulate(spec: RunSpec) -> Run:
+    def simulate(spec: RunSpec, _: object) -> Run:
         specs.append(spec)
         job = JobOutcome(
             "j0", "acme", "", 0.0, 100, "completed", 11, 0, 0.0, 0.2, 1.2, worker="w0000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
@@ -24,7 +25,7 @@ POLICIES = [
     for registry in REGISTRIES
     for name in registry
 ]  # fmt: skip
-TABLES = {
+TABLES: dict[str, tuple[Sequence[str], Sequence[Sequence[object]]]] = {
     "figures of tenants": (HEAD, TENANTS),
     "policies": (("kind", "name", "parameters", "summary"), POLICIES),
     "facts": (("", ""), [("leader", "host-1"), ("open_jobs", 12), ("workers", None)]),
