@@ -9,7 +9,7 @@ import pytest
 
 from parallax.policies.interfaces import FairnessPolicy
 from parallax.policies.registry import FAIRNESS
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 TENANTS = [f"t{n}" for n in range(12)]
 WEIGHTS = (0.5, 1.0, 4.0)
