@@ -72,6 +72,7 @@ class Scheduler:
         door = policies.admission if isinstance(policies.admission, AdmissionObserver) else None
         self._line = Line(policies.fairness, policies.ordering, door)
         self._handovers = Handovers()
+        self._rejected: set[str] = set()
         self._settling = Settling(self._line, self._fleet, self._flights, policies.cost)
         learning = (policies.predictor, self._fleet, policies.hedging, policies.rollout)
         self.memory = Memory(dict(zip(LEARNING, learning, strict=True)))
@@ -83,6 +84,7 @@ class Scheduler:
     def handle(self, events: Sequence[Event], now: float) -> list[Action]:
         """Take note of a batch of events and return what to do. O((events + dispatches) log n)."""
         actions: list[Action] = []
+        self._rejected.clear()
         for event in events:
             _REACT[type(event)](self, event, now, actions)
         self._settling.overdue(now)
@@ -159,6 +161,8 @@ class Scheduler:
         if known is not None:
             queues.by_tenant[known].jobs[job.id].entry = event.entry
             return
+        if job.id in self._rejected:  # it was read twice in this batch
+            return
         self._forget(job.id)
         output = self._policies.predictor.predict(job)
         estimate = self._policies.cost(job.prompt_tokens, output)
@@ -167,6 +171,7 @@ class Scheduler:
             rejection = self._policies.admission.admit(job, estimate, view, now)
             if rejection is not None:
                 actions.append(refusal(job, event.entry, rejection))
+                self._rejected.add(job.id)
                 return
             actions.append(Admitted(job.id, job.tenant))
         self._enqueue(Queued(job, event.entry, estimate, output, now))
