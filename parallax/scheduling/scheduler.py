@@ -27,6 +27,7 @@ from parallax.policies.interfaces import AdmissionObserver
 from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch
 from parallax.scheduling.composition import Composition, compose
 from parallax.scheduling.events import (
+    AccountRestored,
     AttemptBegan,
     AttemptEnded,
     AttemptMoved,
@@ -138,8 +139,7 @@ class Scheduler:
     @property
     def backlog_cost(self) -> float:
         """What is queued and in flight, in cost units. O(workers)."""
-        pending = sum(worker.pending_cost for worker in self._fleet.workers.values())
-        return self._line.queues.cost + pending
+        return self._line.queues.cost + sum(w.pending_cost for w in self._fleet.workers.values())
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -298,12 +298,6 @@ class Scheduler:
             self._settling.back(queued)
             self._enqueue(restarted(queued))
 
-    def _configured(self, event: TenantConfigured, now: float, actions: list[Action]) -> None:
-        self._line.weigh(event.tenant, event.weight)
-
-    def _measured(self, event: BacklogMeasured, now: float, actions: list[Action]) -> None:
-        self._line.queues.measured(event.tenant, event.unread)
-
     # -- accounts -----------------------------------------------------------------------------
 
     def _enqueue(self, queued: Queued) -> None:
@@ -387,8 +381,10 @@ _REACT: dict[type, Callable[[Scheduler, Any, float, list[Action]], None]] = {
     AttemptEnded: Scheduler._ended, AttemptRestored: Scheduler._restored,
     AttemptMoved: Scheduler._moved, AttemptsHeld: Scheduler._held,
     DispatchRefused: Scheduler._refused, WorkerReported: Scheduler._reported,
-    WorkerLost: Scheduler._lost, TenantConfigured: Scheduler._configured,
-    BacklogMeasured: Scheduler._measured,
+    WorkerLost: Scheduler._lost,
+    TenantConfigured: lambda on, event, *_: on._line.weigh(event.tenant, event.weight),
+    BacklogMeasured: lambda on, event, *_: on._line.queues.measured(event.tenant, event.unread),
+    AccountRestored: lambda on, event, *_: on.restore({event.tenant: event.account}),
 }  # fmt: skip
 
 
