@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
+from ops.mutants.payloads import PAYLOADS
 from ops.mutants.planted import MUTANTS, Mutant
 from ops.mutants.trial import ROOT, Clean, Copy, Verdict, tried
 from parallax.services.clock import SystemClock
@@ -65,7 +66,7 @@ def _options() -> argparse.Namespace:
         "--learn", action="store_true", help="note which test saw which mutant, for the next time"
     )
     options = parser.parse_args()
-    options.planted = MUTANTS
+    options.planted = (*MUTANTS, *PAYLOADS)
     if options.list is not None:
         options.planted = runpy.run_path(str(options.list))["MUTANTS"]
     return options

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from ops.mutants.payloads import PAYLOADS
 from ops.mutants.planted import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", [*MUTANTS, *PAYLOADS], ids=lambda mutant: mutant.name)
 def test_a_planted_bug_changes_one_place(mutant: Mutant) -> None:
     text = (ROOT / mutant.file).read_text(encoding="utf-8")
     assert text.count(mutant.old) == 1
