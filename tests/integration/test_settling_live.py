@@ -32,10 +32,14 @@ def engine(speed: float) -> ClockEngine:
 
 
 def charged(cell: Cell, tenant: str = "acme") -> float:
-    """Return the balance of the only tenant there is: all that it was charged."""
+    """Return all that the only tenant there is was charged.
+
+    That is its balance, or virtual time once that has come so far.
+    """
     cell.until(lambda: cell.schedulers[-1]._scheduler.in_flight == 0, "all ends to be told")
     cell.until(lambda: not cell.schedulers[-1]._outbox.uncommitted, "a commit")
-    return float(cell.link.call("HGET", cell.keys.ledger, tenant) or 0)
+    balance, virtual = cell.link.call("HMGET", cell.keys.ledger, tenant, "")
+    return float(balance or virtual or 0)
 
 
 def run_for(cell: Cell, worker: Worker, name: str, seconds: float) -> None:
