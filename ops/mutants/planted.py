@@ -163,7 +163,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a deadline stays for ever", f"{LUA}/terminate.lua",
            "leave(KEYS[6], closed)", "", "what is gone leaves nothing behind"),
     Mutant("deadlines count in the window only", "parallax/services/scheduler.py",
-           "self._due_soon(hidden=bool(backlogs))", "",
+           "self._deadlines.look(self._now(), bool(backlogs), self._scheduler.knows)", "[]",
            "a deadline counts wherever its job waits"),
     Mutant("an unknown word ends an attempt", "parallax/services/inbox.py",
            "if word not in ENDS:", "if False:", "junk settles nothing"),

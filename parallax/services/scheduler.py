@@ -281,7 +281,7 @@ class SchedulerService:
         self._pending += self._accounts.tend(lease)
         backlogs = self._window.backlogs()
         self._pending += [BacklogMeasured(tenant, unread) for tenant, unread in backlogs.items()]
-        self._due_soon(hidden=bool(backlogs))
+        self._pending += self._deadlines.look(self._now(), bool(backlogs), self._scheduler.knows)
         self._pending += self._weights(bulletin, look=False)
         self._window.let_go(self._now())
         self._window.survey(self._now())
@@ -290,13 +290,6 @@ class SchedulerService:
                 self._metrics.observe(self._scheduler.snapshot())
         self._metrics.canary(choices.arms_of(self._scheduler))
         self._follow(lease, bulletin)
-
-    def _due_soon(self, hidden: bool) -> None:
-        """Read first what is due soon and waits behind a full window."""
-        found = self._deadlines.look(self._now(), hidden, self._scheduler.knows)
-        for event in found:
-            self._window.add(event.job.tenant, self._now())
-        self._pending += found
 
     def _sweep(self, lease: Lease, sweeping: Iterator[Findings]) -> None:
         """Take one piece of the sweep, and bring what the leader knows into line with it."""

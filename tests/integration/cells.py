@@ -36,7 +36,7 @@ QUICK = SchedulerSettings(
     sweep_s=0.1,
     repair_grace_s=2.0,
     idle_s=0.0,
-    stall_s=1.0,
+    stall_s=5.0,
 )
 
 

@@ -7,6 +7,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+from parallax.broker.codec import Report
 from parallax.core.clock import ManualClock
 from parallax.core.lifecycle import Outcome
 from parallax.producers.completion import Completion, Waiting
@@ -27,7 +28,9 @@ class World:
     def records(self, names: Sequence[str]) -> list[Any]:
         self.largest = max(self.largest, len(names))
         return [
-            SimpleNamespace(job_id=name, outcome=Outcome.COMPLETED) if name in self.ended else None
+            SimpleNamespace(job_id=name, outcome=Outcome.COMPLETED, report=Report())
+            if name in self.ended
+            else None
             for name in names
         ]
 
