@@ -28,6 +28,8 @@ WEIGHTS: Mapping[str, float] = {"cheat": 1.0, "honest": 4.0}
 CHEAT = "cheat"
 #: Jobs that wait: fewer than the first are topped up, fewer than the second are no backlog.
 FULL, LOW = 400, 30
+#: Tokens of a job: of its prompt, and at most of its answer.
+PROMPT, OUTPUT = 200, 60
 _EVERY_S, _GAP_S, LEAST_S = 0.2, 2.0, 8.0
 _COST = TokenCost()
 
@@ -49,6 +51,7 @@ class Window:
     computed: Mapping[str, float]  # cost, as workers reported it
     busy_s: Mapping[str, float]  # time in engines, whatever they reported
     charged: Mapping[str, float]  # cost, as the accounts have it
+    in_flight: float = 0.0  # cost that may be charged for what has not ended
 
 
 @dataclass(slots=True)
@@ -99,7 +102,14 @@ class Contention:
         for _ in range(count):
             self._made += 1
             jobs.append(
-                Job(f"c{self.seed}-{self._made}", tenant, 200, 60, "", self.random.randint(20, 60))
+                Job(
+                    f"c{self.seed}-{self._made}",
+                    tenant,
+                    PROMPT,
+                    OUTPUT,
+                    "",
+                    self.random.randint(OUTPUT // 3, OUTPUT),
+                )
             )
         self.load.submit(jobs)
         if tenant == CHEAT:
@@ -118,8 +128,13 @@ class Contention:
         self._mine = [name for name in self._mine if name not in over]
 
 
-def windows(samples: Sequence[Sample], lines: Sequence[Mapping[str, Any]]) -> list[Window]:
-    """Return the times during which all were backlogged, each at least `LEAST_S` long. O(n m)."""
+def windows(
+    samples: Sequence[Sample], lines: Sequence[Mapping[str, Any]], most_flights: int
+) -> list[Window]:
+    """Return the times during which all were backlogged, each at least `LEAST_S` long. O(n m).
+
+    `most_flights` is how many attempts may be in flight at once.
+    """
     spans: list[list[Sample]] = [[]]
     for sample in samples:
         alone = min(sample.depths.values(), default=0) < LOW or len(sample.tags) < len(WEIGHTS)
@@ -129,10 +144,10 @@ def windows(samples: Sequence[Sample], lines: Sequence[Mapping[str, Any]]) -> li
         if not alone:
             spans[-1].append(sample)
     long = [s for s in spans if s and s[-1].at - s[0].at >= LEAST_S]
-    return [_window(span, lines) for span in long]
+    return [_window(span, lines, most_flights * _COST(PROMPT, OUTPUT)) for span in long]
 
 
-def _window(span: Sequence[Sample], lines: Sequence[Mapping[str, Any]]) -> Window:
+def _window(span: Sequence[Sample], lines: Sequence[Mapping[str, Any]], in_flight: float) -> Window:
     first, last = span[0], span[-1]
     computed, busy = dict.fromkeys(WEIGHTS, 0.0), dict.fromkeys(WEIGHTS, 0.0)
     began: dict[tuple[object, ...], float] = {}
@@ -148,7 +163,7 @@ def _window(span: Sequence[Sample], lines: Sequence[Mapping[str, Any]]) -> Windo
             computed[tenant] += _COST(uncached, line["tokens"])
             busy[tenant] += line["at"] - max(start, first.at)
     charged = {n: (last.tags[n] - first.tags[n]) * weight for n, weight in WEIGHTS.items()}
-    return Window(last.at - first.at, computed, busy, charged)
+    return Window(last.at - first.at, computed, busy, charged, in_flight)
 
 
 def _attempt(line: Mapping[str, Any]) -> tuple[object, ...]:

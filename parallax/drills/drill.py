@@ -22,7 +22,7 @@ from parallax.drills.invariants import violations
 from parallax.drills.leftovers import left_over, unexplained
 from parallax.drills.load import Load
 from parallax.drills.shape import Shape
-from parallax.drills.stage import CELL, POISON, Cast, Stage
+from parallax.drills.stage import CELL, POISON, PREFETCH, Cast, Stage
 from parallax.drills.watching import Memory, Watching
 from parallax.producers.client import Client
 
@@ -233,6 +233,7 @@ class _Drill:
     def reckon(self) -> Evidence:
         """Gather what is known."""
         stage, keys, link = self._stage, self._stage.keys, self._stage.link()
+        shape = stage.shape
         accepted, refused, unknown = (
             set[str]().union(*(getattr(load, name) for load in self._loads))
             for name in ("accepted", "refused", "unknown")
@@ -245,13 +246,15 @@ class _Drill:
             accepted, refused, unknown, dict(self._loads[0].told + self._loads[1].told), records,
             lines, counts_of(link, keys), open_of(link, keys), left_over(link, keys),
             destroyed=self._destroyed, longest_silence_s=longest_silence_s(records),
-            floor_s=self._spec.shape.floor_s, excused=stage.junk["open"],
+            floor_s=shape.floor_s, excused=stage.junk["open"],
             misplaced=[
                 wrong for wrong in self._watching.misplaced
                 if wrong.partition(" ")[0] not in stage.spoiled
             ],
             unexplained=unexplained(link, keys),
-            windows=windows(self._contention.samples, lines),
+            windows=windows(
+                self._contention.samples, lines, shape.workers * (shape.slots + PREFETCH)
+            ),
             untold=self._faults["delete the events"] > 0, memory=self._watching.memory(),
         )  # fmt: skip
         link.close()

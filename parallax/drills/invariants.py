@@ -22,7 +22,7 @@ INVARIANTS: dict[str, tuple[str, Check]] = {}
 #: charged from what is computed; engines' time says less, for jobs are of many kinds.
 SHARE, CHARGE, TIME = 0.15, 0.15, 1.0
 #: No scheduler or worker holds more memory than this (MB), nor grows by more in half of its life.
-MOST_MB, GROWTH_MB, LIFE_S = 500.0, 64.0, 20.0
+MOST_MB, GROWTH_MB, LIFE_S = 500.0, 64.0, 45.0
 _ENDS = tuple(outcome.value for outcome in Outcome)
 
 
@@ -224,7 +224,8 @@ def _(evidence: Evidence) -> Iterator[str]:
     for window in () if evidence.untold or evidence.destroyed else evidence.windows:
         for name, computed in window.computed.items():
             charged = window.charged[name]
-            if abs(charged - computed) > CHARGE * max(charged, computed):
+            allowed = CHARGE * max(charged, computed) + window.in_flight
+            if abs(charged - computed) > allowed:
                 what = f"{charged:.0f} for {computed:.0f}"
                 yield f"{name} was charged {what} in {window.seconds:.0f} s"
 

@@ -19,7 +19,7 @@ from parallax.producers.client import Client
 BATCH = 20
 #: Jobs in one submission of the burst at the start: one job of each tenant.
 BURST = 500
-_BLOCK = 16
+_BLOCK = 1  # tokens of a block: prefixes are long in the store, and not for the engine
 _FAMILIES = 8
 
 

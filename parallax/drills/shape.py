@@ -169,7 +169,7 @@ def _number(word: str, field: str, text: str) -> float:
 
 
 def _shape(values: Mapping[str, float]) -> Shape:
-    whole = {f.name for f in dataclasses.fields(Shape) if f.type == "int"}
+    whole = {name for name, kind in Shape.__annotations__.items() if kind == "int"}
     typed: dict[str, Any] = {n: int(v) if n in whole else v for n, v in values.items()}
     return Shape(**typed)
 
@@ -180,4 +180,4 @@ def _mean(most: float) -> float:
 
 
 def _short(value: float) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}".rstrip("0").rstrip(".")

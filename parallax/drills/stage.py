@@ -35,11 +35,12 @@ from parallax.services.system import Plan, System
 
 log = logging.getLogger(__name__)
 
-__all__ = ["CELL", "FAR", "POISON", "Cast", "Stage"]
+__all__ = ["CELL", "FAR", "POISON", "PREFETCH", "Cast", "Stage"]
 
 CELL = "drill"
 FAR = "worker-far"  # the child behind a proxy of its own
 SWEEP_S = 0.5
+PREFETCH = 4  # attempts that are sent to a worker beyond its slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class Stage:
             "--sweep", f"{SWEEP_S:g}", "--repair-grace", f"{shape.grace_s:g}",
             "--policy", "disaggregated", "--set", "min_tokens=300",
             "--set", "disturbance=100", "--hedging", "tied:delay_s=0.05:budget=0.05",
-            "--stealing", "steal_half", "--set", "gate.prefetch=4",
+            "--stealing", "steal_half", "--set", f"gate.prefetch={PREFETCH}",
         )  # fmt: skip
 
     def _crewed(self, environment: dict[str, str]) -> Crewed:
