@@ -33,8 +33,8 @@ _FIELDS = ("at", "about", "deadline", "limit", "hedge", "result", "prefilled")
 
 def single_keys(keys: Keys) -> dict[str, str]:
     """Return the keys that a cell has once, by name."""
-    names = [name for name in type(keys).__slots__ if not name.startswith("_")]
-    found = {name: getattr(keys, name) for name in names}
+    names = [n for kind in type(keys).__mro__ for n in getattr(kind, "__slots__", ())]
+    found = {name: getattr(keys, name) for name in names if not name.startswith("_")}
     return {n: k for n, k in found.items() if k.startswith(keys.prefix) and k != keys.prefix}
 
 

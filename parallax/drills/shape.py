@@ -99,7 +99,7 @@ class Shape:
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "tenants": (1, 20_000), "workers": (3, 200), "rtt_ms": (0, 300),
-    "body_bytes": (0, 1_000_000), "prefix": (0, MAX_PREFIX), "near": (0.0, 1.0), "far": (0.0, 1.0),
+    "body_bytes": (0, 1_000_000), "prefix": (0, MAX_PREFIX), "near": (0.0, 1.0), "far": (0.0, 0.5),
     "cancels": (0.0, 0.5), "weights": (0, 600), "contended": (0, 1), "disk": (0, 1),
 }  # fmt: skip
 
@@ -134,9 +134,9 @@ def drawn(seed: int, pinned: Mapping[str, float] | None = None) -> Shape:
         "body_bytes": round(rarely(1, 1_000_000, 0)),
         "prefix": round(rarely(1, MAX_PREFIX, 0)),
         "near": round(rarely(0.05, 0.6, 0.15), 3),
-        "far": round(rarely(0.05, 0.4, 0.15), 3),
+        "far": round(rarely(0.05, 0.5, 0.15), 3),
         "cancels": round(rarely(0.01, 0.4, 0.02), 3),
-        "weights": round(rarely(1, 240, 0)),
+        "weights": round(rarely(1, 600, 0)),
         "contended": int(random.random() < 0.3),
         "disk": int(random.random() < 0.2),
     }
