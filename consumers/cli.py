@@ -10,7 +10,13 @@ import click
 
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
-from parallax.cli.options import parsed_choice, redis_options, server_url, start_logging
+from parallax.cli.options import (
+    metrics_host_option,
+    parsed_choice,
+    redis_options,
+    server_url,
+    start_logging,
+)
 from parallax.consumers.engines.factory import build_engine
 from parallax.consumers.trouble import parsed_failures, parsed_slowdown
 from parallax.consumers.worker import Worker
@@ -23,6 +29,7 @@ from parallax.services.exporter import Exporter
 from parallax.telemetry.working import WorkingMetrics
 
 _DEFAULTS = WorkerSettings()
+_DRAIN_POLL_S = 0.2
 
 
 @click.command()
@@ -55,7 +62,8 @@ _DEFAULTS = WorkerSettings()
               show_default=True, help="Seconds the heartbeat lasts without renewal.")  # fmt: skip
 @click.option("--drain", "drain_s", type=float, default=_DEFAULTS.drain_s, show_default=True,
               help="Seconds running jobs may take to end after SIGTERM.")  # fmt: skip
-@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this local port.")
+@metrics_host_option
+@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this port.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def worker(
     redis: str | None,
@@ -76,6 +84,7 @@ def worker(
     history: Path | None,
     heartbeat_s: float,
     drain_s: float,
+    metrics_host: str,
     metrics_port: int | None,
     verbose: bool,
 ) -> None:
@@ -96,10 +105,11 @@ def worker(
         failures=parsed_failures(fail), crash_on=crash_on, history=history,
     )  # fmt: skip
     stop = threading.Event()
-    service.stop_on_signals(duty.drain, stop.set)
-    with Exporter(metrics.registry, metrics_port):
+    until = _Until(stop, duty)
+    service.stop_on_signals(until.drain, stop.set)
+    with Exporter(metrics.registry, metrics_port, metrics_host):
         duty.start()
-        service.run(duty, _Until(stop, duty), Random())
+        service.run(duty, until, Random())
 
 
 class _Until(threading.Event):
@@ -107,8 +117,19 @@ class _Until(threading.Event):
 
     def __init__(self, stop: threading.Event, duty: Worker) -> None:
         super().__init__()
-        self._stop, self._duty = stop, duty
+        self._stop, self._duty, self._drains = stop, duty, False
+
+    def drain(self) -> None:
+        """The worker is to leave when it has drained."""
+        self._drains = True
+        self._duty.drain()
 
     def is_set(self) -> bool:
         """Whether to leave the loop."""
         return self._stop.is_set() or self._duty.drained
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait to be told to stop; while it drains, not so long as to miss its deadline."""
+        if timeout is not None and self._drains:
+            timeout = min(timeout, _DRAIN_POLL_S)
+        return self._stop.wait(timeout) or self._duty.drained

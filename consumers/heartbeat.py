@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 #: Renewals per time to live.
 RENEWALS = 6
 
+#: How long `stop` waits for a beat that is under way (seconds).
+STOP_S = 1.0
+
 
 class Heartbeat:
     """Keeps a worker's key alive while its main loop makes progress.
@@ -77,7 +80,7 @@ class Heartbeat:
         """Stop beating; the key is left to expire or to be deleted."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=self._settings.heartbeat_s)
+            self._thread.join(timeout=STOP_S)
         self._link.close()
 
     def _loop(self) -> None:
@@ -89,3 +92,6 @@ class Heartbeat:
                 self.beat()
             except ParallaxError as error:
                 log.warning("heartbeat: %s", error)
+            except Exception:  # without a heartbeat all that runs here would be given to others
+                log.exception("heartbeat: an error that nobody foresaw")
+                self._link.close()

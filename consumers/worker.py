@@ -131,9 +131,14 @@ class Worker:
 
     @property
     def drained(self) -> bool:
-        """Whether nothing is left to do after `drain`."""
+        """Whether nothing is left to do after `drain`, or no more time, as without a store."""
         idle = not (self._running or self._waiting or self._unsent or self._resting)
-        return self._draining_since is not None and idle
+        late = self._drained_for() > self._settings.drain_s + self._settings.leave_s
+        return self._draining_since is not None and (idle or late)
+
+    def _drained_for(self) -> float:
+        since = self._draining_since
+        return 0.0 if since is None else self._clock.monotonic() - since
 
     def run_once(self) -> None:
         """One turn: news, begin, work, report."""
@@ -150,7 +155,7 @@ class Worker:
         if self._draining_since is not None:
             self._give_back()
 
-    def recover(self, error: ParallaxError) -> None:
+    def recover(self, error: Exception) -> None:
         """The store did not answer: the next turn sends again what it was not told."""
         self._metrics.failed(error)
         self._link.close()
@@ -250,7 +255,7 @@ class Worker:
         if count <= 0:
             return
         batch = [self._waiting[i] for i in range(count)]
-        running, expired = self._attempts.begin(batch)
+        running, expired, spoilt = self._attempts.begin(batch)
         self._history.began(running)
         for _ in batch:
             self._waiting.popleft()
@@ -258,8 +263,16 @@ class Worker:
         for attempt in expired:
             late = "expired: the deadline passed before it began"
             self._unsent.append(self._finish(Running(attempt, now), "expired", now, late))
+        self._bury(spoilt, now)
         for attempt in running:
             self._add(attempt, now)
+
+    def _bury(self, spoilt: Sequence[Attempt], now: float) -> None:
+        """Nobody can run a job whose record cannot be understood."""
+        for attempt in spoilt:
+            log.error("the record of job %s cannot be understood", attempt.job_id)
+            why = "its record cannot be understood"
+            self._unsent.append(self._finish(Running(attempt, now), "dead", now, why))
 
     def _add(self, attempt: Attempt, now: float) -> None:
         crash_on(self._crash_on, attempt.job_id)
@@ -366,12 +379,12 @@ class Worker:
         """While draining: return what has not begun or failed; after the grace what still runs."""
         self._unsent += self._resting.release()
         if self._waiting:
-            begun, expired = self._attempts.begin(list(self._waiting))
+            begun, expired, spoilt = self._attempts.begin(list(self._waiting))
             self._waiting.clear()
             now = self._clock.monotonic()
+            self._bury(spoilt, now)
             self._hand_over([Running(attempt, now) for attempt in begun + expired])
-        since = self._draining_since
-        if since is not None and self._clock.monotonic() - since > self._settings.drain_s:
+        if self._drained_for() > self._settings.drain_s:
             self._hand_over(list(self._running.values()))
             self._running.clear()
 

@@ -28,7 +28,7 @@ _BATCH = 500
 @click.command()
 @cells_options
 @as_option
-@click.option("-f", "--file", type=click.File("r", encoding="utf-8"),
+@click.option("-f", "--file", type=click.File("r", encoding="utf-8-sig"),
               help="Jobs as JSON lines ('-' for standard input).")  # fmt: skip
 @click.option("--prompt-tokens", type=int, default=None, help="Length of the prompt, tokens.")
 @click.option("--max-tokens", type=int, default=None, help="Longest answer, tokens.")
@@ -72,6 +72,8 @@ def submit(
     try:
         door = speaking_for(speaker, client)
         accepted, refused = _submitted(door, jobs, as_json)
+        if not accepted and not refused:
+            raise InvalidInput("--file", getattr(file, "name", None), "at least one job in it")
         failed = refused
         if wait and accepted:
             failed += _awaited(door, accepted, timeout_s, as_json)

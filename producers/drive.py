@@ -15,7 +15,7 @@ from itertools import islice
 from parallax.broker.intake import Receipt
 from parallax.core.clock import Clock
 from parallax.core.cost import TokenCost
-from parallax.core.errors import Refused, StoreFull, Unreachable
+from parallax.core.errors import ParallaxError, Refused, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.producers.completion import Completion
@@ -57,6 +57,7 @@ class Run:
     offered_s: float = 0.0  # when the last job was submitted
     ended_s: float = 0.0  # when the last end was heard of
     lost: int = 0
+    interrupted: bool = False  # it was ended before its time: what is open says nothing
 
     @property
     def open(self) -> int:
@@ -228,9 +229,28 @@ class Driver:
                         record.e2e_s, record.ttft_s, record.queue_wait_s,
                     )  # fmt: skip
 
+    def interrupt(self) -> None:
+        """The run ends here: what is known so far is its result."""
+        self.run.interrupted = True
+        self.run.offered_s = self.run.offered_s or self.elapsed()
+        self.run.ended_s = self.run.ended_s or self.elapsed()
+
     def check(self) -> None:
-        """Ask the store itself for every accepted job: without a terminal record it is lost."""
-        accepted = [j for j, s in self.run.samples.items() if not s.refused]
+        """Ask the store itself for every accepted job: without a terminal record it is lost.
+
+        Of an interrupted run only for those whose end was told; of those alone it can be said.
+        """
+        try:
+            self._check()
+        except ParallaxError:
+            if not self.run.interrupted:
+                raise
+
+    def _check(self) -> None:
+        waits = not self.run.interrupted  # for the end of every accepted job
+        accepted = [
+            j for j, s in self.run.samples.items() if not s.refused and (waits or s.outcome)
+        ]
         lost = 0
         for start in range(0, len(accepted), 500):
             records = self._client.records(accepted[start : start + 500])

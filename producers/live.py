@@ -13,13 +13,14 @@ import click
 from parallax.cli.output import show
 from parallax.core.cells import Place
 from parallax.core.clock import Clock
-from parallax.core.errors import InvalidInput
+from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.model import Job
 from parallax.producers.cells import Cells
 from parallax.producers.client import Client
 from parallax.producers.drive import Driver, Run
 from parallax.producers.interface import Producer
 from parallax.producers.report import HEAD, figures, totals
+from parallax.services.orders import Interrupted, Orders
 from parallax.services.system import System
 
 SETTLE_S = 60.0
@@ -45,23 +46,27 @@ class Live:
     crashes: list[Crash] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)
     places: tuple[Place, ...] = ()  # several cells, instead of the one
+    orders: Orders = field(default_factory=Orders)
 
     @classmethod
     def of(
         cls, places: Sequence[Place], clock: Clock, system: System | None, crashes: list[Crash],
-        weights: dict[str, float],
+        weights: dict[str, float], orders: Orders,
     ) -> Live:  # fmt: skip
         """Return a run against one cell or several."""
         first, *others = places
         several = tuple(places) if others else ()
-        return cls(first.url, first.name, clock, system, crashes, weights, several)
+        return cls(first.url, first.name, clock, system, crashes, weights, several, orders)
 
     def connect(self) -> Producer:
         """Return a new client of what is driven."""
         return Cells.to(self.places) if self.places else Client(self.url, self.cell)
 
     def run(self, load: Iterable[tuple[float, Job]], speed: float = 1.0) -> Run:
-        """Offer the load, wait for the ends, look every job up in the store."""
+        """Offer the load, wait for the ends, look every job up in the store.
+
+        An order to stop ends it early; the run says so, and what is known so far.
+        """
         client = self.connect()
         client.ping()  # without a server there is nothing to drive
         client.set_weights(self.weights)
@@ -70,13 +75,17 @@ class Live:
             with progress() as told:
 
                 def tick() -> None:
+                    self.orders.check()
                     self._crash(len(driver.run.samples))
                     if self.system is not None:
                         self.system.watch()
                     told(len(driver.run.samples), driver.open)
 
-                driver.offer(load, speed, tick)
-                driver.settle(SETTLE_S, tick)
+                try:
+                    driver.offer(load, speed, tick)
+                    driver.settle(SETTLE_S, tick)
+                except Interrupted:
+                    driver.interrupt()
             driver.check()
         finally:
             client.close()
@@ -141,15 +150,9 @@ def report(run: Run, live: Live, as_json: bool, window: tuple[float, float] | No
     """Show the figures of a run; return whether every promise was kept."""
     rows = figures(run, live.weights, window)
     summary = totals(run)
-    client = live.connect()
-    summary["recovered"] = {
-        word: count
-        for word, count in sorted(client.counts().items())
-        if word in {"reclaimed", "repaired", "late", "requeued", "malformed"}
-    }
-    client.close()
+    summary["recovered"] = _recovered(live, run)
     summary["killed"] = [crash.done for crash in live.crashes if crash.done]
-    kept = run.lost == 0 and run.twice == 0 and run.open == 0
+    kept = run.lost == 0 and run.twice == 0 and (run.interrupted or run.open == 0)
     if as_json:
         document = {"tenants": [asdict(row) for row in rows], **summary, "kept": kept}
         click.echo(json.dumps(document, indent=2))
@@ -159,6 +162,20 @@ def report(run: Run, live: Live, as_json: bool, window: tuple[float, float] | No
     plain = [(name, _plain(value)) for name, value in summary.items()]
     show(None, as_json=False, title="All jobs", head=("what", "value"), rows=plain)
     return kept
+
+
+def _recovered(live: Live, run: Run) -> dict[str, int]:
+    client = live.connect()
+    try:
+        counts = client.counts()
+    except ParallaxError:
+        if not run.interrupted:
+            raise
+        return {}  # it may have been interrupted because the server is gone
+    finally:
+        client.close()
+    told = ("reclaimed", "repaired", "late", "requeued", "malformed")
+    return {word: count for word, count in sorted(counts.items()) if word in told}
 
 
 def _plain(value: object) -> object:

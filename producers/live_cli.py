@@ -28,6 +28,7 @@ from parallax.producers.live import Live, parsed_crashes, report
 from parallax.producers.traces import recorded
 from parallax.producers.workload import Lengths, Workload, parsed_shares
 from parallax.services.clock import SystemClock
+from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,7 +58,7 @@ def live_options(command: F) -> F:
 
 @contextmanager
 def _system(
-    where: Where, options: dict[str, Any]
+    where: Where, options: dict[str, Any], orders: Orders
 ) -> Iterator[tuple[tuple[Place, ...], System | None]]:
     """Give the cells to use: those that run, or that of a private system for this run."""
     workers = options.pop("workers")
@@ -85,7 +86,7 @@ def _system(
         cell=first.name,
     )
     logs = None if verbose else Path(os.devnull)
-    with System(plan, SystemClock(), url=redis, ephemeral=True, logs=logs) as system:
+    with System(plan, SystemClock(), url=redis, ephemeral=True, logs=logs, orders=orders) as system:
         yield (Place(first.name, system.url),), system
 
 
@@ -125,7 +126,10 @@ def loadgen(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Offer an open-loop load: jobs come at their times, whether or not earlier ones are done."""
+    """Offer an open-loop load: jobs come at their times, whether or not earlier ones are done.
+
+    Ctrl-C ends it early and shows what is known so far.
+    """
     check_number("--duration", duration_s, 0.01, 86_400.0)
     workload = Workload(
         rate,
@@ -141,11 +145,11 @@ def loadgen(
     crashes = parsed_crashes(kills, int(rate * duration_s))
     due = parsed_shares(weights) if weights else {}
     start_logging()
-    with _system(where, options) as (places, system):
-        live = Live.of(places, SystemClock(), system, crashes, due)
+    with Orders() as orders, _system(where, options, orders) as (places, system):
+        live = Live.of(places, SystemClock(), system, crashes, due, orders)
         run = live.run(workload.jobs(duration_s=duration_s))
         kept = report(run, live, as_json, (0.2 * duration_s, run.offered_s))
-    sys.exit(0 if kept else EXIT_FAILED)
+    sys.exit(orders.code or (0 if kept else EXIT_FAILED))
 
 
 @click.command()
@@ -175,6 +179,7 @@ def replay(
     """Replay a recorded trace in real time, in any format that `parallax trace` knows.
 
     Without --redis and with no system running, a private one is started for as long as the replay.
+    Ctrl-C ends it early and shows what is known so far.
     """
     if not 0.001 <= speed <= 100_000:
         raise InvalidInput("--speed", speed, "a number from 0.001 to 100000")
@@ -183,10 +188,10 @@ def replay(
     total = sum(1 for _ in recorded(file, limit, form=form)) if kills else 0
     crashes = parsed_crashes(kills, total)
     start_logging()
-    with _system(where, options) as (places, system):
-        live = Live.of(places, SystemClock(), system, crashes, weights)
+    with Orders() as orders, _system(where, options, orders) as (places, system):
+        live = Live.of(places, SystemClock(), system, crashes, weights, orders)
         run = live.run(load, speed)
         kept = report(run, live, as_json, None)
-    if not run.samples:
+    if not run.samples and not run.interrupted:
         raise ParallaxError(f"{file} has no jobs")
-    sys.exit(0 if kept else EXIT_FAILED)
+    sys.exit(orders.code or (0 if kept else EXIT_FAILED))

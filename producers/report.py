@@ -119,6 +119,8 @@ def totals(run: Run) -> dict[str, Any]:
         **outcomes,
         "lost": run.lost,
         "finished_twice": run.twice,
+        "still_open": run.open,
+        "interrupted": run.interrupted,
         "offered_s": round(run.offered_s, 3),
         "ended_s": round(run.ended_s, 3),
     }

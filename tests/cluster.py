@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from parallax.broker.connection import Argument, Link, Reply
-from parallax.broker.embedded import _dying_with
+from parallax.broker.guardian import dying_with
 from parallax.broker.keys import Keys
 from parallax.broker.server_binary import find_binary
 from parallax.core.errors import ParallaxError
@@ -45,7 +45,7 @@ class Node:
         with (self.folder / "server.log").open("ab") as log:
             process = self._process = subprocess.Popen(
                 [self._binary, "-"], stdin=subprocess.PIPE, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=_dying_with(os.getpid()),  # noqa: PLW1509
+                start_new_session=True, preexec_fn=dying_with(os.getpid()),  # noqa: PLW1509
             )  # fmt: skip
         assert process.stdin is not None
         with process.stdin as configuration:

@@ -6,7 +6,6 @@ of them are in the fast set, the others are `slow`; see `tests/servers.py`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import fakeredis
@@ -14,22 +13,8 @@ import pytest
 
 from parallax.broker.connection import Link
 from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.server_binary import VARIABLE
 from tests.cluster import LocalCluster
 from tests.servers import EMBEDDED, REAL, Running
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _the_embedded_server_is_the_wheels() -> Iterator[None]:
-    """A redis-server on PATH, which only some tests are about, changes nothing for the others.
-
-    By the variable, since commands that tests start look for a server too.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        wheel = EMBEDDED.find()
-        if wheel is not None and VARIABLE not in os.environ:
-            patch.setenv(VARIABLE, str(wheel))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ class Running:
     def started(self, name: str) -> EmbeddedServer:
         """Return a server that runs, with whatever an earlier test left in it."""
         if name not in self._servers:
-            # The embedded one is what a user gets who chooses nothing: see `tests/conftest.py`.
+            # The embedded one is what a user gets who chooses nothing.
             binary = None if name == EMBEDDED.name else SERVERS[name].path()
             self._servers[name] = EmbeddedServer(SystemClock(), ephemeral=True, binary=binary)
         self._servers[name].start()

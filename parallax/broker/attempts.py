@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
 
 from msgspec import Struct
 
 from parallax.broker.codec import Report, decode_about, decode_fields, encode, whole
-from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
+from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link, Spoilt
 from parallax.broker.dispatching import START, Entry
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.scripts import script
+from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, NAME
+
+#: Stands for the tenant of a job whose record does not tell it.
+NOBODY = "unknown"
+
+#: What `begin` says of an attempt: a word, the job's `about`, when it began, and its body.
+Look = tuple[bytes, bytes, bytes, bytes]
 
 
 class Prefilled(Struct, frozen=True):
@@ -115,13 +121,30 @@ class Attempts:
 
     def begin(
         self, assignments: Sequence[Assignment], with_bodies: bool = False
-    ) -> tuple[list[Attempt], list[Attempt]]:
-        """Take the last look before running; return attempts to run, and those that expired.
+    ) -> tuple[list[Attempt], list[Attempt], list[Attempt]]:
+        """Take the last look before running; return attempts to run, those that expired, and those
+        whose job cannot be understood, and so cannot run here or anywhere.
 
         Attempts that are no longer wanted are dropped by the script and not returned.
         """
         if not assignments:
-            return [], []
+            return [], [], []
+        found = each(assignments, lambda some: self._looked(some, with_bodies), Spoilt)
+        running: list[Attempt] = []
+        expired: list[Attempt] = []
+        spoilt: list[Attempt] = []
+        words = {b"run": running, b"expired": expired}
+        for assignment, row in zip(assignments, found, strict=True):
+            word, about, began, body = (b"", b"", b"", b"") if isinstance(row, Spoilt) else row
+            if word == b"skip":
+                continue
+            try:
+                words[word].append(_attempt(assignment, about, began, body))
+            except (InvalidInput, LookupError, ValueError):
+                spoilt.append(Attempt(assignment, NOBODY, "", 0, 1, None, "", 0.0))
+        return running, expired, spoilt
+
+    def _looked(self, assignments: Sequence[Assignment], with_bodies: bool) -> list[Look]:
         keys = self._keys
         names = [
             keys.work(self._worker), keys.events, *(keys.job(a.job_id) for a in assignments)
@@ -134,22 +157,35 @@ class Attempts:
         if with_bodies:
             names += [keys.body(a.job_id) for a in assignments]
         answer = self._link.run(script("begin"), names, args)
-        bodies = answer[3 * len(assignments) :] or repeat(b"")
-        running: list[Attempt] = []
-        expired: list[Attempt] = []
-        rows = iter(answer)
-        for assignment, word, about, began, body in zip(
-            assignments, rows, rows, rows, bodies, strict=False
-        ):
-            if word != b"skip":
-                attempt = _attempt(assignment, about, began, body)
-                (running if word == b"run" else expired).append(attempt)
-        return running, expired
+        bodies = answer[3 * len(assignments) :] or [b""] * len(assignments)
+        rows = iter(answer[: 3 * len(assignments)])
+        return list(zip(rows, rows, rows, bodies, strict=True))
 
     def finish(self, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
-        """Write the ends of attempts; return (word, detail) for each. Safe to repeat."""
+        """Write the ends of attempts; return (word, detail) for each. Safe to repeat.
+
+        An end that the store stumbles over is given up, and none beside it: its entry goes to the
+        dead letters, and the janitor finds the job.
+        """
         if not finishes:
             return []
+        answers = each(finishes, self._finish, Spoilt)
+        return [
+            self._given_up(finish, answer) if isinstance(answer, Spoilt) else answer
+            for finish, answer in zip(finishes, answers, strict=True)
+        ]
+
+    def _given_up(self, finish: Finish, error: Spoilt) -> tuple[str, str]:
+        keys, assignment = self._keys, finish.attempt.assignment
+        names = [keys.work(self._worker), keys.dead, keys.counts]
+        why = f"its end cannot be written: {error}"[:500]
+        args: list[Argument] = [
+            self._limits.log_entries, 1, assignment.entry, why, assignment.job_id
+        ]  # fmt: skip
+        self._link.run(script("quarantine"), names, args)
+        return "unknown", ""
+
+    def _finish(self, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
         keys, limits = self._keys, self._limits
         tenants: dict[str, int] = {}
         outs: dict[str, int] = {}

@@ -27,7 +27,7 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
-from parallax.broker import tls
+from parallax.broker import misfits, tls
 from parallax.broker.nodes import MOST_HOPS, Moved, Route, redirected
 from parallax.broker.scripts import Script
 from parallax.core.clock import Clock
@@ -54,6 +54,12 @@ _URLS = "use redis://, rediss:// or unix:// with the server's address"
 _FULL = ("OOM", "MISCONF")
 #: Redis 6.2 puts what stopped a script into a sentence of its own, and the word into its middle.
 _WRAPPED = re.compile(r"^Error running script .*?: \d+: -([A-Z]+) ")
+_WRONG_TYPE = "WRONGTYPE"
+#: What scripts and servers say of a value that is not what it should be.
+_DATA = (
+    "attempt to ", "bad argument", "is not an integer", "not a valid float", "is not a float",
+    "Invalid stream ID", "out of range",
+)  # fmt: skip
 #: What will mend itself: redis-py has a class for some errors and cuts the word from their text.
 #: A key is "non local" to a script that removed it while its slot is on the way to another node.
 _PASSING = (
@@ -72,6 +78,14 @@ _PASSING_ERRORS = (
     redis.exceptions.ClusterDownError,
     redis.exceptions.TryAgainError,
 )
+
+
+class Spoilt(StoreFault):
+    """A command or script stumbled over a value that none of ours has written."""
+
+
+class WrongType(Spoilt):
+    """A key holds a value of a type that this command does not work on."""
 
 
 class ScriptMissing(StoreFault):
@@ -141,10 +155,22 @@ class Link:
             self.send([commands[n] for n in moved])
             for n, reply in zip(moved, self.receive(len(moved)), strict=True):
                 replies[n] = reply
+        self._cleared(commands, replies)
         for reply in replies:
             if isinstance(reply, ParallaxError):
                 raise reply
         return replies
+
+    def _cleared(self, commands: Sequence[Sequence[Argument]], replies: list[Reply]) -> None:
+        """Set keys of a wrong type aside, and send what stumbled over them once more."""
+        wrong = [n for n, reply in enumerate(replies) if isinstance(reply, WrongType)]
+        if not wrong:
+            return
+        found = [key for n in wrong for key in misfits.keys_of(commands[n])]
+        if misfits.set_aside(self, found):
+            self.send([commands[n] for n in wrong])
+            for n, reply in zip(wrong, self.receive(len(wrong)), strict=True):
+                replies[n] = reply
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
         """Run a script and return its flat reply."""
@@ -240,4 +266,6 @@ def translated(error: Exception) -> ParallaxError:
         return tls.refusal(text) or Unreachable(f"Redis does not answer: {text}{tls.hint(text)}")
     if any(passing in text for passing in _PASSING):
         return Unreachable(f"Redis cannot serve just now: {text}")
-    return StoreFault(text)
+    if _WRONG_TYPE in text:
+        return WrongType(text)
+    return Spoilt(text) if any(words in text for words in _DATA) else StoreFault(text)

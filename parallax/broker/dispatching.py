@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 from msgspec import Struct
 
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link, Reply
 from parallax.broker.keys import Keys
+from parallax.broker.misfits import expel, name_of, names_of
 from parallax.broker.scripts import script
 from parallax.core.errors import Fenced
 from parallax.scheduling.actions import Dispatch
@@ -68,8 +70,10 @@ class Dispatching:
         self.cursors.clear()
 
     def active(self) -> list[str]:
-        """Return the tenants with arrivals, in order."""
-        return sorted(name.decode() for name in self._link.call("SMEMBERS", self._keys.active))
+        """Return the tenants with arrivals, in order. What is no tenant's name is set aside."""
+        names, junk = names_of(self._link.call("SMEMBERS", self._keys.active))
+        expel(self._link, self._keys, self._keys.active, junk)
+        return sorted(names)
 
     def bell_end(self) -> str:
         """Return the id of the bell's last entry: read from there, after `active` was read."""
@@ -99,7 +103,7 @@ class Dispatching:
                 turn.events = entries
                 self.events_cursor = entries[-1].id
             elif stream == bell:
-                turn.rung = [_tenant(entry) for entry in entries]
+                turn.rung = [name for name in map(_tenant, entries) if name]
                 self.bell_cursor = entries[-1].id
             else:
                 tenant = keys.tenant_of(stream.decode())
@@ -178,9 +182,12 @@ class Dispatching:
         balances = {}
         for tenant, account in zip(flat, flat, strict=True):
             try:
-                balances[tenant.decode()] = float(account)
+                balance = float(account)
             except ValueError:
                 continue
+            name = name_of(tenant)
+            if name and isfinite(balance):
+                balances[name] = balance
         return balances
 
 
@@ -193,7 +200,7 @@ def after(entry: str) -> str:
 
 
 def _tenant(entry: Entry) -> str:
-    return entry.fields[1].decode("ascii", "replace") if len(entry.fields) > 1 else ""
+    return name_of(entry.fields[1]) if len(entry.fields) > 1 else ""
 
 
 def _flat(pairs: Iterable[tuple[Argument, Argument]]) -> list[Argument]:

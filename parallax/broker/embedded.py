@@ -2,8 +2,8 @@
 
 What it must survive, and how:
 
-* *Kill -9 of its owner*: the kernel sends it SIGTERM when the owner dies (PR_SET_PDEATHSIG,
-  Linux); it syncs its append-only file and goes. No orphan is left.
+* *Kill -9 of its owner*: a guardian (and on Linux the kernel) sends it SIGTERM; it syncs its
+  append-only file and goes, and what was temporary is removed. No orphan is left.
 * *Kill -9 of itself*: the data directory holds an append-only file; `restart_if_dead` starts it
   again on the same port, socket and password, so that clients just reconnect.
 * *Two owners*: a lock on the data directory (`parallax.broker.server_home`).
@@ -15,42 +15,39 @@ only the user can read.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
+from parallax.broker import temporary
+from parallax.broker.guardian import Guardian, dying_with
 from parallax.broker.server_binary import VARIABLE, find_binary, numbers
 from parallax.broker.server_home import (
     POLL_S,
     DataDirectory,
     ServerInfo,
     answers,
+    appended,
     data_home,
     running_server,
+    socket_path,
 )
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, StoreFault
 
-__all__ = ["EmbeddedServer", "ServerInfo", "data_home", "running_server"]
+__all__ = ["EmbeddedServer", "ServerInfo", "data_home", "running_server", "socket_path"]
 
 DURABILITIES = ("everysec", "always")
 READY_S = 300.0  # reading back a large append-only file takes a minute per ten million entries
 STOP_S = 10.0
 TICKS_PER_S = 250
-SOCKET_PATH_MAX = 100  # bytes; the system's limit is 104 or 108, its final zero included
-_PR_SET_PDEATHSIG = 1
 
 
 class EmbeddedServer:
@@ -70,6 +67,7 @@ class EmbeddedServer:
         maxmemory: str = "0",  # as the server writes it: `512mb`; 0 = no limit
         stream_node_bytes: int = 1024,
         binary: Path | None = None,  # the server to run; else the one `find_binary` finds
+        guardian: Guardian | None = None,  # that of the owner's other processes, if it has any
     ) -> None:
         if durability not in DURABILITIES:
             allowed = f"use one of {', '.join(DURABILITIES)}"
@@ -81,8 +79,8 @@ class EmbeddedServer:
         self._clock, self._durability, self._maxmemory = clock, durability, maxmemory
         self._stream_node_bytes = stream_node_bytes
         self._ephemeral, self._chosen = ephemeral, binary
-        temporary = Path(tempfile.gettempdir()) / f"parallax-{secrets.token_hex(8)}"
-        self._data = DataDirectory(temporary if ephemeral else data_home(home))
+        self._data = DataDirectory(temporary.new_home() if ephemeral else data_home(home))
+        self._shared, self._guardian = guardian is not None, guardian or Guardian()
         self._password = secrets.token_urlsafe(24)
         self._binary, self._version = Path(), ""
         self._port = 0
@@ -104,10 +102,14 @@ class EmbeddedServer:
             return self.info
         self._binary, self._version = find_binary(self._chosen)
         try:
+            if self._ephemeral:
+                temporary.remove_abandoned(self._data.folder.parent)
+                self._guardian.keep(self._data.folder)
             self._data.take(self._clock)
             self._check_format()
-            self._clear_away(self._data.left_behind())
-            self._sockets = Path(tempfile.mkdtemp(prefix="plx-", dir=_short_tempdir()))
+            temporary.remove_socket(self._data.left_behind())
+            self._sockets = temporary.new_socket_folder(self._data.folder)
+            self._guardian.keep(self._sockets)
             self.info = self._launch_on_free_port()
         except BaseException:
             self.stop()
@@ -134,10 +136,14 @@ class EmbeddedServer:
         self._end_process()
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
+            self._guardian.spare(self._sockets)
             self._sockets = None
         self._data.release()
         if self._ephemeral:
             shutil.rmtree(self._data.folder, ignore_errors=True)
+            self._guardian.spare(self._data.folder)
+        if not self._shared:
+            self._guardian.close()
 
     def _end_process(self) -> None:
         process, self._process = self._process, None
@@ -149,14 +155,7 @@ class EmbeddedServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-    def _clear_away(self, stale: ServerInfo | None) -> None:
-        """Remove the socket's directory of a server whose owner could not do it any more."""
-        if stale is not None:
-            path = socket_path(stale)
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-                path.parent.rmdir()  # and not what may be in it: the path was read from a file
+        self._guardian.forget(process.pid)
 
     def _check_format(self) -> None:
         """Refuse data that the server would overlook: it would start empty without a word."""
@@ -180,10 +179,13 @@ class EmbeddedServer:
 
     def _launch(self) -> ServerInfo:
         log = self._data.folder / "server.log"
-        with log.open("ab") as output:
+        if self._process is not None:
+            self._guardian.forget(self._process.pid)
+        with appended(log) as output:
             began = output.tell()
             process = self._process = self._spawn(output)
-        with contextlib.suppress(BrokenPipeError):  # it ended at once: its log says why
+        self._guardian.watch(process.pid, STOP_S)
+        with suppress(BrokenPipeError):  # it ended at once: its log says why
             self._configure(process)
         info = self._described(process.pid)
         if not self._await_answer(process, info.url):
@@ -201,7 +203,7 @@ class EmbeddedServer:
             umask=0o077,
             pass_fds=[self._data.lock_descriptor()],
             start_new_session=True,  # Ctrl-C is for us: the server must outlive the drain
-            preexec_fn=_dying_with(os.getpid()),  # noqa: PLW1509 - one C call, looked up before
+            preexec_fn=dying_with(os.getpid()),  # noqa: PLW1509 - one C call, looked up before
         )
 
     def _configure(self, process: subprocess.Popen[bytes]) -> None:
@@ -267,36 +269,11 @@ loglevel notice
         )
 
 
-def _dying_with(owner: int) -> Callable[[], None] | None:
-    """Return what makes a new child end with its owner (Linux), to be called before its exec."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl  # now: after a fork, loading may wait for a lock for ever
-
-    def arrange() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != owner:  # it died between the fork and the line above
-            os._exit(1)
-
-    return arrange
-
-
-def socket_path(info: ServerInfo) -> Path:
-    """Return the path of the server's unix socket."""
-    return Path(unquote(urlsplit(info.url).path))
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _short_tempdir() -> str:
-    """Return a directory for the socket: not the data's, whose path may be too long for one."""
-    usual = tempfile.gettempdir()
-    return usual if len(f"{usual}/plx-12345678/r.sock".encode()) <= SOCKET_PATH_MAX else "/tmp"  # noqa: S108 - mkdtemp makes a private one in it
 
 
 def _quoted(path: Path) -> str:

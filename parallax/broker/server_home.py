@@ -5,6 +5,10 @@
     server.log   what the server wrote
     the rest     the server's own: its append-only file
 
+All of it is readable by the user only; the directory itself keeps the mode that it has. What lies
+there may come from strangers (a directory that was unpacked, or checked out): links are not
+followed, and no path that is read from a file is trusted.
+
 The server inherits the lock, so that the directory is free only when owner and server are both
 gone: two servers on one append-only file would destroy it.
 """
@@ -13,9 +17,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -27,6 +33,7 @@ POLL_S = 0.005
 PROBE_S = 0.25  # how long `running_server` of another process may hold the lock, at the very most
 LEAVE_S = 10.0  # how long a server whose owner was killed may take to sync its file and go
 PING_TIMEOUT_S = 1
+MOST_TOLD = 65_536  # bytes of `server.json`
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +49,31 @@ class ServerInfo:
 
 
 def data_home(home: Path | None = None) -> Path:
-    """Return the directory of the embedded server's data."""
+    """Return the directory of the embedded server's data. Raises InvalidInput if there is none."""
     named = home or os.environ.get("PARALLAX_HOME")
-    if named:
-        return Path(named).absolute()
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base).absolute() / "parallax"
+    try:
+        if named:
+            return Path(named).absolute()
+        base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        return Path(base).absolute() / "parallax"
+    except RuntimeError:
+        allowed = "this user has no home directory: name one with --home, or a server with --redis"
+        raise InvalidInput("home", None, allowed) from None
+    except FileNotFoundError:
+        allowed = "the working directory was deleted: name an absolute path"
+        raise InvalidInput("home", str(named or "."), allowed) from None
+
+
+def socket_path(info: ServerInfo) -> Path:
+    """Return the path of the server's unix socket."""
+    return Path(unquote(urlsplit(info.url).path))
 
 
 def running_server(home: Path | None = None) -> ServerInfo | None:
     """Return the embedded server that runs on this data directory now, if one does."""
     folder = data_home(home)
-    info = _published(folder)
-    return info if info and _is_locked(folder) and answers(info.url) else None
+    info = _published(folder) if _is_locked(folder) else None
+    return info if info and answers(info.url) else None
 
 
 def answers(url: str) -> bool:
@@ -80,11 +99,15 @@ class DataDirectory:
         """Make the directory if need be, and lock it. Raises Conflict if another process has."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.folder.chmod(0o700)  # also one that was there: the data holds prompts
-            lock = (self.folder / "lock").open("a+")
+            lock = os.fdopen(_own_file(self.folder / "lock", os.O_RDWR), "r+")
+            shared = stat.S_IMODE(self.folder.stat().st_mode) & stat.S_IWOTH
         except OSError as error:
             allowed = f"name a directory of your own ({error.strerror})"
             raise InvalidInput("home", str(self.folder), allowed) from None
+        if shared:
+            lock.close()
+            allowed = "name a directory in which nobody else may write"
+            raise InvalidInput("home", str(self.folder), allowed)
         try:
             self._await(lock, clock)
         except BaseException:
@@ -98,16 +121,17 @@ class DataDirectory:
         while not _try_lock(lock, fcntl.LOCK_EX):
             lock.seek(0)
             owner = lock.read().strip()
-            patience = PROBE_S if _is_alive(owner) else LEAVE_S
+            patience = PROBE_S if is_alive(owner) else LEAVE_S
             if clock.monotonic() - began > patience:
                 raise Conflict(self._in_use(owner))
             clock.wait(POLL_S)
+        lock.seek(0)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
 
     def _in_use(self, owner: str) -> str:
-        if _is_alive(owner):
+        if is_alive(owner):
             return f"{self.folder} is in use by process {owner}: stop it, or choose another --home"
         server = _published(self.folder)
         left = f"a server (process {server.pid})" if server else "a server"
@@ -123,8 +147,8 @@ class DataDirectory:
         """Let other commands of this user find the server."""
         new = self.folder / "server.json.new"
         new.unlink(missing_ok=True)
-        new.touch(mode=0o600)
-        new.write_bytes(msgspec.json.encode(info))
+        with os.fdopen(_own_file(new, os.O_WRONLY | os.O_EXCL), "wb") as file:
+            file.write(msgspec.json.encode(info))
         new.replace(self.folder / "server.json")
 
     def left_behind(self) -> ServerInfo | None:
@@ -144,11 +168,41 @@ class DataDirectory:
             lock.close()
 
 
-def _published(folder: Path) -> ServerInfo | None:
+def appended(path: Path) -> IO[bytes]:
+    """Open a file of the directory's to append to; made for the user alone, never a link."""
     try:
-        return msgspec.json.decode((folder / "server.json").read_bytes(), type=ServerInfo)
+        output = os.fdopen(_own_file(path, os.O_WRONLY | os.O_APPEND), "ab")
+    except OSError as error:
+        allowed = f"a file of your own that can be written ({error.strerror})"
+        raise InvalidInput("home", str(path), allowed) from None
+    output.seek(0, os.SEEK_END)
+    return output
+
+
+def _own_file(path: Path, flags: int) -> int:
+    """Open or make a regular file; raises OSError for links, devices and pipes."""
+    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "it is no regular file", str(path))
+    return descriptor
+
+
+def _published(folder: Path) -> ServerInfo | None:
+    """Return what `server.json` says. Raises InvalidInput if others may read or have written it."""
+    path = folder / "server.json"
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            told = file.read(MOST_TOLD) if stat.S_ISREG(status.st_mode) else b""
+        info = msgspec.json.decode(told, type=ServerInfo)
     except (OSError, msgspec.MsgspecError):
         return None
+    if status.st_mode & 0o077 or os.geteuid() not in (0, status.st_uid):
+        allowed = "it tells a password, so it must be your own and closed to others: remove it"
+        raise InvalidInput("home", str(path), allowed)
+    return info
 
 
 def _try_lock(lock: IO[str], kind: int) -> bool:
@@ -168,7 +222,8 @@ def _is_locked(folder: Path) -> bool:
         return False
 
 
-def _is_alive(pid: str) -> bool:
+def is_alive(pid: str) -> bool:
+    """Whether a process of that id runs."""
     try:
         os.kill(int(pid), 0)
     except PermissionError:

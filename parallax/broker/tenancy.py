@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from math import inf
 
@@ -9,7 +10,7 @@ from parallax.broker.connection import Argument, Link
 from parallax.broker.keys import Keys
 from parallax.core.model import NAME, check_name, check_number
 
-#: This field of the hash counts changes; it is no name, so it cannot be a tenant.
+#: This field of the hash is another number after each change; it is no tenant's name.
 _CHANGES = "*changes"
 
 
@@ -32,7 +33,8 @@ class Tenancy:
             check_number("weight", weight, 1e-6, 1e6)
             pairs += (tenant, repr(weight))
         tenants = self._keys.tenants
-        self._link.calls([("HSET", tenants, *pairs), ("HINCRBY", tenants, _CHANGES, 1)])
+        # Not a counter: whatever stands there, what is written next differs from it.
+        self._link.call("HSET", tenants, *pairs, _CHANGES, secrets.randbits(52))
 
     def weights(self) -> dict[str, float]:
         """Return all weights; what is no weight of a tenant is left out. O(tenants)."""
@@ -48,7 +50,7 @@ class Tenancy:
     def news(self, look: bool = False) -> dict[str, float]:
         """Return the weights that are new since the last call.
 
-        All weights are read only when the counter has moved, or when told to `look` (somebody may
+        All weights are read only when that number has changed, or when told to `look` (somebody may
         have written to the hash by hand): with ten thousand tenants that is no small reading.
         """
         changes = self._link.call("HGET", self._keys.tenants, _CHANGES)

@@ -39,6 +39,7 @@ from parallax.sim.report.variants import Variant, best, by_workload, variants
 from parallax.sim.report.writers import json_text, runs_csv
 from parallax.sim.spec import RunSpec
 from parallax.sim.spec_reading import parse
+from parallax.sim.traces.files import no_pipe
 
 SHOWN = (
     "goodput", "throughput_per_s", "ttft_ms_p50", "ttft_ms_p95", "tpot_ms_mean", "e2e_ms_p95",
@@ -179,6 +180,8 @@ def _cells(specs: Sequence[RunSpec], output: Path) -> list[Cell]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput("-o", str(output), f"a directory ({error.strerror})") from None
+    for path in {spec.workload.path for spec in specs}:
+        no_pipe(Path(path), "every run of a comparison reads it")
     first = origin(specs[0]) if specs else {}  # all runs read the same trace and the same code
     cells = []
     for spec in specs:

@@ -3,10 +3,16 @@
 `--prompt-tokens` of `parallax submit` is `PARALLAX_SUBMIT_PROMPT_TOKENS` in the environment, and
 `prompt-tokens` (or `prompt_tokens`) in the table `[submit]` of the file. Order of precedence: flag,
 environment, file, built-in default. Keys that no option reads are refused.
+
+Kubernetes puts variables of its own into the environment: beside a service called
+`parallax-worker-metrics` every container finds `PARALLAX_WORKER_METRICS_PORT=tcp://10.96.3.7:9101`.
+Such an address is never what a number is set to, and is not taken for it.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,11 +25,13 @@ from parallax.core.errors import InvalidSettings
 #: Settings that may stand above the tables of the file: they hold for every command.
 SHARED = ("redis", "cell", "cells", "home")
 
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+")
+
 
 def read(path: Path) -> dict[str, Any]:
     """Return what the file says; raises InvalidSettings."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidSettings(str(path), str(error), "must be a readable TOML file") from None
 
@@ -78,11 +86,18 @@ def defaults(
 def name_variables(command: click.Command, prefix: str) -> None:
     """Let the environment set every option of a command, under the option's own name."""
     for parameter in command.params:
-        if isinstance(parameter, click.Option) and parameter.envvar is None:
-            names = _names(parameter)
-            parameter.envvar = f"{prefix}_{names[0].upper()}" if names else None
+        if not isinstance(parameter, click.Option) or not _names(parameter):
+            continue
+        own = f"{prefix}_{_names(parameter)[0].upper()}"
+        if parameter.envvar in (None, own):  # both: the environment may have changed since
+            linked = _is_number(parameter) and _SERVICE_LINK.fullmatch(os.environ.get(own, ""))
+            parameter.envvar = None if linked else own
     for name, child in getattr(command, "commands", {}).items():
         name_variables(child, f"{prefix}_{name.upper()}")
+
+
+def _is_number(option: click.Option) -> bool:
+    return isinstance(option.type, click.types.IntParamType | click.types.FloatParamType)
 
 
 def _options(command: click.Command) -> dict[str, str]:

@@ -14,6 +14,7 @@ from parallax.core.model import check_int, check_number
 from parallax.producers.live import Crash, Live, report
 from parallax.producers.workload import Lengths, Workload
 from parallax.services.clock import SystemClock
+from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 
 WEIGHTS = {"gold": 4.0, "silver": 2.0, "bronze": 1.0}
@@ -29,7 +30,8 @@ def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
     """Three tenants with weights 4:2:1 overload workers that burn CPU; one worker is killed.
 
     Starts its own server, two schedulers and the workers, needs nothing else installed, and leaves
-    nothing behind. Exits with 1 if a job was lost or finished twice.
+    nothing behind. Exits with 1 if a job was lost or finished twice. Ctrl-C ends it early and shows
+    what is known so far.
     """
     check_number("--duration", duration_s, 2.0, 3600.0)
     check_int("--workers", workers, 2, 100)
@@ -43,14 +45,25 @@ def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
     )  # fmt: skip
     count = int(rate * duration_s)
     _say(f"Starting an embedded server, 2 schedulers and {workers} workers ...")
-    with System(plan, clock, ephemeral=True, restart=True, logs=Path(os.devnull)) as system:
+    logs = Path(os.devnull)
+    with (
+        Orders() as orders,
+        System(plan, clock, ephemeral=True, restart=True, logs=logs, orders=orders) as system,
+    ):
         _say(f"Offering {count} jobs of 3 tenants in {duration_s:g} s; weights {_weights()}.")
         _say("Halfway a worker is killed with SIGKILL; what it held must not be lost.")
-        live = Live(system.url, "main", clock, system, [Crash("worker", count // 2)], WEIGHTS)
+        crashes = [Crash("worker", count // 2)]
+        live = Live(system.url, "main", clock, system, crashes, WEIGHTS, orders=orders)
         run = live.run(workload.jobs(count=count))
         kept = report(run, live, as_json, (0.2 * duration_s, run.offered_s))
-    _say("Every promise was kept." if kept else "A promise was broken: see above.")
-    sys.exit(0 if kept else EXIT_FAILED)
+    _say(_verdict(kept, run.interrupted))
+    sys.exit(orders.code or (0 if kept else EXIT_FAILED))
+
+
+def _verdict(kept: bool, interrupted: bool) -> str:
+    if not kept:
+        return "A promise was broken: see above."
+    return "No promise was broken so far." if interrupted else "Every promise was kept."
 
 
 def _weights() -> str:

@@ -1,24 +1,27 @@
 """The command `parallax`: a lazy table of commands, so that `--help` imports nothing it need not.
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 a threshold was missed, 4 cannot reach Redis.
+Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 a threshold was missed, 4 cannot reach Redis;
+128 and the number of the signal that ended it early (130: Ctrl-C).
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
 from parallax import __version__
-from parallax.cli import configuration
+from parallax.cli import configuration, streams
 from parallax.cli.output import printable
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.secrets import redacted
+from parallax.services.orders import Interrupted
 
-EXIT_FAILED, EXIT_USAGE, EXIT_MISSED, EXIT_UNREACHABLE = 1, 2, 3, 4
+EXIT_FAILED, EXIT_USAGE, EXIT_MISSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 #: command -> (where it is, what `--help` says of it)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -75,6 +78,22 @@ class LazyGroup(click.Group):
             ctx.default_map = {name: configuration.defaults(command, table, common, name)}
         return command
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the arguments; `--help` may be too long for its reader."""
+        with streams.reader_noticed():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it says may be too long for its reader."""
+        with streams.reader_noticed():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
@@ -119,26 +138,34 @@ def parallax() -> None:
 
 def main() -> None:
     """Run the command line; every known error becomes one clear message and an exit code."""
-    if os.environ.get("PARALLAX_PARENT") and os.getppid() == 1:
-        sys.exit(EXIT_FAILED)  # the parent died before we could ask to die with it
+    streams.prepare()
+    try:
+        _run()
+    except (streams.ReaderLeft, BrokenPipeError):
+        streams.abandon()  # it has seen enough: nobody's fault, nothing to say
+    except OSError as error:
+        _fail_to_write(error)
+
+
+def _run() -> None:
     try:
         parallax(standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)
+    except Interrupted as order:
+        sys.exit(order.code)
     except InvalidInput as error:
         _fail(error, EXIT_USAGE)
     except Unreachable as error:
         _fail(error, EXIT_UNREACHABLE, _NEXT)
     except ParallaxError as error:
         _fail(error, EXIT_FAILED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe left: not our fault, nothing to say
-        sys.exit(EXIT_FAILED)
 
 
 #: What to type when Redis cannot be reached.
@@ -149,3 +176,14 @@ def _fail(error: ParallaxError, code: int, hint: str = "") -> None:
     told = "" if "`parallax" in str(error) else hint
     click.echo(f"parallax: {redacted(printable(str(error)))}{told}", err=True)
     sys.exit(code)
+
+
+def _fail_to_write(error: OSError) -> NoReturn:
+    """Say which file could not be used: standard output, if it is that one."""
+    at_fault = streams.failure()
+    streams.abandon()
+    what = repr(error.filename) if error.filename and not at_fault else "standard output"
+    reason = error.strerror or str(error)
+    with suppress(OSError):
+        click.echo(f"parallax: {printable(what)} cannot be used: {reason}", err=True)
+    sys.exit(EXIT_FAILED)

@@ -89,6 +89,14 @@ def policy_options(command: F) -> F:
     return command
 
 
+def metrics_host_option(command: F) -> F:
+    """Add `--metrics-host`."""
+    return click.option(
+        "--metrics-host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+        help="Address that /metrics and /healthz listen on: 0.0.0.0 or :: is all of them.",
+    )(command)  # fmt: skip
+
+
 def policies_from(options: dict[str, Any]) -> Policies:
     """Take the policy options out of a command's options and check them."""
     parameters: dict[str, dict[str, object]] = {kind: {} for kind in KINDS}

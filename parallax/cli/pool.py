@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
@@ -39,17 +41,30 @@ def _pooled(
 ) -> Iterator[tuple[T, R | BaseException]]:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(tasks)), spawn, _dies_quietly) as pool:
+        complete = False
         try:
             waiting = {pool.submit(deed, task): task for task in tasks}
             for done in as_completed(waiting):
                 yield waiting[done], done.exception() or done.result()
+            complete = True
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            if not complete:  # nobody waits for what they are doing
+                for process in multiprocessing.active_children():
+                    process.terminate()
 
 
 def _dies_quietly() -> None:
-    """Let Ctrl-C end a process of the pool without a traceback of its own."""
+    """Let Ctrl-C end a process of the pool without a traceback; let it end with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _watched(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 import re
 import tomllib
@@ -18,6 +17,7 @@ import parallax
 from parallax.cli.options import parsed_choice
 from parallax.core.errors import InvalidInput
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.sim.files import written
 from parallax.sim.provenance import file_hash, provenance, tree_hash
 from parallax.sim.report.thresholds import Threshold, seconds
 from parallax.sim.report.thresholds import parse as parse_threshold
@@ -154,20 +154,18 @@ def parsed_fault(text: str) -> FaultSpec:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file as a whole or not at all; devices and pipes are written to."""
     try:
-        unfinished.write_text(text, encoding="utf-8", newline="")
-        unfinished.replace(path)
+        with written(path) as file:
+            file.write(text)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise InvalidInput("output", str(path), f"must be writable ({error.strerror})") from None
 
 
 def read_json(path: Path) -> object:
     """Return what a JSON file says; raises InvalidInput."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput("file", str(path), f"must be readable JSON ({error})") from None
 
@@ -190,7 +188,7 @@ def _document(path: Path) -> object:
     if path.suffix != ".toml":
         return read_json(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InvalidInput("--spec", str(path), f"must be readable TOML ({error})") from None
 

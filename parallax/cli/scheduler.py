@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.server_policy import refuse_eviction
 from parallax.cli.options import (
+    metrics_host_option,
     policies_from,
     policy_options,
     redis_options,
@@ -46,7 +48,8 @@ _DEFAULTS = SchedulerSettings()
 @click.option("--window", type=int, default=_DEFAULTS.window, show_default=True,
               help="Most jobs of one tenant held in memory.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policies.")
-@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this local port.")
+@metrics_host_option
+@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this port.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def scheduler(
     redis: str | None,
@@ -58,6 +61,7 @@ def scheduler(
     repair_grace_s: float,
     window: int,
     seed: int,
+    metrics_host: str,
     metrics_port: int | None,
     verbose: bool,
     **options: Any,
@@ -74,7 +78,7 @@ def scheduler(
     duty = SchedulerService(
         Link.to(url),
         Keys(cell),
-        f"{socket.gethostname()}-{os.getpid()}",
+        candidate(),
         settings,
         policies,
         SystemClock(),
@@ -82,6 +86,11 @@ def scheduler(
     )
     stop = threading.Event()
     service.stop_on_signals(stop.set, stop.set)
-    with Exporter(metrics.registry, metrics_port):
+    with Exporter(metrics.registry, metrics_port, metrics_host):
         refuse_eviction(Link.to(url), Keys(cell))
         service.run(duty, stop, Random())
+
+
+def candidate() -> str:
+    """Return a name that no other scheduler has: host and process id may be those of another."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from parallax.cli.output import facts
+from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int
 from parallax.sim.spec import WorkloadSpec
 from parallax.sim.timed import Timed
@@ -114,8 +115,11 @@ def _jobs(source: str, options: dict[str, Any]) -> Iterable[Timed]:
 
 def _write(output: Path | None, jobs: Iterable[Timed]) -> None:
     if output is None:
-        for line in generic.lines(jobs):
+        count = 0
+        for count, line in enumerate(generic.lines(jobs), 1):  # noqa: B007
             click.echo(line)
+        if not count:
+            raise InvalidInput("sample", None, "a part with jobs in it: there are none in this one")
         return
     count = generic.write(output, jobs)
     click.echo(f"{count:,} jobs written to {output}", err=True)

@@ -66,6 +66,7 @@ class WorkerSettings:
     block_s: float = 0.5  # how long one read waits for work
     batch: int = 200  # most assignments read at once
     drain_s: float = 30.0  # how long running attempts may take to end after SIGTERM
+    leave_s: float = 1.0  # and, after that, handing over what still runs
     retry_base_s: float = 0.2  # longest rest of a job after its first failed attempt; then doubled
     retry_cap_s: float = 5.0  # longest rest after any
 
@@ -74,6 +75,7 @@ class WorkerSettings:
         check_number("stall_s", self.stall_s, 0.2, 3600.0)
         check_number("block_s", self.block_s, 0.001, 2.0)
         check_number("drain_s", self.drain_s, 0.0, 3600.0)
+        check_number("leave_s", self.leave_s, 0.0, 60.0)
         check_number("retry_base_s", self.retry_base_s, 0.0, 60.0)
         check_number("retry_cap_s", self.retry_cap_s, 0.0, 600.0)
         check_int("batch", self.batch, 1, 2_000)

@@ -12,6 +12,7 @@ import click
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import start_logging
 from parallax.cli.output import facts
+from parallax.cli.run_options import write
 from parallax.core.model import check_number
 from parallax.drills.drill import DrillResult, DrillSpec, run_drill
 from parallax.drills.invariants import INVARIANTS
@@ -19,6 +20,7 @@ from parallax.drills.report import page
 from parallax.drills.shape import drawn, pinned
 from parallax.drills.stage import Cast
 from parallax.services.clock import SystemClock
+from parallax.services.orders import Interrupted, Orders
 
 
 @click.command()
@@ -58,7 +60,8 @@ def verify(
     the same shape (how many tenants and workers, how far from the server, which jobs), faults and
     jobs again; odd seeds delete nothing by hand, and then nothing may have to be repaired. A part
     of the shape that is pinned with --shape changes no other. Filling a disk takes root; without,
-    that fault is left out. Exits with 1 if a promise was broken.
+    that fault is left out. Exits with 1 if a promise was broken. Ctrl-C ends it early and tells of
+    the drills before.
     """
     check_number("--duration", duration_s, 1.0, 86_400.0)
     check_number("--rate", rate, 1.0, 10_000.0)
@@ -68,18 +71,26 @@ def verify(
         logs.mkdir(parents=True, exist_ok=True)
     start_logging()
     clock, results = SystemClock(), []
-    for seed in seeds or (secrets.randbelow(10**6),):
-        cast, shape = Cast(durability=durability), drawn(seed, fixed)
-        spec = DrillSpec(seed, duration_s, rate, pause_s, kinds, cast, shape)
-        _say(f"seed {seed}: {duration_s:g} s of faults, durability {durability}; {shape.told()}")
-        if spec.left_out:
-            _say(f"seed {seed}: {spec.left_out}")
-        results.append(run_drill(spec, clock, _say, logs))
-        _tell(results[-1])
+    with Orders() as orders:
+        for seed in seeds or (secrets.randbelow(10**6),):
+            cast, shape = Cast(durability=durability), drawn(seed, fixed)
+            spec = DrillSpec(seed, duration_s, rate, pause_s, kinds, cast, shape)
+            _say(
+                f"seed {seed}: {duration_s:g} s of faults, durability {durability}; {shape.told()}"
+            )
+            if spec.left_out:
+                _say(f"seed {seed}: {spec.left_out}")
+            try:
+                results.append(run_drill(spec, clock, _say, logs, orders))
+            except Interrupted:
+                _say(f"seed {seed}: interrupted; it proves nothing")
+                break
+            _tell(results[-1])
     if output is not None:
-        output.write_text(page(results), encoding="utf-8")
+        write(output, page(results))
     facts(_summary(results), as_json=as_json, title="Promises under faults")
-    sys.exit(0 if all(result.passed for result in results) else EXIT_FAILED)
+    passed = all(result.passed for result in results)
+    sys.exit(orders.code or (0 if passed else EXIT_FAILED))
 
 
 def _tell(result: DrillResult) -> None:
@@ -102,7 +113,7 @@ def _summary(results: list[DrillResult]) -> dict[str, object]:
         **{f"ended {name}": count for name, count in sorted(outcomes.items())},
         "bodies looked at": sum(result.bodies for result in results),
         "keys junk was written to": len(sum((r.junk for r in results), Counter[str]())),
-        "longest drain (s)": round(max(result.drained_s for result in results), 2),
+        "longest drain (s)": round(max((result.drained_s for result in results), default=0), 2),
         "promises checked": len(INVARIANTS),
         "violations": sum(len(s) for result in results for s in result.broken.values()),
         "excused": sum(result.excused and bool(result.broken) for result in results),

@@ -21,6 +21,7 @@ from pathlib import Path
 from random import Random
 
 from parallax.broker.connection import Link
+from parallax.broker.guardian import Guardian, dying_with
 from parallax.broker.keys import Keys
 from parallax.cli.options import start_logging
 from parallax.consumers.engines.clock import ClockEngine
@@ -32,7 +33,6 @@ from parallax.core.settings import WorkerSettings
 from parallax.engine.profiles import profile_named
 from parallax.engine.request import Request
 from parallax.services.clock import SystemClock
-from parallax.services.fleet import die_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -129,9 +129,11 @@ class Crew:
 class Crewed:
     """The process of a crew, as the stage of a drill sees it."""
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: dict[str, str], log: Path, guardian: Guardian
+    ) -> None:
         self._command = [sys.executable, "-m", "parallax.drills.crew", *arguments]
-        self._environment, self._log = environment, log
+        self._environment, self._log, self._guardian = environment, log, guardian
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -144,16 +146,19 @@ class Crewed:
         """Start it if it does not run."""
         if self.pid is not None:
             return
+        if self._process is not None:
+            self._guardian.forget(self._process.pid)
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
                 self._command,
-                env={**os.environ, **self._environment, "PARALLAX_PARENT": str(os.getpid())},
+                env={**os.environ, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - one C call
+                preexec_fn=dying_with(os.getpid()),  # noqa: PLW1509 - one C call, looked up before
                 start_new_session=True,
             )
+        self._guardian.watch(self._process.pid)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

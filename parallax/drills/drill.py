@@ -25,6 +25,7 @@ from parallax.drills.shape import Shape
 from parallax.drills.stage import CELL, POISON, PREFETCH, Cast, Stage
 from parallax.drills.watching import Memory, Watching
 from parallax.producers.client import Client
+from parallax.services.orders import Orders
 
 log = logging.getLogger(__name__)
 
@@ -116,10 +117,11 @@ class DrillResult:
 
 
 def run_drill(
-    spec: DrillSpec, clock: Clock, say: Callable[[str], None], logs: Path | None = None
-) -> DrillResult:
-    """Run one drill on a stage of its own."""
-    stage = Stage(spec.cast, clock, logs, spec.shape)
+    spec: DrillSpec, clock: Clock, say: Callable[[str], None], logs: Path | None = None,
+    orders: Orders | None = None,
+) -> DrillResult:  # fmt: skip
+    """Run one drill on a stage of its own; raises Interrupted after an order to stop."""
+    stage = Stage(spec.cast, clock, logs, orders, spec.shape)
     with stage:
         clients = [Client(stage.system.url, CELL) for _ in range(2)]
         drill = _Drill(spec, stage, clock, clients)

@@ -31,6 +31,7 @@ from parallax.drills.crew import FAIL, POISON, SLOW, SPEED, Crewed
 from parallax.drills.disk import SmallDisk
 from parallax.drills.proxy import Proxy
 from parallax.drills.shape import PROCESSES, Shape
+from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 
 log = logging.getLogger(__name__)
@@ -55,17 +56,26 @@ class Stage:
     """Everything that a drill starts, breaks, and stops. Use it in a `with`."""
 
     def __init__(
-        self, cast: Cast, clock: Clock, logs: Path | None = None, shape: Shape | None = None
+        self,
+        cast: Cast,
+        clock: Clock,
+        logs: Path | None = None,
+        orders: Orders | None = None,
+        shape: Shape | None = None,
     ) -> None:
         self.clock, self.keys, self.shape = clock, Keys(CELL), shape or Shape()
         self.folder = Path(tempfile.mkdtemp(prefix="plx-drill-", dir=_short()))
         self.histories = self.folder / "histories"
         self.histories.mkdir()
         self._cast, self._logs = cast, logs or Path(os.devnull)
+        self._orders = orders or Orders()
         plan = Plan(0, 0, durability=cast.durability, cell=CELL)
         home = self.folder / "data"
         self.disk = _small_disk(home) if self.shape.disk else None
-        self.system = System(plan, clock, home=home, ephemeral=False, logs=self._logs)
+        self.system = System(
+            plan, clock, home=home, ephemeral=False, logs=self._logs, orders=self._orders
+        )
+        self.system.guardian.keep(self.folder)
         self._proxy: Proxy | None = None
         self._ocean: Proxy | None = None
         self.crew: Crewed | None = None
@@ -138,7 +148,8 @@ class Stage:
             "--heartbeat", f"{self.shape.heartbeat_s:g}", "--histories", str(self.histories),
         )  # fmt: skip
         output = self._logs if self._logs.is_char_device() else self._logs / "crew.log"
-        crew = Crewed(arguments, {**environment, "PARALLAX_CELL": CELL}, output)
+        environment = {**environment, "PARALLAX_CELL": CELL}
+        crew = Crewed(arguments, environment, output, self.system.guardian)
         crew.watch()
         return crew
 
@@ -223,11 +234,13 @@ class Stage:
 
     def close(self) -> None:
         """Stop everything and remove its files."""
+        if self._orders.stop.is_set():
+            self._orders.hurry()
         if self.disk is not None:
             with contextlib.suppress(StoreFault):
                 self.disk.empty()
         if self.crew is not None:
-            self.crew.end()
+            self.crew.end(0.1 if self._orders.now.is_set() else 15.0)
         self.system.stop()
         for proxy in (self._proxy, self._ocean):
             if proxy is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -12,8 +14,16 @@ from parallax.core.errors import InvalidInput
 from parallax.telemetry.metrics import exposition
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 class Exporter:
-    """An HTTP server on the loopback address; without a port it does nothing.
+    """An HTTP server, on the loopback address unless told otherwise; without a port, nothing.
 
     One exporter per process, told apart by Prometheus's `instance` label. `/healthz` says only
     "ok": whether the process works is what its metrics and its heartbeat say.
@@ -26,10 +36,18 @@ class Exporter:
         if port is None:
             return
         try:
-            self._server = ThreadingHTTPServer((host, port), _answers(registry))
+            family = socket.getaddrinfo(host, None)[0][0]
+        except (OSError, UnicodeError) as error:
+            allowed = f"an address of this machine, or 0.0.0.0 ({error})"
+            raise InvalidInput("metrics host", host, allowed) from None
+        server = _Server6 if family == socket.AF_INET6 else _Server
+        try:
+            self._server = server((host, port), _answers(registry))
         except (OSError, OverflowError) as error:
-            raise InvalidInput("metrics port", port, f"a free port ({error})") from None
-        self._server.daemon_threads = True
+            if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+                allowed = f"an address of this machine, or 0.0.0.0 ({error})"
+                raise InvalidInput("metrics host", host, allowed) from None
+            raise InvalidInput("metrics port", port, f"a free port of {host} ({error})") from None
 
     @property
     def port(self) -> int | None:

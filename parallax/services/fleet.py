@@ -1,36 +1,29 @@
 """A fleet: the child processes of one machine, started, watched, restarted, killed.
 
-Used by `up`, `demo`, `replay` and the benchmarks. Children die with their parent (on Linux the
-kernel sees to it), get their secrets through the environment and never through arguments, and are
-restarted with growing pauses when they end unasked.
+Used by `up`, `demo`, `replay` and the benchmarks. Children end with their parent, however that ends
+(a guardian sees to it), get their secrets through the environment and never through arguments, and
+are restarted with growing pauses when they end unasked.
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from parallax.broker.guardian import Guardian, dying_with
 from parallax.core.clock import Clock
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 RESTART_BASE_S, RESTART_CAP_S = 0.5, 10.0
-STOP_S = 15.0
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent is gone (Linux; elsewhere a no-op)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+STOP_S = 40.0  # a worker drains for 30 s, and then says good-bye
+POLL_S = 0.02
 
 
 @dataclass(slots=True)
@@ -54,6 +47,8 @@ class Fleet:
     logs: Path | None = None
     restart: bool = True
     longest_pause_s: float = RESTART_CAP_S
+    hurried: Callable[[], bool] = lambda: False  # whether `stop` is to wait for nobody
+    guardian: Guardian = field(default_factory=Guardian)
     children: dict[str, Child] = field(default_factory=dict)
 
     def start(
@@ -67,20 +62,20 @@ class Fleet:
         self, name: str, arguments: Sequence[str], own: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "parallax", *arguments]
-        environment = {
-            **os.environ, **self.environment, **own, "PARALLAX_PARENT": str(os.getpid())
-        }  # fmt: skip
+        environment = {**os.environ, **self.environment, **own}
         output = self._output(name)
         try:
-            return subprocess.Popen(  # noqa: S603 - our own interpreter and our own arguments
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own arguments
                 command,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - called before any thread exists
+                preexec_fn=dying_with(os.getpid()),  # noqa: PLW1509 - one C call, looked up before
                 start_new_session=True,
             )
+            self.guardian.watch(process.pid)
+            return process
         finally:
             if output is not None:
                 output.close()
@@ -104,6 +99,7 @@ class Fleet:
                 child.due = now + pause if self.restart else float("inf")
                 log.warning("%s ended with %s", child.name, child.process.returncode)
             elif now >= child.due:
+                self.guardian.forget(child.process.pid)
                 child.process = self._spawn(child.name, child.arguments, child.environment)
                 child.restarts += 1
                 child.due = None
@@ -124,16 +120,20 @@ class Fleet:
             if name.startswith(prefix) and child.process.poll() is None
         ]
 
-    def stop(self) -> None:
-        """Ask all children to end (SIGTERM), wait, and kill those that do not."""
+    def drain(self) -> None:
+        """Ask all children to end (SIGTERM)."""
         for child in self.children.values():
             if child.process.poll() is None:
                 child.process.terminate()
+
+    def stop(self) -> None:
+        """Ask all children to end, wait, and kill those that do not, or all once there is hurry."""
+        self.drain()
         deadline = self.clock.monotonic() + STOP_S
+        while self.alive() and self.clock.monotonic() < deadline and not self.hurried():
+            self.clock.wait(POLL_S)
         for child in self.children.values():
-            try:
-                child.process.wait(timeout=max(0.1, deadline - self.clock.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()
+            child.process.kill()
+            child.process.wait()
+            self.guardian.forget(child.process.pid)
         self.children.clear()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from msgspec import structs
 
 from parallax.broker.codec import Report, decode_arrival, decode_report, usage_of, whole
 from parallax.broker.dispatching import Entry
+from parallax.broker.misfits import name_of
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import NAME
 from parallax.scheduling.events import (
     AttemptBegan,
     AttemptEnded,
@@ -42,20 +40,27 @@ def arrivals(tenant: str, entries: list[Entry]) -> tuple[list[Event], list[Junk]
     return events, junk
 
 
-def reports(entry: Entry) -> Iterator[tuple[Event, Report | None]]:
-    """Decode what workers told; parts that are not understood are skipped.
-
-    Raises InvalidInput if nothing of it can be understood.
-    """
+def reports(entry: Entry) -> tuple[list[tuple[Event, Report | None]], list[str]]:
+    """Decode what workers told: each part by itself. Return that, and why other parts are junk."""
     fields = entry.fields
+    told: list[tuple[Event, Report | None]] = []
+    junk: list[str] = []
     if len(fields) % 2:
-        raise InvalidInput("event", fields[:1], "pairs of job id and report")
-    for i in range(0, len(fields), 2):
-        job_id = fields[i].decode("ascii", "replace")
-        if not NAME.fullmatch(job_id):
-            raise InvalidInput("event", job_id[:60], "a job id")
-        word, _, data = fields[i + 1].partition(b" ")
-        yield _report(job_id, word, data)
+        junk.append(str(InvalidInput("event", fields[:1], "pairs of job id and report")))
+    for i in range(0, len(fields) - 1, 2):
+        try:
+            told.append(_told(fields[i], fields[i + 1]))
+        except InvalidInput as error:
+            junk.append(str(error))
+    return told, junk
+
+
+def _told(job: bytes, text: bytes) -> tuple[Event, Report | None]:
+    job_id = name_of(job)
+    if not job_id:
+        raise InvalidInput("event", job[:60], "a job id")
+    word, _, data = text.partition(b" ")
+    return _report(job_id, word, data)
 
 
 def _report(job_id: str, word: bytes, data: bytes) -> tuple[Event, Report | None]:

@@ -11,16 +11,18 @@ the same in calm and in storm:
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 
-from parallax.broker.attempts import Assignment, decode_assignment
+from parallax.broker.attempts import NOBODY, Assignment, decode_assignment
 from parallax.broker.codec import Report
-from parallax.broker.connection import Link
+from parallax.broker.connection import Link, Spoilt
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import Ending, Intake
 from parallax.broker.keys import Keys
 from parallax.broker.membership import MOST_HELD, Membership
+from parallax.broker.misfits import name_of
 from parallax.broker.rescue import Rescue
 from parallax.broker.results import Record, Results
 from parallax.core.errors import InvalidInput
@@ -28,6 +30,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.core.settings import SchedulerSettings
 
 _PAGE = 200
+log = logging.getLogger(__name__)
 
 
 class Janitor:
@@ -47,6 +50,7 @@ class Janitor:
     def sweep(self, lease: Lease, workers: Sequence[str]) -> Counter[str]:
         """Take one turn; return what was found, by word."""
         found: Counter[str] = Counter()
+        self._membership.set_aside()
         self.held.clear()
         found.update(self._repair(lease))
         for worker in workers:
@@ -62,8 +66,25 @@ class Janitor:
         spent = [job for job, word in zip(page, words, strict=True) if word == "spent"]
         records = [record for record in self._results.records(spent) if record is not None]
         self._intake.terminate([_lost(record) for record in records], lease.token)
+        self._bury([job for job, word in zip(page, words, strict=True) if word == "spoilt"], lease)
         # Oldest first: what was looked at moved to the end, so each sweep starts at the front.
         return [word for word in words if word != "young"]
+
+    def _bury(self, spoilt: Sequence[str], lease: Lease) -> None:
+        """Dead-letter jobs whose record nobody can understand: each by itself, they are few."""
+        for job in spoilt:
+            holders: list[str] = []
+            for _ in range(2):  # the store says who holds it, if anybody does
+                try:
+                    ((word, detail),) = self._intake.terminate(
+                        [_spoilt(job, *holders)], lease.token
+                    )
+                except Spoilt as error:
+                    log.warning("job %s can be neither run nor ended: %s", job, error)
+                    break
+                if word != "moved":
+                    break
+                holders = [name_of(name.encode()) for name in detail.split(" ")[:2]]
 
     def _scrub(self, worker: str) -> list[str]:
         held: list[Assignment] = []
@@ -75,6 +96,11 @@ class Janitor:
         if len(held) < MOST_HELD:  # else there may be more
             self.held[worker] = frozenset((a.job_id, int(a.attempt)) for a in held)
         return [word for word in self._rescue.scrub(worker, held[:_PAGE]) if word == "removed"]
+
+
+def _spoilt(job: str, worker: str = "", rival: str = "") -> Ending:
+    report = Report(worker=worker, error="its record cannot be understood")
+    return Ending(job, NOBODY, Outcome.DEAD, report, worker, rival=rival)
 
 
 def _lost(record: Record) -> Ending:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from parallax.broker.codec import Report, decode_about
-from parallax.broker.connection import Link
+from parallax.broker.connection import Link, Spoilt
 from parallax.broker.dispatching import Dispatching, Entry, Lease
 from parallax.broker.intake import Ending, Intake
 from parallax.broker.keys import Keys
 from parallax.broker.rescue import Rescue
+from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import (
@@ -67,18 +68,40 @@ class Outbox:
 
     def commit(self, lease: Lease, part: Sequence[Dispatch] = ()) -> None:
         """Send these, save the balances, drop the events they rest on: one step."""
+        if not part:
+            self._commit(lease, part)
+            return
+        answers = each(part, lambda some: self._commit(lease, some), Spoilt)
+        for dispatch, word in zip(part, answers, strict=True):
+            if isinstance(word, Spoilt):
+                self._commit(lease, ())  # if that fails too, it is not for this dispatch
+                self._spoilt(lease, dispatch, word)
+            elif word != "ok":
+                self._refused(lease, dispatch, word)
+
+    def _commit(self, lease: Lease, part: Sequence[Dispatch]) -> list[str]:
         caps: Mapping[str, int] = {d.worker: self.recoverer.cap(d.worker) for d in part}
         answers = self.dispatching.commit(lease, part, caps, self._accounts)
         self._accounts, self.uncommitted = {}, False
-        for dispatch, word in zip(part, answers, strict=True):
-            if word != "ok":
-                self._refused(lease, dispatch, word)
+        return answers
+
+    def _spoilt(self, lease: Lease, dispatch: Dispatch, error: Spoilt) -> None:
+        """The store stumbles over this job alone: it is dead-lettered, and the others go on."""
+        self.news.append(DispatchRefused(dispatch.job_id, dispatch.worker, requeue=False))
+        if not dispatch.hedge:  # else its first attempt goes on
+            self._dead(lease, dispatch.tenant, dispatch.entry, dispatch.job_id, str(error))
 
     def set_aside(self, stream: str, junk: Sequence[tuple[Entry, str]]) -> None:
         """Move entries that cannot be understood to the dead letters."""
         if junk:
             self.metrics.malformed(self.rescue.quarantine(stream, junk))
             log.warning("set aside %d entries of %s: %s", len(junk), stream, junk[0][1])
+
+    def note(self, stream: str, entry: Entry, reasons: Sequence[str]) -> None:
+        """Write dead letters on parts of an entry that cannot be understood; the rest was."""
+        for why in reasons:
+            self.rescue.note(stream, entry, why)
+        self.metrics.malformed(len(reasons))
 
     def _steal(self, lease: Lease, steals: Sequence[Steal]) -> None:
         """Carry out moves; the events that the store writes say which of them were made."""
@@ -98,11 +121,16 @@ class Outbox:
             late = Expire(dispatch.job_id, dispatch.tenant, dispatch.entry)
             self._end(lease, [replace(_ending(late), worker=dispatch.prefilled_by)])
         elif word == "orphan":
-            self._orphaned(dispatch.tenant, dispatch.entry, dispatch.job_id)
+            self._orphaned(lease, dispatch.tenant, dispatch.entry, dispatch.job_id)
 
-    def _orphaned(self, tenant: str, entry: str, job_id: str) -> None:
+    def _orphaned(self, lease: Lease, tenant: str, entry: str, job_id: str) -> None:
         why = "orphan: there is no record of this job"
+        self._dead(lease, tenant, entry, job_id, why)
+
+    def _dead(self, lease: Lease, tenant: str, entry: str, job_id: str, why: str) -> None:
+        """Set the entry aside, and end the job if there is anything of its record."""
         self.set_aside(self.keys.arrivals(tenant), [(Entry(entry, [job_id.encode()]), why)])
+        self._end(lease, [Ending(job_id, tenant, Outcome.DEAD, Report(error=why[:500]))])
 
     def _end(self, lease: Lease, endings: Sequence[Ending]) -> None:
         """Write the terminal records of jobs that never reached a worker."""
@@ -112,13 +140,18 @@ class Outbox:
         told = [
             replace(ending, reply=_reply(text)) for ending, text in zip(endings, about, strict=True)
         ]
-        for ending, (word, _) in zip(told, self.intake.terminate(told, lease.token), strict=True):
+        answers = each(told, lambda some: self.intake.terminate(some, lease.token), Spoilt)
+        for ending, answer in zip(told, answers, strict=True):
+            if isinstance(answer, Spoilt):
+                log.error("job %s cannot be ended; the janitor will try: %s", ending.job_id, answer)
+                continue
+            word, _ = answer
             if word == "ok":
                 self.metrics.ended(ending.tenant, ending.outcome)
             elif word == "not_due":  # our clock ran ahead of the server's: look at it again
                 self.dispatching.cursors.pop(ending.tenant, None)
             elif word == "unknown" and ending.entry:
-                self._orphaned(ending.tenant, ending.entry, ending.job_id)
+                self._orphaned(lease, ending.tenant, ending.entry, ending.job_id)
 
 
 def _reply(about: bytes | None) -> str:

@@ -113,6 +113,7 @@ class SchedulerService:
 
     def _reset(self) -> None:
         self._document, self._recalled = PolicyDocument(), dict[str, Any]()
+        self._serial = b""
         self._recorder.recording = b""
         self._scheduler = choices.built(self._started, self._document, self._settings.seed)
         self._watch = Watch()
@@ -137,7 +138,7 @@ class SchedulerService:
         else:
             self._turn(self._lease)
 
-    def recover(self, error: ParallaxError) -> None:
+    def recover(self, error: Exception) -> None:
         """Forget everything: what is true is in Redis, and `take over` reads it from there."""
         self._lease = None
         self._metrics.failed(error)
@@ -184,14 +185,15 @@ class SchedulerService:
     def _choose(self) -> None:
         """Use the policies that were chosen, and go on from what was learnt."""
         seed = self._settings.seed
+        self._serial = serial = self._store.serial()
         try:
             self._document = self._store.read()
             self._scheduler = choices.built(self._started, self._document, seed)
         except (InvalidInput, UnknownPolicy) as error:
             log.warning("the policies that were chosen cannot be used: %s", error)
-            self._document = PolicyDocument(self._store.serial().decode("ascii", "replace"))
-        serial, self._recalled = self._store.memory()
-        if serial != self._document.serial:
+            self._document = PolicyDocument(serial.decode("ascii", "replace"))
+        learnt_under, self._recalled = self._store.memory()
+        if learnt_under != self._document.serial:
             self._recalled.pop("rollout", None)  # that of another canary
         for part in self._scheduler.memory.recall(self._recalled):
             log.warning("what was learnt by %s cannot be understood; it begins anew", part)
@@ -209,7 +211,7 @@ class SchedulerService:
         serial, recording = self._store.serial(), self._store.recording()
         if not recording:
             self._recorder.recording = b""
-        if serial != self._document.serial.encode() or recording != self._recorder.recording:
+        if serial != self._serial or recording != self._recorder.recording:
             log.info("the policies were changed, or a recording begins")
             if self._outbox.uncommitted:
                 self._outbox.commit(lease)
@@ -364,14 +366,14 @@ class SchedulerService:
         return events
 
     def _reports(self, entry: Entry) -> list[Event]:
-        events: list[Event] = []
-        try:
-            for event, report in inbox.reports(entry):
-                events.append(event)
-                self._metrics.reported(event, report)
-        except InvalidInput as error:
-            self._outbox.set_aside(self._keys.events, [(entry, str(error))])
-        return events
+        told, junk = inbox.reports(entry)
+        for event, report in told:
+            self._metrics.reported(event, report)
+        if junk and not told:
+            self._outbox.set_aside(self._keys.events, [(entry, junk[0])])
+        elif junk:  # the entry stays until what it tells is committed
+            self._outbox.note(self._keys.events, entry, junk)
+        return [event for event, _ in told]
 
 
 def _finite(limit: float) -> float | None:

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 #: Waits after a failed turn: full jitter up to base * 2^n, capped, in seconds.
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
+#: Good turns in a row after which the next failure is taken for a new one.
+STEADY = 20
 
 
 class Service(Protocol):
@@ -23,7 +25,7 @@ class Service(Protocol):
     def run_once(self) -> None:
         """Do one turn of work; may wait for news, never longer than two seconds."""
 
-    def recover(self, error: ParallaxError) -> None:
+    def recover(self, error: Exception) -> None:
         """A turn failed: drop what may no longer be true."""
 
     def close(self) -> None:
@@ -31,25 +33,49 @@ class Service(Protocol):
 
 
 def run(service: Service, stop: threading.Event, random: Random) -> None:
-    """Repeat `run_once` until `stop` is set; a failed turn is logged and tried again later."""
-    failures = 0
+    """Repeat `run_once` until `stop` is set; a failed turn is logged and tried again later.
+
+    No exception of one turn ends the loop: what is bad is one message or one value, and thousands
+    of jobs depend on the turns after it. Failures that follow each other wait longer and longer,
+    and are logged at the first, the second, the fourth, the eighth ...
+    """
+    failures = good = 0
     try:
         while not stop.is_set():
             try:
                 service.run_once()
-                failures = 0
-            except ParallaxError as error:
-                level = logging.WARNING if isinstance(error, Unreachable) else logging.ERROR
-                log.log(level, "%s: %s", type(error).__name__, error)
-                service.recover(error)
-                stop.wait(random.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**failures)))
-                failures = min(failures + 1, 10)
+                good += 1
+                failures = 0 if good >= STEADY else failures
+            except Exception as error:  # noqa: BLE001 - see above; what it was is logged and counted
+                good, failures = 0, failures + 1
+                _tell(error, failures)
+                _recover(service, error)
+                longest = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures - 1, 10))
+                stop.wait(random.uniform(0, longest))
     finally:
         service.close()
 
 
+def _tell(error: Exception, failures: int) -> None:
+    if failures & (failures - 1):
+        return  # not a power of two
+    again = f" (the {failures}th failure in a row)" if failures > 2 else ""
+    level = logging.WARNING if isinstance(error, Unreachable) else logging.ERROR
+    expected = isinstance(error, ParallaxError)
+    log.log(
+        level, "%s: %s%s", type(error).__name__, error, again, exc_info=None if expected else error
+    )
+
+
+def _recover(service: Service, error: Exception) -> None:
+    try:
+        service.recover(error)
+    except Exception:
+        log.exception("could not drop what may no longer be true; the next turn tries again")
+
+
 def stop_on_signals(first: Callable[[], None], second: Callable[[], None]) -> None:
-    """Call `first` on the first SIGTERM or SIGINT and `second` on every further one."""
+    """Call `first` on the first SIGTERM, SIGINT or SIGHUP, `second` on every further one."""
     orders = iter((first,))
 
     def on_signal(_number: int, _frame: object) -> None:
@@ -57,3 +83,5 @@ def stop_on_signals(first: Callable[[], None], second: Callable[[], None]) -> No
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: the terminal may go
+        signal.signal(signal.SIGHUP, on_signal)

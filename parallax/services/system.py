@@ -14,11 +14,13 @@ from types import TracebackType
 
 from parallax.broker.connection import Link
 from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.guardian import Guardian
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.core.clock import Clock
 from parallax.core.errors import StoreFault, Unreachable
 from parallax.services.fleet import Fleet
+from parallax.services.orders import Orders
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +38,14 @@ class Plan:
     durability: str = "everysec"
     cell: str = "main"
     metrics_port: int | None = None  # of the first scheduler; the others, then the workers, follow
+    metrics_host: str = "127.0.0.1"
 
     def metrics(self, place: int) -> tuple[str, ...]:
         """Return the arguments that let the process at this place (from 0) serve its metrics."""
         port = self.metrics_port
-        return () if port is None else ("--metrics-port", str(port + place))
+        if port is None:
+            return ()
+        return ("--metrics-host", self.metrics_host, "--metrics-port", str(port + place))
 
 
 class System:
@@ -56,13 +61,18 @@ class System:
         ephemeral: bool = False,
         restart: bool = True,
         logs: Path | None = None,
+        orders: Orders | None = None,
+        binary: Path | None = None,  # the server to embed; else the one that is found
     ) -> None:
         self.plan, self._clock = plan, clock
         self.server: EmbeddedServer | None = None
+        self.guardian, self._orders = Guardian(), orders or Orders()
+        self._forgets = url is None and ephemeral  # nothing of it outlives this command
         if url is None:
             self.server = EmbeddedServer(
-                clock, home=home, durability=plan.durability, ephemeral=ephemeral
-            )
+                clock, home=home, durability=plan.durability, ephemeral=ephemeral, binary=binary,
+                guardian=self.guardian,
+            )  # fmt: skip
         self._url = url
         self._restart, self._logs = restart, logs
         self._fleet: Fleet | None = None
@@ -99,7 +109,10 @@ class System:
             if self.server is not None:
                 self._url = self.server.start().url
             environment = {"PARALLAX_REDIS": self.url, "PARALLAX_CELL": self.plan.cell}
-            self._fleet = Fleet(environment, self._clock, self._logs, self._restart)
+            self._fleet = Fleet(
+                environment, self._clock, self._logs, self._restart,
+                hurried=self._hurried, guardian=self.guardian,
+            )  # fmt: skip
             for n in range(1, self.plan.schedulers + 1):
                 self.start_scheduler(n)
             for n in range(1, self.plan.workers + 1):
@@ -122,7 +135,11 @@ class System:
         self.fleet.start(name, "worker", "--name", f"w{number}", *arguments)
 
     def watch(self) -> list[str]:
-        """Restart what ended unasked, server included; return the names of what had ended."""
+        """Restart what ended unasked, server included; return the names of what had ended.
+
+        Raises Interrupted once the user wants the command to end.
+        """
+        self._orders.check()
         ended = self.fleet.watch()
         if self.server is not None and self.server.restart_if_dead():
             ended.append("server")
@@ -135,18 +152,25 @@ class System:
             token = link.call("GET", Keys(self.plan.cell).leader)
         finally:
             link.close()
-        pid = (token or b"").partition(b"|")[0].rpartition(b"-")[2]
+        pid = (token or b"").partition(b"|")[0].rsplit(b"-", 2)[-2:-1]
         for name, child in self.fleet.children.items():
-            if str(child.process.pid).encode() == pid:
+            if [str(child.process.pid).encode()] == pid:
                 return name
         return None
 
     def stop(self) -> None:
-        """Stop the processes first, so that they can sign off, and then the server."""
+        """Stop the processes first, so that they can sign off, and then the server.
+
+        Once the user is in a hurry, or nothing will be left to sign off from, they are killed.
+        """
         if self._fleet is not None:
             self._fleet.stop()
         if self.server is not None:
             self.server.stop()
+        self.guardian.close()
+
+    def _hurried(self) -> bool:
+        return self._orders.now.is_set() or (self._forgets and self._orders.stop.is_set())
 
     def await_workers(self, count: int) -> None:
         """Return when so many workers have registered; raises StoreFault if they do not."""
@@ -157,6 +181,7 @@ class System:
                 members = Membership(link, Keys(self.plan.cell)).members()
                 if sum(member.alive for member in members) >= count:
                     return
+                self._orders.check()
                 if self.fleet.watch() and not self._restart:
                     break
                 self._clock.wait(0.02)

@@ -69,7 +69,7 @@ def _view(assignment: Assignment, text: bytes | None, deadline: bytes | None) ->
             spec.max,
             about.accepted,
             spec.session,
-            int(deadline) / 1000 if deadline else inf,
+            int(deadline) / 1000 if deadline and deadline.isdigit() else inf,
             spec.priority,
             int(assignment.attempt) - 1,
             spec.prefix,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from parallax.core.errors import InvalidInput
+from parallax.sim.traces.files import opened
 
 _CHUNK = 1 << 20
 
@@ -41,7 +42,7 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes; raises InvalidInput if it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:

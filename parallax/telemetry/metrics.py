@@ -53,7 +53,7 @@ REFUSALS = ("stale", "orphan", "expired", "noworker", "busy")
 RECOVERIES = ("ok", "dead", "done", "dropped", "yielded", "deaths")
 RESCUES = ("hedge", "stop", "handover")
 STEALS = ("ok", "started", "gone", "copy", "busy", "dead_thief")
-ERRORS = ("Unreachable", "StoreFull", "StoreFault", "Fenced")
+ERRORS = ("Unreachable", "StoreFull", "StoreFault", "Fenced", "Other")
 ADMISSIONS = (
     "admitted", "tenant_queue_full", "queue_full", "tenant_cost_full", "cost_full", "memory_full",
 )  # fmt: skip
@@ -63,7 +63,7 @@ ANSWERS = (
 )  # fmt: skip
 FINDS = (
     "ok", "present", "done", "vanished", "spent", "moved", "held", "yielded", "removed", "rung",
-    "stray",
+    "stray", "spoilt",
 )  # fmt: skip
 
 METRICS: tuple[Metric, ...] = (
@@ -175,6 +175,12 @@ class TenantLabels:
             self.known.add(tenant)
             return tenant
         return "other"
+
+
+def error_kind(error: Exception) -> str:
+    """Return the label of a failed turn: the error's nearest kind in the table, else `Other`."""
+    names = (kind.__name__ for kind in type(error).__mro__)
+    return next((name for name in names if name in ERRORS), "Other")
 
 
 def exposition(registry: CollectorRegistry) -> bytes:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from prometheus_client import Counter
 
 from parallax.broker.codec import Report
-from parallax.core.errors import ParallaxError
 from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import Action, Cancel, Dispatch, Reject
 from parallax.scheduling.events import AttemptEnded, Event
 from parallax.scheduling.snapshot import Snapshot
 from parallax.telemetry.histogram import Buckets
-from parallax.telemetry.metrics import Metrics, TenantLabels
+from parallax.telemetry.metrics import Metrics, TenantLabels, error_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +75,9 @@ class SchedulingMetrics:
         """Say whether this process is the leader."""
         self._metrics.gauge("leader").set(int(now))
 
-    def failed(self, error: ParallaxError) -> None:
+    def failed(self, error: Exception) -> None:
         """A turn failed."""
-        self._metrics.counter("store_errors_total").labels(type(error).__name__).inc()
+        self._metrics.counter("store_errors_total").labels(error_kind(error)).inc()
 
     def turned(self, seconds: float) -> None:
         """A turn took so long."""

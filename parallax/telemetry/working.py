@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from parallax.broker.codec import Report
-from parallax.core.errors import ParallaxError
-from parallax.telemetry.metrics import Metrics
+from parallax.telemetry.metrics import Metrics, error_kind
 
 
 class WorkingMetrics:
@@ -26,9 +25,9 @@ class WorkingMetrics:
         if word == "completed":
             self._service.observe(report.service_s or 0.0)
 
-    def failed(self, error: ParallaxError) -> None:
+    def failed(self, error: Exception) -> None:
         """A turn failed."""
-        self._metrics.counter("store_errors_total").labels(type(error).__name__).inc()
+        self._metrics.counter("store_errors_total").labels(error_kind(error)).inc()
 
     def malformed(self, count: int) -> None:
         """So many entries were set aside."""

@@ -84,7 +84,7 @@ class Cell:
     def begun(self, job: Job, worker: str = "w1", **options: Any) -> Any:
         """Bring a job into the state `running`; return its attempt."""
         self.assigned(job, worker, **options)
-        running, _ = self.attempts(worker).begin([decode_assignment(self.entries(worker)[-1])])
+        running, *_ = self.attempts(worker).begin([decode_assignment(self.entries(worker)[-1])])
         return running[0]
 
     def send(self, dispatch: Dispatch, lease: Lease) -> str:
@@ -92,7 +92,7 @@ class Cell:
 
     def begin(self, worker: str) -> Any:
         """Begin the attempt that lies at the end of a worker's stream."""
-        running, _ = self.attempts(worker).begin([decode_assignment(self.entries(worker)[-1])])
+        running, *_ = self.attempts(worker).begin([decode_assignment(self.entries(worker)[-1])])
         return running[0]
 
     def doubled(self, job: Job) -> tuple[Any, Any]:

@@ -46,7 +46,7 @@ def finish(cell: Cell, attempt: Any, verdict: str, worker: str = "w1") -> str:
 
 
 def begin(cell: Cell, assignment: Assignment, worker: str = "w1") -> str:
-    running, expired = cell.attempts(worker).begin([assignment])
+    running, expired, _ = cell.attempts(worker).begin([assignment])
     return "run" if running else "expired" if expired else "skip"
 
 
@@ -779,11 +779,34 @@ def _(cell: Cell) -> Question:
     return buried(cell, None)
 
 
+@scene("repair", "spoilt")
+def _(cell: Cell) -> Question:
+    cell.submit(job())
+    cell.link.call("HSET", cell.keys.job("j1"), "about", "garbage")
+    return repaired(cell)
+
+
+@scene("unseat", "removed", again="ok")
+@scene("unseat", "ok")
+def _(cell: Cell) -> Question:
+    cell.link.call("SET", cell.keys.events, b"\xff")
+    names = [cell.keys.dead, cell.keys.counts, cell.keys.events]
+    return lambda: str(cell.link.run(script("unseat"), names, [10, "stream"])[2], "ascii")
+
+
+@scene("expel", "ok", again="gone")
+@scene("expel", "gone")
+def _(cell: Cell) -> Question:
+    cell.link.call("SADD", cell.keys.active, b"\xff", "acme")
+    names = [cell.keys.active, cell.keys.dead, cell.keys.counts]
+    return lambda: str(cell.link.run(script("expel"), names, [10, b"\xff"])[0], "ascii")
+
+
 #: Words whose scene asks a question that answers something else the first time.
 SECOND_ONLY = {
     ("submit", "dup"), ("finish", "again"), ("terminate", "again"), ("reclaim", "done"),
     ("scrub", "gone"), ("quarantine", "gone"), ("wake", "quiet"),
-    ("heartbeat", "ok"), ("clamp", "ok"),
+    ("heartbeat", "ok"), ("clamp", "ok"), ("unseat", "ok"), ("expel", "gone"),
 }  # fmt: skip
 
 

@@ -140,7 +140,7 @@ def test_whoever_deletes_an_unwanted_entry_tells_and_nobody_else(cell: Cell) -> 
     held = [Assignment(entry, "j1", "1", 10.0)]
     cell.link.call("HSET", cell.keys.job("j1"), "at", "queued queue/1/9-9")
     assert cell.rescue.scrub("w1", held) == ["removed"]
-    assert cell.attempts("w1").begin(held) == ([], [])
+    assert cell.attempts("w1").begin(held) == ([], [], [])
     assert cell.events() == ["j1 dropped"]
 
 
@@ -180,7 +180,7 @@ def test_a_computed_prompt_that_is_read_again_stays(cell: Cell) -> None:
     cell.join("w1")
     first = cell.begun(job())
     finish(cell, first, "prefilled 4 0.25", "w1")
-    assert cell.attempts("w1").begin([first.assignment]) == ([], [])
+    assert cell.attempts("w1").begin([first.assignment]) == ([], [], [])
     assert len(cell.entries("w1")) == 1
     assert cell.events() == ["j1 prefilled"]
 

@@ -71,7 +71,7 @@ def test_what_is_not_wanted_any_more_is_out_of_the_stream_once_it_was_looked_at(
     cell.assigned(job())
     assignment = decode_assignment(cell.entries()[-1])
     cell.link.call("HSET", cell.keys.job("j1"), "at", "queued queue/1/9-9")  # it has moved on
-    assert cell.attempts().begin([assignment]) == ([], [])
+    assert cell.attempts().begin([assignment]) == ([], [], [])
     assert cell.entries() == []
 
 

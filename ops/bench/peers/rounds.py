@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ops.bench.peers.harness import URL
-from parallax.services.fleet import die_with_parent
+from parallax.broker.guardian import dying_with
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"
@@ -95,7 +95,7 @@ def _start(peer: Peer, url: str, output: IO[bytes], *role: str) -> subprocess.Po
         stdout=output,
         stderr=output,
         start_new_session=True,
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - called before any thread exists
+        preexec_fn=dying_with(os.getpid()),  # noqa: PLW1509 - one C call, looked up before
     )
 
 

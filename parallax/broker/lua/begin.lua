@@ -28,7 +28,7 @@ for i = 1, n do
     -- Read once more by a worker that was thought dead, a computed prompt stays where it is.
     if state ~= 'prefilled' or not holder then dropped[#dropped + 1] = {entry, j[2]} end
     j[2] = not state and 'unknown' or TERMINAL[state] and state or 'stale'
-  elseif j[3] and t > tonumber(j[3]) then word = 'expired'
+  elseif past(j[3], t) then word = 'expired'
   else
     starts[#starts + 1] = {job, field}
     began[#began + 1] = 'running ' .. signature .. ' ' .. stamp
@@ -38,7 +38,7 @@ for i = 1, n do
     reply[3 * n + i] = word ~= 'skip' and redis.call('GET', KEYS[2 + n + i]) or ''
   end
 end
-make_way(KEYS[1])
+make_way(KEYS[2])
 local events = {}
 for _, entry in ipairs(dropped) do drop(KEYS[1], entry[1], ARGV[1], entry[2], events) end
 tell(KEYS[2], events, ARGV[2])

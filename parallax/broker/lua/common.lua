@@ -23,10 +23,30 @@ local function whole(n)
   return string.format('%.0f', n)
 end
 
--- Calls a variadic command on lists of any length (Lua's unpack has a limit).
-local function each_chunk(items, size, call)
-  for i = 1, #items, size do
-    call(unpack(items, i, math.min(i + size - 1, #items)))
+-- The type of a key that has another one than it must; nil if it has that, or is not there.
+local function misplaced(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then return found end
+end
+
+-- Rule 2 for keys that are written and never read: nothing has been written yet when one is found
+-- to be of a wrong type. Whoever called sets that key aside and calls again.
+local function expect(kind, key)
+  if misplaced(key, kind) then error('WRONGTYPE ' .. key, 0) end
+end
+
+-- Counts in a hash of totals; a total that is no number begins anew.
+local function count(key, word, n)
+  local total = redis.pcall('HINCRBY', key, word, n)
+  if type(total) == 'table' then redis.call('HSET', key, word, n) end
+end
+
+-- Calls a variadic command on lists of any length, or on a part of one: Lua's unpack fails beyond
+-- some 8,000 items, after what was written before it.
+local function each_chunk(items, size, call, first, last)
+  last = last or #items
+  for i = first or 1, last, size do
+    call(unpack(items, i, math.min(i + size - 1, last)))
   end
 end
 
@@ -58,9 +78,13 @@ local function signature_of(who, attempt, entry)
   return who .. '/' .. attempt .. '/' .. entry
 end
 
--- Splits `at`; nil if there is no record.
+-- Splits `at`; nil if there is no record, or none that anybody could have written.
 local function parsed(at)
-  if at then return string.match(at, '^(%a+) ([^ ]+) ?(%d*)') end
+  if not at then return end
+  local state, holder, started = string.match(at, '^(%a+) ([^ ]+) ?(%d*)')
+  if holder == 'system' or string.match(holder or '', '/%d+/%d+%-%d+$') then
+    return state, holder, started
+  end
 end
 
 -- Whether an attempt is the job's own.
@@ -96,8 +120,13 @@ local function drop(stream, entry, worker, about, events)
   return true
 end
 
+-- Most items of one entry that tells of many jobs: whoever reads by count must know what it gets.
+local TOLD = 200
+
 local function tell(stream, events, maxlen)
-  if #events > 0 then redis.call('XADD', stream, 'MAXLEN', '~', maxlen, '*', unpack(events)) end
+  each_chunk(events, TOLD, function(...)
+    redis.call('XADD', stream, 'MAXLEN', '~', maxlen, '*', ...)
+  end)
 end
 
 local function ended(state, signature, started, finished)
@@ -105,7 +134,7 @@ local function ended(state, signature, started, finished)
 end
 
 local function limit_of(job)
-  return tonumber(redis.call('HGET', job, 'limit') or USUAL_LIMIT)
+  return tonumber(redis.call('HGET', job, 'limit') or USUAL_LIMIT) or USUAL_LIMIT
 end
 
 -- An attempt is lost while another of the same job lives. The second attempt had raised the limit: a
@@ -117,6 +146,17 @@ local function yield(job, signature, state)
   if state == 'running' then redis.call('HSET', job, 'limit', limit_of(job) - 1) end
 end
 
+-- A whole number as it was written, or what stands for one that cannot be read.
+local function whole_or(text, instead)
+  return text and string.match(text, '^%d+$') or instead
+end
+
+-- Whether a deadline has passed; one that cannot be read has not.
+local function past(deadline, t)
+  local due = tonumber(deadline or '')
+  return due ~= nil and t > due
+end
+
 -- Puts a job into its tenant's stream, with the time of its first arrival and its attempts so far.
 local function enqueue(stream, id, accepted, deadline, attempt, spec)
   return redis.call('XADD', stream, '*', 'j',
@@ -126,12 +166,12 @@ end
 -- The same for a job that was in the system before. Its next attempt has a number of its own.
 local function requeue(stream, job, id, attempt)
   local r = redis.call('HMGET', job, 'about', 'deadline', 'hedge', 'prefilled')
-  if r[3] then
-    attempt = whole(math.max(attempt, string.match(r[3], '/(%d+)/')))
-  end
+  attempt = tonumber(attempt) or 0
+  if r[3] then attempt = math.max(attempt, string.match(r[3], '/(%d+)/') or 0) end
+  attempt = whole(attempt)
   if r[3] or r[4] then redis.call('HDEL', job, 'hedge', 'prefilled') end
   local accepted, spec = string.match(r[1] or '', '^(%d+) [^ ]+ [^ ]+ [^ ]+ [^ ]+ (.*)$')
-  local entry = enqueue(stream, id, accepted or '0', r[2] or '-', attempt, spec or '')
+  local entry = enqueue(stream, id, accepted or '0', whole_or(r[2], '-'), attempt, spec or '')
   redis.call('HSET', job, 'at', 'queued ' .. signature_of('queue', attempt, entry))
   return entry
 end
@@ -145,6 +185,23 @@ end
 
 -- Tells whoever waits on `out`: pairs of job id and "<outcome> <result>".
 local function announce(out, pairs_, ttl, maxlen)
-  redis.call('XADD', out, 'MAXLEN', '~', maxlen, '*', unpack(pairs_))
+  tell(out, pairs_, maxlen)
   redis.call('PEXPIRE', out, ttl)
+end
+
+-- Ends a job: its record says how and gets its time to live, its body goes, and it is noted in
+-- `closed`, for `leave`. No path to an end goes past this. The body of a dead job alone may be
+-- wanted again, by whoever offers its letter anew: it lives exactly as long as the record.
+-- `body` is nil where the caller knows that there is none.
+local function end_job(closed, id, job, body, state, signature, started, finished, result, ttl)
+  if body and state == 'dead' then redis.call('PEXPIRE', body, ttl)
+  elseif body then redis.call('DEL', body) end
+  redis.call('HSET', job, 'at', ended(state, signature, started, finished), 'result', result)
+  redis.call('PEXPIRE', job, ttl)
+  closed[#closed + 1] = id
+end
+
+-- Takes what has ended out of the index of open jobs.
+local function leave(open, closed)
+  each_chunk(closed, 1000, function(...) redis.call('ZREM', open, ...) end)
 end

@@ -5,7 +5,7 @@
 --       | n x (id entry attempt verdict report tenant# out#)
 -- REPLY n x (ok verdict | again verdict | late state | stale state | requeued entry | yielded ''
 --            | kept '' | unknown '')
--- Verdicts: completed, failed, expired; retry (counts as an attempt), back (handed back unharmed: it
+-- Verdicts: completed, failed, expired, dead (its record cannot be understood); retry (counts as an attempt), back (handed back unharmed: it
 -- does not), stopped (as it was told to: like `back`, unless the job has ended), and
 -- "prefilled <cached> <first_s>": the prompt is computed, the answer is for another worker; the
 -- entry is `kept`, for whoever kills this worker takes the KV cache with it.
@@ -41,6 +41,7 @@ local function unfinished(job, verdict, attempt, state, holder, signature)
 end
 
 local words, details, repeats, signed, starts = {}, {}, {}, {}, {}
+local needed = {}
 local mine, others, there = {}, {}, {}
 for i = 1, n do
   local a = first + (i - 1) * WIDTH
@@ -58,10 +59,22 @@ for i = 1, n do
   end
   if word == 'ok' then signed[id] = detail end
   words[i], details[i], repeats[i], starts[i] = word, detail, again, started
+  needed[detail == 'dead' and detail or word] = true
   if owned(state, holder, signature) then
     there[i] = true
     if word ~= 'kept' then mine[#mine + 1] = entry end
   else others[#others + 1] = i end
+end
+
+expect('stream', KEYS[2])
+expect('zset', KEYS[3])
+expect('hash', KEYS[4])
+for o = 1, O do expect('stream', KEYS[outs + o]) end
+if needed.dead then expect('stream', KEYS[5]) end
+if needed.requeued then
+  expect('set', KEYS[6])
+  expect('stream', KEYS[7])
+  for k = 1, T do expect('stream', KEYS[streams + k]) end
 end
 
 -- First write: an XDEL, which is let through at maxmemory.
@@ -73,11 +86,9 @@ end
 local reply, closed, events, told, counts, rung = {}, {}, {}, {}, {}, {}
 
 local function close(i, a, id, job, detail, report)
-  if bodies then redis.call('DEL', KEYS[bodies + i]) end
   local signature = signature_of(worker, ARGV[a + 3], ARGV[a + 2])
-  redis.call('HSET', job, 'at', ended(detail, signature, starts[i], stamp), 'result', report)
-  redis.call('PEXPIRE', job, record_ttl)
-  closed[#closed + 1] = id
+  end_job(closed, id, job, bodies and KEYS[bodies + i], detail, signature, starts[i], stamp, report,
+    record_ttl)
   counts[detail] = (counts[detail] or 0) + 1
   local line = detail .. ' ' .. report
   events[#events + 1] = id
@@ -90,7 +101,8 @@ local function close(i, a, id, job, detail, report)
     list[#list + 1] = line
   end
   if detail == 'dead' then
-    redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[5], '*', 'job', id, 'why', 'attempts used up',
+    redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[5], '*', 'job', id, 'why',
+      ARGV[a + 4] == 'dead' and 'cannot be understood' or 'attempts used up',
       'sample', string.sub(report, 1, 512))
   end
 end
@@ -130,9 +142,9 @@ for i = 1, n do
   end
   reply[2 * i - 1], reply[2 * i] = word, details[i]
 end
-each_chunk(closed, 1000, function(...) redis.call('ZREM', KEYS[3], ...) end)
+leave(KEYS[3], closed)
 tell(KEYS[2], events, ARGV[5])
 for o, list in pairs(told) do announce(KEYS[outs + o], list, ARGV[3], ARGV[4]) end
 for k in pairs(rung) do ring(KEYS[6], KEYS[7], ARGV[9 + k]) end
-for word, count in pairs(counts) do redis.call('HINCRBY', KEYS[4], word, count) end
+for word, n_ in pairs(counts) do count(KEYS[4], word, n_) end
 return reply

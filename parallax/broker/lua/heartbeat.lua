@@ -6,6 +6,10 @@
 local current = redis.call('GET', KEYS[1])
 if current == ARGV[2] then
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  -- Somebody took the registration for junk, or wrote over it.
+  if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then
+    redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+  end
   return {'ok'}
 end
 if current then return {'taken'} end

@@ -7,13 +7,14 @@
 local current = redis.call('GET', KEYS[1])
 if current then
   local mine = string.sub(current, 1, #ARGV[1] + 1) == ARGV[1] .. '|'
+    and string.match(current, '|%d+$')
   local left = redis.call('PTTL', KEYS[1])
   if mine or left > tonumber(ARGV[2]) or left == -1 then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end
   return {mine and 'acquired' or 'held', current}
 end
-local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, now())
+local epoch = math.max((tonumber(redis.call('GET', KEYS[2]) or '0') or 0) + 1, now())
 local token = ARGV[1] .. '|' .. whole(epoch)
 redis.call('DEL', KEYS[1])  -- it is not there: rule 3, a full server gets a new leader too
 redis.call('SET', KEYS[2], whole(epoch))

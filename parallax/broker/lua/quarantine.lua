@@ -14,5 +14,5 @@ for i = 1, n do
     moved = moved + 1
   end
 end
-if moved > 0 then redis.call('HINCRBY', KEYS[3], 'malformed', moved) end
+if moved > 0 then count(KEYS[3], 'malformed', moved) end
 return reply

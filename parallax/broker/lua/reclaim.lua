@@ -1,5 +1,5 @@
 -- Gives the entries of a dead worker back to their tenants' streams.
--- KEYS  leader hb work open counts events dead active bell | T x in | O x out | n x job
+-- KEYS  leader hb work open counts events dead active bell | T x in | O x out | n x job | n x body
 -- ARGV  token worker record_ttl out_ttl out_maxlen maxlen T O n | T x tenant
 --       | n x (entry attempt id tenant# out# report)
 -- `report` is the result of the job if this was its last attempt.
@@ -30,9 +30,15 @@ for i = 1, n do
   entries[i], before[i], starts[i] = entry, state, started
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
+expect('zset', KEYS[4])
+expect('hash', KEYS[5])
+expect('stream', KEYS[7])
+expect('set', KEYS[8])
+expect('stream', KEYS[9])
+for i = streams + 1, jobs do expect('stream', KEYS[i]) end
 delete_entries(KEYS[3], entries)
 
-local rung, back, died = {}, 0, 0
+local rung, closed, back = {}, {}, 0
 for i = 1, n do
   local a = first + (i - 1) * WIDTH
   local attempt, id, job = ARGV[a + 2], ARGV[a + 3], KEYS[jobs + i]
@@ -46,18 +52,16 @@ for i = 1, n do
     back = back + 1
   elseif word == 'dead' then
     local why = ARGV[a + 6]
-    redis.call('HSET', job, 'at', ended('dead', 'system', starts[i], stamp), 'result', why)
-    redis.call('PEXPIRE', job, ARGV[3])
-    redis.call('ZREM', KEYS[4], id)
+    end_job(closed, id, job, KEYS[jobs + n + i], 'dead', 'system', starts[i], stamp, why, ARGV[3])
     redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[6], '*', 'job', id, 'why', 'attempts used up',
       'sample', why)
     if ARGV[a + 5] ~= '' then
       announce(KEYS[outs + tonumber(ARGV[a + 5])], {id, 'dead ' .. why}, ARGV[4], ARGV[5])
     end
-    died = died + 1
   end
 end
+leave(KEYS[4], closed)
 for k in pairs(rung) do ring(KEYS[8], KEYS[9], ARGV[9 + k]) end
-if back > 0 then redis.call('HINCRBY', KEYS[5], 'reclaimed', back) end
-if died > 0 then redis.call('HINCRBY', KEYS[5], 'dead', died) end
+if back > 0 then count(KEYS[5], 'reclaimed', back) end
+if #closed > 0 then count(KEYS[5], 'dead', #closed) end
 return reply

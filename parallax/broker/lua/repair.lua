@@ -1,12 +1,14 @@
 -- Re-queues open jobs that are nowhere: their stream was deleted, trimmed, or its worker is unknown.
--- KEYS  leader open counts active bell events | n x (job in work hb)
+-- KEYS  leader open counts active bell events | n x (job in work hb) | n x body
 -- ARGV  token grace_ms maxlen n | n x (id tenant worker)
 -- REPLY fenced | ok, n x (ok entry | present '' | young '' | moved worker | done state | vanished ''
---                         | spent attempts | held worker | yielded '')
+--                         | spent attempts | held worker | yielded '' | spoilt worker)
 -- `grace` must exceed the time a healthy recovery takes: this is the net below the net. What lies in
 -- the stream of a worker without a heartbeat is `held` for some time more, since the recoverer is
 -- about to take it. A job whose last attempt is lost is `spent`: the caller dead-letters it; one
 -- that has another attempt alive is left (`yielded`) to that.
+-- An empty tenant says that the caller could not read the record: such a job is `spoilt`, for who
+-- cannot be understood cannot run, and is dead-lettered by the caller.
 -- A computed prompt that nobody has taken on is told of once more.
 local PATIENCE = 5
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
@@ -15,30 +17,35 @@ local t = now()
 local reply, attempts, held, holders = {'ok'}, {}, {}, {}
 for i = 1, n do
   local k, a = 6 + (i - 1) * 4, 4 + (i - 1) * 3
-  local state, holder = parsed(redis.call('HGET', KEYS[k + 1], 'at'))
+  local at = redis.call('HGET', KEYS[k + 1], 'at')
+  local state, holder = parsed(at)
+  if at and not holder then state = 'spoilt' end
   local who, attempt, entry = string.match(holder or '', '^(.-)/(.-)/(.*)$')
   local score = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[a + 1]) or '0')
   local word, detail = 'ok', ''
   if not state then word = 'vanished'
   elseif TERMINAL[state] then word, detail = 'done', state
   elseif t >= score and t - score < tonumber(ARGV[2]) then word = 'young'
+  elseif ARGV[a + 2] == '' or state == 'spoilt' then word, detail = 'spoilt', who or ''
   elseif who ~= ARGV[a + 3] then word, detail = 'moved', who or ''
   else
     local stream = KEYS[k + (who == 'queue' and 2 or 3)]
-    local found = redis.call('TYPE', stream).ok == 'stream'
-      and #redis.call('XRANGE', stream, entry, entry) == 1
+    local found = entry and #redis.call('XRANGE', stream, entry, entry) == 1
     if found and (who == 'queue' or redis.call('EXISTS', KEYS[k + 4]) == 1) then
       word = 'present'
     elseif found and t >= score and t - score < PATIENCE * tonumber(ARGV[2]) then
       word, detail = 'held', who
     elseif second(KEYS[k + 1]) then word = 'yielded'
-    elseif state == 'running' and tonumber(attempt) >= limit_of(KEYS[k + 1]) then
+    elseif state == 'running' and (tonumber(attempt) or 0) >= limit_of(KEYS[k + 1]) then
       word, detail = 'spent', attempt
     end
     attempts[i], held[i], holders[i] = attempt, found and {stream, entry}, {state, holder}
   end
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
+expect('hash', KEYS[3])
+expect('set', KEYS[4])
+expect('stream', KEYS[5])
 make_way(KEYS[6])
 local events = {}
 for i = 1, n do
@@ -46,7 +53,10 @@ for i = 1, n do
   local id, tenant, word = ARGV[a + 1], ARGV[a + 2], reply[2 * i]
   if word == 'vanished' or word == 'done' then
     redis.call('ZREM', KEYS[2], id)
-    if word == 'vanished' then redis.call('HINCRBY', KEYS[3], 'vanished', 1) end
+    if word == 'vanished' then  -- nothing can want its body any more
+      redis.call('DEL', KEYS[k + 1], KEYS[6 + 4 * n + i])
+      count(KEYS[3], 'vanished', 1)
+    end
   elseif word == 'present' then
     redis.call('ZADD', KEYS[2], 'XX', t, id)
     if ARGV[a + 3] == 'queue' then ring(KEYS[4], KEYS[5], tenant) end
@@ -61,7 +71,7 @@ for i = 1, n do
     if held[i] then redis.call('XDEL', held[i][1], held[i][2]) end
     reply[2 * i + 1] = requeue(KEYS[k + 2], KEYS[k + 1], id, attempts[i])
     redis.call('ZADD', KEYS[2], 'XX', t, id)
-    redis.call('HINCRBY', KEYS[3], 'repaired', 1)
+    count(KEYS[3], 'repaired', 1)
     ring(KEYS[4], KEYS[5], tenant)
   end
 end

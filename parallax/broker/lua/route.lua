@@ -49,12 +49,12 @@ for i = 1, n do
   local attempt, kind = ARGV[a + 5], ARGV[a + 7]
   local j = redis.call('HMGET', job, 'at', 'deadline')
   local word = 'ok'
-  if not j[1] then word = 'orphan'
+  if not parsed(j[1]) then word = 'orphan'
   elseif not waits(job, j[1], entry, attempt, kind) then
     local worker = ARGV[caps + 2 * w - 1]
     local at = kind == 'hedge' and redis.call('HGET', job, 'hedge') or j[1]
     if there(at, worker, attempt) then skip[i] = true else word = 'stale' end
-  elseif j[2] and t > tonumber(j[2]) then word = kind == 'hedge' and 'stale' or 'expired'
+  elseif past(j[2], t) then word = kind == 'hedge' and 'stale' or 'expired'
   elseif not alive[w] then word = 'noworker'
   elseif room[w] <= 0 then word = 'busy'
   else room[w] = room[w] - 1 end
@@ -67,6 +67,7 @@ for i = 1, n do
   reply[1 + i] = word
 end
 
+if L > 0 then expect('hash', KEYS[3]) end
 make_way(KEYS[2])
 for k, entries in pairs(gone) do delete_entries(KEYS[streams + k], entries) end
 if ARGV[3] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', ARGV[3]) end
@@ -74,9 +75,9 @@ if ARGV[3] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', ARGV[3]) end
 -- Takes the prompt's KV cache away from who computed it; returns what the next worker must know.
 local function handed_over(job, at, kind)
   local _, holder = parsed(at)
-  redis.call('XDEL', KEYS[workers + 2 * tonumber(kind) - 1], string.match(holder, '^.-/.-/(.*)$'))
+  redis.call('XDEL', KEYS[workers + 2 * tonumber(kind) - 1], string.match(holder, '^.-/.-/(.*)$') or '0-1')
   redis.call('HSET', job, 'limit', limit_of(job) + 1)  -- two workers, one attempt
-  return ' ' .. redis.call('HGET', job, 'prefilled')
+  return ' ' .. (redis.call('HGET', job, 'prefilled') or '')
 end
 
 local hedges = 0
@@ -97,6 +98,6 @@ for i = 1, n do
     else redis.call('HSET', job, 'at', at) end
   end
 end
-if hedges > 0 then redis.call('HINCRBY', KEYS[4], 'hedged', hedges) end
-if L > 0 then redis.call('HSET', KEYS[3], unpack(ARGV, 8, 7 + 2 * L)) end
+if hedges > 0 then count(KEYS[4], 'hedged', hedges) end
+each_chunk(ARGV, 1000, function(...) redis.call('HSET', KEYS[3], ...) end, 8, 7 + 2 * L)
 return reply

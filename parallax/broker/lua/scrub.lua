@@ -4,6 +4,7 @@
 -- REPLY n x (removed | kept | gone)
 local n = tonumber(ARGV[3])
 local reply, events, removed = {}, {}, 0
+expect('stream', KEYS[3])
 for i = 1, n do
   local entry, signature = ARGV[2 + 2 * i], ARGV[3 + 2 * i]
   local j = redis.call('HMGET', KEYS[3 + i], 'at', 'about')
@@ -17,5 +18,5 @@ for i = 1, n do
   else reply[i] = 'gone' end
 end
 tell(KEYS[3], events, ARGV[2])
-if removed > 0 then redis.call('HINCRBY', KEYS[2], 'scrubbed', removed) end
+if removed > 0 then count(KEYS[2], 'scrubbed', removed) end
 return reply

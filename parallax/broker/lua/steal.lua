@@ -30,6 +30,7 @@ for i = 1, n do
   end
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
+expect('stream', KEYS[6])
 local events = {}
 for _, move in ipairs(moves) do
   local i, taken, fields = unpack(move)
@@ -42,5 +43,5 @@ for _, move in ipairs(moves) do
   events[#events + 1], events[#events + 2] = ARGV[6 + 2 * i], 'stolen ' .. thief
 end
 tell(KEYS[6], events, ARGV[5])
-if #moves > 0 then redis.call('HINCRBY', KEYS[5], 'stolen', #moves) end
+if #moves > 0 then count(KEYS[5], 'stolen', #moves) end
 return reply

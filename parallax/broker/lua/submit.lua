@@ -15,6 +15,9 @@ local texts = first + n * WIDTH
 local t = now()
 local stamp = whole(t)
 
+expect('stream', KEYS[2])
+expect('zset', KEYS[3])
+expect('hash', KEYS[4])
 local depth, wrong = {}, {}
 for k = 1, T do
   local kind = redis.call('TYPE', KEYS[streams + k]).ok
@@ -88,7 +91,7 @@ for i = 1, n do
 end
 if #scores > 0 then
   each_chunk(scores, 1000, function(...) redis.call('ZADD', KEYS[3], ...) end)
-  redis.call('HINCRBY', KEYS[4], 'accepted', #scores / 2)
+  count(KEYS[4], 'accepted', #scores / 2)
   for k in pairs(touched) do ring(KEYS[1], KEYS[2], ARGV[6 + k]) end
 end
 return reply

@@ -30,10 +30,11 @@ for i = 1, n do
   if other == 'over' then other, other_holder = nil, nil end
   local rival = parts(other_holder) or ''
   local word, detail = 'ok', state
+  if j[1] and not state then state, holder, started, detail = 'spoilt', '', '', 'spoilt' end
   if not state then word, detail = 'unknown', ''
   elseif TERMINAL[state] then
     word = (holder == 'system' and state == verdict) and 'again' or 'late'
-  elseif verdict == 'expired' and (not j[2] or t <= tonumber(j[2])) then
+  elseif verdict == 'expired' and (not j[2] or t <= (tonumber(j[2]) or 0)) then
     word, detail = 'not_due', ''
   elseif verdict == 'rejected' and HELD[state] then word = 'late'
   elseif HELD[state] and (who ~= ARGV[a + 4] or rival ~= ARGV[a + 6]) then
@@ -47,37 +48,44 @@ end
 -- Deletes or stops one attempt.
 local function stop(id, state, holder, worker, work, ctl, about, events)
   local _, attempt, entry = parts(holder)
+  if not entry then return end
   if state == 'assigned' then drop(work, entry, worker, about, events)
   elseif state == 'running' then
     redis.call('XADD', ctl, 'MAXLEN', '~', CONTROL_ENTRIES, '*', 'cancel', id, 'attempt', attempt)
     redis.call('PEXPIRE', ctl, ARGV[2])
-  elseif state == 'prefilled' then redis.call('XDEL', work, entry) end
+  elseif state == 'prefilled' then redis.call('XDEL', work, entry or '0-1') end
 end
 
+expect('zset', KEYS[2])
+expect('hash', KEYS[3])
+expect('stream', KEYS[5])
+for i = 1, n do
+  if ARGV[6 + (i - 1) * A + 5] == '1' then expect('stream', KEYS[5 + (i - 1) * K + 6]) end
+end
 make_way(KEYS[4])
+local closed = {}
 for i = 1, n do
   local a, k = 6 + (i - 1) * A, 5 + (i - 1) * K
   local id, verdict, report = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local word, events = reply[2 * i], {}
   local state, holder, started, about = unpack(before[i], 1, 4)
-  if word == 'unknown' then redis.call('ZREM', KEYS[2], id)
+  if word == 'unknown' then
+    redis.call('DEL', KEYS[k + 5])
+    redis.call('ZREM', KEYS[2], id)
   elseif word ~= 'not_due' and ARGV[a + 7] ~= '' then
     redis.call('XDEL', KEYS[k + 2], ARGV[a + 7])
   end
   if word == 'ok' then
-    redis.call('DEL', KEYS[k + 5])
     if state == 'queued' then
       local _, _, entry = parts(holder)
-      redis.call('XDEL', KEYS[k + 2], entry)
+      redis.call('XDEL', KEYS[k + 2], entry or '0-1')
     end
     if state == 'queued' or state == 'prefilled' then events = {id, 'withdrawn '} end
     stop(id, state, holder, ARGV[a + 4], KEYS[k + 3], KEYS[k + 4], about, events)
     stop(id, aside[i][1], aside[i][2], ARGV[a + 6], KEYS[k + 7], KEYS[k + 8], about, events)
-    redis.call('HSET', KEYS[k + 1], 'at', ended(verdict, 'system', started, whole(t)),
-      'result', report)
-    redis.call('PEXPIRE', KEYS[k + 1], ARGV[2])
-    redis.call('ZREM', KEYS[2], id)
-    redis.call('HINCRBY', KEYS[3], verdict, 1)
+    end_job(closed, id, KEYS[k + 1], KEYS[k + 5], verdict, 'system', started, whole(t), report,
+      ARGV[2])
+    count(KEYS[3], verdict, 1)
     tell(KEYS[4], events, ARGV[5])
     if ARGV[a + 5] == '1' then
       announce(KEYS[k + 6], {id, verdict .. ' ' .. report}, ARGV[3], ARGV[4])
@@ -88,4 +96,5 @@ for i = 1, n do
     end
   end
 end
+leave(KEYS[2], closed)
 return reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -11,9 +12,10 @@ from zlib import crc32
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, check_int
+from parallax.core.suggest import among
 from parallax.sim.timed import Timed
 from parallax.sim.traces import azure, bailian, burstgpt, generic, mooncake, vtc
-from parallax.sim.traces.rows import LONGEST, first_line
+from parallax.sim.traces.rows import LONGEST, columns_of, first_line
 
 #: Format -> its reader, called with the file, the start of the ids, and the longest answer.
 FORMATS: dict[str, Callable[[Path, str, int], Iterator[Timed]]] = {
@@ -25,14 +27,15 @@ FORMATS: dict[str, Callable[[Path, str, int], Iterator[Timed]]] = {
     "vtc": vtc.read,
 }
 #: Columns by which a format is known, the most telling first.
-_SIGNS: tuple[tuple[str, set[str]], ...] = (
-    ("azure", set(azure.COLUMNS)),
-    ("burstgpt", set(burstgpt.COLUMNS)),
-    ("bailian", {"chat_id", "input_length", "output_length"}),
-    ("mooncake", {"timestamp", "input_length", "output_length"}),
-    ("vtc", set(vtc.COLUMNS)),
-    ("generic", set(generic.COLUMNS)),
-)
+NEEDED: dict[str, tuple[str, ...]] = {
+    "azure": azure.COLUMNS,
+    "burstgpt": burstgpt.COLUMNS,
+    "bailian": ("chat_id", "timestamp", "input_length", "output_length"),
+    "mooncake": ("timestamp", "input_length", "output_length"),
+    "vtc": vtc.COLUMNS,
+    "generic": generic.COLUMNS,
+}
+_SIGNS = tuple((name, set(columns)) for name, columns in NEEDED.items())
 
 
 def read(
@@ -41,17 +44,21 @@ def read(
     """Return the jobs of a trace, in order of time; raises InvalidInput naming file, line, column.
 
     `tenants` > 1 deals them to so many tenants. The file is read twice: the first time for the
-    longest answer, which all jobs promise alike, and for what is wrong with it.
+    longest answer, which all jobs promise alike, and for what is wrong with it. A file without
+    jobs is wrong, too.
     """
     check_int("tenants", tenants, 1, 10_000)
     if limit is not None:
         check_int("limit", limit, 0, 10**9)
     form = form or sniffed(path)
     if form not in FORMATS:
-        raise InvalidInput("format", form, f"known: {', '.join(sorted(FORMATS))}")
+        raise InvalidInput("format", form, among(form, sorted(FORMATS)))
     reader, prefix = FORMATS[form], prefix or form
     lengths = (job.output_tokens or 0 for _, job in islice(reader(path, prefix, MAX_TOKENS), limit))
-    jobs = islice(reader(path, prefix, promised(max(lengths, default=0))), limit)
+    longest = max(lengths, default=None)
+    if longest is None and limit != 0:
+        raise InvalidInput("trace", str(path), f"at least one job: this {form} file has none")
+    jobs = islice(reader(path, prefix, promised(longest or 0)), limit)
     return dealt(jobs, [f"tenant-{n}" for n in range(tenants)]) if tenants > 1 else jobs
 
 
@@ -76,13 +83,28 @@ def dealt(jobs: Iterable[Timed], tenants: Sequence[str]) -> Iterator[Timed]:
 
 def sniffed(path: Path) -> str:
     """Return the format of a file, by the columns of its first line."""
-    line = first_line(path)
+    number, line = first_line(path)
     columns = _columns(line)
     for name, signs in _SIGNS:
         if signs <= columns:
             return name
-    allowed = f"columns of one of the formats {', '.join(sorted(FORMATS))}"
-    raise InvalidInput(f"{path}, line 1", line.strip()[:80], allowed)
+    where = f"{path}, line {number}"
+    if line.lstrip().startswith("["):
+        allowed = "one JSON object a line, not a list of them (`jq -c '.[]'` parts it)"
+        raise InvalidInput(where, line.strip(), allowed)
+    name, signs = max(_SIGNS, key=lambda sign: len(sign[1] & columns) / len(sign[1]))
+    missing = [column for column in NEEDED[name] if column not in columns]
+    if len(missing) <= len(signs) / 2:
+        allowed = f"it must be there, as in the format {name}: {', '.join(NEEDED[name])}"
+        raise InvalidInput(f"{where}, column {missing[0]}", None, allowed)
+    known = "; ".join(f"{name}: {', '.join(NEEDED[name])}" for name in sorted(FORMATS))
+    raise UnknownFormat(where, line.strip(), f"the columns of a format: {known}")
+
+
+class UnknownFormat(InvalidInput):
+    """A file has the columns of no format; lists those of each."""
+
+    most = 2_000
 
 
 def _columns(line: str) -> set[str]:
@@ -91,4 +113,7 @@ def _columns(line: str) -> set[str]:
             return set(json.loads(line))
         except (ValueError, RecursionError):
             return set()
-    return {name.strip().strip('"') for name in line.split(",")}
+    try:
+        return set(columns_of(line))
+    except csv.Error:
+        return set()

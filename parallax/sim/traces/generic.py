@@ -2,21 +2,25 @@
 
 Columns: arrival_s, prompt_tokens, output_tokens; and if wanted tenant, session, max_tokens,
 deadline_s, priority. JSON lines may have prefix (hashes of whole blocks) and prefix_block too.
+Times count from the first row, as in every format; any other named column is refused.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job
+from parallax.sim.files import written
 from parallax.sim.timed import Timed
-from parallax.sim.traces.rows import LONGEST, Row, csv_rows, first_line, json_rows
+from parallax.sim.traces.rows import LONGEST, Clock, Row, csv_rows, first_line, json_rows
 
 COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
+OPTIONAL = ("tenant", "session", "max_tokens", "deadline_s", "priority")
+KNOWN = (*COLUMNS, *OPTIONAL)
+KNOWN_JSON = (*KNOWN, "prefix", "prefix_block")
 BLOCK = 16  # tokens, where `prefix_block` is not given
 
 
@@ -25,13 +29,11 @@ def read(path: Path, prefix: str = "job", most: int = LONGEST) -> Iterator[Timed
 
     `most` is what jobs without `max_tokens` promise.
     """
-    last = 0.0
-    is_json = first_line(path).lstrip().startswith("{")
-    for n, row in enumerate(json_rows(path) if is_json else csv_rows(path, COLUMNS)):
-        at_s = row.number("arrival_s")
-        if at_s < last:
-            raise row.fault("arrival_s", at_s, f"not before the line above it ({last})")
-        last = at_s
+    clock = Clock(slack_s=0.0)
+    is_json = first_line(path)[1].lstrip().startswith("{")
+    rows = json_rows(path, KNOWN_JSON) if is_json else csv_rows(path, COLUMNS, KNOWN)
+    for n, row in enumerate(rows):
+        at_s = clock.since(row, "arrival_s", row.number("arrival_s"))
         yield at_s, _job(f"{prefix}-{n}", row, most)
 
 
@@ -78,20 +80,18 @@ def lines(jobs: Iterable[Timed]) -> Iterator[str]:
 
 
 def write(path: Path, jobs: Iterable[Timed]) -> int:
-    """Write jobs as JSON lines, all or nothing; return how many. No jobs are not a trace."""
+    """Write jobs as JSON lines, all or nothing; return how many. No jobs are not a trace.
+
+    Devices and pipes are written to as the jobs come.
+    """
     count = 0
-    part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
+        with written(path) as file:
             for line in lines(jobs):
                 file.write(f"{line}\n")
                 count += 1
-        if not count:
-            raise InvalidInput("trace", str(path), "jobs to write: there are none")
-        part.replace(path)
+            if not count:
+                raise InvalidInput("trace", str(path), "jobs to write: there are none")
     except OSError as error:
         raise InvalidInput("output", str(path), f"a file that can be written ({error})") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return count

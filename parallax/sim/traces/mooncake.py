@@ -1,6 +1,8 @@
 """Mooncake's traces (FAST'25) as JSON lines.
 
-Fields: timestamp (ms), input_length, output_length, hash_ids.
+Fields: timestamp (ms), input_length, output_length, hash_ids; of AIPerf's files session_id, too.
+A turn that AIPerf would send some `delay` after the answer to the one before has no time of its
+own: it is refused, since a trace says when its jobs come.
 
 A hash id names a block of 512 tokens together with all that comes before it. The last one may stand
 for a block that is not whole: it is left out, since it cannot be shared. Other tools (Dynamo,
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from parallax.core.model import Job
 from parallax.sim.timed import Timed
-from parallax.sim.traces.rows import LONGEST, Clock, json_rows
+from parallax.sim.traces.rows import LONGEST, Clock, json_rows, named
 
 BLOCK = 512
 
@@ -24,9 +26,12 @@ def read(path: Path, prefix: str = "mooncake", most: int = LONGEST) -> Iterator[
     """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
     clock = Clock()
     for n, row in enumerate(json_rows(path)):
-        prompt = row.tokens("input_length")
+        if row.given("delay") and not row.given("timestamp"):
+            allowed = "a `timestamp` on every line, in place of a delay after an answer"
+            raise row.fault("delay", row.values["delay"], allowed)
+        prompt, session = row.tokens("input_length"), row.text("session_id", "")
         job = Job(
-            f"{prefix}-{n}", "mooncake", prompt, most,
+            f"{prefix}-{n}", "mooncake", prompt, most, named(session) if session else "",
             output_tokens=row.tokens("output_length", most),
             prefix=row.hashes("hash_ids", prompt // BLOCK), prefix_block=BLOCK,
         )  # fmt: skip

@@ -8,14 +8,16 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_HASH, MAX_PREFIX, MAX_TOKENS
+from parallax.core.suggest import among
+from parallax.sim.traces.files import FAULTS, text_of
 
 #: Tokens an answer may have, as its producer would say: one number for all jobs, so that no policy
 #: can read the true length of an answer from it. `catalog.read` raises it for longer answers.
@@ -43,8 +45,10 @@ class Row:
     def number(self, column: str) -> float:
         """Return a finite number >= 0."""
         value = self.values.get(column)
+        if value is None:
+            raise self.fault(column, value, "it must be given")
         try:
-            number = float(value)  # type: ignore[arg-type]
+            number = float(value)
         except (TypeError, ValueError, OverflowError):
             raise self.fault(column, value, "a number >= 0") from None
         if not isfinite(number) or number < 0 or isinstance(value, bool):
@@ -94,6 +98,7 @@ class Row:
 class Clock:
     """Turns times of rows into seconds since the first row, which never run backwards."""
 
+    slack_s: float = SLACK_S  # what a row may be earlier than the one above it
     start: float | None = None
     last: float = 0.0
 
@@ -102,51 +107,104 @@ class Clock:
         if self.start is None:
             self.start = at_s
         since = at_s - self.start
-        if since < self.last - SLACK_S:
-            allowed = f"rows in order of time (this one is {self.last - since:g} s too late)"
+        if since < self.last - self.slack_s:
+            early = f"{self.last - since:g} s before one above it"
+            allowed = f"rows in order of time: this one is {early}; sort the file"
             raise row.fault(column, row.values.get(column), allowed)
         self.last = max(self.last, since)
         return self.last
 
 
-def csv_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
-    """Yield the rows of a CSV file whose header has the required columns."""
+def csv_rows(
+    path: Path, required: Sequence[str], known: Collection[str] | None = None
+) -> Iterator[Row]:
+    """Yield the rows of a CSV file whose header has the required columns.
+
+    Empty rows, and comments above the header, are passed over. Cells are parted by commas,
+    semicolons or tabs, whichever the header uses. With `known`, any other named column is refused.
+    """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            head = [name.strip() for name in next(reader, [])]
-            if not set(required) <= set(head):
-                shown = f"columns {','.join(required)}"
-                raise InvalidInput(f"{path}, line 1", ",".join(head), shown)
+        with text_of(path, newline="") as file:
+            line, head_line = _first(file)
+            reader = csv.reader(file, delimiter=_delimiter(head_line), skipinitialspace=True)
+            head = columns_of(head_line)
+            _check_head(path, line, head, required, known)
             for cells in reader:
-                if not cells:
+                at = line + reader.line_num
+                if not any(cell.strip() for cell in cells):
                     continue
                 if len(cells) != len(head):
-                    where = f"{path}, line {reader.line_num}"
-                    raise InvalidInput(where, ",".join(cells)[:60], f"{len(head)} columns")
-                yield Row(path, reader.line_num, dict(zip(head, cells, strict=True)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+                    raise InvalidInput(
+                        f"{path}, line {at}", ",".join(cells)[:60], f"{len(head)} columns"
+                    )
+                yield Row(path, at, dict(zip(head, cells, strict=True)))
+    except (*FAULTS, csv.Error) as error:
         raise InvalidInput("trace", str(path), f"a readable CSV file ({error})") from None
 
 
-def json_rows(path: Path) -> Iterator[Row]:
-    """Yield the objects of a JSONL file."""
+def _check_head(
+    path: Path, line: int, head: list[str], required: Sequence[str], known: Collection[str] | None
+) -> None:
+    where = f"{path}, line {line}"
+    if not set(required) <= set(head):
+        raise InvalidInput(where, ",".join(head), f"columns {','.join(required)}")
+    named_ones = [name for name in head if name]
+    for name in named_ones:
+        if named_ones.count(name) > 1:
+            raise InvalidInput(f"{where}, column {name}", name, "each column once")
+        if known is not None and name not in known:
+            raise InvalidInput(f"{where}, column {name}", name, among(name, known))
+
+
+def json_rows(path: Path, known: Collection[str] | None = None) -> Iterator[Row]:
+    """Yield the objects of a JSONL file. With `known`, any other field is refused."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with text_of(path) as file:
             for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield Row(path, number, _object(path, number, line))
-    except (OSError, UnicodeDecodeError) as error:
+                if not line.strip():
+                    continue
+                row = Row(path, number, _object(path, number, line))
+                for name in row.values if known is not None else ():
+                    if name not in (known or ()):
+                        raise row.fault(name, row.values[name], among(name, known or ()))
+                yield row
+    except FAULTS as error:
         raise InvalidInput("trace", str(path), f"a readable JSONL file ({error})") from None
 
 
-def first_line(path: Path) -> str:
-    """Return the first line of a file, or its first MiB."""
+def first_line(path: Path) -> tuple[int, str]:
+    """Return the first line that is neither empty nor a comment, and its number; ('' at the end).
+
+    At most a MiB of it.
+    """
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            return file.readline(1 << 20)
-    except (OSError, UnicodeDecodeError) as error:
+        with text_of(path) as file:
+            return _first(file)
+    except FAULTS as error:
         raise InvalidInput("trace", str(path), f"a readable file ({error})") from None
+
+
+def _first(file: TextIO) -> tuple[int, str]:
+    number = 0
+    while line := file.readline(1 << 20):
+        number += 1
+        if line.strip() and not line.startswith("#"):
+            return number, line
+    return 1, ""
+
+
+def columns_of(head: str) -> list[str]:
+    """Return the names in a header.
+
+    >>> columns_of('"a"; b ;c')
+    ['a', 'b', 'c']
+    """
+    cells = next(csv.reader([head], delimiter=_delimiter(head), skipinitialspace=True), [])
+    return [name.strip() for name in cells]
+
+
+def _delimiter(head: str) -> str:
+    return max(",;\t", key=head.count)  # the first of them, if there is none
 
 
 def named(text: str) -> str:
@@ -160,6 +218,9 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         where = f"{path}, line {number}"
         raise InvalidInput(where, line.strip()[:60], f"one JSON object ({error})") from None
+    if isinstance(value, list):
+        allowed = "one JSON object a line, not a list of them (`jq -c '.[]'` parts it)"
+        raise InvalidInput(f"{path}, line {number}", value, allowed)
     if not isinstance(value, dict):
-        raise InvalidInput(f"{path}, line {number}", value, "one JSON object")
+        raise InvalidInput(f"{path}, line {number}", value, "one JSON object a line")
     return value

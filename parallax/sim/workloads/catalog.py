@@ -7,6 +7,8 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
+from parallax.core.errors import InvalidInput
+from parallax.core.suggest import among
 from parallax.sim.spec import WorkloadSpec
 from parallax.sim.timed import Timed
 from parallax.sim.traces import catalog as traces
@@ -22,7 +24,11 @@ def load(spec: WorkloadSpec, seed: int) -> Iterator[Timed]:
     path = Path(spec.path)
     jobs: Iterator[Timed]
     if path.suffix == ".toml" or spec.path in made.names():
-        jobs = islice(made.load(spec.path, seed), spec.limit)
+        jobs = _some(islice(made.load(spec.path, seed), spec.limit), spec.path)
+    elif not path.exists():
+        names = made.names()
+        allowed = f"a file that is there, or the name of a load; {among(spec.path, names)}"
+        raise InvalidInput("workload", spec.path, allowed)
     else:
         jobs = traces.read(path, spec.format, spec.limit)
     if spec.jitter_s:
@@ -31,6 +37,15 @@ def load(spec: WorkloadSpec, seed: int) -> Iterator[Timed]:
         jobs = traces.dealt(jobs, [f"tenant-{n}" for n in range(spec.tenants)])
     for at_s, job in jobs:
         yield at_s / spec.rate_scale, job
+
+
+def _some(jobs: Iterator[Timed], name: str) -> Iterator[Timed]:
+    """Pass jobs on; raises InvalidInput if there are none."""
+    first = next(jobs, None)
+    if first is None:
+        raise InvalidInput("workload", name, "at least one job: this load makes none")
+    yield first
+    yield from jobs
 
 
 def _jittered(jobs: Iterator[Timed], jitter_s: float, random: Random) -> Iterator[Timed]:

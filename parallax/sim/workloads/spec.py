@@ -139,7 +139,7 @@ def parsed(name: str) -> Made:
         if name in names():
             text = (resources.files(_SPECS) / f"{name}.toml").read_text("utf-8")
         else:
-            text = Path(name).read_text("utf-8")
+            text = Path(name).read_text("utf-8-sig")
         document: dict[str, Any] = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput("workload", name, f"a readable TOML file ({error})") from None

@@ -94,10 +94,12 @@ def test_a_record_with_junk_in_any_field_is_no_record_or_a_valid_one(
     assert results.records(["j1"])[0] is not None
 
 
-def test_a_key_of_another_type_is_said(link: Link, results: Results) -> None:
+def test_a_key_of_another_type_is_no_record_and_is_set_aside(link: Link, results: Results) -> None:
     link.call("SET", KEYS.job("j1"), "text")
-    with pytest.raises(StoreFault, match="WRONGTYPE"):
-        results.records(["j1"])
+    assert results.records(["j1"]) == [None]
+    ((_, letter),) = link.call("XRANGE", KEYS.dead, "-", "+")
+    assert letter[1::2] == [b"a string where a hash must be", KEYS.job("j1").encode(), b"text"]
+    assert results.counts() == {"malformed": 1}
 
 
 def test_times_are_counted_from_acceptance() -> None:
@@ -159,8 +161,8 @@ def test_progress_is_no_outcome(word: str) -> None:
 def test_a_notice_carries_its_report() -> None:
     report = Report("acme", "w1", output_tokens=5)
     assert Notice("j1", "completed", encode(report)).report == report
-    with pytest.raises(InvalidInput):
-        _ = Notice("j1", "completed", b"junk").report
+    told = Notice("j1", "completed", b"junk").report
+    assert told.error.startswith("its result cannot be understood")
 
 
 def test_totals_are_counted(intake: Intake, results: Results) -> None:

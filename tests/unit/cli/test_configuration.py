@@ -114,3 +114,23 @@ def test_a_release_candidate_is_a_version(run: Run, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Link, "to", lambda _: Told("redis_version:8.2.0-rc1"))
     assert run("doctor", "--json", "--redis", CLOSED).document
+
+
+def test_files_may_begin_with_a_byte_order_mark(run: Run) -> None:
+    """Editors of Windows write one: in settings, jobs, specs and loads."""
+    Path("parallax.toml").write_bytes(b'\xef\xbb\xbfcell = "blue"\r\n')
+    assert parsed("status")["cell"] == "blue"
+    Path("jobs.jsonl").write_bytes(b'\xef\xbb\xbf{"prompt_tokens": 5, "max_tokens": 2}\r\n')
+    assert run("submit", "-f", "jobs.jsonl", "--redis", CLOSED).code == 4  # it has read the file
+    load = 'kind = "singles"\nstages = [{ rate = 50.0, seconds = 1.0 }]\n'
+    Path("load.toml").write_bytes(b"\xef\xbb\xbf" + load.encode())
+    assert run("trace", "stats", "load.toml").code == 0
+    Path("run.toml").write_bytes(b'\xef\xbb\xbf[workload]\npath = "load.toml"\n')
+    assert run("simulate", "--spec", "run.toml").code == 0
+
+
+def test_no_jobs_to_submit_never_ends_with_0(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("jobs.jsonl").write_text("\n\n")
+    answer = run("submit", "-f", "jobs.jsonl", "--redis", CLOSED)
+    assert (answer.code, answer.out) == (2, "")
+    assert "jobs.jsonl" in answer.err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,41 @@ def test_wrong_input_ends_with_2_and_one_line(run: Run, words: list[str], named:
     assert named in answer.err
     assert len(answer.err.splitlines()) == 1
     assert not Path("x").exists()
+
+
+def test_a_pipe_does_as_well_as_a_file(run: Run, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(TRACE,), daemon=True)
+    writer.start()
+    answer = run("trace", "stats", str(pipe), "--json")
+    assert answer.document == run("trace", "stats", "trace.csv", "--json").document
+    writer.join(timeout=10)
+
+
+def test_a_comparison_needs_a_file_that_stays(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    answer = run("compare", "pipe", "-o", "grid")
+    assert answer.code == 2
+    assert "a file, not a pipe" in answer.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trace", "stats"], ["trace", "convert"], ["trace", "sample"], ["simulate"],
+        ["compare", "-o", "grid", "--jobs", "1"], ["replay", "--workers", "1"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_load_without_jobs_never_ends_with_0(run: Run, words: list[str]) -> None:
+    Path("none.csv").write_text(TRACE.partition("\n")[0] + "\n")
+    answer = run(*words, "none.csv")
+    assert answer.code == (1 if words[0] == "compare" else 2)  # there its run has failed
+    assert "at least one job" in answer.err
+
+
+def test_a_part_without_jobs_never_ends_with_0(run: Run) -> None:
+    answer = run("trace", "sample", "trace.csv", "--begin", "99")
+    assert (answer.code, answer.out) == (2, "")
+    assert "there are none" in answer.err

@@ -1,0 +1,39 @@
+"""Finding the one item of a batch that makes the whole batch fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+E = TypeVar("E", bound=Exception)
+
+
+def each(
+    batch: Sequence[T], do: Callable[[Sequence[T]], Sequence[R]], fault: type[E]
+) -> list[R | E]:
+    """Do a batch; return for each item what came of it, or the error that it alone brings about.
+
+    `do` returns one result for each item, in order, and does no harm when it is done again. If it
+    raises `fault`, it is called with halves, and halves of those that fail: about 2 k log2(n) calls
+    for k bad items among n. A batch of several that are all bad is not a batch of bad items: then
+    it is what is done that fails, and the first error is raised.
+    """
+    results = _halved(batch, do, fault)
+    errors = [result for result in results if isinstance(result, fault)]
+    if len(batch) > 1 and len(errors) == len(batch):
+        raise errors[0]
+    return results
+
+
+def _halved(
+    batch: Sequence[T], do: Callable[[Sequence[T]], Sequence[R]], fault: type[E]
+) -> list[R | E]:
+    try:
+        return list(do(batch))
+    except fault as error:
+        if len(batch) <= 1:
+            return [error for _ in batch]
+        middle = len(batch) // 2
+        return [*_halved(batch[:middle], do, fault), *_halved(batch[middle:], do, fault)]
