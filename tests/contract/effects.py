@@ -13,7 +13,7 @@ from parallax.broker.connection import Link
 
 Store = dict[str, dict[str, list[str]]]
 _ENTRY, _TIME = re.compile(r"\d{13}-\d+"), re.compile(r"(?<![\w.])\d{13}(?!\d)")
-_TOKEN = re.compile(r"\|\d{13,}")
+_TOKEN, _WAITED = re.compile(r"\|\d{13,}"), re.compile(r"waited_s=[\d.e-]+")
 
 
 def stored(link: Link) -> Store:
@@ -40,6 +40,11 @@ def difference(before: Store, after: Store) -> dict[str, list[str]]:
     return told
 
 
+def told(answer: Any) -> str:
+    """Return what was answered, without the ids and times in it."""
+    return _WAITED.sub("waited_s=S", _word(repr(answer).encode()))
+
+
 def _content(link: Link, key: str, kind: str) -> list[str]:
     if kind == "stream":
         entries = link.call("XRANGE", key, "-", "+")
@@ -48,7 +53,9 @@ def _content(link: Link, key: str, kind: str) -> list[str]:
         flat = iter(link.call("HGETALL", key))
         return sorted(f"{_word(k)} = {_word(v)}" for k, v in zip(flat, flat, strict=True))
     if kind == "zset":
-        return sorted(_word(name) for name in link.call("ZRANGE", key, 0, -1))
+        flat = iter(link.call("ZRANGE", key, 0, -1, "WITHSCORES"))
+        pairs = zip(flat, flat, strict=True)
+        return sorted(f"{_word(name)} at {_word(b'%d' % int(float(at)))}" for name, at in pairs)
     if kind == "set":
         return sorted(_word(name) for name in link.call("SMEMBERS", key))
     return [_word(link.call("GET", key))]

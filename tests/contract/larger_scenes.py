@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from parallax.broker.attempts import Assignment, Finish, decode_assignment
 from parallax.broker.dispatching import Lease
-from parallax.broker.intake import Ending
+from parallax.broker.intake import Ending, Intake
+from parallax.core.errors import Fenced
 from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import Dispatch
 from tests.contract.conftest import Cell, job, report
@@ -400,3 +402,83 @@ def _(cell: Cell) -> Question:
     cell.join()
     cell.link.call("DEL", cell.keys.heartbeat("w1"), cell.keys.workers)
     return cell.join
+
+
+@larger("submit for one tenant more than may wait")
+def _(cell: Cell) -> Question:
+    intake = Intake(cell.link, cell.keys, replace(cell.limits, max_active=1))
+    intake.submit([TWO[0]])
+    return lambda: intake.submit([TWO[1], job("a2", "anna")])
+
+
+@larger("finish of two with bodies, one of which comes back")
+def _(cell: Cell) -> Question:
+    cell.join()
+    receipts = cell.intake.submit(TWO, "inbox", {"a1": b"of a1", "b1": b"of b1"})
+    for one, receipt in zip(TWO, receipts, strict=True):
+        assert cell.route(one, receipt.detail, cell.lead()) == "ok"
+    held = [decode_assignment(entry) for entry in cell.entries()]
+    first, second = cell.attempts().begin(held)[0]
+    ends = [Finish(first, "completed", report(first)), Finish(second, "back", report(second))]
+    return lambda: cell.attempts().finish(ends)
+
+
+@larger("death of a worker with a job that was accepted long ago")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job())
+    key = cell.keys.job("j1")
+    about = cell.link.call("HGET", key, "about").partition(b" ")[2]
+    cell.link.call("HSET", key, "about", b"5 " + about)
+    cell.die()
+    lease = cell.lead()
+    return lambda: cell.rescue.reclaim(lease, "w1", [attempt.assignment])
+
+
+@larger("repair of what is there: waiting, running, computed")
+def _(cell: Cell) -> Question:
+    _, second = running(cell)
+    cell.submit(job("c1", "carl"))
+    cell.attempts().finish([Finish(second, "prefilled 4 0.25", report(second))])
+    cell.link.call("ZADD", cell.keys.open, 5, "a1", 5, "b1", 5, "c1")
+    cell.link.call("DEL", cell.keys.active)
+    lease = cell.lead()
+    return lambda: cell.rescue.repair(lease, ["a1", "b1", "c1"], 0)
+
+
+@larger("repair of what a dead worker holds, early and late")
+def _(cell: Cell) -> Question:
+    running(cell)
+    cell.die()
+    cell.link.call("ZADD", cell.keys.open, 5, "b1")
+    lease = cell.lead()
+    return lambda: cell.rescue.repair(lease, ["a1", "b1"], 1)
+
+
+@larger("repair of the second attempt's loss")
+def _(cell: Cell) -> Question:
+    cell.doubled(job())
+    cell.link.call("DEL", cell.keys.work("w1"))
+    lease = cell.lead()
+    return lambda: cell.rescue.repair(lease, ["j1"], 0)
+
+
+@larger("repair by a stranger")
+def _(cell: Cell) -> Question:
+    cell.submit(*TWO)
+    cell.link.call("DEL", cell.keys.arrivals("anna"), cell.keys.active)
+
+    def ask() -> str:
+        try:
+            cell.rescue.repair(Lease("stranger|1"), ["a1", "b1"], 0)
+        except Fenced:
+            return "fenced"
+        return "it changed something"
+
+    return ask
+
+
+@larger("scrub of the second attempt alone")
+def _(cell: Cell) -> Question:
+    _, second = cell.doubled(job())
+    return lambda: cell.rescue.scrub("w2", [second.assignment])

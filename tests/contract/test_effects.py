@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.conftest import Cell
-from tests.contract.effects import difference, stored
+from tests.contract.effects import difference, stored, told
 from tests.contract.larger_scenes import LARGER
 from tests.contract.test_scripts import SCENES, Scene
 
@@ -36,12 +36,11 @@ def known() -> Effects:
 def test_a_script_writes_this_and_nothing_else_and_once(cell: Cell, name: str) -> None:
     ask = EVERY[name](cell)
     before = stored(cell.link)
-    ask()
+    answers = {"answer": [told(ask())]}
     between = stored(cell.link)
-    ask()
     found = {
-        "once": difference(before, between),
-        "and again": difference(between, stored(cell.link)),
+        "once": answers | difference(before, between),
+        "and again": {"answer": [told(ask())]} | difference(between, stored(cell.link)),
     }
     if WRITES:
         text = json.dumps(known() | {name: found}, indent=1, sort_keys=True)
