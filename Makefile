@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 CONV := AzureLLMInferenceTrace_conv.csv
 AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
-.PHONY: help demo test servers check verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-scan bench-rivals format clean
+.PHONY: help demo test servers check verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -19,11 +19,11 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(STAMP)
 
-## demo: the whole system at work: overload, a crash, and the promises checked
+## demo: the whole system at work: overload, a crash, and the promises checked (a minute)
 demo: $(STAMP)
 	$(BIN)/parallax demo
 
-## test: every test, those that start and kill processes included
+## test: every test, those that start and kill processes included (half an hour on two cores)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -35,14 +35,14 @@ servers: $(STAMP)
 	|| echo "apt-get, as root, could not be used"
 	@$(BIN)/python -m tests.servers || true
 
-## check: lint, format, types, layers and the fast tests
+## check: lint, format, types, layers and the fast tests (ten minutes on two cores)
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
 
-## laws: only the laws of policies, scheduler and engine, with their negative controls
+## laws: only the laws of policies, scheduler and engine, with their negative controls (minutes)
 laws: $(STAMP)
 	$(BIN)/python -m pytest -q tests/laws tests/conformance
 
@@ -93,6 +93,10 @@ bench-flat: $(STAMP)
 ## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one)
 bench-sim: $(STAMP)
 	$(BIN)/python -m ops.bench.sim --profile $(or $(TRACE),$(AZURE),azure_like)
+
+## bench-blocked: how long Redis is stopped by one call while long lists of jobs are submitted
+bench-blocked: $(STAMP)
+	$(BIN)/python -m ops.bench.blocked
 
 ## bench-scan: batches placed by prefix sums and by a heap; scans in one process and in two
 bench-scan: $(STAMP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from random import Random
@@ -10,6 +11,7 @@ import click
 
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
+from parallax.cli.engine_options import ENGINE, PORT, PROFILE, SPEED
 from parallax.cli.options import (
     metrics_host_option,
     parsed_choice,
@@ -17,9 +19,11 @@ from parallax.cli.options import (
     server_url,
     start_logging,
 )
+from parallax.cli.silence import leader_of, said_after
 from parallax.consumers.engines.factory import build_engine
 from parallax.consumers.trouble import parsed_failures, parsed_slowdown
 from parallax.consumers.worker import Worker
+from parallax.core.cells import Place
 from parallax.core.model import check_name
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
@@ -27,6 +31,8 @@ from parallax.services import service
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.telemetry.working import WorkingMetrics
+
+log = logging.getLogger(__name__)
 
 _DEFAULTS = WorkerSettings()
 _DRAIN_POLL_S = 0.2
@@ -36,17 +42,21 @@ _DRAIN_POLL_S = 0.2
 @redis_options
 @click.option("--name", default="worker", show_default=True,
               help="Name; a random part is added: every start is a new worker.")  # fmt: skip
-@click.option("--engine", default="cpu", show_default=True,
+@click.option("--engine", type=ENGINE, default="cpu", show_default=True,
               help="cpu burns CPU, clock waits the modelled time, noop ends at once.")  # fmt: skip
-@click.option("--profile", default="laptop", show_default=True,
+@click.option("--profile", type=PROFILE, default="laptop", show_default=True,
               help="Model and hardware that the engine imitates.")  # fmt: skip
-@click.option("--slots", type=int, help="Requests that run at once [default: the profile's].")
-@click.option("--speed", type=float, default=1.0, show_default=True,
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 100_000),
+    help="Requests that run at once [default: the profile's].",
+)
+@click.option("--speed", type=SPEED, default=1.0, show_default=True,
               help="How many times faster than the profile the engine is.")  # fmt: skip
 @click.option("--weight", type=float, default=1.0, show_default=True,
               help="Share of the jobs under weighted round robin.")  # fmt: skip
-@click.option("--role", default=BOTH, show_default=True,
-              help="What of a job it does: prefill, decode, or both.")  # fmt: skip
+@click.option("--role", type=click.Choice([BOTH, "prefill", "decode"]), default=BOTH,
+              show_default=True, help="What of a job it does.")  # fmt: skip
 @click.option("--version", default="", help="Version it serves; second attempts stay within one.")
 @click.option("--batching", default="continuous", show_default=True, metavar="NAME[:KEY=VALUE]",
               help="Batching policy: who joins the engine's batch, and when.")  # fmt: skip
@@ -63,7 +73,7 @@ _DRAIN_POLL_S = 0.2
 @click.option("--drain", "drain_s", type=float, default=_DEFAULTS.drain_s, show_default=True,
               help="Seconds running jobs may take to end after SIGTERM.")  # fmt: skip
 @metrics_host_option
-@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this port.")
+@click.option("--metrics-port", type=PORT, help="Serve /metrics and /healthz on this port.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def worker(
     redis: str | None,
@@ -109,7 +119,14 @@ def worker(
     service.stop_on_signals(until.drain, stop.set)
     with Exporter(metrics.registry, metrics_port, metrics_host):
         duty.start()
-        service.run(duty, until, Random())
+        with said_after(lambda: _leaderless(Place(cell, url)), tell=log.warning):
+            service.run(duty, until, Random())
+
+
+def _leaderless(place: Place) -> list[str]:
+    """Say that nobody gives this worker anything to do, if so it is."""
+    told = f"no scheduler leads cell {place.name}: nothing comes until `parallax scheduler` runs"
+    return [] if leader_of(place) else [told]
 
 
 class _Until(threading.Event):

@@ -13,6 +13,7 @@ from parallax.broker.membership import Membership
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.core.settings import WorkerSettings
+from parallax.services.service import is_told
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +85,18 @@ class Heartbeat:
         self._link.close()
 
     def _loop(self) -> None:
+        failures = 0
         while not self._stop.wait(self._settings.heartbeat_s / RENEWALS):
             if self._clock.monotonic() - self._progress > self._settings.stall_s:
                 log.error("the main loop made no progress; the heartbeat pauses")
                 continue
             try:
                 self.beat()
+                failures = 0
             except ParallaxError as error:
-                log.warning("heartbeat: %s", error)
+                failures += 1
+                if is_told(failures):
+                    log.warning("heartbeat: %s (failure %d in a row)", error, failures)
             except Exception:  # without a heartbeat all that runs here would be given to others
                 log.exception("heartbeat: an error that nobody foresaw")
                 self._link.close()

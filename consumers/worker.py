@@ -18,7 +18,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from random import Random
 
@@ -41,27 +41,17 @@ from parallax.consumers.engines.interface import Engine, Progress
 from parallax.consumers.heartbeat import Heartbeat
 from parallax.consumers.history import History
 from parallax.consumers.retries import Resting
+from parallax.consumers.running import Running
 from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
 from parallax.core.clock import Clock
-from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
+from parallax.core.reasons import REASONS
 from parallax.core.roles import BOTH, PREFILL, checked_role
 from parallax.core.settings import WorkerSettings
 from parallax.engine.request import Request
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Running:
-    """An attempt in the engine."""
-
-    attempt: Attempt
-    added: float  # monotonic seconds
-    joined: float | None = None  # the batch; None as long as that is not known
-    first: float | None = None
-    tokens: int = 0
-    cached: int = 0
 
 
 class Worker:
@@ -102,15 +92,9 @@ class Worker:
         self._crash_on = crash_on
         self._history = History(history, self.id, clock)
         registration = Registration(
-            VERSION,
-            engine.slots,
-            engine.name,
-            engine.kv_capacity,
-            weight,
-            role,
-            version,
+            VERSION, engine.slots, engine.name, engine.kv_capacity, weight, role, version,
             dict(engine.describe()),
-        )
+        )  # fmt: skip
         incarnation = secrets.token_hex(8)
         self.heartbeat = Heartbeat(
             links[1], keys, self.id, incarnation, registration, settings, clock, self._report
@@ -133,12 +117,14 @@ class Worker:
     def drained(self) -> bool:
         """Whether nothing is left to do after `drain`, or no more time, as without a store."""
         idle = not (self._running or self._waiting or self._unsent or self._resting)
-        late = self._drained_for() > self._settings.drain_s + self._settings.leave_s
-        return self._draining_since is not None and (idle or late)
+        return self._draining_since is not None and (idle or self._is_late())
 
-    def _drained_for(self) -> float:
+    def _is_late(self) -> bool:
+        return self._grace_left() < -self._settings.leave_s
+
+    def _grace_left(self) -> float:
         since = self._draining_since
-        return 0.0 if since is None else self._clock.monotonic() - since
+        return inf if since is None else since + self._settings.drain_s - self._clock.monotonic()
 
     def run_once(self) -> None:
         """One turn: news, begin, work, report."""
@@ -163,6 +149,8 @@ class Worker:
     def close(self) -> None:
         """Leave: give back what is left, sign off."""
         try:
+            if self._is_late():
+                raise Unreachable("nobody took back in time what it held")
             self.drain()
             self._hand_over(list(self._running.values()))
             self._running.clear()
@@ -243,7 +231,7 @@ class Worker:
     def _stop(self, running: Running) -> None:
         """Take an attempt out of the engine; what it consumed is reported."""
         del self._running[running.attempt.job_id]
-        self._engine.cancel(running.attempt.job_id)
+        running.stopped(self._engine.cancel(running.attempt.job_id))
         self._unsent.append(self._finish(running, "stopped", self._clock.monotonic(), "stopped"))
 
     # -- work -----------------------------------------------------------------------------------
@@ -259,20 +247,14 @@ class Worker:
         self._history.began(running)
         for _ in batch:
             self._waiting.popleft()
-        now = self._clock.monotonic()
-        for attempt in expired:
-            late = "expired: the deadline passed before it began"
-            self._unsent.append(self._finish(Running(attempt, now), "expired", now, late))
-        self._bury(spoilt, now)
+        self._end_at_once(expired, "expired", "expired: the deadline passed before it began")
+        self._end_at_once(spoilt, "dead", "the record of the job cannot be understood")
         for attempt in running:
-            self._add(attempt, now)
+            self._add(attempt, self._clock.monotonic())
 
-    def _bury(self, spoilt: Sequence[Attempt], now: float) -> None:
-        """Nobody can run a job whose record cannot be understood."""
-        for attempt in spoilt:
-            log.error("the record of job %s cannot be understood", attempt.job_id)
-            why = "its record cannot be understood"
-            self._unsent.append(self._finish(Running(attempt, now), "dead", now, why))
+    def _end_at_once(self, attempts: Sequence[Attempt], verdict: str, why: str) -> None:
+        now = self._clock.monotonic()
+        self._unsent += [self._finish(Running(a, now), verdict, now, why) for a in attempts]
 
     def _add(self, attempt: Attempt, now: float) -> None:
         crash_on(self._crash_on, attempt.job_id)
@@ -316,7 +298,7 @@ class Worker:
             running.tokens = step.output_tokens
             running.joined, running.cached = step.joined_at, step.cached_tokens
             if step.first_token:
-                running.first = step.at
+                running.first, running.prompt = step.at, attempt.prompt_tokens
                 if attempt.assignment.prefilled is None:
                     told.append((attempt, "first", step.output_tokens))
                     began += [] if step.finished else [attempt]
@@ -343,8 +325,8 @@ class Worker:
     def _finish(self, running: Running, verdict: str, at: float, error: str = "") -> Finish:
         attempt, prefilled = running.attempt, running.attempt.assignment.prefilled
         start = running.added if running.joined is None else running.joined
-        ttft = None if running.first is None else max(0.0, running.first - start)
-        reached = attempt.prompt_tokens if running.first is not None or prefilled else 0
+        prefill_s = None if running.first is None else max(0.0, running.first - start)
+        reached = attempt.prompt_tokens if prefilled else running.prompt
         report = Report(
             attempt.tenant,
             self.id,
@@ -354,10 +336,11 @@ class Worker:
             running.tokens,
             prefilled.cached_tokens if prefilled else running.cached,
             attempt.waited_s + max(0.0, start - running.added),
-            ttft,
+            prefill_s,
             max(0.0, at - start),
             error,
             first_s=prefilled.first_s if prefilled else None,
+            reason=REASONS.get(verdict, ""),
         )
         return Finish(attempt, verdict, report)
 
@@ -379,19 +362,18 @@ class Worker:
         """While draining: return what has not begun or failed; after the grace what still runs."""
         self._unsent += self._resting.release()
         if self._waiting:
-            begun, expired, spoilt = self._attempts.begin(list(self._waiting))
+            groups = self._attempts.begin(list(self._waiting))
             self._waiting.clear()
             now = self._clock.monotonic()
-            self._bury(spoilt, now)
-            self._hand_over([Running(attempt, now) for attempt in begun + expired])
-        if self._drained_for() > self._settings.drain_s:
+            self._hand_over([Running(attempt, now) for group in groups for attempt in group])
+        if self._grace_left() < 0:
             self._hand_over(list(self._running.values()))
             self._running.clear()
 
     def _hand_over(self, attempts: Sequence[Running]) -> None:
         now = self._clock.monotonic()
         for running in attempts:
-            self._engine.cancel(running.attempt.job_id)
+            running.stopped(self._engine.cancel(running.attempt.job_id))
             self._unsent.append(self._finish(running, "back", now))
 
     def _report(self) -> Mapping[str, Argument]:

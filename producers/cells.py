@@ -24,6 +24,7 @@ from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.model import Job, check_name
 from parallax.producers.client import Client
 from parallax.producers.completion import Completion, Waiting
+from parallax.producers.mailbox import Mailbox
 from parallax.services.clock import SystemClock
 
 R = TypeVar("R")
@@ -42,7 +43,7 @@ TIMES = 2
 
 
 class Cells:
-    """Like `Client`, over several cells. Not safe to share between threads."""
+    """Like `Client`, over several cells, and as safe to share between threads."""
 
     def __init__(
         self,
@@ -57,15 +58,22 @@ class Cells:
         self._clock: Clock = clock or SystemClock()
         self._random = Random()
         self._turn = 0
+        self._mailbox = Mailbox(self.news)
         self._rests: dict[str, float] = {}  # cells that were silent, and until when to let them be
 
     @classmethod
     def to(
-        cls, places: Sequence[Place], limits: Limits | None = None, clock: Clock | None = None
-    ) -> Cells:
+        cls, places: Sequence[Place], limits: Limits | None = None, clock: Clock | None = None,
+        *, shared_prefixes: bool = False,
+    ) -> Cells:  # fmt: skip
         """Return a client of the cells at these places."""
         weights = {place.name: place.weight for place in places}
-        clients = {place.name: Client(place.url, place.name, limits, clock) for place in places}
+        clients = {
+            place.name: Client(
+                place.url, place.name, limits, clock, shared_prefixes=shared_prefixes
+            )
+            for place in places
+        }
         return cls(clients, weights, clock)
 
     def home(self, tenant: str) -> str:
@@ -117,7 +125,7 @@ class Cells:
     def wait(self, job_ids: Iterable[str], timeout_s: float) -> Iterator[Completion]:
         """Yield each job as it ends; stop when all have, or after `timeout_s` without a new one."""
         waiting = Waiting(
-            self.news, lambda ids: self._newest(ids)[0], self._clock, self._random
+            self._mailbox.take, lambda ids: self._newest(ids)[0], self._clock, self._random
         )  # fmt: skip
         return waiting.each(job_ids, timeout_s)
 

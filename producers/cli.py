@@ -12,15 +12,18 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from parallax.broker.codec import Report
+from parallax.broker.intake import Receipt
+from parallax.cli.documents import Cancelled
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.output import show
+from parallax.cli.output import say, show
+from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import InvalidInput, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from parallax.producers.completion import Completion
 from parallax.producers.interface import Jobs
-from parallax.producers.submission import jobs_from_lines
+from parallax.producers.submission import checked_jobs
 
 _BATCH = 500
 
@@ -38,11 +41,11 @@ _BATCH = 500
 @click.option("--deadline", "deadline_s", type=float, help="Seconds after which it is useless.")
 @click.option("--priority", type=int, default=0, show_default=True, help="Higher is sooner.")
 @click.option("--id", "job_id", help="Id of the job [default: a random one]; the same id twice is "
-              "the same job.")  # fmt: skip
+              "the same job. Jobs of a file are ID-1, ID-2, ... by their lines.")  # fmt: skip
 @click.option("--wait/--detach", default=True, show_default=True, help="Wait for the end.")
 @click.option("--timeout", "timeout_s", type=float, default=300.0, show_default=True,
               help="Seconds to wait without news.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One JSON document per job.")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each job.")
 def submit(
     where: Where,
     speaker: str | None,
@@ -55,6 +58,8 @@ def submit(
 ) -> None:
     """Submit one job, or many from a file of JSON lines.
 
+    A file is read to its end and checked before any of its jobs is sent: with a bad line none is.
+
     Exits with 1 if a job was not accepted, or did not complete; with 4 if no cell that was asked
     answered. A job is told to be `unknown` if its cell alone did not: submit the same id again.
     """
@@ -65,18 +70,19 @@ def submit(
     prefix = f"job-{secrets.token_hex(6)}"
     jobs: Iterator[Job]
     if file is not None:
-        jobs = jobs_from_lines(file, defaults, prefix)
+        jobs = checked_jobs(file, defaults, job_id or prefix)
     else:
         jobs = iter([_single(job_id or prefix, defaults)])
     client = where.connect()
     try:
         door = speaking_for(speaker, client)
-        accepted, refused = _submitted(door, jobs, as_json)
+        accepted, refused = _submitted(door, jobs, as_json, wait)
         if not accepted and not refused:
             raise InvalidInput("--file", getattr(file, "name", None), "at least one job in it")
         failed = refused
         if wait and accepted:
-            failed += _awaited(door, accepted, timeout_s, as_json)
+            with silence_explained(where.places()):
+                failed += _awaited(door, accepted, timeout_s, as_json)
     finally:
         client.close()
     sys.exit(EXIT_FAILED if failed else 0)
@@ -89,24 +95,19 @@ def _single(job_id: str, fields: dict[str, Any]) -> Job:
     return Job(id=job_id, **fields)
 
 
-def _submitted(client: Jobs, jobs: Iterator[Job], as_json: bool) -> tuple[list[str], int]:
+def _submitted(
+    client: Jobs, jobs: Iterator[Job], as_json: bool, wait: bool
+) -> tuple[list[str], int]:
     accepted: list[str] = []
     refused = 0
     silent: list[Unreachable] = []
     while batch := list(islice(jobs, _BATCH)):
-        try:
-            receipts = client.submit(batch)
-        except StoreFull as full:  # nothing of the batch was accepted; earlier ones may drain
-            for job in batch:
-                _told(job.id, "refused", {"error": str(full)}, as_json)
-            refused += len(batch)
-            continue
-        for receipt in receipts:
+        for receipt in _receipts(client, batch, bool(accepted)):
             error = receipt.error()
             if error is None:
                 accepted.append(receipt.job_id)
-                if not as_json:
-                    click.echo(f"{receipt.job_id} accepted")
+                if not (as_json and wait):  # else the line of its end is the job's only one
+                    _told(receipt.job_id, "accepted", {}, as_json)
                 continue
             refused += 1
             state = "refused"
@@ -119,30 +120,49 @@ def _submitted(client: Jobs, jobs: Iterator[Job], as_json: bool) -> tuple[list[s
     return accepted, refused
 
 
+def _receipts(client: Jobs, batch: list[Job], told: bool) -> list[Receipt]:
+    """Offer a batch; if somebody was told of jobs before, all of it has receipts, too."""
+    try:
+        return client.submit(batch)
+    except (StoreFull, Unreachable) as error:
+        if isinstance(error, Unreachable) and not told:
+            raise
+        return [Receipt.failed(job.id, error) for job in batch]
+
+
 def _awaited(client: Jobs, accepted: list[str], timeout_s: float, as_json: bool) -> int:
     missing = set(accepted)
     failed = 0
     for completion in client.wait(accepted, timeout_s):
         missing.discard(completion.job_id)
         failed += completion.outcome is not Outcome.COMPLETED
-        _told(completion.job_id, completion.outcome.value, _result(client, completion), as_json)
+        _told(completion.job_id, completion.outcome.value, shown(completion.report), as_json)
     for job_id in sorted(missing):
         _told(job_id, "waiting", {"error": f"no news for {timeout_s:g} s"}, as_json)
     return failed + len(missing)
 
 
-def _result(client: Jobs, completion: Completion) -> dict[str, Any]:
-    if completion.data:
-        return asdict_of(completion.report)
-    record = client.records([completion.job_id])[0]
-    return asdict_of(record.report) if record else {}
+def shown(report: Report) -> dict[str, Any]:
+    """Return what a report says to who submitted the job. Times are seconds.
 
-
-def asdict_of(result: Any) -> dict[str, Any]:
-    """Return a message's fields that say something."""
-    import msgspec
-
-    return {name: v for name, v in msgspec.structs.asdict(result).items() if v not in (None, "")}
+    `wait_s` and `ttft_s` count from acceptance, `service_s` from the start of the attempt.
+    """
+    said: dict[str, Any] = {
+        "tenant": report.tenant,
+        "worker": report.worker,
+        "attempt": report.attempt,
+        "estimate": report.estimate,
+        "prompt_tokens": report.prompt_tokens,
+        "output_tokens": report.output_tokens,
+        "cached_tokens": report.cached_tokens,
+        "wait_s": report.wait_s,
+        "ttft_s": report.ttft_s,
+        "service_s": report.service_s,
+        "error": report.error,
+        "reason": report.reason,
+        "retry_after_s": report.retry_after_s,
+    }
+    return {name: value for name, value in said.items() if value not in (None, "")}
 
 
 def _told(job_id: str, state: str, details: dict[str, Any], as_json: bool) -> None:
@@ -150,10 +170,12 @@ def _told(job_id: str, state: str, details: dict[str, Any], as_json: bool) -> No
         click.echo(json.dumps({"id": job_id, "state": state, **details}))
     else:
         text = " ".join(f"{name}={_short(value)}" for name, value in details.items())
-        click.echo(f"{job_id} {state} {text}".rstrip())
+        say(f"{job_id} {state} {text}".rstrip())
 
 
 def _short(value: object) -> str:
+    if isinstance(value, str) and not value.isalnum() and {" ", "=", '"'} & set(value):
+        return json.dumps(value, ensure_ascii=False)  # else it could pass for more fields
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -183,7 +205,8 @@ def cancel(where: Where, speaker: str | None, job_ids: tuple[str, ...], as_json:
     if len(silent) == len(answers):
         raise silent[0]
     rows = [(job_id, _SAID[word]) for job_id, word in answers.items()]
-    show(answers, as_json=as_json, title="Cancelled", head=("job", "answer"), rows=rows)
+    found = [Cancelled(job_id, word) for job_id, word in answers.items()]
+    show(found, as_json=as_json, title="Cancelled", head=("job", "answer"), rows=rows)
     sys.exit(0 if set(answers.values()) == {"ok"} else EXIT_FAILED)
 
 

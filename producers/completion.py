@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from parallax.broker.codec import Report, decode_report
+from parallax.broker.codec import Report, decode_report, encode
 from parallax.broker.results import Record
 from parallax.core.clock import Clock
-from parallax.core.errors import Unreachable
+from parallax.core.errors import NotCompleted, Unreachable
 from parallax.core.lifecycle import Outcome
 
 #: A waiter that heard nothing for so long looks at the records themselves (seconds).
@@ -29,15 +29,25 @@ class Completion:
 
     @property
     def report(self) -> Report:
-        """What came with the news; empty if it was learned from the job's record."""
+        """What came of it: the job's result, whichever way its end was learned."""
         return decode_report(self.data) if self.data else Report()
+
+    def raise_for_outcome(self) -> None:
+        """Raise NotCompleted unless the job completed."""
+        if self.outcome is not Outcome.COMPLETED:
+            raise NotCompleted(self.job_id, self.outcome.value, self.report.error)
+
+    @classmethod
+    def recorded(cls, record: Record, outcome: Outcome) -> Completion:
+        """Return what a record says of a job that has ended."""
+        return cls(record.job_id, outcome, encode(record.report))
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Waits for jobs with what it is given: news of an inbox, and a look at records."""
+    """Waits for jobs with what it is given: the ends of those it names, and a look at records."""
 
-    news: Callable[[int], list[Completion]]
+    ended: Callable[[set[str], int], list[Completion]]
     records: Callable[[Sequence[str]], list[Record | None]]
     clock: Clock
     random: Random
@@ -59,7 +69,7 @@ class Waiting:
 
     def _heard(self, missing: set[str]) -> list[Completion]:
         try:
-            return [c for c in self.news(LISTEN_MS) if c.job_id in missing]
+            return self.ended(missing, LISTEN_MS)
         except Unreachable:
             self.clock.wait(self.random.uniform(0.0, 0.2))
             return []
@@ -69,4 +79,4 @@ class Waiting:
             records = self.records(sorted(missing)[:MOST_RECORDS])
         except Unreachable:
             return []
-        return [Completion(r.job_id, r.outcome) for r in records if r is not None and r.outcome]
+        return [Completion.recorded(r, r.outcome) for r in records if r is not None and r.outcome]

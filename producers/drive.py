@@ -189,8 +189,8 @@ class Driver:
         if completion.outcome is Outcome.COMPLETED and report.wait_s is not None:
             sample.wait = lag + report.wait_s
             sample.e2e = sample.wait + (report.service_s or 0.0)
-            if report.first_token_s is not None:
-                sample.ttft = lag + report.first_token_s
+            if report.ttft_s is not None:
+                sample.ttft = lag + report.ttft_s
         uncached = max(0, report.prompt_tokens - report.cached_tokens)
         sample.cost = self._cost(uncached, report.output_tokens)
         sample.output_tokens = report.output_tokens

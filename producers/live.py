@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import click
 
-from parallax.cli.output import show
-from parallax.core.cells import Place
+from parallax.broker.connection import Link
+from parallax.broker.keys import Keys
+from parallax.broker.tenancy import Tenancy
+from parallax.cli.documents import LiveReport
+from parallax.cli.output import show, show_one, write_json
+from parallax.cli.progress import progress
+from parallax.core.cells import Place, home
 from parallax.core.clock import Clock
-from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.errors import InvalidInput, ParallaxError, StoreFault
 from parallax.core.model import Job
 from parallax.producers.cells import Cells
 from parallax.producers.client import Client
 from parallax.producers.drive import Driver, Run
 from parallax.producers.interface import Producer
-from parallax.producers.report import HEAD, figures, totals
+from parallax.producers.report import HEAD, figures, row, totals
 from parallax.services.orders import Interrupted, Orders
 from parallax.services.system import System
 
@@ -44,9 +46,10 @@ class Live:
     clock: Clock
     system: System | None = None
     crashes: list[Crash] = field(default_factory=list)
-    weights: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)  # those that are wanted
     places: tuple[Place, ...] = ()  # several cells, instead of the one
     orders: Orders = field(default_factory=Orders)
+    in_force: dict[str, float] = field(default_factory=dict)  # read when the run begins
 
     @classmethod
     def of(
@@ -59,8 +62,10 @@ class Live:
         return cls(first.url, first.name, clock, system, crashes, weights, several, orders)
 
     def connect(self) -> Producer:
-        """Return a new client of what is driven."""
-        return Cells.to(self.places) if self.places else Client(self.url, self.cell)
+        """Return a new client of what is driven: in a trace prefixes are shared by all tenants."""
+        if self.places:
+            return Cells.to(self.places, shared_prefixes=True)
+        return Client(self.url, self.cell, shared_prefixes=True)
 
     def run(self, load: Iterable[tuple[float, Job]], speed: float = 1.0) -> Run:
         """Offer the load, wait for the ends, look every job up in the store.
@@ -69,7 +74,7 @@ class Live:
         """
         client = self.connect()
         client.ping()  # without a server there is nothing to drive
-        client.set_weights(self.weights)
+        self._weigh(client)
         driver = Driver(client, self.clock)
         try:
             with progress() as told:
@@ -79,7 +84,7 @@ class Live:
                     self._crash(len(driver.run.samples))
                     if self.system is not None:
                         self.system.watch()
-                    told(len(driver.run.samples), driver.open)
+                    told(f"offered {len(driver.run.samples):,}   open {driver.open:,}")
 
                 try:
                     driver.offer(load, speed, tick)
@@ -90,6 +95,40 @@ class Live:
         finally:
             client.close()
         return driver.run
+
+    def _weigh(self, client: Producer) -> None:
+        """Set the wanted weights in a system of our own; one that runs keeps those it has."""
+        if self.system is not None:
+            client.set_weights(self.weights)
+        try:
+            self.in_force = self._read_weights()
+        except StoreFault:  # the role `producer` may not
+            if self.weights:
+                raise
+            told = "this user may not read the weights of tenants; all count as 1 below"
+            click.echo(f"parallax: {told}", err=True)
+        for tenant, weight in self.weights.items():
+            found = self.in_force.get(tenant, 1.0)
+            if found != weight:
+                raise InvalidInput(
+                    f"weight of {tenant}", weight,
+                    f"the running cell gives it {found:g}: `parallax tenants set {tenant} --weight "
+                    f"{weight:g}` changes that, --workers N starts a system of its own",
+                )  # fmt: skip
+
+    def _read_weights(self) -> dict[str, float]:
+        """Return the weights that are in force, each from its tenant's own cell."""
+        places = self.places or (Place(self.cell, self.url),)
+        shares = {place.name: place.weight for place in places}
+        found: dict[str, float] = {}
+        for place in places:
+            link = Link.to(place.url)
+            try:
+                weights = Tenancy(link, Keys(place.name)).weights()
+            finally:
+                link.close()
+            found |= {t: w for t, w in weights.items() if home(t, shares) == place.name}
+        return found
 
     def _crash(self, offered: int) -> None:
         for crash in self.crashes:
@@ -129,38 +168,34 @@ def parsed_crashes(texts: Iterable[str], total: int | None) -> list[Crash]:
     return crashes
 
 
-@contextlib.contextmanager
-def progress() -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows (offered, open) on a terminal; elsewhere it is silent."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.status import Status
+def overloaded(run: Run, duration_s: float) -> tuple[float, float]:
+    """Return when every tenant was backlogged, if the load is an overload: not in its first fifth.
 
-    with Status("starting", console=Console(stderr=True)) as status:
-
-        def told(offered: int, open_: int) -> None:
-            status.update(f"offered {offered:,}   waiting or running {open_:,}")
-
-        yield told
+    Seconds from the start; of a run that was ended early the second half.
+    """
+    return min(0.2 * duration_s, 0.5 * run.offered_s), run.offered_s
 
 
 def report(run: Run, live: Live, as_json: bool, window: tuple[float, float] | None) -> bool:
     """Show the figures of a run; return whether every promise was kept."""
-    rows = figures(run, live.weights, window)
-    summary = totals(run)
-    summary["recovered"] = _recovered(live, run)
-    summary["killed"] = [crash.done for crash in live.crashes if crash.done]
+    rows = figures(run, live.in_force, window)
     kept = run.lost == 0 and run.twice == 0 and (run.interrupted or run.open == 0)
+    found = LiveReport(
+        tenants=rows,
+        recovered=_recovered(live, run),
+        killed=[crash.done for crash in live.crashes if crash.done],
+        kept=kept,
+        **totals(run),
+    )
     if as_json:
-        document = {"tenants": [asdict(row) for row in rows], **summary, "kept": kept}
-        click.echo(json.dumps(document, indent=2))
+        write_json(found)
         return kept
     show(None, as_json=False, title="By tenant (times in seconds)", head=HEAD,
-         rows=[row.row() for row in rows])  # fmt: skip
-    plain = [(name, _plain(value)) for name, value in summary.items()]
-    show(None, as_json=False, title="All jobs", head=("what", "value"), rows=plain)
+         rows=[row(one) for one in rows])  # fmt: skip
+    for one in rows:
+        if one.note:
+            click.echo(f"{one.tenant} {one.note}")
+    show_one(found, as_json=False, title="All jobs", without=("tenants",))
     return kept
 
 
@@ -176,11 +211,3 @@ def _recovered(live: Live, run: Run) -> dict[str, int]:
         client.close()
     told = ("reclaimed", "repaired", "late", "requeued", "malformed")
     return {word: count for word, count in sorted(counts.items()) if word in told}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return ", ".join(f"{word} {count}" for word, count in value.items()) or "-"
-    if isinstance(value, list):
-        return ", ".join(value) or "-"
-    return value

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
+from parallax.cli.engine_options import engine_arguments, engine_options
 from parallax.cli.main import EXIT_FAILED
+from parallax.cli.names import Number
 from parallax.cli.options import (
     found_url,
     policies_from,
@@ -20,11 +22,12 @@ from parallax.cli.options import (
     policy_options,
     start_logging,
 )
+from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput, ParallaxError
-from parallax.core.model import check_number
-from parallax.producers.live import Live, parsed_crashes, report
+from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS
+from parallax.producers.live import Live, overloaded, parsed_crashes, report
 from parallax.producers.traces import recorded
 from parallax.producers.workload import Lengths, Workload, parsed_shares
 from parallax.services.clock import SystemClock
@@ -41,15 +44,9 @@ def live_options(command: F) -> F:
         click.option("--verbose", is_flag=True, help="Show the logs of the processes."),
         click.option("--kill", "kills", multiple=True, metavar="WHO[@WHEN]",
                      help="Kill -9 a worker, the scheduler or the server, at so many jobs or %."),
-        click.option("--durability", default="everysec", show_default=True,
-                     help="everysec or always (of a system started here)."),
-        click.option("--engine-speed", type=float, default=1.0, show_default=True,
-                     help="Speed of the engines started here."),
-        click.option("--profile", default="llama3-8b-a100", show_default=True,
-                     help="Profile of the engines started here."),
-        click.option("--engine", default="clock", show_default=True,
-                     help="Engine of the workers started here."),
-        click.option("--workers", type=int, help="Start a private system with so many workers "
+        engine_options("clock", "llama3-8b-a100"),
+        click.option("--workers", type=click.IntRange(1, 1_000),
+                     help="Start a private system with so many workers "
                      "[default: use the one that runs; if none does, start 8]."),
     ):  # fmt: skip
         command = option(command)
@@ -80,7 +77,7 @@ def _system(
         return
     plan = Plan(
         workers=workers or 8,
-        worker_arguments=("--engine", engine, "--profile", profile, "--speed", str(speed)),
+        worker_arguments=engine_arguments(engine, profile, speed),
         scheduler_arguments=policy_arguments(policies),
         durability=durability,
         cell=first.name,
@@ -94,21 +91,33 @@ def _system(
 @cells_options
 @policy_options
 @live_options
-@click.option("--rate", type=float, default=20.0, show_default=True, help="Jobs per second in all.")
-@click.option("--duration", "duration_s", type=float, default=30.0, show_default=True,
-              help="Seconds of load.")  # fmt: skip
+@click.option(
+    "--rate",
+    type=Number(0.001, 1e6),
+    default=20.0,
+    show_default=True,
+    help="Jobs per second in all.",
+)
+@click.option("--duration", "duration_s", type=Number(0.01, 86_400.0), default=30.0,
+              show_default=True, help="Seconds of load.")  # fmt: skip
 @click.option("--tenants", default="default", show_default=True, metavar="NAME[:SHARE],...",
               help="Who sends, and how much of the load.")  # fmt: skip
-@click.option("--weights", default="", metavar="NAME:WEIGHT,...", help="What tenants are due.")
-@click.option("--prompt-tokens", type=float, default=256.0, show_default=True, help="Mean length.")
-@click.option("--output-tokens", type=float, default=64.0, show_default=True, help="Mean length.")
-@click.option("--length-cv", type=float, default=1.0, show_default=True,
+@click.option("--weights", default="", metavar="NAME:WEIGHT,...",
+              help="What tenants are due, in a system that is started here.")  # fmt: skip
+@click.option("--prompt-tokens", type=Number(1.0, MAX_TOKENS), default=256.0, show_default=True,
+              help="Mean length.")  # fmt: skip
+@click.option("--output-tokens", type=Number(1.0, MAX_TOKENS), default=64.0, show_default=True,
+              help="Mean length.")  # fmt: skip
+@click.option("--length-cv", type=Number(0.0, 20.0), default=1.0, show_default=True,
               help="Standard deviation of lengths over their mean.")  # fmt: skip
-@click.option("--arrival-cv", type=float, default=1.0, show_default=True,
+@click.option("--arrival-cv", type=Number(0.0, 20.0), default=1.0, show_default=True,
               help="Variation of the gaps: 1 is Poisson, above come bursts.")  # fmt: skip
-@click.option("--sessions", type=int, default=0, show_default=True, help="Sessions per tenant.")
-@click.option("--deadline", "deadline_s", type=float, help="Seconds until a job is useless.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the load.")
+@click.option("--sessions", type=click.IntRange(0, 1_000_000), default=0, show_default=True,
+              help="Sessions per tenant.")  # fmt: skip
+@click.option("--deadline", "deadline_s", type=Number(0.001, MAX_DEADLINE_S),
+              help="Seconds until a job is useless.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**63), default=0, show_default=True,
+              help="Seed of the load.")  # fmt: skip
 def loadgen(
     where: Where,
     rate: float,
@@ -130,7 +139,6 @@ def loadgen(
 
     Ctrl-C ends it early and shows what is known so far.
     """
-    check_number("--duration", duration_s, 0.01, 86_400.0)
     workload = Workload(
         rate,
         parsed_shares(tenants),
@@ -147,8 +155,9 @@ def loadgen(
     start_logging()
     with Orders() as orders, _system(where, options, orders) as (places, system):
         live = Live.of(places, SystemClock(), system, crashes, due, orders)
-        run = live.run(workload.jobs(duration_s=duration_s))
-        kept = report(run, live, as_json, (0.2 * duration_s, run.offered_s))
+        with silence_explained(places):
+            run = live.run(workload.jobs(duration_s=duration_s))
+        kept = report(run, live, as_json, overloaded(run, duration_s))
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))
 
 
@@ -157,11 +166,12 @@ def loadgen(
 @policy_options
 @live_options
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--speed", type=float, default=1.0, show_default=True,
+@click.option("--speed", type=Number(0.001, 100_000.0), default=1.0, show_default=True,
               help="How many times faster than recorded the jobs come.")  # fmt: skip
-@click.option("--limit", type=int, help="Only the first so many jobs.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many jobs.")
 @click.option("--tenants", default="", metavar="NAME[:WEIGHT],...",
-              help="Tenants that the jobs are dealt to, in turn "
+              help="Tenants that the jobs are dealt to, in turn; what they are due, in a "
+              "system that is started here "
               "[default: the trace's own].")  # fmt: skip
 @click.option("--format", "form", default="", metavar="NAME",
               help="Format of the trace [default: found out].")  # fmt: skip
@@ -181,16 +191,16 @@ def replay(
     Without --redis and with no system running, a private one is started for as long as the replay.
     Ctrl-C ends it early and shows what is known so far.
     """
-    if not 0.001 <= speed <= 100_000:
-        raise InvalidInput("--speed", speed, "a number from 0.001 to 100000")
-    weights = parsed_shares(tenants) if tenants else {}
-    load = recorded(file, limit, tuple(weights), f"replay-{secrets.token_hex(3)}", form)
+    shares = parsed_shares(tenants) if tenants else {}
+    weights = {name: share for name, share in shares.items() if share != 1.0}
+    load = recorded(file, limit, tuple(shares), f"replay-{secrets.token_hex(3)}", form)
     total = sum(1 for _ in recorded(file, limit, form=form)) if kills else 0
     crashes = parsed_crashes(kills, total)
     start_logging()
     with Orders() as orders, _system(where, options, orders) as (places, system):
         live = Live.of(places, SystemClock(), system, crashes, weights, orders)
-        run = live.run(load, speed)
+        with silence_explained(places):
+            run = live.run(load, speed)
         kept = report(run, live, as_json, None)
     if not run.samples and not run.interrupted:
         raise ParallaxError(f"{file} has no jobs")

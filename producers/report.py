@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from parallax.cli.documents import Spread, TenantFigures
 from parallax.core.lifecycle import Outcome
 from parallax.core.quantiles import quantile
 from parallax.producers.drive import Run, Sample
 
 HEAD = (
     "tenant", "weight", "offered", "completed", "jobs/s", "out tok/s", "share", "due",
-    "ttft p50", "p95", "p99", "e2e p50", "p95", "p99",
+    "ttft p50", "ttft p95", "ttft p99", "e2e p50", "e2e p95", "e2e p99",
 )  # fmt: skip
 
+#: A tenant that got less than this part of its due is below it; one that got this part of what it
+#: asked for got all of it (what runs at the edges of the window is not counted in full).
+_BELOW, _ALL = 0.95, 0.9
 
-@dataclass(frozen=True, slots=True)
-class TenantFigures:
-    """One tenant's figures. Times are seconds; share and due are parts of 1."""
 
-    tenant: str
-    weight: float
-    offered: int
-    completed: int
-    jobs_per_s: float
-    output_tokens_per_s: float
-    share: float | None  # of the cost served while every tenant was backlogged
-    due: float  # its weight over the sum of weights
-    ttft_s: tuple[float | None, float | None, float | None]  # p50, p95, p99
-    e2e_s: tuple[float | None, float | None, float | None]
-
-    def row(self) -> tuple[object, ...]:
-        """Return the cells under `HEAD`."""
-        return (
-            self.tenant, self.weight, self.offered, self.completed, self.jobs_per_s,
-            self.output_tokens_per_s, self.share, self.due, *self.ttft_s, *self.e2e_s,
-        )  # fmt: skip
+def row(one: TenantFigures) -> tuple[object, ...]:
+    """Return the cells under `HEAD`."""
+    ttft, e2e = one.ttft_s, one.e2e_s
+    return (
+        one.tenant, one.weight, one.offered_jobs, one.completed_jobs, one.jobs_per_s,
+        one.output_tokens_per_s, one.share, one.due, ttft.p50, ttft.p95, ttft.p99, e2e.p50,
+        e2e.p95, e2e.p99,
+    )  # fmt: skip
 
 
 def figures(
@@ -59,6 +50,8 @@ def figures(
             weighted[tenant],
             served[tenant] / total if total else None,
             weighted[tenant] / heft,
+            _asked(run.samples.values(), tenant, window),
+            served[tenant],
         )
         for tenant in tenants
     ]
@@ -75,6 +68,21 @@ def _served(samples: Iterable[Sample], tenant: str, window: tuple[float, float] 
     )
 
 
+def _asked(
+    samples: Iterable[Sample], tenant: str, window: tuple[float, float] | None
+) -> float | None:
+    """Return the cost of what a tenant asked for in the window; None if that is not known."""
+    if window is None:
+        return None
+    asked = 0.0
+    for sample in samples:
+        if sample.tenant == tenant and window[0] <= sample.due <= window[1]:
+            if sample.outcome is not Outcome.COMPLETED:
+                return None  # what is refused or fails was asked for, and nobody knows its cost
+            asked += sample.cost
+    return asked
+
+
 def _figures(
     name: str,
     samples: Sequence[Sample],
@@ -82,26 +90,36 @@ def _figures(
     weight: float,
     share: float | None,
     due: float,
+    asked: float | None = None,
+    served: float = 0.0,
 ) -> TenantFigures:
     done = [s for s in samples if s.outcome is Outcome.COMPLETED]
     return TenantFigures(
-        name,
-        weight,
-        len(samples),
-        len(done),
-        len(done) / span,
-        sum(s.output_tokens for s in done) / span,
-        share,
-        due,
-        _spread([s.ttft for s in done if s.ttft is not None]),
-        _spread([s.e2e for s in done if s.e2e is not None]),
+        tenant=name,
+        weight=weight,
+        offered_jobs=len(samples),
+        completed_jobs=len(done),
+        jobs_per_s=len(done) / span,
+        output_tokens_per_s=sum(s.output_tokens for s in done) / span,
+        share=share,
+        due=due,
+        note=_note(share, due, asked, served),
+        ttft_s=_spread([s.ttft for s in done if s.ttft is not None]),
+        e2e_s=_spread([s.e2e for s in done if s.e2e is not None]),
     )
 
 
-def _spread(values: list[float]) -> tuple[float | None, float | None, float | None]:
+def _note(share: float | None, due: float, asked: float | None, served: float) -> str | None:
+    """Say why a tenant is below its due, if it is: an idle share goes to those who wait."""
+    if not share or not asked or share >= _BELOW * due or served < _ALL * asked:
+        return None
+    return f"got all it asked for: {share:.0%} of the service, where up to {due:.0%} was its due"
+
+
+def _spread(values: list[float]) -> Spread:
     if not values:
-        return None, None, None
-    return quantile(values, 0.5), quantile(values, 0.95), quantile(values, 0.99)
+        return Spread(None, None, None)
+    return Spread(quantile(values, 0.5), quantile(values, 0.95), quantile(values, 0.99))
 
 
 def totals(run: Run) -> dict[str, Any]:
@@ -113,13 +131,13 @@ def totals(run: Run) -> dict[str, Any]:
         if sample.outcome is not None:
             outcomes[sample.outcome.value] += 1
     return {
-        "offered": len(run.samples),
-        "accepted": len(run.samples) - refused,
-        "refused_at_the_door": refused,
-        **outcomes,
-        "lost": run.lost,
-        "finished_twice": run.twice,
-        "still_open": run.open,
+        "offered_jobs": len(run.samples),
+        "accepted_jobs": len(run.samples) - refused,
+        "refused_jobs": refused,
+        "outcomes": outcomes,
+        "lost_jobs": run.lost,
+        "finished_twice_jobs": run.twice,
+        "open_jobs": run.open,
         "interrupted": run.interrupted,
         "offered_s": round(run.offered_s, 3),
         "ended_s": round(run.ended_s, 3),

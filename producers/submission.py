@@ -1,17 +1,22 @@
-"""Jobs as people write them: JSON lines, checked field by field."""
+"""Jobs as people write them: JSON lines, checked field by field, all of them before any is sent."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job
 
 FIELDS = tuple(f.name for f in dataclasses.fields(Job))
 MAX_LINE = 1 << 20
+
+#: Most lines of one file, and how much of it is kept in memory (bytes) while it is checked.
+MAX_LINES, IN_MEMORY = 1_000_000, 8 << 20
+
 _REQUIRED = ("tenant", "prompt_tokens", "max_tokens")
 
 
@@ -27,6 +32,27 @@ def jobs_from_lines(lines: Iterable[str], defaults: dict[str, Any], prefix: str)
                 yield _job(number, line, {"id": f"{prefix}-{number}", **defaults})
     except UnicodeDecodeError as error:
         raise InvalidInput(f"after line {number}", error.object[:20], "UTF-8 text") from None
+
+
+def checked_jobs(lines: Iterable[str], defaults: dict[str, Any], prefix: str) -> Iterator[Job]:
+    """Yield the same jobs, the first of them after the last line was found to be good.
+
+    So a file with a bad line sends nothing, and the mended one nothing twice. What was read is kept
+    in memory, and on the disk beyond a few megabytes: a pipe cannot be read twice.
+    """
+    with SpooledTemporaryFile(IN_MEMORY, "w+", encoding="utf-8", newline="\n") as kept:
+        for _ in jobs_from_lines(_copied(lines, kept), defaults, prefix):
+            pass
+        kept.seek(0)
+        yield from jobs_from_lines(kept, defaults, prefix)
+
+
+def _copied(lines: Iterable[str], kept: IO[str]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if number > MAX_LINES:
+            raise InvalidInput(f"line {number}", line.strip()[:60], f"at most {MAX_LINES} lines")
+        kept.write(line if line.endswith("\n") else f"{line}\n")
+        yield line
 
 
 def _job(number: int, line: str, defaults: dict[str, Any]) -> Job:

@@ -37,9 +37,8 @@ def stored_id(tenant: str, job_id: str) -> str:
 class TenantClient:
     """Submits, waits, looks and cancels for one tenant, over a `Client` or `Cells`.
 
-    Many of them may share one client. `wait` then reads the client's one inbox, and what it reads
-    for others is found by them in the records, up to a second later: who serves many tenants at
-    once lets jobs have streams of their own (`own_streams`) and follows those.
+    Many of them may share one client, in threads of their own: one of those who wait reads its one
+    inbox, and each is told at once of its own jobs.
     """
 
     def __init__(self, client: Jobs, tenant: str) -> None:

@@ -7,7 +7,7 @@ from parallax.consumers.engines.modelled import ModelledEngine, progress_at
 from parallax.core.clock import Clock
 from parallax.engine.batch import Former
 from parallax.engine.profiles import Profile
-from parallax.engine.request import Change, Request
+from parallax.engine.request import Change, Consumed, Request
 
 
 class ClockEngine(ModelledEngine):
@@ -33,12 +33,19 @@ class ClockEngine(ModelledEngine):
             self._run_until(now)
         super().add(request, now)
 
+    def cancel(self, request_id: str) -> Consumed | None:
+        """See `interface.Engine`: it may have ended since the last look, unsaid."""
+        self._catch_up(self._clock.monotonic())
+        own = [change for change in self._unsaid if change.id == request_id]
+        self._unsaid = [change for change in self._unsaid if change.id != request_id]
+        for end in own:
+            if end.finished:
+                return Consumed(end.prompt_tokens, end.output_tokens, end.cached_tokens)
+        return super().cancel(request_id)
+
     def advance(self, now: float) -> list[Progress]:
         """See `interface.Engine`; never blocks."""
-        while (arrival := self._transferred(now)) is not None:
-            self._run_until(arrival[0])
-            self._engine.add(arrival[1])
-        self._run_until(now)
+        self._catch_up(now)
         changes, self._unsaid = self._unsaid, []
         return [
             progress_at(self._at(change.at_ms), change, self._at(change.began_ms))
@@ -52,6 +59,12 @@ class ClockEngine(ModelledEngine):
         transfer = self._next_transfer()
         times += [transfer] if transfer is not None else []
         return now if self._unsaid else min(times, default=None)
+
+    def _catch_up(self, now: float) -> None:
+        while (arrival := self._transferred(now)) is not None:
+            self._run_until(arrival[0])
+            self._engine.add(arrival[1])
+        self._run_until(now)
 
     def _run_until(self, at: float) -> None:
         """Let the engine be where the clock is: what comes now joins no step that began before."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from parallax.engine.request import Request
+from parallax.engine.request import Consumed, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,11 @@ class Engine(Protocol):
         One that is `prefilled` starts when its KV cache has been transferred.
         """
 
-    def cancel(self, request_id: str) -> int | None:
-        """Drop a request; return the tokens it had produced, None if it is not here."""
+    def cancel(self, request_id: str) -> Consumed | None:
+        """Drop a request; return what it has consumed, None if it is not here or nobody knows.
+
+        Up to now, not up to the last call of `advance`: whoever stops is charged by this.
+        """
 
     def advance(self, now: float) -> list[Progress]:
         """Do what is due, and return what happened. May block for one step of work."""

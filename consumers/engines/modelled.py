@@ -9,7 +9,7 @@ from parallax.consumers.engines.interface import Progress
 from parallax.core.clock import Clock
 from parallax.engine.batch import BatchEngine, Former
 from parallax.engine.profiles import Profile
-from parallax.engine.request import Change, Request
+from parallax.engine.request import Change, Consumed, Request
 
 
 class ModelledEngine:
@@ -53,13 +53,13 @@ class ModelledEngine:
         due = now + takes_ms / 1000 / self._speed
         heapq.heappush(self._coming, (due, request.id, request))
 
-    def cancel(self, request_id: str) -> int | None:
+    def cancel(self, request_id: str) -> Consumed | None:
         """See `interface.Engine`."""
         for arrival in self._coming:
             if arrival[1] == request_id:
                 self._coming.remove(arrival)
                 heapq.heapify(self._coming)
-                return 0
+                return Consumed(arrival[2].prompt_tokens, 1)  # computed by who sent it
         return self._engine.cancel(request_id)
 
     def describe(self) -> Mapping[str, str | int | float]:

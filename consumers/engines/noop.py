@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from parallax.consumers.engines.interface import Progress
-from parallax.engine.request import Request
+from parallax.engine.request import Consumed, Request
 
 
 class NoopEngine:
@@ -28,9 +28,11 @@ class NoopEngine:
         """See `interface.Engine`."""
         self._requests.append(request)
 
-    def cancel(self, request_id: str) -> int | None:
-        """See `interface.Engine`."""
-        return None
+    def cancel(self, request_id: str) -> Consumed | None:
+        """See `interface.Engine`: what has not ended has consumed nothing."""
+        left = [r for r in self._requests if r.id != request_id]
+        here, self._requests = len(left) < len(self._requests), left
+        return Consumed() if here else None
 
     def advance(self, now: float) -> list[Progress]:
         """See `interface.Engine`."""

@@ -109,7 +109,7 @@ def stealing(seconds: float) -> tuple[list[object], dict[str, float], dict[str, 
     service_s = service_of(mean_output)
     jobs = poisson(load * n / service_s, seconds, 2, mean_output, fixed=False)
     worker = ("--profile", "laptop", "--slots", "1")
-    badly = ("--policy", "random", "--set", "gate.prefetch=1000", "--ordering", "fcfs")
+    badly = ("--routing", "random", "--set", "gate.prefetch=1000", "--ordering", "fcfs")
     off = live(jobs, n, worker, *badly)
     on = live(jobs, n, worker, *badly, "--stealing", "steal_half")
     best = mm_n(load, n) * service_s
@@ -177,7 +177,7 @@ def locality(seconds: float) -> tuple[list[object], dict[str, float], dict[str, 
     worker = ("--profile", "llama3-8b-a100")
     found = {
         policy: misses(
-            live(jobs, 4, worker, "--policy", policy, kill_after=since * SESSIONS), since
+            live(jobs, 4, worker, "--routing", policy, kill_after=since * SESSIONS), since
         )
         for policy in ("round_robin", "kv_locality")
     }

@@ -21,7 +21,8 @@ PARTS = ("parallax", "consumers", "producers", "ops", "tests", "pyproject.toml")
 #: What is run on a mutant that the test which saw it last time does not see.
 FAST = (
     "tests/contract", "tests/integration", "tests/unit/broker", "tests/unit/consumers",
-    "tests/unit/producers", "tests/unit/scheduling", "tests/stateful", "tests/laws",
+    "tests/unit/producers", "tests/unit/scheduling", "tests/unit/services", "tests/stateful",
+    "tests/laws",
 )  # fmt: skip
 #: Tests that usually see the bugs of a file, by the beginning of its path: they go first.
 USUAL = {

@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from typing import Any
 
 POLL_S = 0.02
+NOT_FOR_IT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # its owner starts it without them
 
 
 class Left:
@@ -112,6 +113,4 @@ def wait_and_clear(lines: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)  # it ends with its owner, and after it
     wait_and_clear(sys.stdin)

@@ -206,7 +206,7 @@ class Attempts:
         bodies = [keys.body(f.attempt.job_id) for f in finishes] if with_bodies else []
         names = [
             keys.work(self._worker), keys.events, keys.open, keys.counts, keys.dead, keys.active,
-            keys.bell, *map(keys.arrivals, tenants), *map(keys.out, outs),
+            keys.bell, keys.due, *map(keys.arrivals, tenants), *map(keys.out, outs),
             *(keys.job(f.attempt.job_id) for f in finishes), *bodies,
         ]  # fmt: skip
         head: list[Argument] = [
@@ -215,7 +215,8 @@ class Attempts:
         ]  # fmt: skip
         answer = iter(self._link.run(script("finish"), names, head + rows))
         return [
-            (word.decode(), detail.decode()) for word, detail in zip(answer, answer, strict=True)
+            (word.decode(), detail.decode("ascii", "replace"))
+            for word, detail in zip(answer, answer, strict=True)
         ]
 
     def progress(

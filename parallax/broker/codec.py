@@ -1,9 +1,15 @@
 """What travels through Redis, as typed messages: strict on reading, small on the wire.
 
 JSON, never pickle: whoever can write to a stream must not be able to run code. Every message has a
-version `v`; an unknown version, an unknown field, a wrong type or a number out of range is refused
-with `InvalidInput`, which names field, value and what is allowed, and the entry goes to the dead
-letters. Each entry is decoded on its own, so that junk never takes a neighbour with it.
+version `v`; an unknown field, a wrong type or a number out of range is refused with `InvalidInput`,
+which names field, value and what is allowed, and the entry goes to the dead letters. Each entry is
+decoded on its own, so that junk never takes a neighbour with it.
+
+While processes are replaced one by one, new ones talk to old ones. A job's `Spec` of a newer
+version is refused: who pays hangs on it. Of a `Report` or a `Registration` of a newer version the
+fields that are known here are read, as strictly as ever, and those that are not are passed over:
+fields never change their meaning, and nothing that is paid or owned hangs on a field that an older
+process does not know. A report without a version is of the release that had none.
 """
 
 from __future__ import annotations
@@ -17,11 +23,17 @@ import msgspec
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_HASH, MAX_PREFIX, MAX_TOKENS, Job, JobView, Usage, check_name
+from parallax.core.prefix import salted
 
 VERSION = 1
 _MAX_MS = 2**52
 
+#: A spec longer than this leaves its prefix to a field of its own in the record (bytes): whoever
+#: reads arrivals or records by count must know how much that is at the most.
+MOST_INLINE = 1_024
+
 _Version = Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
+_NewerVersion = Annotated[int, msgspec.Meta(gt=VERSION, le=1_000_000)]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 _OptionalName = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\Z")]
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
@@ -31,6 +43,7 @@ _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 _Block = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 _Hash = Annotated[int, msgspec.Meta(ge=0, le=MAX_HASH)]
 _Hashes = Annotated[tuple[_Hash, ...], msgspec.Meta(max_length=MAX_PREFIX)]
+_Word = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{0,64}\Z")]
 _Cost = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
@@ -53,6 +66,7 @@ class Spec(Row, frozen=True):
     priority: _Priority = 0
     prefix: _Hashes = ()
     prefix_block: _Block = 16
+    apart: Annotated[int, msgspec.Meta(ge=0, le=2**30)] = 0  # bytes of the prefix kept apart
 
 
 class Report(Row, frozen=True):
@@ -69,22 +83,30 @@ class Report(Row, frozen=True):
     output_tokens: _Tokens = 0
     cached_tokens: _Tokens = 0
     wait_s: _Seconds | None = None  # from acceptance to the start of the attempt
-    ttft_s: _Seconds | None = None  # from there to the first token
+    prefill_s: _Seconds | None = None  # from there to the first token of this attempt
     service_s: _Seconds | None = None  # from there to the end
-    error: str = ""
+    error: str = ""  # for people
     retry_after_s: _Seconds | None = None
     first_s: _Seconds | None = None  # acceptance to first token, if another worker gave that
+    v: _Version = VERSION
+    reason: _Word = ""  # for programs: a word of `Reason`, or '' where there is none
 
     @property
-    def first_token_s(self) -> float | None:
+    def ttft_s(self) -> float | None:
         """Seconds from acceptance to the first token; None if there was none."""
-        return self.first_token_after(self.wait_s)
+        return self.ttft_after(self.wait_s)
 
-    def first_token_after(self, wait_s: float | None) -> float | None:
+    def ttft_after(self, wait_s: float | None) -> float | None:
         """Return the same for a wait that somebody else knows."""
-        if self.first_s is not None or self.ttft_s is None or wait_s is None:
+        if self.first_s is not None or self.prefill_s is None or wait_s is None:
             return self.first_s
-        return wait_s + self.ttft_s
+        return wait_s + self.prefill_s
+
+
+class _NewerReport(Report, frozen=True, forbid_unknown_fields=False):
+    """A report of a version that is not known here."""
+
+    v: _NewerVersion = VERSION + 1
 
 
 class About(msgspec.Struct, frozen=True):
@@ -115,18 +137,61 @@ class Registration(Message, frozen=True):
     about: dict[str, str | int | float] = {}
 
 
-M = TypeVar("M", Registration, Spec, Report)
+class _NewerRegistration(Registration, frozen=True, forbid_unknown_fields=False):
+    """A registration of a version that is not known here."""
 
+    v: _NewerVersion
+
+
+M = TypeVar("M", bound=msgspec.Struct)
+
+_VERSION_AT = Report.__struct_fields__.index("v")
 encode = msgspec.json.Encoder().encode
 _spec_decoder = msgspec.json.Decoder(Spec)
+_prefix_decoder = msgspec.json.Decoder(tuple[_Hashes, _Block])
 _report_decoder = msgspec.json.Decoder(Report)
 _registration_decoder = msgspec.json.Decoder(Registration)
+_newer_report_decoder = msgspec.json.Decoder(_NewerReport)
+_newer_registration_decoder = msgspec.json.Decoder(_NewerRegistration)
 
 
-def spec_of(job: Job) -> bytes:
-    """Encode what the scheduler may know of a job: a `Spec`, without an empty prefix."""
+def spec_of(job: Job, shared_prefixes: bool = True) -> bytes:
+    """Encode what the scheduler may know of a job: a `Spec`, without an empty prefix.
+
+    Unless prefixes are shared, what its blocks are called is for its tenant alone.
+    """
     head = [VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority]
-    return encode([*head, job.prefix, job.prefix_block] if job.prefix else head)
+    if not job.prefix:
+        return encode(head)
+    prefix = job.prefix if shared_prefixes else salted(job.tenant, job.prefix)
+    return encode([*head, prefix, job.prefix_block])
+
+
+def parts_of(job: Job, shared_prefixes: bool = True) -> tuple[bytes, bytes]:
+    """Encode a job's spec as it is stored: what rides in its arrival, and a long prefix apart.
+
+    The second is empty where all of it rides. `joined` puts them together again.
+    """
+    spec = spec_of(job, shared_prefixes)
+    if len(spec) <= MOST_INLINE:
+        return spec, b""
+    names = job.prefix if shared_prefixes else salted(job.tenant, job.prefix)
+    prefix = encode([names, job.prefix_block])[1:-1]
+    head = [VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority]
+    return encode([*head, (), job.prefix_block, len(prefix)]), prefix
+
+
+def joined(text: bytes, prefix: bytes | None) -> bytes:
+    """Return a text that ends with a spec (`about`, an arrival) with the prefix in its place."""
+    return text[: text.rindex(b"[]")] + prefix + b"]" if prefix else text
+
+
+def decode_prefix(data: bytes) -> tuple[tuple[int, ...], int]:
+    """Decode a prefix that was kept apart: hashes and block; raises InvalidInput."""
+    try:
+        return _prefix_decoder.decode(b"[" + data + b"]")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("prefix", data[:60], f"hashes and block ({error})") from None
 
 
 def ticket_of(job: Job, body: bytes, reply: str) -> str:
@@ -160,14 +225,55 @@ def decode_about(data: bytes | None) -> About:
     )
 
 
+def view_of(
+    job_id: str, about: About, deadline: float, attempt: int, prefilled_by: str = ""
+) -> JobView:
+    """Return what policies may know of a job with this record."""
+    spec = about.spec
+    return JobView(
+        job_id,
+        spec.tenant,
+        spec.prompt,
+        spec.max,
+        about.accepted,
+        spec.session,
+        deadline,
+        spec.priority,
+        attempt,
+        spec.prefix,
+        spec.prefix_block,
+        prefilled_by,
+    )
+
+
 def decode_report(data: bytes) -> Report:
-    """Decode a report; raises InvalidInput."""
-    return _decoded(_report_decoder, data, "report")
+    """Decode a report of this version, an older or a newer one; raises InvalidInput."""
+    try:
+        return _decoded(_report_decoder, data, "report")
+    except InvalidInput:
+        if not _is_newer(data):
+            raise
+    return _decoded(_newer_report_decoder, data, "report")
 
 
 def decode_registration(data: bytes) -> Registration:
-    """Decode a worker's registration; raises InvalidInput."""
-    return _decoded(_registration_decoder, data, "registration")
+    """Decode a worker's registration, of this version or a newer one; raises InvalidInput."""
+    try:
+        return _decoded(_registration_decoder, data, "registration")
+    except InvalidInput:
+        if not _is_newer(data):
+            raise
+    return _decoded(_newer_registration_decoder, data, "registration")
+
+
+def _is_newer(data: bytes) -> bool:
+    """Whether a report or a registration says that it is of a version that is not known here."""
+    try:
+        message = msgspec.json.decode(data)
+        version = message[_VERSION_AT] if isinstance(message, list) else message["v"]
+    except (msgspec.DecodeError, LookupError, TypeError, UnicodeDecodeError, RecursionError):
+        return False
+    return type(version) is int and version > VERSION
 
 
 def usage_of(report: Report) -> Usage:
@@ -177,7 +283,7 @@ def usage_of(report: Report) -> Usage:
         report.output_tokens,
         report.cached_tokens,
         report.service_s or 0.0,
-        report.ttft_s,
+        report.prefill_s,
     )
 
 
@@ -193,12 +299,17 @@ def decode_fields(fields: Sequence[bytes], count: int, meaning: str) -> list[byt
 
 def decode_arrival(fields: Sequence[bytes]) -> JobView:
     """Decode an entry of a tenant's stream; raises InvalidInput."""
+    return decode_waiting(fields)[0]
+
+
+def decode_waiting(fields: Sequence[bytes]) -> tuple[JobView, int]:
+    """Return the same, and how many bytes of its prefix are kept apart; raises InvalidInput."""
     meaning = "id, accepted, deadline or -, attempts so far, spec"
     name, accepted, due, attempts, text = decode_fields(fields, 5, meaning)
     job_id = _text("id", name)
     check_name("id", job_id)
     spec = _decoded(_spec_decoder, text, "spec")
-    return JobView(
+    view = JobView(
         job_id,
         spec.tenant,
         spec.prompt,
@@ -211,6 +322,7 @@ def decode_arrival(fields: Sequence[bytes]) -> JobView:
         spec.prefix,
         spec.prefix_block,
     )
+    return view, spec.apart
 
 
 def _text(where: str, data: bytes) -> str:

@@ -27,9 +27,9 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
-from parallax.broker import misfits, tls
+from parallax.broker import misfits, refusals, tls
 from parallax.broker.nodes import MOST_HOPS, Moved, Route, redirected
-from parallax.broker.scripts import Script
+from parallax.broker.scripts import Script, names, script
 from parallax.core.clock import Clock
 from parallax.core.errors import (
     InvalidInput,
@@ -38,7 +38,7 @@ from parallax.core.errors import (
     StoreFull,
     Unreachable,
 )
-from parallax.core.secrets import redacted
+from parallax.core.redis_url import FIELD, URLS, checked
 
 R = TypeVar("R")
 Reply = Any
@@ -50,10 +50,12 @@ CONNECT_TIMEOUT_S = 2.0
 #: Waits between repetitions: full jitter up to base * 2^n, capped, in seconds.
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
 
-_URLS = "use redis://, rediss:// or unix:// with the server's address"
-_FULL = ("OOM", "MISCONF")
+_FULL = ("OOM",)
 #: Redis 6.2 puts what stopped a script into a sentence of its own, and the word into its middle.
 _WRAPPED = re.compile(r"^Error running script .*?: \d+: -([A-Z]+) ")
+#: What is said of a connection that the server closed.
+_HUNG_UP = ("reset", "closed by server", "roken pipe")
+_NO_SCRIPTS = "Redis does not have our scripts, and this user may not bring them: a scheduler does"
 _WRONG_TYPE = "WRONGTYPE"
 #: What scripts and servers say of a value that is not what it should be.
 _DATA = (
@@ -67,7 +69,6 @@ _PASSING = (
     "BUSY",
     "NOREPLICAS",
     "UNBLOCKED",
-    "max number of clients",
     "non local key",
 )
 _PASSING_WORDS = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
@@ -103,25 +104,35 @@ class Link:
         # server is asked whether it is a node of a cluster: once it is gone, others must be known.
         self._route = Route(connect, asks)
         self._connection: Any = None
+        self._served = False  # whether any server has ever answered here
 
     @classmethod
-    def to(cls, url: str) -> Link:
-        """Return a link to the server at `url` (`redis://`, `rediss://`, `unix://`)."""
+    def to(cls, url: str, timeout_s: float = SOCKET_TIMEOUT_S) -> Link:
+        """Return a link to the server at `url` (`redis://`, `rediss://`, `unix://`).
+
+        Raises InvalidInput for a URL that cannot be (see `parallax.core.redis_url`). `timeout_s` is
+        the longest wait for a reply.
+        """
+        url = checked(url)
         try:
             pool = ConnectionPool.from_url(
                 url,
                 protocol=2,
-                socket_timeout=SOCKET_TIMEOUT_S,
+                socket_timeout=timeout_s,
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
                 retry=Retry(NoBackoff(), 0),
                 health_check_interval=0,
             )
             # Not the pool's own `make_connection`: it counts, and refuses the hundredth reconnect.
-            connect = partial(pool.connection_class, **pool.connection_kwargs)
+            secure = url.startswith("rediss://")
+            kind = tls.TlsConnection if secure else pool.connection_class
+            connect = partial(kind, **pool.connection_kwargs)
             connect()
         except (ValueError, TypeError, redis.RedisError):
-            raise InvalidInput("redis url", redacted(url), _URLS) from None
-        if url.startswith("rediss://"):
+            raise InvalidInput(FIELD, "***", URLS) from None
+        except OSError as error:
+            raise translated(error) from error
+        if secure:
             tls.check_files(pool.connection_kwargs)
         return cls(connect, asks="path" not in pool.connection_kwargs)
 
@@ -180,8 +191,25 @@ class Link:
     def _run(self, command: Sequence[Argument], script: Script) -> Reply:
         try:
             return self.call(*command)
-        except ScriptMissing:  # a restart or SCRIPT FLUSH emptied the cache; EVAL fills it again
-            return self.call("EVAL", script.text, *command[2:])
+        except ScriptMissing:  # a restart or SCRIPT FLUSH emptied the cache
+            if self.bring_scripts():
+                return self.call(*command)
+            try:
+                return self.call("EVAL", script.text, *command[2:])
+            except StoreFault as error:
+                if not refusals.is_forbidden(error):
+                    raise
+                raise Unreachable(_NO_SCRIPTS) from error
+
+    def bring_scripts(self) -> bool:
+        """Load all scripts, also for those whose users may only run them; False for such a user."""
+        try:
+            self.calls([("SCRIPT", "LOAD", script(name).text) for name in names()])
+        except StoreFault as error:
+            if not refusals.is_forbidden(error):
+                raise
+            return False
+        return True
 
     def send(self, commands: Sequence[Sequence[Argument]]) -> None:
         """Write commands without waiting for their replies; `receive` them in the same order."""
@@ -192,11 +220,10 @@ class Link:
             )
             connection.send_packed_command([packed], check_health=False)
         except (redis.RedisError, OSError) as error:
-            self.close()
-            raise translated(error) from error
+            raise self._broken(error) from error
         except UnicodeError:  # a host that no name server could be asked for
             self.close()
-            raise InvalidInput("redis url", "its host", _URLS) from None
+            raise InvalidInput(FIELD, "its host", URLS) from None
 
     def receive(self, count: int) -> list[Reply]:
         """Return that many replies in order; an error reply stands in the list as an exception."""
@@ -204,18 +231,24 @@ class Link:
 
     def _receive(self) -> Reply:
         try:
-            return self._connection.read_response(disable_decoding=True)
-        except redis.ConnectionError as error:
-            self.close()
-            raise translated(error) from error
-        except redis.TimeoutError as error:
-            self.close()
-            raise translated(error) from error
+            reply = self._connection.read_response(disable_decoding=True)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise self._broken(error) from error
         except redis.ResponseError as error:
             return translated(error)
         except (redis.RedisError, OSError) as error:
-            self.close()
-            raise translated(error) from error
+            raise self._broken(error) from error
+        self._served = True
+        return reply
+
+    def _broken(self, error: Exception) -> ParallaxError:
+        """Drop the connection; return what broke it, as the server says who never served us."""
+        host, port = self._route.tried
+        self.close()
+        ours = translated(error)
+        if host and not self._served and any(word in str(ours) for word in _HUNG_UP):
+            return refusals.greeting(host, port) or ours
+        return ours
 
     def close(self) -> None:
         """Drop the connection; the next call opens a new one."""
@@ -248,6 +281,9 @@ def translated(error: Exception) -> ParallaxError:
     elsewhere = redirected(error)
     if elsewhere is not None:
         return elsewhere
+    told = refusals.refusal(error, text)
+    if told is not None:
+        return told
     wrapped = _WRAPPED.search(text)
     word = wrapped[1] if wrapped else ""
     if (
@@ -258,13 +294,11 @@ def translated(error: Exception) -> ParallaxError:
         return StoreFull(f"Redis refuses writes that grow it: {text}")
     if isinstance(error, redis.exceptions.NoScriptError):
         return ScriptMissing(text)
-    if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
-        return StoreFault(f"Redis refuses this user: {text}")
     if isinstance(error, _PASSING_ERRORS) or word in _PASSING_WORDS:
         return Unreachable(f"Redis cannot serve just now: {text}")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
         return tls.refusal(text) or Unreachable(f"Redis does not answer: {text}{tls.hint(text)}")
-    if any(passing in text for passing in _PASSING):
+    if any(passing in text for passing in _PASSING) and not text.startswith("NOTBUSY"):
         return Unreachable(f"Redis cannot serve just now: {text}")
     if _WRONG_TYPE in text:
         return WrongType(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parallax.broker.codec import decode_about
+from parallax.broker.codec import decode_about, joined
 from parallax.broker.connection import Link
 from parallax.broker.intake import Intake, Receipt
 from parallax.broker.keys import Keys
@@ -69,7 +69,11 @@ class DeadLetters:
             return int(self._link.call("XTRIM", self._keys.dead, "MAXLEN", 0))
         if not letters:
             return 0
-        return int(self._link.call("XDEL", self._keys.dead, *(one.entry for one in letters)))
+        entries = [one.entry for one in letters]
+        pages = range(0, len(entries), _PAGE)
+        return sum(
+            self._link.call("XDEL", self._keys.dead, *entries[at : at + _PAGE]) for at in pages
+        )
 
     def requeue(self, letter: DeadLetter) -> Receipt:
         """Offer the job once more, as a new one, and remove the letter if it was accepted.
@@ -86,12 +90,15 @@ class DeadLetters:
     def _again(self, letter: DeadLetter) -> tuple[list[Job], str, dict[str, bytes]]:
         if not letter.job:
             raise InvalidInput("dead letter", letter.entry, "a job, not an entry of a stream")
-        data, body = self._link.calls([
-            ("HGET", self._keys.job(letter.job), "about"), ("GET", self._keys.body(letter.job)),
-        ])  # fmt: skip
+        (data, prefix), body = self._link.calls(
+            [
+                ("HMGET", self._keys.job(letter.job), "about", "prefix"),
+                ("GET", self._keys.body(letter.job)),
+            ]
+        )
         if data is None:
             raise InvalidInput("dead letter", letter.job, "a job whose record has not expired")
-        about = decode_about(data)
+        about = decode_about(joined(data, prefix))
         if about.body_bytes and body is None:
             raise InvalidInput("dead letter", letter.job, "a job whose prompt is still stored")
         spec = about.spec

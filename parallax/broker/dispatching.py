@@ -17,6 +17,10 @@ from parallax.scheduling.actions import Dispatch
 
 START = "0-0"
 
+#: Most bytes of one read of the leader, and of one arrival: a spec (see `codec.MOST_INLINE`) beside
+#: names and numbers.
+READ_BYTES, ENTRY_BYTES = 32 << 20, 1_300
+
 
 class Entry(Struct, frozen=True):
     """A stream entry as it came: its id and its flat list of fields and values.
@@ -86,6 +90,7 @@ class Dispatching:
         streams = [keys.events, keys.bell, *map(keys.arrivals, tenants)]
         positions = [self.events_cursor, self.bell_cursor]
         positions += [self.cursors.get(tenant, START) for tenant in tenants]
+        count = min(count, max(1, READ_BYTES // (ENTRY_BYTES * len(streams))))
         command: list[Argument] = ["XREAD", "COUNT", count]
         if block_ms > 0:
             command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
@@ -197,6 +202,12 @@ def after(entry: str) -> str:
         return ""
     ms, _, serial = entry.partition("-")
     return f"{ms}-{int(serial) + 1}"
+
+
+def before(entry: str) -> str:
+    """Return an id smaller than `entry` with nothing between the two: what to read after."""
+    ms, _, serial = entry.partition("-")
+    return f"{ms}-{int(serial) - 1}" if int(serial) else f"{max(0, int(ms) - 1)}-{2**64 - 1}"
 
 
 def _tenant(entry: Entry) -> str:

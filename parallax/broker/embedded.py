@@ -21,6 +21,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -39,6 +40,7 @@ from parallax.broker.server_home import (
     running_server,
     socket_path,
 )
+from parallax.broker.server_log import reason
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, StoreFault
 
@@ -68,6 +70,7 @@ class EmbeddedServer:
         stream_node_bytes: int = 1024,
         binary: Path | None = None,  # the server to run; else the one `find_binary` finds
         guardian: Guardian | None = None,  # that of the owner's other processes, if it has any
+        check: Callable[[], None] = lambda: None,  # called while it waits; may raise
     ) -> None:
         if durability not in DURABILITIES:
             allowed = f"use one of {', '.join(DURABILITIES)}"
@@ -78,7 +81,7 @@ class EmbeddedServer:
             raise InvalidInput("stream_node_bytes", stream_node_bytes, "128 to 65536")
         self._clock, self._durability, self._maxmemory = clock, durability, maxmemory
         self._stream_node_bytes = stream_node_bytes
-        self._ephemeral, self._chosen = ephemeral, binary
+        self._ephemeral, self._chosen, self._check = ephemeral, binary, check
         self._data = DataDirectory(temporary.new_home() if ephemeral else data_home(home))
         self._shared, self._guardian = guardian is not None, guardian or Guardian()
         self._password = secrets.token_urlsafe(24)
@@ -190,9 +193,19 @@ class EmbeddedServer:
         info = self._described(process.pid)
         if not self._await_answer(process, info.url):
             self.kill()
-            raise StoreFault(f"the embedded server did not start: {_tail(log, began)}")
-        self._data.publish(info)
+            why = reason(_tail(log, began), self._data.folder)
+            raise StoreFault(f"the embedded server did not start: {why}")
+        self._publish(info)
         return info
+
+    def _publish(self, info: ServerInfo) -> None:
+        try:
+            self._data.publish(info)
+        except OSError as error:
+            if self.info is None:  # else what is published leads to it all the same
+                self.kill()
+                place = self._data.folder / "server.json"
+                raise StoreFault(f"{place} cannot be written: {error.strerror}") from None
 
     def _spawn(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - the server's binary, without arguments of others
@@ -249,6 +262,7 @@ loglevel notice
         while not answers(url):
             if process.poll() is not None or self._clock.monotonic() > deadline:
                 return False
+            self._check()
             self._clock.wait(POLL_S)
         # What answered at our socket with our password is our server, but it may have gone since.
         return process.poll() is None
@@ -284,4 +298,4 @@ def _quoted(path: Path) -> str:
 def _tail(log: Path, start: int) -> str:
     with log.open("rb") as output:
         output.seek(start)
-        return output.read()[-600:].decode("utf-8", "replace").strip()
+        return output.read()[-20_000:].decode("utf-8", "replace").strip()

@@ -93,15 +93,20 @@ class Guardian:
 
 
 def _started(first: bytes) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
-        [sys.executable, "-I", "-S", aftermath.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        bufsize=0,
-        cwd="/",
-        start_new_session=True,  # neither Ctrl-C nor a closed terminal is for it
-    )
+    # It ends with its owner and after it: what is blocked here is blocked there, from the start.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, aftermath.NOT_FOR_IT)
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
+            [sys.executable, "-I", "-S", aftermath.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            cwd="/",
+            start_new_session=True,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(first)

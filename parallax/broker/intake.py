@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from parallax.broker.codec import Report, encode, spec_of, ticket_of
+from parallax.broker.codec import Report, encode, parts_of, ticket_of
 from parallax.broker.connection import Argument, Link
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
@@ -24,9 +24,13 @@ from parallax.core.errors import (
 )
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import USUAL_ATTEMPTS, Job
+from parallax.core.reasons import Reason
 
 _REFUSED_RETRY_S = 1.0
 NOTHING = Report()
+
+#: Most jobs that are ended in one call: a thousand would stop the server for some 30 ms.
+MOST_ENDINGS = 250
 
 _FAILED: dict[str, type[ParallaxError]] = {
     "unknown": Unreachable, "store_full": StoreFull, "fault": StoreFault,
@@ -67,6 +71,9 @@ class Receipt(Struct, frozen=True):
         if self.word == "too_big":
             return InvalidInput("job", f"{self.detail} bytes", "smaller than the store's limit")
         if self.word == "full":
+            if self.detail == "0":  # it would be one tenant more than may have jobs
+                said, reason = Reason.TENANTS_FULL.sentence, Reason.TENANTS_FULL
+                return Refused(said, _REFUSED_RETRY_S, reason)
             return Refused(f"{self.detail} jobs wait in the tenant's queue", _REFUSED_RETRY_S)
         if self.word in _FAILED:
             return _FAILED[self.word](f"job {self.job_id}: {self.detail}")
@@ -94,7 +101,11 @@ class Ending:
 class Intake:
     """Submits and terminates, in batches: one round trip each, whatever their size."""
 
-    def __init__(self, link: Link, keys: Keys, limits: Limits | None = None) -> None:
+    def __init__(
+        self, link: Link, keys: Keys, limits: Limits | None = None, shared_prefixes: bool = True
+    ) -> None:
+        # `shared_prefixes`: equal names of blocks mean the same whoever the tenant is.
+        self._shared = shared_prefixes
         self._link = link
         self._keys = keys
         self._limits = limits or Limits()
@@ -113,15 +124,16 @@ class Intake:
         tenants: dict[str, int] = {}
         args: list[Argument] = []
         for job in jobs:
+            spec, prefix = parts_of(job, self._shared)
             args += (
                 job.id,
                 tenants.setdefault(job.tenant, len(tenants) + 1),
-                spec_of(job),
+                spec,
                 ticket_of(job, bodies.get(job.id, b""), job.id if reply is None else reply),
-                _options(job),
+                _options(job, prefix),
             )
         names = [
-            keys.active, keys.bell, keys.open, keys.counts,
+            keys.active, keys.bell, keys.open, keys.counts, keys.due,
             *map(keys.arrivals, tenants), *(keys.job(job.id) for job in jobs),
         ]  # fmt: skip
         if bodies:
@@ -143,10 +155,16 @@ class Intake:
 
         With a token only the leader may do it: raises Fenced for anybody else.
         """
-        if not endings:
-            return []
+        words: list[tuple[str, str]] = []
+        for start in range(0, len(endings), MOST_ENDINGS):
+            words += self._terminated(endings[start : start + MOST_ENDINGS], token)
+        return words
+
+    def _terminated(self, endings: Sequence[Ending], token: str) -> list[tuple[str, str]]:
         keys, limits = self._keys, self._limits
-        names = [keys.leader, keys.open, keys.counts, keys.events, keys.dead]
+        # Who shows no token may not touch `leader`, and the script does not look at it.
+        lease = keys.leader if token else keys.counts
+        names = [lease, keys.open, keys.counts, keys.events, keys.dead, keys.due]
         args: list[Argument] = [
             token, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries, limits.log_entries,
             len(endings),
@@ -170,14 +188,16 @@ class Intake:
         return pairs_after_status(self._link.run(script("terminate"), names, args))
 
 
-def _options(job: Job) -> str:
-    if job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None:
+def _options(job: Job, prefix: bytes) -> str:
+    if job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None and not prefix:
         return ""
-    return f"{job.max_attempts} {'-' if job.deadline_s is None else int(job.deadline_s * 1000)}"
+    deadline = "-" if job.deadline_s is None else int(job.deadline_s * 1000)
+    return f"{job.max_attempts} {deadline} {prefix.decode()}".rstrip()
 
 
 def pairs_after_status(answer: Sequence[bytes]) -> list[tuple[str, str]]:
     """Split `ok, word, detail, word, detail, ...`; raise Fenced when the leader was deposed."""
     if answer[0] == b"fenced":
         raise Fenced("another process holds the lease")
-    return [(answer[i].decode(), answer[i + 1].decode()) for i in range(1, len(answer) - 1, 2)]
+    words = [word.decode("ascii", "replace") for word in answer[1:]]
+    return list(zip(words[::2], words[1::2], strict=True))

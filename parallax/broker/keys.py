@@ -19,7 +19,7 @@ _KINDS = {
     **dict.fromkeys(("job", "stat", "workers", "tenants", "suspects", "ledger", "policy", "counts"),
                     "hash"),
     **dict.fromkeys(("body", "hb", "leader", "epoch", "memory", "recording"), "string"),
-    "active": "set", "open": "zset",
+    "active": "set", "open": "zset", "due": "zset",
 }  # fmt: skip
 
 
@@ -49,6 +49,8 @@ class Keys:
     | `suspects` | hash | how often in a row a worker was found without a heartbeat |
     | `leader`, `epoch`, `ledger` | string, counter, hash | lease, fencing, tenants' accounts |
     | `open` | zset job -> last touch | every accepted job without a terminal record |
+    | `due` | zset job -> deadline | those of them that have a deadline: what is due soon is found
+    wherever it waits |
     | `policy`, `memory` | hash, string | which policies to use; what the leader has learnt |
     | `record`, `recording` | stream, string with TTL | what the leader was told and decided, while
     somebody records |
@@ -70,6 +72,7 @@ class Keys:
         "cell",
         "counts",
         "dead",
+        "due",
         "epoch",
         "events",
         "leader",
@@ -102,6 +105,7 @@ class Keys:
             prefix + "epoch",
             prefix + "ledger",
         )
+        self.due = prefix + "due"
         self.open, self.dead, self.counts = prefix + "open", prefix + "dead", prefix + "counts"
 
     @property

@@ -120,7 +120,8 @@ class Membership:
         """Forget a worker that holds nothing any more; the leader shows its lease."""
         keys = self._keys
         names = [
-            keys.leader, keys.heartbeat(worker), keys.work(worker), keys.control(worker),
+            keys.leader if lease else keys.heartbeat(worker),  # a worker may not touch `leader`
+            keys.heartbeat(worker), keys.work(worker), keys.control(worker),
             keys.status(worker), keys.workers,
         ]  # fmt: skip
         args = [lease.token if lease else "", worker]

@@ -53,10 +53,12 @@ class Route:
         self._others: Iterator[Address | None] = cycle((None,))
         self._clustered = False
         self._asks = asks
+        self.tried: Address = ("", 0)  # what was connected to last
 
     def open(self) -> Any:
         """Return a new connection. After a failure the next one is made elsewhere."""
         connection = self._made()
+        self.tried = getattr(connection, "host", ""), getattr(connection, "port", 0)
         try:
             connection.connect()
             known = self._nodes(connection)

@@ -63,7 +63,12 @@ class PolicyDocument(Message, frozen=True):
     verdict: Verdict | None = None
 
 
+class _Memory(msgspec.Struct, frozen=True):
+    started: dict[_Word, Choice] = msgspec.field(default_factory=dict)
+
+
 _decoder = msgspec.json.Decoder(PolicyDocument)
+_memory_decoder = msgspec.json.Decoder(_Memory)
 
 
 class PolicyStore:
@@ -100,10 +105,17 @@ class PolicyStore:
             raise Conflict("somebody else has just changed the policies; look, and try again")
         return after
 
-    def keep(self, lease: Lease, serial: str, memory: Mapping[str, Any]) -> None:
-        """Keep what the leader has learnt under this document. Raises Fenced."""
+    def keep(
+        self, lease: Lease, serial: str, memory: Mapping[str, Any],
+        started: Mapping[str, Choice] | None = None,
+    ) -> None:  # fmt: skip
+        """Keep what the leader has learnt under this document. Raises Fenced.
+
+        `started`: the policies that its process was started with, for people who ask.
+        """
         names = [self._keys.leader, self._keys.memory]
-        args: list[Argument] = [lease.token, encode({"serial": serial, "parts": memory})]
+        kept = {"serial": serial, "parts": memory, "started": started or {}}
+        args: list[Argument] = [lease.token, encode(kept)]
         if self._link.run(script("remember"), names, args)[0] == b"fenced":
             raise Fenced("another process holds the lease")
 
@@ -115,3 +127,14 @@ class PolicyStore:
             return str(kept.get("serial", "")), dict(kept.get("parts", {}))
         except (msgspec.MsgspecError, AttributeError, TypeError, ValueError):
             return "", {}
+
+    def started(self) -> dict[str, Choice]:
+        """Return the policies that the last leader's process was started with, by kind.
+
+        Empty if none has led for long enough to say so.
+        """
+        data = self._link.call("GET", self._keys.memory)
+        try:
+            return _memory_decoder.decode(data or b"{}").started
+        except msgspec.MsgspecError:
+            return {}

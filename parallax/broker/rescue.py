@@ -12,10 +12,12 @@ from parallax.broker.intake import pairs_after_status
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
 from parallax.broker.misfits import expel, name_of, names_of
+from parallax.broker.refusals import is_forbidden
 from parallax.broker.scripts import script
 from parallax.core.bisection import each
-from parallax.core.errors import Fenced, InvalidInput
+from parallax.core.errors import Fenced, InvalidInput, StoreFault
 from parallax.core.model import NAME
+from parallax.core.reasons import Reason
 
 
 class Rescue:
@@ -53,12 +55,12 @@ class Rescue:
                 assignment.job_id,
                 tenants.setdefault(tenant, len(tenants) + 1),
                 outs.setdefault(reply, len(outs) + 1) if reply else "",
-                encode(_death(assignment, worker)),
+                encode(_death(assignment, worker, tenant)),
             )
         names = [
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
-            keys.events, keys.dead, keys.active, keys.bell, *map(keys.arrivals, tenants),
-            *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
+            keys.events, keys.dead, keys.active, keys.bell, keys.due,
+            *map(keys.arrivals, tenants), *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
             *(keys.body(a.job_id) for a in held),
         ]  # fmt: skip
         head: list[Argument] = [
@@ -141,17 +143,17 @@ class Rescue:
         answer = self._link.run(script("repair"), names, args)
         return [word for word, _ in pairs_after_status(answer)]
 
-    def scrub(self, worker: str, held: Sequence[Assignment]) -> list[str]:
-        """Delete entries that no longer belong to their job."""
+    def scrub(self, worker: str, held: Sequence[Assignment], grace_ms: int = 0) -> list[str]:
+        """Delete entries that no longer belong to their job, if that has not just ended."""
         if not held:
             return []
-        words = each(held, lambda some: self._scrubbed(worker, some), Spoilt)
+        words = each(held, lambda some: self._scrubbed(worker, some, grace_ms), Spoilt)
         return ["kept" if isinstance(word, Spoilt) else word for word in words]
 
-    def _scrubbed(self, worker: str, held: Sequence[Assignment]) -> list[str]:
+    def _scrubbed(self, worker: str, held: Sequence[Assignment], grace_ms: int) -> list[str]:
         keys = self._keys
         names = [keys.work(worker), keys.counts, keys.events, *(keys.job(a.job_id) for a in held)]
-        args: list[Argument] = [worker, self._limits.log_entries, len(held)]
+        args: list[Argument] = [worker, self._limits.log_entries, len(held), grace_ms]
         for a in held:
             args += (a.entry, a.signature(worker))
         return [word.decode() for word in self._link.run(script("scrub"), names, args)]
@@ -189,7 +191,12 @@ class Rescue:
         keys = self._keys
         arrivals, work = keys.arrivals(""), keys.work("")
         command = ("SCAN", cursor, "MATCH", f"{keys.prefix}*", "COUNT", count, "TYPE", "stream")
-        following, found = self._link.call(*command)
+        try:
+            following, found = self._link.call(*command)
+        except StoreFault as error:
+            if not is_forbidden(error):
+                raise
+            return "0", [], []  # this user may not list keys: they are of other cells, too
         names = [key.decode("utf-8", "replace") for key in found]
         tenants = [name.removeprefix(arrivals) for name in names if name.startswith(arrivals)]
         workers = [name.removeprefix(work) for name in names if name.startswith(work)]
@@ -200,9 +207,10 @@ class Rescue:
         return following.decode(), [name for name in tenants if NAME.fullmatch(name)], strays
 
 
-def _death(assignment: Assignment, worker: str) -> Report:
+def _death(assignment: Assignment, worker: str, tenant: str) -> Report:
     error = f"the worker {worker} died during attempt {assignment.attempt}"
-    return Report(worker=worker, attempt=int(assignment.attempt), error=error)
+    number, reason = int(assignment.attempt), Reason.ATTEMPTS_USED_UP
+    return Report(tenant, worker, number, assignment.estimate, error=error, reason=reason)
 
 
 def _tenant(about: bytes | None) -> str:

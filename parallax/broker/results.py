@@ -11,7 +11,8 @@ from parallax.broker.codec import Report, decode_about, decode_report
 from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
 from parallax.broker.dispatching import START, after
 from parallax.broker.keys import Keys
-from parallax.core.errors import InvalidInput
+from parallax.broker.refusals import is_forbidden
+from parallax.core.errors import InvalidInput, StoreFault
 from parallax.core.lifecycle import TERMINAL, Outcome, State
 
 
@@ -52,7 +53,7 @@ class Record:
     @property
     def ttft_s(self) -> float | None:
         """Seconds from acceptance to the first token."""
-        return self.report.first_token_after(self.queue_wait_s)
+        return self.report.ttft_after(self.queue_wait_s)
 
     @property
     def e2e_s(self) -> float | None:
@@ -62,6 +63,9 @@ class Record:
 
 #: Holders of a job that are not workers.
 NOBODY = frozenset({"queue", "system"})
+
+#: What is read of a record (not its prefix, which may be long), and of how many in one go.
+_FIELDS, _PAGE = ("at", "about", "deadline", "hedge", "result"), 500
 
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
@@ -93,8 +97,12 @@ class Results:
 
     def records(self, job_ids: Sequence[str]) -> list[Record | None]:
         """Return the records of these jobs; None where there is none (any more)."""
-        answers = self._link.calls([("HGETALL", self._keys.job(job)) for job in job_ids])
-        return [_record(job, flat) for job, flat in zip(job_ids, answers, strict=True)]
+        found: list[Record | None] = []
+        for start in range(0, len(job_ids), _PAGE):
+            page = job_ids[start : start + _PAGE]
+            answers = self._link.calls([("HMGET", self._keys.job(job), *_FIELDS) for job in page])
+            found += [_record(job, row) for job, row in zip(page, answers, strict=True)]
+        return found
 
     def follow(
         self, reply: str, cursor: str, block_ms: int, *, forget: bool = False
@@ -118,8 +126,14 @@ class Results:
         return cursor, notices
 
     def forget(self, reply: str) -> None:
-        """Delete an `out` stream nobody will read again."""
-        self._link.call("DEL", self._keys.out(reply))
+        """Delete an `out` stream nobody will read again; who may not delete empties it."""
+        stream = self._keys.out(reply)
+        try:
+            self._link.call("DEL", stream)
+        except StoreFault as error:
+            if not is_forbidden(error):
+                raise
+            self._link.call("XTRIM", stream, "MAXLEN", 0)  # it has a TTL
 
     def counts(self) -> dict[str, int]:
         """Return the totals of the cell."""
@@ -136,14 +150,13 @@ def _notices(fields: Sequence[bytes]) -> Iterator[Notice]:
         yield Notice(job.decode("ascii", "replace"), word.decode("ascii", "replace"), data)
 
 
-def _record(job_id: str, flat: Iterable[bytes]) -> Record | None:
-    pairs = iter(flat)
-    raw = dict(zip(pairs, pairs, strict=True))
+def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:
+    raw = {name: value for name, value in zip(_FIELDS, row, strict=True) if value is not None}
     try:
-        about = decode_about(raw[b"about"])
-        spec, result = about.spec, raw.get(b"result")
+        about = decode_about(raw["about"])
+        spec, result = about.spec, raw.get("result")
         report = _report(result)
-        at = raw[b"at"].decode("ascii") + "    "
+        at = raw["at"].decode("ascii") + "    "
         state, holder, started, finished, *_ = at.split(" ")
         who, attempt, _ = (holder + "//").split("/", 2)
         return Record(
@@ -157,11 +170,11 @@ def _record(job_id: str, flat: Iterable[bytes]) -> Record | None:
             spec.session,
             who if who not in NOBODY else "",
             about.reply,
-            _seconds(raw.get(b"deadline")),
+            _seconds(raw.get("deadline")),
             _seconds(started),
             _seconds(finished),
             report,
-            _rival(raw.get(b"hedge", b"")),
+            _rival(raw.get("hedge", b"")),
         )
     except (KeyError, ValueError, InvalidInput):
         return None

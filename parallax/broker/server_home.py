@@ -27,7 +27,7 @@ import msgspec
 
 from parallax.broker.connection import Link
 from parallax.core.clock import Clock
-from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFault
+from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFault, StoreFull
 
 POLL_S = 0.005
 PROBE_S = 0.25  # how long `running_server` of another process may hold the lock, at the very most
@@ -58,7 +58,7 @@ def data_home(home: Path | None = None) -> Path:
         return Path(base).absolute() / "parallax"
     except RuntimeError:
         allowed = "this user has no home directory: name one with --home, or a server with --redis"
-        raise InvalidInput("home", None, allowed) from None
+        raise InvalidInput("home", "~", allowed) from None
     except FileNotFoundError:
         allowed = "the working directory was deleted: name an absolute path"
         raise InvalidInput("home", str(named or "."), allowed) from None
@@ -77,13 +77,18 @@ def running_server(home: Path | None = None) -> ServerInfo | None:
 
 
 def answers(url: str) -> bool:
-    """Whether the embedded server at this unix socket serves commands (one that loads does not)."""
+    """Whether the embedded server at this unix socket serves commands (one that loads does not).
+
+    One whose disk is full refuses even a PING, and serves reads.
+    """
     try:
-        link = Link.to(f"{url}&socket_timeout={PING_TIMEOUT_S}")
+        link = Link.to(url, PING_TIMEOUT_S)
         try:
             return bool(link.call("PING") == b"PONG")
         finally:
             link.close()
+    except StoreFull:
+        return True
     except ParallaxError:
         return False
 
@@ -94,6 +99,7 @@ class DataDirectory:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock: IO[str] | None = None
+        self._told = False  # whether `server.json` is ours
 
     def take(self, clock: Clock) -> None:
         """Make the directory if need be, and lock it. Raises Conflict if another process has."""
@@ -121,7 +127,7 @@ class DataDirectory:
         while not _try_lock(lock, fcntl.LOCK_EX):
             lock.seek(0)
             owner = lock.read().strip()
-            patience = PROBE_S if is_alive(owner) else LEAVE_S
+            patience = PROBE_S if _is_alive(owner) else LEAVE_S
             if clock.monotonic() - began > patience:
                 raise Conflict(self._in_use(owner))
             clock.wait(POLL_S)
@@ -131,7 +137,7 @@ class DataDirectory:
         lock.flush()
 
     def _in_use(self, owner: str) -> str:
-        if is_alive(owner):
+        if _is_alive(owner):
             return f"{self.folder} is in use by process {owner}: stop it, or choose another --home"
         server = _published(self.folder)
         left = f"a server (process {server.pid})" if server else "a server"
@@ -150,6 +156,7 @@ class DataDirectory:
         with os.fdopen(_own_file(new, os.O_WRONLY | os.O_EXCL), "wb") as file:
             file.write(msgspec.json.encode(info))
         new.replace(self.folder / "server.json")
+        self._told = True
 
     def left_behind(self) -> ServerInfo | None:
         """Return how the server of an owner that was killed was reached. Call it with the lock."""
@@ -157,8 +164,9 @@ class DataDirectory:
 
     def withdraw(self) -> None:
         """Let nobody find the server any more."""
-        if self._lock is not None:
+        if self._lock is not None and self._told:
             (self.folder / "server.json").unlink(missing_ok=True)
+            self._told = False
 
     def release(self) -> None:
         """Let another process own the directory."""
@@ -173,8 +181,8 @@ def appended(path: Path) -> IO[bytes]:
     try:
         output = os.fdopen(_own_file(path, os.O_WRONLY | os.O_APPEND), "ab")
     except OSError as error:
-        allowed = f"a file of your own that can be written ({error.strerror})"
-        raise InvalidInput("home", str(path), allowed) from None
+        allowed = f"its {path.name} must be a file of your own ({error.strerror})"
+        raise InvalidInput("home", str(path.parent), allowed) from None
     output.seek(0, os.SEEK_END)
     return output
 
@@ -200,8 +208,8 @@ def _published(folder: Path) -> ServerInfo | None:
     except (OSError, msgspec.MsgspecError):
         return None
     if status.st_mode & 0o077 or os.geteuid() not in (0, status.st_uid):
-        allowed = "it tells a password, so it must be your own and closed to others: remove it"
-        raise InvalidInput("home", str(path), allowed)
+        allowed = "its server.json tells a password, and is not closed to others: remove that file"
+        raise InvalidInput("home", str(folder), allowed)
     return info
 
 
@@ -222,8 +230,7 @@ def _is_locked(folder: Path) -> bool:
         return False
 
 
-def is_alive(pid: str) -> bool:
-    """Whether a process of that id runs."""
+def _is_alive(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
     except PermissionError:

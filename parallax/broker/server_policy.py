@@ -6,7 +6,7 @@ import logging
 
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
-from parallax.core.errors import InvalidSettings, StoreFault
+from parallax.core.errors import InvalidSettings, StoreFault, Unusable
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,8 @@ def refuse_eviction(link: Link, keys: Keys) -> None:
     try:
         link.call("EXISTS", keys.leader)  # of a cluster's nodes, this leads to the cell's own
         answer = link.call("CONFIG", "GET", "maxmemory-policy")
+    except Unusable:
+        raise
     except StoreFault as error:
         log.warning("cannot tell whether this server evicts keys: %s", error)
         return

@@ -18,7 +18,7 @@ import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
-from parallax.broker.server_home import DataDirectory, ServerInfo, is_alive, socket_path
+from parallax.broker.server_home import DataDirectory, ServerInfo, socket_path
 from parallax.core.errors import InvalidInput
 
 SOCKET_PATH_MAX = 100  # bytes; the system's limit is 104 or 108, its final zero included
@@ -38,7 +38,7 @@ def temporary_folder() -> Path:
         return Path(tempfile.gettempdir())
     except OSError:
         allowed = "no temporary directory can be written: name one in TMPDIR"
-        raise InvalidInput("TMPDIR", os.environ.get("TMPDIR"), allowed) from None
+        raise InvalidInput("TMPDIR", os.environ.get("TMPDIR", ""), allowed) from None
 
 
 def new_socket_folder(data: Path) -> Path:
@@ -53,10 +53,8 @@ def new_socket_folder(data: Path) -> Path:
         if len(os.fsencode(place / "plx-12345678" / _SOCKET)) <= SOCKET_PATH_MAX:
             with suppress(OSError):
                 return Path(tempfile.mkdtemp(prefix="plx-", dir=place))
-    allowed = (
-        f"no short enough directory for a socket can be written: {', '.join(map(str, places))}"
-    )
-    raise InvalidInput("TMPDIR", os.environ.get("TMPDIR"), f"{allowed}; name one in TMPDIR")
+    allowed = "no directory with a short path can be written, for a socket: name one in TMPDIR"
+    raise InvalidInput("TMPDIR", os.environ.get("TMPDIR", ""), allowed)
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -96,11 +94,13 @@ def _is_own(folder: Path) -> bool:
 
 
 def _is_abandoned(home: Path) -> bool:
-    """Whether the owner that wrote its id into the lock is gone, and so is its server."""
+    """Whether the owner that wrote its id into the lock is gone, and so is its server.
+
+    Only the lock tells: in containers the same few process ids are used again and again.
+    """
     with suppress(OSError), (home / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        owner = lock.read().strip()  # empty: it is just being made, or removed
-        return owner.isdecimal() and not is_alive(owner)
+        return bool(lock.read(1))  # empty: it is just being made, or removed
     return False
 
 

@@ -11,15 +11,22 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from parallax.core.errors import InvalidInput, StoreFault
+from redis.connection import SSLConnection
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from parallax.core.errors import InvalidInput, Unusable
 
 #: What OpenSSL says of certificates and protocols; a line that merely broke says other things.
 _LASTING = re.compile(
-    r"\[(?:SSL|X509): \w*(?:CERT|UNKNOWN_CA|WRONG_VERSION|PROTOCOL|HANDSHAKE_FAILURE)\w*\] "
-    r"(.+?)(?: \(_ssl\.c:\d+\))?[.')]*$"
+    r"\[(?:SSL|X509): \w*(?:CERT|UNKNOWN_CA|WRONG_VERSION|PROTOCOL|HANDSHAKE_FAILURE|RECORD_LAYER)"
+    r"\w*\] (.+?)(?: \(_ssl\.c:\d+\))?[.')]*$"
 )
 #: A server that misses our certificate hangs up, and TLS 1.3 has no place to say why.
 _HUNG_UP = "EOF occurred in violation of protocol"
+_PLAIN_HINT = "; this port does not speak TLS: use redis://, or the port that does"
+_SILENT = "silence where TLS was begun: if this port does not speak TLS, use redis://"
+#: Together with the time to connect below five seconds.
+HANDSHAKE_TIMEOUT_S = 2.5
 _PAIR = "ssl_certfile and ssl_keyfile of the redis url"
 
 
@@ -45,12 +52,26 @@ def check_files(parameters: Mapping[str, Any]) -> None:
             raise InvalidInput(_PAIR, "***", allowed) from None
 
 
-def refusal(text: str) -> StoreFault | None:
+def refusal(text: str) -> Unusable | None:
     """Return what a failed handshake means; None if it may go better the next time."""
     found = _LASTING.search(text)
     if found is None:
         return None
-    return StoreFault(f"no TLS with Redis: {found[1]}")
+    plain = _PLAIN_HINT if "WRONG_VERSION" in found[0] or "RECORD_LAYER" in found[0] else ""
+    return Unusable(f"no TLS with Redis: {found[1]}{plain}")
+
+
+class TlsConnection(SSLConnection):
+    """A connection whose handshake ends in time: a plain server never answers one."""
+
+    def _wrap_socket_with_ssl(self, sock: Any) -> Any:
+        sock.settimeout(HANDSHAKE_TIMEOUT_S)
+        try:
+            wrapped = super()._wrap_socket_with_ssl(sock)  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            raise RedisTimeout(_SILENT) from None
+        wrapped.settimeout(self.socket_timeout)
+        return wrapped
 
 
 def hint(text: str) -> str:

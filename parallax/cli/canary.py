@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.policy_store import Choice, PolicyDocument, PolicyStore, Rollout
+from parallax.cli.documents import Arm, CanaryChange, CanaryStatus
 from parallax.cli.options import parsed_choice, redis_options, server_url
-from parallax.cli.output import facts
+from parallax.cli.output import facts, say, write_json
 from parallax.core.errors import Conflict, InvalidInput
 from parallax.core.settings import Policies
 from parallax.services.choices import built, ended
@@ -43,6 +45,7 @@ def canary() -> None:
 @click.option("--slo-tpot", "tpot_s", type=float, help="Seconds per further token, at most.")
 @click.option("--test", "settings", multiple=True, metavar="KEY=VALUE",
               help="Set a parameter of the test, see `parallax policy show canary`.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def start(
     redis: str | None,
     cell: str,
@@ -53,6 +56,7 @@ def start(
     ttft_s: float | None,
     tpot_s: float | None,
     settings: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Send a share of the sessions to the routing policy NEW.
 
@@ -72,7 +76,10 @@ def start(
         rollout = Rollout(new, test, ttft_s, tpot_s)
         built(Policies(), PolicyDocument(rollout=rollout), 0)  # a wrong name is refused now
         store.replace(before, rollout=rollout, verdict=None)
-    click.echo(f"{percent:g} % of the sessions go to {new.name}; `parallax canary status` looks")
+    if as_json:
+        write_json(CanaryChange(cell, "start", new.name, percent))
+    else:
+        say(f"{percent:g} % of the sessions go to {new.name}; `parallax canary status` looks")
 
 
 @canary.command()
@@ -85,37 +92,63 @@ def status(redis: str | None, cell: str, home: Path | None, as_json: bool) -> No
         arms = _arms(store, document)
     rollout, verdict = document.rollout, document.verdict
     routing = document.overrides.get("routing")
+    found = CanaryStatus(
+        cell,
+        routing.name if routing else None,
+        rollout.candidate.name if rollout else verdict.candidate if verdict else None,
+        "undecided" if rollout else verdict.word if verdict else None,
+        [
+            Arm(arm, jobs, missed, round(1 - missed / jobs, 4) if jobs else None)
+            for arm, (jobs, missed) in sorted(arms.items())
+        ],
+    )
+    if as_json:
+        write_json(found)
+        return
     pairs: dict[str, object] = {
-        "stable": routing.name if routing else "as the scheduler was started",
-        "candidate": rollout.candidate.name if rollout else verdict.candidate if verdict else None,
-        "verdict": "undecided" if rollout else verdict.word if verdict else None,
+        "stable": found.stable or "as the scheduler was started",
+        "candidate": found.candidate,
+        "verdict": found.verdict,
     }
-    for arm, (jobs, missed) in sorted(arms.items()):
-        pairs[f"{arm} jobs"] = jobs
-        pairs[f"{arm} missed"] = missed
-        pairs[f"{arm} attainment"] = round(1 - missed / jobs, 4) if jobs else None
-    facts(pairs, as_json=as_json, title=f"Canary of cell {cell}")
+    for one in found.arms:
+        pairs |= {f"{one.arm}.{name}": getattr(one, name) for name in _OF_AN_ARM}
+    facts(pairs, as_json=False, title=f"Canary of cell {cell}")
+
+
+_OF_AN_ARM = ("jobs", "missed", "attainment")
 
 
 @canary.command()
 @redis_options
-def promote(redis: str | None, cell: str, home: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def promote(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
     """End the canary now: everything goes to the new policy."""
-    _end(redis, cell, home, "promote")
+    _end(redis, cell, home, "promote", as_json)
 
 
 @canary.command()
 @redis_options
-def rollback(redis: str | None, cell: str, home: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def rollback(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
     """End the canary now: everything goes to the old policy."""
-    _end(redis, cell, home, "rollback")
+    _end(redis, cell, home, "rollback", as_json)
 
 
-def _end(redis: str | None, cell: str, home: Path | None, word: str) -> None:
+def _end(
+    redis: str | None,
+    cell: str,
+    home: Path | None,
+    word: Literal["promote", "rollback"],
+    as_json: bool,
+) -> None:
     with store_of(redis, home, cell) as store:
         document = store.read()
-        store.replace(document, **ended(document, f"by hand: {word}", _arms(store, document)))
-    click.echo(f"the canary has ended: {word}")
+        changes = ended(document, f"by hand: {word}", _arms(store, document))
+        store.replace(document, **changes)
+    if as_json:
+        write_json(CanaryChange(cell, word, changes["verdict"].candidate, None))
+    else:
+        say(f"the canary has ended: {word}")
 
 
 def _arms(store: PolicyStore, document: PolicyDocument) -> dict[str, tuple[int, int]]:

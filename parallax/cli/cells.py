@@ -11,8 +11,9 @@ import click
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
+from parallax.cli.documents import CellRow, Home
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.output import printable, show
+from parallax.cli.output import printable, say, show_all
 from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place, home
 from parallax.core.errors import Unreachable
@@ -41,7 +42,7 @@ def ask_each(places: Sequence[Place], ask: Callable[[Link, Keys], T]) -> dict[st
     if len(errors) == len(places):
         raise errors[0]
     for silent in errors:
-        click.echo(f"parallax: {redacted(printable(str(silent)))}", err=True)
+        say(f"parallax: {redacted(str(silent))}", err=True)
     return answers
 
 
@@ -63,30 +64,30 @@ def cells(where: Where, tenants: tuple[str, ...], as_json: bool) -> None:
         check_name("tenant", tenant)
     if tenants:
         weights = {place.name: place.weight for place in where.named}
-        homes = {tenant: home(tenant, weights) for tenant in tenants}
-        show(homes, as_json=as_json, title="Homes", head=("tenant", "cell"), rows=[*homes.items()])
+        homes = [Home(tenant=tenant, cell=home(tenant, weights)) for tenant in tenants]
+        show_all(homes, as_json=as_json, title="Homes")
         return
     places = where.places()
     answers = ask_each(places, _looked)
-    head = ("cell", "server", "weight", "answers", "leader", "workers", "open jobs")
-    rows = [
-        (p.name, redacted(p.url), p.weight, "no" if seen is None else "yes", *(seen or _NOTHING))
-        for p, seen in zip(places, answers.values(), strict=True)
+    found = [
+        CellRow(
+            place.name, redacted(place.url), place.weight, seen is not None, *(seen or _NOTHING)
+        )
+        for place, seen in zip(places, answers.values(), strict=True)
     ]
-    document = [dict(zip(head, row, strict=True)) for row in rows]
-    show(document, as_json=as_json, title="Cells", head=head, rows=rows)
+    show_all(found, as_json=as_json, title="Cells")
     sys.exit(exit_code(answers))
 
 
 _NOTHING = (None, None, None)
 
 
-def _looked(link: Link, keys: Keys) -> tuple[str, int, int]:
+def _looked(link: Link, keys: Keys) -> tuple[str | None, int, int]:
     leader, opened = link.calls([("GET", keys.leader), ("ZCARD", keys.open)])
     alive = sum(member.alive for member in Membership(link, keys).members())
     return leader_name(leader), alive, opened
 
 
-def leader_name(token: bytes | None) -> str:
-    """Return who leads, as people may read it."""
-    return printable((token or b"none").decode("utf-8", "replace"))
+def leader_name(token: bytes | None) -> str | None:
+    """Return who leads, as people may read it; None if nobody does."""
+    return None if token is None else printable(token.decode("utf-8", "replace"))

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from parallax.cli.main import EXIT_FAILED, EXIT_MISSED
+from parallax.cli.names import WorkloadName
 from parallax.cli.output import show
 from parallax.cli.pool import spread
 from parallax.cli.run_options import (
@@ -57,7 +58,7 @@ class Cell:
 
 
 @click.command()
-@click.argument("workload", required=False)
+@click.argument("workload", type=WorkloadName(), required=False)
 @experiment_options
 @click.option("--load", "loads", default="1", show_default=True, metavar="FACTOR,...",
               help="Loads: arrivals so many times faster.")  # fmt: skip

@@ -14,11 +14,11 @@ import click
 from parallax.broker.connection import Link
 from parallax.broker.dead_letters import DeadLetter, DeadLetters
 from parallax.broker.keys import Keys
+from parallax.cli.documents import Dead, Purged, Requeued
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import show
+from parallax.cli.output import say, show, write_json
 from parallax.core.errors import InvalidInput
-from parallax.core.model import check_int
 
 _SHOWN = 60  # characters of a sample in the list
 names = click.argument("wanted", nargs=-1, required=True, metavar="ENTRY|JOB...")
@@ -31,11 +31,11 @@ def dead() -> None:
 
 @dead.command("list")
 @redis_options
-@click.option("--count", default=50, show_default=True, help="Show so many of the newest.")
+@click.option("--count", type=click.IntRange(1, 100_000), default=50, show_default=True,
+              help="Show so many of the newest.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def list_(redis: str | None, cell: str, home: Path | None, count: int, as_json: bool) -> None:
     """List the newest dead letters."""
-    check_int("--count", count, 1, 100_000)
     with _letters(redis, cell, home) as letters:
         _shown(letters.newest(count), as_json, cell, _SHOWN)
 
@@ -55,40 +55,59 @@ def show_(
 @dead.command()
 @redis_options
 @names
-def requeue(redis: str | None, cell: str, home: Path | None, wanted: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def requeue(
+    redis: str | None, cell: str, home: Path | None, wanted: tuple[str, ...], as_json: bool
+) -> None:
     """Offer jobs once more, as new jobs, and remove their letters.
 
     A job has one end; what comes again has an id of its own, which is printed. Doing it twice gives
     one job. Exits with 1 if one was not accepted.
     """
-    failed = 0
     with _letters(redis, cell, home) as letters:
-        for letter in letters.find(wanted):
-            try:
-                error = letters.requeue(letter).error()
-            except InvalidInput as refusal:
-                error = refusal
-            if error is None:
-                click.echo(f"{letter.job} again as {letter.successor}")
-            else:
-                failed += 1
-                click.echo(f"{letter.job or letter.entry} not: {error}", err=True)
-    sys.exit(EXIT_FAILED if failed else 0)
+        found = [_requeued(letters, letter) for letter in letters.find(wanted)]
+    if as_json:
+        write_json(found)
+    for one in () if as_json else found:
+        if one.error is None:
+            say(f"{one.job} again as {one.successor}")
+        else:
+            say(f"{one.job or one.entry} not: {one.error}", err=True)
+    sys.exit(EXIT_FAILED if any(one.error for one in found) else 0)
+
+
+def _requeued(letters: DeadLetters, letter: DeadLetter) -> Requeued:
+    try:
+        error = letters.requeue(letter).error()
+    except InvalidInput as refusal:
+        error = refusal
+    if error is None:
+        return Requeued(letter.entry, letter.job, letter.successor, None)
+    return Requeued(letter.entry, letter.job, None, str(error))
 
 
 @dead.command()
 @redis_options
 @click.argument("wanted", nargs=-1, metavar="[ENTRY|JOB]...")
 @click.option("--all", "everything", is_flag=True, help="Remove all of them.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def purge(
-    redis: str | None, cell: str, home: Path | None, wanted: tuple[str, ...], everything: bool
+    redis: str | None,
+    cell: str,
+    home: Path | None,
+    wanted: tuple[str, ...],
+    everything: bool,
+    as_json: bool,
 ) -> None:
     """Remove dead letters. The records of their jobs stay as long as they would."""
     if everything == bool(wanted):
         raise InvalidInput("ENTRY|JOB", wanted, "either some of them, or --all")
     with _letters(redis, cell, home) as letters:
         gone = letters.purge(None if everything else letters.find(wanted))
-    click.echo(f"{gone} removed")
+    if as_json:
+        write_json(Purged(gone))
+    else:
+        click.echo(f"{gone} removed")
 
 
 @contextmanager
@@ -101,7 +120,7 @@ def _letters(redis: str | None, cell: str, home: Path | None) -> Iterator[DeadLe
 
 
 def _shown(letters: list[DeadLetter], as_json: bool, cell: str, most: int | None) -> None:
-    document = [{**dataclasses.asdict(letter), "at": letter.at} for letter in letters]
+    document = [Dead(at=letter.at, **dataclasses.asdict(letter)) for letter in letters]
     rows = [
         (
             letter.entry,

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from parallax.cli.main import EXIT_FAILED
+from parallax.cli.names import Number
 from parallax.cli.options import start_logging
-from parallax.core.model import check_int, check_number
-from parallax.producers.live import Crash, Live, report
+from parallax.producers.live import Crash, Live, overloaded, report
 from parallax.producers.workload import Lengths, Workload
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
@@ -21,10 +21,12 @@ WEIGHTS = {"gold": 4.0, "silver": 2.0, "bronze": 1.0}
 
 
 @click.command()
-@click.option("--duration", "duration_s", type=float, default=20.0, show_default=True,
-              help="Seconds of load.")  # fmt: skip
-@click.option("--workers", type=int, default=4, show_default=True, help="Worker processes.")
-@click.option("--rate", type=float, default=90.0, show_default=True, help="Jobs per second.")
+@click.option("--duration", "duration_s", type=Number(2.0, 3_600.0), default=20.0,
+              show_default=True, help="Seconds of load.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(2, 100), default=4, show_default=True,
+              help="Worker processes.")  # fmt: skip
+@click.option("--rate", type=Number(1.0, 10_000.0), default=90.0, show_default=True,
+              help="Jobs per second.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
     """Three tenants with weights 4:2:1 overload workers that burn CPU; one worker is killed.
@@ -33,9 +35,6 @@ def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
     nothing behind. Exits with 1 if a job was lost or finished twice. Ctrl-C ends it early and shows
     what is known so far.
     """
-    check_number("--duration", duration_s, 2.0, 3600.0)
-    check_int("--workers", workers, 2, 100)
-    check_number("--rate", rate, 1.0, 10_000.0)
     start_logging()
     clock = SystemClock()
     plan = Plan(workers, 2, ("--engine", "cpu", "--profile", "laptop", "--speed", "0.2"))
@@ -55,7 +54,7 @@ def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
         crashes = [Crash("worker", count // 2)]
         live = Live(system.url, "main", clock, system, crashes, WEIGHTS, orders=orders)
         run = live.run(workload.jobs(count=count))
-        kept = report(run, live, as_json, (0.2 * duration_s, run.offered_s))
+        kept = report(run, live, as_json, overloaded(run, duration_s))
     _say(_verdict(kept, run.interrupted))
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -17,13 +18,17 @@ from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.broker.server_binary import find_binary
+from parallax.cli.lab_documents import DoctorFinding, Versions
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import found_url, redis_options
-from parallax.cli.output import facts, show
+from parallax.cli.output import show_all, show_one
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.secrets import redacted
+from parallax.policies.registry import broken
 
-Finding = tuple[str, str, str]  # what, ok | warning | bad, what to know or do
+Finding = tuple[
+    str, Literal["ok", "warning", "bad"], str
+]  # what, ok | warning | bad, what to know or do
 
 #: Releases that close known holes in Lua and in the protocol, by series.
 SAFE = {"6.2": 20, "7.2": 11, "7.4": 6, "8.0": 4, "8.2": 2}
@@ -36,9 +41,7 @@ PACKAGES = ("redis", "hiredis", "msgspec", "click", "prometheus-client", "valkey
 def doctor(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
     """Check the installation and the server; each finding says what to do. Exits 1 on a bad one."""
     findings = [*_installation(), *_server(found_url(redis, home), cell)]
-    head = ("check", "finding", "what to know")
-    document = [dict(zip(head, row, strict=True)) for row in findings]
-    show(document, as_json=as_json, title="Doctor", head=head, rows=findings)
+    show_all([DoctorFinding(*one) for one in findings], as_json=as_json, title="Doctor")
     sys.exit(EXIT_FAILED if any(word == "bad" for _, word, _ in findings) else 0)
 
 
@@ -50,6 +53,8 @@ def _installation() -> Iterator[Finding]:
         yield "embedded server", "warning", str(error)
     else:
         yield "embedded server", "ok", f"{version} at {binary}"
+    for sentence in broken():
+        yield "policies", "warning", sentence
 
 
 def _server(url: str | None, cell: str) -> Iterator[Finding]:
@@ -65,6 +70,7 @@ def _server(url: str | None, cell: str) -> Iterator[Finding]:
         if "cluster" in (lines.get("redis_mode"), lines.get("server_mode")):
             yield from _cluster(link, keys)
         yield from _settings(link)
+        yield from _disk(link)
         yield _cell(link, keys)
     except ParallaxError as error:
         yield "server", "bad", str(error)
@@ -106,7 +112,7 @@ def _cluster(link: Link, keys: Keys) -> Iterator[Finding]:
 
 
 def _settings(link: Link) -> Iterator[Finding]:
-    wanted = {
+    wanted: dict[str, tuple[str, Literal["warning", "bad"], str]] = {
         "maxmemory-policy": ("noeviction", "bad", "evicting keys would lose accepted jobs"),
         "appendonly": ("yes", "warning", "without the append-only file a restart loses all jobs"),
     }
@@ -117,7 +123,10 @@ def _settings(link: Link) -> Iterator[Finding]:
             yield name, "warning", "this user may not read the server's settings"
             continue
         found = answer[1].decode() if answer else "unknown"
-        yield name, "ok" if found == value else word, found if found == value else f"{found}: {why}"
+        if found == value:
+            yield name, "ok", found
+        else:
+            yield name, word, f"{found}: {why}"
     try:
         fsync = link.call("CONFIG", "GET", "appendfsync")[1].decode()
     except ParallaxError:
@@ -125,6 +134,22 @@ def _settings(link: Link) -> Iterator[Finding]:
     yield from _ticks(link)
     lost = {"always": "nothing", "everysec": "up to 2 s of accepted jobs"}.get(fsync, "much")
     yield "durability", "ok", f"{fsync}: a crash of the server may lose {lost}"
+
+
+def _disk(link: Link) -> Iterator[Finding]:
+    """Say whether the server can write its files: it refuses all writes while it cannot."""
+    try:
+        state = dict(_pairs(link.call("INFO", "persistence")))
+    except StoreFault:
+        return  # this user may not ask
+    writes = ("aof_last_write_status", "rdb_last_bgsave_status")
+    failing = ", ".join(name for name in writes if state.get(name) == "err")
+    if failing:
+        told = f"the server cannot write to its disk ({failing}): free some space there; "
+        told += "it goes on by itself, and what was accepted is kept"
+        yield "disk", "bad", told
+    elif state.get("aof_enabled") == "1":
+        yield "disk", "ok", "the last write to the append-only file succeeded"
 
 
 def _ticks(link: Link) -> Iterator[Finding]:
@@ -151,10 +176,11 @@ def _cell(link: Link, keys: Keys) -> Finding:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def version(as_json: bool) -> None:
     """Show the versions of Parallax, Python and the packages it stands on."""
-    pairs: dict[str, object] = {"parallax": __version__, "python": platform.python_version()}
+    packages: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
-            pairs[package] = installed(package)
+            packages[package.replace("-", "_")] = installed(package)
         except PackageNotFoundError:
-            pairs[package] = None
-    facts(pairs, as_json=as_json, title="Versions")
+            packages[package.replace("-", "_")] = None
+    found = Versions(__version__, platform.python_version(), packages)
+    show_one(found, as_json=as_json, title="Versions")

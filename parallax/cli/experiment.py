@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from parallax.cli.lab_documents import ExperimentRow, Finding
 from parallax.cli.main import EXIT_FAILED, EXIT_MISSED
 from parallax.cli.output import show
 from parallax.cli.pool import spread
@@ -35,7 +36,7 @@ def listed(as_json: bool) -> None:
     found = [catalog.experiment(name) for name in catalog.names()]
     rows = [(one.name, one.title, len(one.cases) * one.seeds) for one in found]
     document = [
-        {"name": one.name, "title": one.title, "question": one.question, "runs": runs}
+        ExperimentRow(one.name, one.title, one.question, runs)
         for one, (_, _, runs) in zip(found, rows, strict=True)
     ]
     show(document, as_json=as_json, title="", head=("name", "title", "runs"), rows=rows)
@@ -125,9 +126,11 @@ def _show(chosen: Sequence[Experiment], verdicts: Mapping[str, Verdict], as_json
         for finding in verdicts[one.name].findings:
             word = "holds" if finding.holds else "MISSES"
             rows.append((one.name, finding.what, number(finding.value), finding.bounds, word))
-            document.append({
-                "experiment": one.name, "what": finding.what, "value": finding.value,
-                "expected": finding.bounds, "verdict": word,
-            })  # fmt: skip
-    head = ("", "what", "measured", "expected", "verdict")
+            document.append(
+                Finding(
+                    experiment=one.name, what=finding.what, value=finding.value,
+                    expected=finding.bounds, verdict="holds" if finding.holds else "MISSES",
+                )
+            )  # fmt: skip
+    head = ("experiment", "what", "measured", "expected", "verdict")
     show(document, as_json=as_json, title="Experiments", head=head, rows=rows)

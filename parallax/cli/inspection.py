@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.membership import Member, Membership
+from parallax.broker.misfits import names_of
 from parallax.broker.results import Results
 from parallax.broker.tenancy import Tenancy
 from parallax.cli.cells import ask_each, exit_code, leader_name
+from parallax.cli.documents import (
+    CellsStatus,
+    CellStatus,
+    JobRecord,
+    TenantRow,
+    TenantWeight,
+    WorkerRow,
+)
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import facts, show
+from parallax.cli.output import say, show, show_all, show_one, write_json
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
+from parallax.core.errors import StoreFull
 from parallax.core.model import check_name
 
 
@@ -31,25 +42,44 @@ def status(where: Where, as_json: bool) -> None:
     """
     seen = ask_each(where.places(), _state)
     if len(seen) == 1:
-        ((cell, pairs),) = seen.items()
-        facts(pairs or {}, as_json=as_json, title=f"Cell {cell}")
+        for found in seen.values():
+            if found is not None:
+                show_one(found, as_json=as_json, title=f"Cell {found.cell}")
         return
-    together: dict[str, int] = {}
-    for pairs in seen.values():
-        for name, value in (pairs or {}).items():
-            if isinstance(value, int):
-                together[name] = together.get(name, 0) + value
-    names = ["leader", *together]
-    rows = [
-        (name, *((pairs or {}).get(name) for pairs in seen.values()), together.get(name))
-        for name in names
+    together = _sum(seen)
+    head = ("", *seen, "all")
+    columns = [*seen.values(), together]
+    names = ["leader", *_SUMMED]
+    rows = [[name, *(getattr(one, name, None) for one in columns)] for name in names]
+    rows += [
+        [f"totals.{word}", *(one.totals.get(word, 0) if one else None for one in columns)]
+        for word in together.totals
     ]
-    show({"cells": seen, "all": together}, as_json=as_json, title="Cells",
-         head=("", *seen, "all"), rows=rows)  # fmt: skip
+    show(together, as_json=as_json, title="Cells", head=head, rows=rows)
     sys.exit(exit_code(seen))
 
 
-def _state(link: Link, keys: Keys) -> dict[str, Any]:
+_SUMMED = ("workers", "open_jobs", "waiting_jobs", "active_tenants", "dead_letters")
+
+
+def _sum(seen: Mapping[str, CellStatus | None]) -> CellsStatus:
+    cells = [found for found in seen.values() if found is not None]
+    totals: Counter[str] = Counter()
+    for found in cells:
+        totals.update(found.totals)
+    return CellsStatus(
+        cells=cells,
+        silent=[cell for cell, found in seen.items() if found is None],
+        totals=dict(sorted(totals.items())),
+        **{name: sum(getattr(found, name) for found in cells) for name in _SUMMED},
+    )
+
+
+def _state(link: Link, keys: Keys) -> CellStatus:
+    try:
+        link.call("PING")
+    except StoreFull as full:  # reads are served all the same
+        say(f"parallax: {full}", err=True)
     leader, opened, active, dead = link.calls(
         [
             ("GET", keys.leader),
@@ -58,18 +88,18 @@ def _state(link: Link, keys: Keys) -> dict[str, Any]:
             ("XLEN", keys.dead),
         ]
     )
-    names = sorted(name.decode() for name in active)[:1000]
+    names = sorted(names_of(active)[0])[:1000]
     waiting = sum(link.calls([("XLEN", keys.arrivals(name)) for name in names])) if names else 0
-    members = [m for m in Membership(link, keys).members() if m.alive]
-    return {
-        "leader": leader_name(leader),
-        "workers": len(members),
-        "open jobs": opened,
-        "waiting": waiting,
-        "active tenants": len(active),
-        "dead letters": dead,
-        **{f"total {word}": count for word, count in sorted(Results(link, keys).counts().items())},
-    }
+    return CellStatus(
+        cell=keys.cell,
+        leader=leader_name(leader),
+        workers=sum(member.alive for member in Membership(link, keys).members()),
+        open_jobs=opened,
+        waiting_jobs=waiting,
+        active_tenants=len(active),
+        dead_letters=dead,
+        totals=dict(sorted(Results(link, keys).counts().items())),
+    )
 
 
 @click.command()
@@ -86,29 +116,27 @@ def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
     finally:
         client.close()
     if record is None:
-        click.echo(f"parallax: there is no record of {job_id}; it may have expired", err=True)
+        say(f"parallax: there is no record of {job_id}; it may have expired", err=True)
         sys.exit(EXIT_FAILED)
     report = record.report
-    facts(
-        {
-            "id": record.job_id,
-            "tenant": record.tenant,
-            "state": record.state.value,
-            "attempts": record.attempts,
-            "session": record.session or None,
-            "worker": record.worker or None,
-            "prompt tokens": record.prompt_tokens,
-            "max tokens": record.max_tokens,
-            "output tokens": report.output_tokens,
-            "cached tokens": report.cached_tokens,
-            "queue wait (s)": record.queue_wait_s,
-            "ttft (s)": record.ttft_s,
-            "e2e (s)": record.e2e_s,
-            "error": report.error or None,
-        },
-        as_json=as_json,
-        title=f"Job {job_id}",
+    found = JobRecord(
+        id=record.job_id,
+        tenant=record.tenant,
+        state=record.state.value,
+        attempts=record.attempts,
+        session=record.session or None,
+        worker=record.worker or None,
+        prompt_tokens=record.prompt_tokens,
+        max_tokens=record.max_tokens,
+        output_tokens=report.output_tokens,
+        cached_tokens=report.cached_tokens,
+        queue_wait_s=record.queue_wait_s,
+        ttft_s=record.ttft_s,
+        e2e_s=record.e2e_s,
+        error=report.error or None,
+        reason=report.reason or None,
     )
+    show_one(found, as_json=as_json, title=f"Job {job_id}")
 
 
 @click.command()
@@ -117,24 +145,23 @@ def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
 def workers(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
     """List the registered workers."""
     link, keys = Link.to(server_url(redis, home)), Keys(cell)
-    rows = [
-        (
-            m.worker,
-            "draining" if m.number("draining") else "alive" if m.alive else "dead",
-            m.registration.engine,
-            m.registration.slots,
-            int(m.number("running")),
-            int(m.number("waiting")),
-            m.number("kv_used"),
-            int(m.number("completed")),
-            " ".join(f"{name}={value}" for name, value in m.registration.about.items()),
-        )
-        for m in Membership(link, keys).members()
-    ]
+    found = [_worker(member) for member in Membership(link, keys).members()]
     link.close()
-    head = ("worker", "state", "engine", "slots", "running", "waiting", "kv", "completed", "about")
-    document = [dict(zip(head, row, strict=True)) for row in rows]
-    show(document, as_json=as_json, title=f"Workers of cell {cell}", head=head, rows=rows)
+    show_all(found, as_json=as_json, title=f"Workers of cell {cell}")
+
+
+def _worker(member: Member) -> WorkerRow:
+    return WorkerRow(
+        worker=member.worker,
+        state="draining" if member.number("draining") else "alive" if member.alive else "dead",
+        engine=member.registration.engine,
+        slots=member.registration.slots,
+        running_jobs=int(member.number("running")),
+        waiting_jobs=int(member.number("waiting")),
+        kv_used=member.number("kv_used"),
+        completed_jobs=int(member.number("completed")),
+        about=dict(member.registration.about),
+    )
 
 
 @click.group()
@@ -148,35 +175,33 @@ def tenants() -> None:
 def list_(where: Where, as_json: bool) -> None:
     """List tenants with a weight or with waiting jobs. Exits with 1 if one of several is silent."""
     seen = ask_each(where.places(), _tenants)
-    several = len(seen) > 1
-    head = ("tenant", "cell", "weight", "waiting") if several else ("tenant", "weight", "waiting")
-    rows = [
-        (tenant, cell, *rest) if several else (tenant, *rest)
-        for cell, found in seen.items()
-        for tenant, *rest in found or ()
-    ]
-    document = [dict(zip(head, row, strict=True)) for row in rows]
-    title = f"Tenants of cell {', '.join(seen)}"
-    show(document, as_json=as_json, title=title, head=head, rows=rows)
+    found = [row for rows in seen.values() for row in rows or ()]
+    show_all(found, as_json=as_json, title=f"Tenants of cell {', '.join(seen)}")
     sys.exit(exit_code(seen))
 
 
-def _tenants(link: Link, keys: Keys) -> list[tuple[str, float, int]]:
+def _tenants(link: Link, keys: Keys) -> list[TenantRow]:
     weights = Tenancy(link, keys).weights()
-    active = {name.decode() for name in link.call("SMEMBERS", keys.active)}
+    active = set(names_of(link.call("SMEMBERS", keys.active))[0])
     names = sorted(weights.keys() | active)
     depths = link.calls([("XLEN", keys.arrivals(name)) for name in names]) if names else []
-    return [(n, weights.get(n, 1.0), depth) for n, depth in zip(names, depths, strict=True)]
+    return [
+        TenantRow(tenant=name, cell=keys.cell, weight=weights.get(name, 1.0), waiting_jobs=depth)
+        for name, depth in zip(names, depths, strict=True)
+    ]
 
 
 @tenants.command("set")
 @cells_options
 @click.argument("tenant")
 @click.option("--weight", type=float, required=True, help="Shares it is due (others have 1).")
-def set_(where: Where, tenant: str, weight: float) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def set_(where: Where, tenant: str, weight: float, as_json: bool) -> None:
     """Set the weight of a tenant in its cell; a running scheduler takes it over within a second."""
     client = where.connect()
     try:
         client.set_weights({tenant: weight})
     finally:
         client.close()
+    if as_json:
+        write_json(TenantWeight(tenant, weight))

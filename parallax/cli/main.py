@@ -1,7 +1,8 @@
 """The command `parallax`: a lazy table of commands, so that `--help` imports nothing it need not.
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 a threshold was missed, 4 cannot reach Redis;
-128 and the number of the signal that ended it early (130: Ctrl-C).
+Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 a threshold was missed, 4 cannot reach Redis,
+or may not (a wrong password, a port of something else); 128 and the number of the signal that ended
+it early (130: Ctrl-C).
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from parallax import __version__
 from parallax.cli import configuration, streams
 from parallax.cli.output import printable
-from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
+from parallax.core.errors import InvalidInput, ParallaxError, Unreachable, Unusable
 from parallax.core.secrets import redacted
+from parallax.core.suggest import meant
 from parallax.services.orders import Interrupted
 
 EXIT_FAILED, EXIT_USAGE, EXIT_MISSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -56,8 +59,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("parallax.drills.cli:verify", "Break things on purpose; check every promise."),
     "acl": ("parallax.cli.access:acl", "Write users for Redis, one for each role."),
     "doctor": ("parallax.cli.doctor:doctor", "Check the installation and the server."),
+    "url": ("parallax.cli.url:url", "Print the address of the server in use."),
     "version": ("parallax.cli.doctor:version", "Show versions."),
 }
+
+#: heading of `--help` -> the commands below it, in their order.
+PANELS: dict[str, tuple[str, ...]] = {
+    "Begin": ("demo", "up", "doctor", "url", "version"),
+    "Jobs": ("submit", "status", "get", "cancel"),
+    "A running cell": (
+        "scheduler", "worker", "workers", "tenants", "policy", "canary", "dead", "cells", "acl",
+    ),
+    "Live loads": ("loadgen", "replay", "record", "explain"),
+    "Laboratory": ("simulate", "compare", "report", "trace", "experiment"),
+    "Evidence": ("verify", "bench", "validate"),
+}  # fmt: skip
 
 
 class LazyGroup(click.Group):
@@ -78,6 +94,25 @@ class LazyGroup(click.Group):
             ctx.default_map = {name: configuration.defaults(command, table, common, name)}
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a misspelt one the error names what was probably meant."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            question = meant(args[0], COMMANDS)
+            known = f"{question[:1].upper()}{question[1:]}"
+            ctx.fail(f"No such command {args[0]!r}. {known}".rstrip())
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete names of commands from the table, importing none of them."""
+        items = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
+
     def make_context(
         self,
         info_name: str | None,
@@ -95,9 +130,11 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        """Write the commands in panels without importing them."""
+        widest = max(map(len, COMMANDS))
+        for heading, names in PANELS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), COMMANDS[name][1]) for name in names])
 
 
 def _configured(ctx: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
@@ -121,7 +158,12 @@ def _load(name: str) -> click.Command:
     return command
 
 
-@click.group(cls=LazyGroup)
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog='Completion: eval "$(_PARALLAX_COMPLETE=bash_source parallax)" (or zsh_source, '
+    "fish_source).",
+)
 @click.option(
     "--config",
     envvar="PARALLAX_CONFIG",
@@ -164,6 +206,8 @@ def _run() -> None:
         _fail(error, EXIT_USAGE)
     except Unreachable as error:
         _fail(error, EXIT_UNREACHABLE, _NEXT)
+    except Unusable as error:
+        _fail(error, EXIT_UNREACHABLE)
     except ParallaxError as error:
         _fail(error, EXIT_FAILED)
 
@@ -180,10 +224,11 @@ def _fail(error: ParallaxError, code: int, hint: str = "") -> None:
 
 def _fail_to_write(error: OSError) -> NoReturn:
     """Say which file could not be used: standard output, if it is that one."""
-    at_fault = streams.failure()
     streams.abandon()
-    what = repr(error.filename) if error.filename and not at_fault else "standard output"
-    reason = error.strerror or str(error)
+    what = "" if error.filename is None else repr(error.filename)
+    if not what and error.errno in streams.UNWRITABLE:
+        what = "standard output"
+    told = f"{what} cannot be used: {error.strerror}" if what else str(error)
     with suppress(OSError):
-        click.echo(f"parallax: {printable(what)} cannot be used: {reason}", err=True)
+        click.echo(f"parallax: {printable(told)}", err=True)
     sys.exit(EXIT_FAILED)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from parallax.cli.names import PolicyName
 from parallax.core.errors import InvalidInput, Unreachable
 from parallax.core.secrets import has_password
 from parallax.core.settings import Policies, PolicyChoice
@@ -22,6 +23,18 @@ FILE_VARIABLE = "PARALLAX_REDIS_FILE"
 KINDS = (
     "admission", "fairness", "ordering", "gate", "routing", "predictor", "hedging", "stealing",
 )  # fmt: skip
+
+
+_MEANINGS = {
+    "stealing": "Stealing policy: who takes whose work.",
+    "hedging": "Hedging policy: when to try elsewhere.",
+    "predictor": "Predictor of output lengths.",
+    "gate": "Dispatch gate: when a worker may get more.",
+    "admission": "Admission policy: which jobs may wait.",
+    "ordering": "Ordering policy: which job of a tenant is next.",
+    "fairness": "Fairness policy: which tenant is next.",
+    "routing": "Routing policy: which worker gets a job.",
+}
 
 
 def redis_options(command: F) -> F:
@@ -53,10 +66,9 @@ def _url(context: click.Context, parameter: click.Parameter, url: str | None) ->
     file = os.environ.get(FILE_VARIABLE)
     if url or not file:
         return url
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(FILE_VARIABLE, file, f"a file with a URL ({error})") from None
+    from parallax.broker.secret_file import read_url
+
+    return read_url(Path(file), FILE_VARIABLE)
 
 
 def warn_of_password(
@@ -70,20 +82,16 @@ def warn_of_password(
 
 
 def policy_options(command: F) -> F:
-    """Add `--policy` (routing), one option for each other kind of policy, and `--set`."""
+    """Add an option for each kind of policy, and `--set`."""
     for option in (
         click.option(
             "--set", "parameters", multiple=True, metavar="[KIND.]KEY=VALUE",
             help="Set a parameter of a policy (of the routing policy, if no kind is named).",
         ),
-        click.option("--stealing", metavar="NAME", help="Stealing policy: who takes whose work."),
-        click.option("--hedging", metavar="NAME", help="Hedging policy: when to try elsewhere."),
-        click.option("--predictor", metavar="NAME", help="Predictor of output lengths."),
-        click.option("--gate", metavar="NAME", help="Dispatch gate."),
-        click.option("--admission", metavar="NAME", help="Admission policy."),
-        click.option("--ordering", metavar="NAME", help="Ordering policy."),
-        click.option("--fairness", metavar="NAME", help="Fairness policy."),
-        click.option("--policy", "routing", metavar="NAME", help="Routing policy."),
+        *(
+            click.option(f"--{kind}", type=PolicyName(kind), metavar="NAME", help=meaning)
+            for kind, meaning in _MEANINGS.items()
+        ),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -127,7 +135,7 @@ def policy_arguments(policies: Policies) -> list[str]:
     arguments = []
     for kind in KINDS:
         choice = getattr(policies, kind)
-        arguments += ["--policy" if kind == "routing" else f"--{kind}", choice.name]
+        arguments += [f"--{kind}", choice.name]
         for key, value in choice.parameters.items():
             arguments += ["--set", f"{kind}.{key}={value}"]
     return arguments

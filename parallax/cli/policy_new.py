@@ -1,4 +1,4 @@
-"""Writing the two files of a new policy: the policy, which works as it is, and its test."""
+"""Writing the files of a new policy: the policy, which works as it is, and its test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from parallax import __version__
 from parallax.core.errors import InvalidInput
+from parallax.core.suggest import among
 from parallax.policies.registry import REGISTRIES
 
 #: Kind -> the folder below `parallax/policies` where such policies live.
@@ -30,30 +32,28 @@ _LONGEST = 22  # so that no line of a template becomes too long
 
 
 def write_policy(kind: str, name: str, root: Path) -> list[Path]:
-    """Write policy and test below `root`, a checkout of Parallax; return where they are.
+    """Write policy and test below `root`; return where they are.
 
-    Raises InvalidInput if the name cannot be, or is taken, and if a file is there already: then
-    nothing is written.
+    In a checkout of Parallax they go into its folders. Elsewhere they become a distribution of
+    their own, in a new directory. Raises InvalidInput if the name cannot be, or is taken, and if a
+    file is there already: then nothing is written.
     """
     _check(kind, name)
-    folder = FOLDERS[kind]
-    if not (root / "parallax" / "policies" / folder).is_dir():
-        allowed = f"the root of a checkout: there is no parallax/policies/{folder} in it"
-        raise InvalidInput("directory", str(root), allowed)
-    files = {
-        root / "parallax" / "policies" / folder / f"{name}.py": f"{kind}.py.txt",
-        root / "tests" / "unit" / "policies" / f"test_{name}.py": f"{kind}_test.py.txt",
-    }
-    for path in files:
-        if path.exists():
-            raise InvalidInput("NAME", name, f"a new name: {path} is there already")
     words = name.split("_")
     values = {
         "name": name,
-        "folder": folder,
+        "module": f"parallax.policies.{FOLDERS[kind]}.{name}",
         "cls": "".join(word.capitalize() for word in words),
         "title": " ".join(words).capitalize(),
+        "version": __version__,
     }
+    files = _in_checkout(kind, name, root)
+    if files is None:
+        values["module"] = name
+        files = _in_project(kind, name, root)
+    for path in files:
+        if path.exists():
+            raise InvalidInput("NAME", name, f"a new name: {path} is there already")
     for path, template in files.items():
         text = resources.files("parallax.cli").joinpath("templates", template).read_text("utf-8")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,9 +61,34 @@ def write_policy(kind: str, name: str, root: Path) -> list[Path]:
     return list(files)
 
 
+def _in_checkout(kind: str, name: str, root: Path) -> dict[Path, str] | None:
+    """Return the files and their templates; None if `root` is no checkout."""
+    folder = root / "parallax" / "policies" / FOLDERS[kind]
+    if not folder.is_dir():
+        return None
+    return {
+        folder / f"{name}.py": f"{kind}.py.txt",
+        root / "tests" / "unit" / "policies" / f"test_{name}.py": f"{kind}_test.py.txt",
+    }
+
+
+def _in_project(kind: str, name: str, root: Path) -> dict[Path, str]:
+    project = root / f"parallax-{name.replace('_', '-')}"
+    return {
+        project / f"{name}.py": f"{kind}.py.txt",
+        project / "tests" / f"test_{name}.py": f"{kind}_test.py.txt",
+        project / "pyproject.toml": "pyproject.toml.txt",
+    }
+
+
+def project_of(files: list[Path]) -> Path | None:
+    """Return the directory of a distribution that was written; None for files of a checkout."""
+    return next((path.parent for path in files if path.name == "pyproject.toml"), None)
+
+
 def _check(kind: str, name: str) -> None:
     if kind not in FOLDERS:
-        raise InvalidInput("KIND", kind, f"known: {', '.join(FOLDERS)}")
+        raise InvalidInput("KIND", kind, among(kind, FOLDERS))
     if not _NAME.fullmatch(name) or len(name) > _LONGEST or keyword.iskeyword(name):
         allowed = f"at most {_LONGEST} small letters and digits, with '_' between words"
         raise InvalidInput("NAME", name, allowed)

@@ -15,9 +15,12 @@ import click
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.recording import Batch, Line, Recording, decode_line
+from parallax.cli.lab_documents import Candidate, RecordingCheck, Written
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import facts, show
+from parallax.cli.output import say, show_all, show_one, write_json
+from parallax.cli.silence import leader_of, said_after
+from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_name, check_number
 from parallax.services import service
@@ -37,8 +40,14 @@ def record() -> None:
 @redis_options
 @FILE
 @click.option("--duration", "duration_s", type=float, help="Seconds [default: until Ctrl-C].")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def save(
-    redis: str | None, cell: str, home: Path | None, file: Path, duration_s: float | None
+    redis: str | None,
+    cell: str,
+    home: Path | None,
+    file: Path,
+    duration_s: float | None,
+    as_json: bool,
 ) -> None:
     """Record a running cell into FILE.
 
@@ -47,14 +56,15 @@ def save(
     if duration_s is not None:
         check_number("--duration", duration_s, 0.1, 86_400.0)
     clock, stop = SystemClock(), threading.Event()
-    link = Link.to(server_url(redis, home))
+    url = server_url(redis, home)
+    link = Link.to(url)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     recording, count = Recording(link, Keys(cell), name), 0
     service.stop_on_signals(stop.set, stop.set)
     ends = None if duration_s is None else clock.monotonic() + duration_s
     recording.start(KEPT_MS)
     click.echo(f"recording into {file}; Ctrl-C ends it", err=True)
-    with file.open("wb") as output:
+    with file.open("wb") as output, said_after(lambda: _leaderless(url, cell)):
         while not stop.is_set() and (ends is None or clock.monotonic() < ends):
             recording.keep(KEPT_MS)
             for line in recording.take(500):
@@ -62,7 +72,12 @@ def save(
                 count += 1
     recording.stop()
     link.close()
-    click.echo(f"{count} lines written to {file}", err=True)
+    _written(file, count, "lines", as_json)
+
+
+def _leaderless(url: str, cell: str) -> list[str]:
+    told = f"no scheduler leads cell {cell}: there is nothing to record until one does"
+    return [] if leader_of(Place(cell, url)) else [told]
 
 
 @record.command()
@@ -73,15 +88,15 @@ def check(file: Path, as_json: bool) -> None:
     lines = list(read(file))
     done = list(redo(lines))
     differ = [one.batch for one in done if not one.same]
-    pairs: dict[str, object] = {
-        "leaders": sum(not isinstance(line, Batch) for line in lines),
-        "batches": len(done),
-        "events": sum(len(one.batch.events) for one in done),
-        "attempts sent": dispatched(lines),
-        "batches decided otherwise": len(differ),
-        "first of them": f"{differ[0].leader} {differ[0].number}" if differ else None,
-    }
-    facts(pairs, as_json=as_json, title=f"Recording {file}")
+    found = RecordingCheck(
+        leaders=sum(not isinstance(line, Batch) for line in lines),
+        batches=len(done),
+        events=sum(len(one.batch.events) for one in done),
+        dispatched=dispatched(lines),
+        differing_batches=len(differ),
+        first_differing=f"{differ[0].leader} {differ[0].number}" if differ else None,
+    )
+    show_one(found, as_json=as_json, title=f"Recording {file}")
     sys.exit(EXIT_FAILED if differ else 0)
 
 
@@ -89,15 +104,23 @@ def check(file: Path, as_json: bool) -> None:
 @FILE
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True,
               help="File for the trace.")  # fmt: skip
-def trace(file: Path, output: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def trace(file: Path, output: Path, as_json: bool) -> None:
     """Write the jobs of FILE as a trace: what if another policy had had them?
 
-    `parallax compare TRACE --vary routing=...` answers.
+    `parallax compare TRACE --routing A,B -o DIRECTORY` answers.
     """
     from parallax.sim.traces import generic
 
     count = generic.write(output, jobs_of(read(file)))
-    click.echo(f"{count:,} jobs written to {output}", err=True)
+    _written(output, count, "jobs", as_json)
+
+
+def _written(file: Path, count: int, what: str, as_json: bool) -> None:
+    if as_json:
+        write_json(Written(str(file), count))
+    else:
+        click.echo(f"{count:,} {what} written to {file}", err=True)
 
 
 @click.command()
@@ -112,25 +135,29 @@ def explain(job_id: str, file: Path, as_json: bool) -> None:
     for _ in redo(read(file), explanation):
         pass
     if not explanation.placements:
-        click.echo(f"parallax: {file} says nothing of where {job_id} was sent", err=True)
+        say(f"parallax: {file} says nothing of where {job_id} was sent", err=True)
         sys.exit(EXIT_FAILED)
-    head = ("attempt", "worker", "chosen", "score", "cached", "free", "in flight", "prefill",
-            "pending cost", "slowness")  # fmt: skip
-    rows = [
-        (
-            n, w.id, "yes" if w.id == p.chosen else "", p.scores.get(w.id), p.cached.get(w.id),
-            w.free, w.in_flight, round(w.prefill_tokens), round(w.pending_cost),
-            round(w.slowness, 2),
+    found = [
+        Candidate(
+            attempt=n,
+            worker=w.id,
+            chosen=w.id == p.chosen,
+            score=p.scores.get(w.id),
+            cached_tokens=p.cached.get(w.id),
+            free_slots=w.free,
+            in_flight_jobs=w.in_flight,
+            prefill_tokens=round(w.prefill_tokens),
+            pending_cost=round(w.pending_cost),
+            slowness=round(w.slowness, 2),
         )
         for n, p in enumerate(explanation.placements, start=1)
         for w in p.workers
-    ]  # fmt: skip
-    document = [dict(zip(head, row, strict=True)) for row in rows]
-    show(document, as_json=as_json, title=f"Job {job_id}", head=head, rows=rows)
+    ]
+    show_all(found, as_json=as_json, title=f"Job {job_id}")
     if not as_json:
         for n, p in enumerate(explanation.placements, start=1):
             told = f", with {p.together - 1} others in the same breath" if p.together > 1 else ""
-            click.echo(f"{n}: {p.policy}{told}: {p.why}")
+            say(f"{n}: {p.policy}{told}: {p.why}")
 
 
 def read(file: Path) -> Iterator[Line]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from parallax.cli.lab_documents import Written
+from parallax.cli.output import write_json
 from parallax.cli.run_options import SUMMARY, read_json, write
 from parallax.core.errors import InvalidInput
 from parallax.sim.report.html import page
@@ -17,7 +19,8 @@ from parallax.sim.report.record import checked
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
               default=Path("report.html"), show_default=True, help="File to write.")  # fmt: skip
-def report(runs: tuple[Path, ...], output: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def report(runs: tuple[Path, ...], output: Path, as_json: bool) -> None:
     """Write a report on RUNs: records of `parallax simulate -o`, directories of `compare`.
 
     Runs that differ only in their seed are shown as one, with intervals. The file needs no network.
@@ -25,6 +28,9 @@ def report(runs: tuple[Path, ...], output: Path) -> None:
     records = [checked(read_json(path), str(path)) for run in runs for path in _files(run)]
     command = shlex.join(["parallax", "report", *map(str, runs)])
     write(output, page(records, command))
+    if as_json:
+        write_json(Written(str(output), len(records)))
+        return
     click.echo(f"{output}: {len(records)} run{'' if len(records) == 1 else 's'}", err=True)
 
 

@@ -14,15 +14,18 @@ from typing import Any, TypeVar
 import click
 
 import parallax
+from parallax.cli.names import PolicyName
 from parallax.cli.options import parsed_choice
 from parallax.core.errors import InvalidInput
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.engine.profiles import PROFILES
 from parallax.sim.files import written
 from parallax.sim.provenance import file_hash, provenance, tree_hash
 from parallax.sim.report.thresholds import Threshold, seconds
 from parallax.sim.report.thresholds import parse as parse_threshold
 from parallax.sim.spec import FaultSpec, FleetSpec, RunSpec, WorkloadSpec
 from parallax.sim.spec_reading import parse
+from parallax.sim.workloads.catalog import check_there
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,10 +64,12 @@ def experiment_options(command: F) -> F:
         click.option("--closed", is_flag=True, default=None,
                      help="A session's next turn waits for the answer to the one before."),
         click.option("--workers", type=int, help="Workers [default: 4]."),
-        click.option("--profile", help="Profile of the engines [default: llama3-8b-a100]."),
+        click.option("--profile", type=click.Choice(list(PROFILES)),
+                     help="Profile of the engines [default: llama3-8b-a100]."),
         click.option("--prefill-workers", type=int, help="Of the workers, so many only prefill."),
         *(
-            click.option(f"--{kind}", metavar="NAME[:KEY=VALUE...]", help=_MEANINGS[kind])
+            click.option(f"--{kind}", type=PolicyName(kind), metavar="NAME[:KEY=VALUE...]",
+                         help=_MEANINGS[kind])
             for kind in KINDS
         ),
         click.option("--set", "parameters", multiple=True, metavar="[KIND.]KEY=VALUE",
@@ -118,6 +123,7 @@ def check(spec: RunSpec) -> None:
     if spec.policies.scaling is not None:
         SCALING.build(spec.policies.scaling.name, spec.policies.scaling.parameters)
     profile_named(spec.fleet.profile)
+    check_there(spec.workload.path)
 
 
 def thresholds_from(options: Mapping[str, Any]) -> list[Threshold]:

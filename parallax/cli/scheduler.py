@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -15,6 +16,7 @@ import click
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.server_policy import refuse_eviction
+from parallax.cli.engine_options import PORT
 from parallax.cli.options import (
     metrics_host_option,
     policies_from,
@@ -23,12 +25,16 @@ from parallax.cli.options import (
     server_url,
     start_logging,
 )
+from parallax.cli.silence import leader_of, said_after
+from parallax.core.cells import Place
 from parallax.core.settings import SchedulerSettings
 from parallax.services import service
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
+
+log = logging.getLogger(__name__)
 
 _DEFAULTS = SchedulerSettings()
 
@@ -49,7 +55,7 @@ _DEFAULTS = SchedulerSettings()
               help="Most jobs of one tenant held in memory.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policies.")
 @metrics_host_option
-@click.option("--metrics-port", type=int, help="Serve /metrics and /healthz on this port.")
+@click.option("--metrics-port", type=PORT, help="Serve /metrics and /healthz on this port.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def scheduler(
     redis: str | None,
@@ -88,7 +94,15 @@ def scheduler(
     service.stop_on_signals(stop.set, stop.set)
     with Exporter(metrics.registry, metrics_port, metrics_host):
         refuse_eviction(Link.to(url), Keys(cell))
-        service.run(duty, stop, Random())
+        with said_after(lambda: _standing_by(duty, Place(cell, url)), tell=log.info):
+            service.run(duty, stop, Random())
+
+
+def _standing_by(duty: SchedulerService, place: Place) -> list[str]:
+    """Say who leads, if this process does not."""
+    leader = None if duty.leading else leader_of(place)
+    told = f"standing by: {leader} leads cell {place.name}; this one takes over when it is gone"
+    return [] if leader is None else [told]
 
 
 def candidate() -> str:

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from parallax.cli.main import EXIT_MISSED
+from parallax.cli.names import WorkloadName
 from parallax.cli.output import facts
+from parallax.cli.progress import progress, watched
 from parallax.cli.run_options import (
     check,
     experiment_options,
@@ -21,10 +23,11 @@ from parallax.cli.run_options import (
 from parallax.sim import simulate as simulation
 from parallax.sim.report.record import record
 from parallax.sim.report.writers import jobs_csv, json_text
+from parallax.sim.workloads.catalog import load
 
 
 @click.command()
-@click.argument("workload", required=False)
+@click.argument("workload", type=WorkloadName(), required=False)
 @experiment_options
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
               help="Write the record of the run, for `parallax report`.")  # fmt: skip
@@ -45,7 +48,8 @@ def simulate(
     spec, thresholds = spec_from(workload, options), thresholds_from(options)
     check(spec)
     provenance = origin(spec)
-    run = simulation.simulate(spec)
+    with progress() as told:
+        run = simulation.simulate(spec, watched(load(spec.workload, spec.seed), told))
     document = record(run, provenance)
     if output is not None:
         write(output, json_text(document))

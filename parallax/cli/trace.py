@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from parallax.cli.names import WorkloadName
 from parallax.cli.output import facts
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int
@@ -24,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def source_options(command: F) -> F:
     """Add what all three share: where the jobs come from."""
     for option in reversed((
-        click.argument("source"),
+        click.argument("source", type=WorkloadName()),
         click.option("--format", "form", default="", metavar="NAME",
                      help="Format of the trace [default: found out]."),
         click.option("--limit", type=int, help="Read so many jobs."),

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from parallax.cli.documents import UpLine
+from parallax.cli.engine_options import PORT, engine_arguments, engine_options
 from parallax.cli.options import (
     metrics_host_option,
     policies_from,
@@ -16,6 +18,7 @@ from parallax.cli.options import (
     policy_options,
     start_logging,
 )
+from parallax.cli.output import say, write_json
 from parallax.cli.where import Where, cells_options
 from parallax.core.model import check_int
 from parallax.core.secrets import redacted
@@ -29,23 +32,20 @@ _TICK_S = 0.2
 @click.command()
 @cells_options
 @policy_options
-@click.option(
-    "--workers", type=int, default=4, show_default=True, help="Worker processes of each cell."
-)
-@click.option("--schedulers", type=int, default=2, show_default=True,
+@click.option("--workers", type=click.IntRange(1, 1_000), default=4, show_default=True,
+              help="Worker processes of each cell.")  # fmt: skip
+@click.option("--schedulers", type=click.IntRange(1, 10), default=2, show_default=True,
               help="Scheduler processes of each cell: one leads, the others stand by.")  # fmt: skip
-@click.option("--engine", default="cpu", show_default=True, help="cpu, clock or noop.")
-@click.option("--profile", default="laptop", show_default=True, help="What the engine imitates.")
-@click.option("--engine-speed", type=float, default=1.0, show_default=True,
-              help="How many times faster than the profile.")  # fmt: skip
-@click.option("--durability", default="everysec", show_default=True,
-              help="Of the embedded server: everysec, or always.")  # fmt: skip
+@engine_options("cpu", "laptop")
 @click.option("--server-binary", type=click.Path(path_type=Path, dir_okay=False),
               help="valkey-server or redis-server to embed [default: the one that "
               "PARALLAX_SERVER_BINARY names, or the packaged Valkey].")  # fmt: skip
 @metrics_host_option
-@click.option("--metrics-port", type=int, help="Serve /metrics: the first scheduler on this port, "
+@click.option("--metrics-port", type=PORT, help="Serve /metrics: the first scheduler on this port, "
               "the other schedulers and then the workers on those after it.")  # fmt: skip
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document for each cell, a line each."
+)
 def up(
     where: Where,
     workers: int,
@@ -57,6 +57,7 @@ def up(
     server_binary: Path | None,
     metrics_host: str,
     metrics_port: int | None,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Run Redis (unless --redis names one), schedulers and workers until Ctrl-C.
@@ -65,12 +66,10 @@ def up(
     stays in the server's files for the next start; a second one ends all of it now. With --cells
     each cell has schedulers and workers of its own; those without a URL share the server.
     """
-    check_int("--workers", workers, 1, 1_000)
-    check_int("--schedulers", schedulers, 1, 10)
     count = workers + schedulers
     if metrics_port is not None:
         check_int("--metrics-port", metrics_port, 1, 65_535 - count * len(where.named))
-    worker_arguments = ("--engine", engine, "--profile", profile, "--speed", str(engine_speed))
+    worker_arguments = engine_arguments(engine, profile, engine_speed)
     scheduler_arguments = policy_arguments(policies_from(options))
     start_logging()
     systems, shared = list[System](), where.redis
@@ -89,19 +88,25 @@ def up(
                 )  # fmt: skip
                 systems.append(running.enter_context(system))
                 shared = shared or (None if url else system.url)  # the first starts it for all
-            _greet(where, systems, f"{workers} workers ({engine})")
+            if as_json:
+                for system in systems:
+                    line = UpLine(system.plan.cell, redacted(system.url), workers, engine)
+                    write_json(line, indent=None)
+            else:
+                _greet(where, systems, f"{workers} workers ({engine})")
             while not orders.stop.wait(_TICK_S):
                 for system in systems:
                     system.watch()
         except Interrupted:
             pass
-        running.callback(_drain, systems)
+        running.callback(_drain, systems, as_json)
     sys.exit(orders.code if orders.now.is_set() else 0)
 
 
-def _drain(systems: list[System]) -> None:
+def _drain(systems: list[System], silent: bool) -> None:
     """Ask the processes of all cells to end, before the first is waited for."""
-    click.echo("draining")
+    if not silent:
+        click.echo("draining")
     for system in systems:
         system.fleet.drain()
 
@@ -111,7 +116,7 @@ def _greet(where: Where, systems: list[System], what: str) -> None:
     several = f" --cells {names}" if len(systems) > 1 else ""
     for system in systems:
         of = f" in cell {system.plan.cell}" if several else ""
-        click.echo(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
+        say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
     click.echo(
         f"try: parallax submit{several} --prompt-tokens 100 --max-tokens 50   (Ctrl-C stops)"
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import click
 
+from parallax.cli.lab_documents import Held
 from parallax.cli.output import show
 from parallax.sim.validation.check import Check, Order
 
@@ -40,19 +42,18 @@ def validate(
     rows, document, missed = [], [], 0
     for check in _checks(cases or CASES, traces, published, seed):
         missed += not check.holds
-        word = "holds" if check.holds else "MISSES"
+        word: Literal["holds", "MISSES"] = "holds" if check.holds else "MISSES"
         if isinstance(check, Check):
             shown = (f"{check.predicted:.4g}", f"{check.measured:.4g}", f"{check.error:+.1%}")
             rows.append((check.case, check.what, *shown, f"{100 * check.tolerance:g}%", word))
-            fields: dict[str, object] = {"predicted": check.predicted, "measured": check.measured}
-            document.append({"case": check.case, "what": check.what, **fields, "verdict": word})
+            document.append(Held(check.case, check.what, word, check.predicted, check.measured))
         else:
             order = " > ".join(
                 f"{name} {value:.0f}"
                 for name, value in zip(check.names, check.predicted, strict=True)
             )
             rows.append((check.case, "order as measured", order, "", "", "", word))
-            document.append({"case": check.case, "what": "order", "found": order, "verdict": word})
+            document.append(Held(check.case, "order", word, found=order))
     head = ("case", "what", "predicted", "measured", "error", "bound", "verdict")
     show(document, as_json=as_json, title="Held against measurements", head=head, rows=rows)
     sys.exit(EXIT_MISSED if missed else 0)

@@ -6,15 +6,21 @@
     │   └── InvalidSettings   a setting is unknown or out of range
     ├── Refused               understood, but not accepted now; carries `retry_after_s`
     ├── Conflict              the same job id was used before with another content
+    ├── NotCompleted          a job ended otherwise than completed; carries how, and its report
+    ├── TimedOut              nobody told of the job's end in the time given; it may still end
     ├── Unreachable           Redis does not answer, or not in time: the outcome is unknown
     ├── StoreFull             Redis is at its memory limit: accepted work drains, new work waits
     ├── Fenced                this process is no longer the leader; what it asked was not done
     └── StoreFault            Redis answered something that no retry will mend
+        └── Unusable          what is at the address will not serve us: why, and what to do
 
 Foreign exceptions are translated into this tree at one door, `parallax.broker.connection`.
 """
 
 from __future__ import annotations
+
+from parallax.core.reasons import Reason
+from parallax.core.text import printable
 
 
 class ParallaxError(Exception):
@@ -48,16 +54,33 @@ class InvalidSettings(InvalidInput):
 
 
 class Refused(ParallaxError):
-    """The job was not accepted because a limit is reached; it may be offered again later."""
+    """The job was not accepted because a limit is reached; it may be offered again later.
 
-    def __init__(self, reason: str, retry_after_s: float) -> None:
-        self.reason = reason
+    `said` is for people, `reason` for programs; `retry_after_s` is in seconds.
+    """
+
+    def __init__(
+        self, said: str, retry_after_s: float, reason: Reason = Reason.TENANT_QUEUE_FULL
+    ) -> None:
+        self.said, self.reason = said, reason
         self.retry_after_s = retry_after_s
-        super().__init__(f"refused: {reason}; try again in {retry_after_s:g} s")
+        super().__init__(f"refused: {said}; try again in {retry_after_s:g} s")
 
 
 class Conflict(ParallaxError):
     """A job with this id exists and says something else."""
+
+
+class NotCompleted(ParallaxError):
+    """A job ended, but not as it was meant to: `outcome` is the word for how."""
+
+    def __init__(self, job_id: str, outcome: str, why: str) -> None:
+        self.job_id, self.outcome, self.why = job_id, outcome, why
+        super().__init__(f"job {job_id}: {outcome}" + (f": {_line(why)}" if why else ""))
+
+
+class TimedOut(ParallaxError):
+    """Jobs have not ended within the time given. They were accepted, and may still end."""
 
 
 class Unreachable(ParallaxError):
@@ -73,7 +96,8 @@ class StoreFull(ParallaxError):
     retry_after_s = 5.0
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"{reason.rstrip('.')}; try again in {self.retry_after_s:g} s")
+        hint = f"; try again in {self.retry_after_s:g} s"
+        super().__init__(f"{reason.rstrip('.').removesuffix(hint)}{hint}")
 
 
 class Fenced(ParallaxError):
@@ -84,9 +108,13 @@ class StoreFault(ParallaxError):
     """Redis answered with an error that asking again will not change."""
 
 
+class Unusable(StoreFault):
+    """What is at the address will not serve us. The message says why, and what to do."""
+
+
 def _line(text: str, most: int = 200) -> str:
     """Keep a text that may quote foreign data short and on one line."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    shown = printable(text[: most + 1])
     return shown if len(text) <= most else f"{shown[: most - 3]}..."
 
 

@@ -47,6 +47,48 @@ class Outcome(StrEnum):
     DEAD = "dead"
 
 
+class Told(StrEnum):
+    """What workers and scripts tell the scheduler in the stream `events`, as a text's first word.
+
+    A closed list: money is settled by it, so a word that is not here is junk and settles nothing.
+    """
+
+    # An attempt is over, and its job with it.
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    DEAD = "dead"
+    # An attempt is over; its job is not, or was before.
+    REQUEUED = "requeued"
+    YIELDED = "yielded"
+    LATE = "late"
+    STALE = "stale"
+    DROPPED = "dropped"
+    LOST = "lost"  # with its worker: nobody knows what it consumed
+    # Its end, which comes after it was taken from its worker; the text goes on as above.
+    RECLAIMED = "reclaimed"
+    # It goes on.
+    BEGAN = "began"
+    STOLEN = "stolen"
+    PREFILLED = "prefilled"
+    # A job ended that no worker had.
+    WITHDRAWN = "withdrawn"
+
+
+#: What ends an attempt, and how that leaves its job; None: undecided by it.
+ENDS: dict[Told, Outcome | None] = {
+    Told.COMPLETED: Outcome.COMPLETED,
+    Told.FAILED: Outcome.FAILED,
+    Told.EXPIRED: Outcome.EXPIRED,
+    Told.DEAD: Outcome.DEAD,
+    Told.REQUEUED: None,
+    Told.YIELDED: None,
+    Told.LATE: None,
+    Told.STALE: None,
+    Told.DROPPED: None,
+    Told.LOST: None,
+}
+
 _ENDS_ANYWHERE = frozenset({State.COMPLETED, State.CANCELLED, State.DEAD})
 
 TRANSITIONS: dict[State, frozenset[State]] = {

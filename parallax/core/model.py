@@ -14,8 +14,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from math import inf
+from secrets import token_hex
 
 from parallax.core.errors import InvalidInput
+from parallax.core.reasons import Reason
 
 MAX_TOKENS = 10_000_000
 MAX_DEADLINE_S = 30 * 86_400.0
@@ -23,13 +25,21 @@ MAX_PREFIX = 16_384
 MAX_HASH = 2**63 - 1
 USUAL_ATTEMPTS = 3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_REASONS = tuple(reason.value for reason in Reason if reason.by_admission)
 NAME_RULE = "use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
+
+
+def new_id() -> str:
+    """Return an id for a job that nobody named: 64 random bits."""
+    return f"job-{token_hex(8)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A request for inference, as a producer describes it.
 
+    Both lengths must be given. Without an `id` it gets one of its own when it is made, so that the
+    same `Job`, offered twice, is one job.
     `output_tokens` is the true length of the answer where it is known beforehand (a trace, a
     simulated job); None leaves it to the engine. `deadline_s` counts from acceptance.
     A higher `priority` is served sooner within its tenant. `prefix` names what the prompt begins
@@ -37,10 +47,10 @@ class Job:
     prefix exactly as far as their hashes agree.
     """
 
-    id: str
-    tenant: str
-    prompt_tokens: int
-    max_tokens: int
+    id: str = field(default_factory=new_id)
+    tenant: str = "default"
+    prompt_tokens: int = -1
+    max_tokens: int = -1
     session: str = ""
     output_tokens: int | None = None
     deadline_s: float | None = None
@@ -140,7 +150,9 @@ class QueueView:
     """What admission may know: queued and running work, of the job's tenant and in all.
 
     Jobs are counts, costs are in cost units (see `core.cost`); `kv_used` is the mean share of KV
-    memory in use over the live workers (0 when none reports).
+    memory in use over the live workers (0 when none reports). `memory_part` is what the tenant's
+    own attempts hold of it, as a multiple of an equal part (1 = as much as each tenant would hold
+    if all that hold some held the same).
     """
 
     tenant_jobs: int
@@ -152,6 +164,12 @@ class QueueView:
     in_flight: int = 0
     oldest_wait_s: float = 0.0
     cost_per_s: float = 0.0  # what the fleet is measured to serve; 0 until it is known
+    memory_part: float = 1.0
+
+    @property
+    def presses(self) -> bool:
+        """Whether the tenant is among those who make memory scarce: it holds its part or more."""
+        return self.memory_part >= 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,21 +212,34 @@ class Slo:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why admission refuses a job, as a closed word, and when to try again."""
+    """Why admission refuses a job, as a word of `Reason`, and after how many seconds to try again.
 
-    reason: str
+    A policy that refuses for a reason of its own says `Reason.POLICY`.
+    """
+
+    reason: Reason
     retry_after_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if type(self.reason) is not Reason:
+            if self.reason not in _REASONS:
+                raise InvalidInput("reason", self.reason, f"known: {', '.join(_REASONS)}")
+            object.__setattr__(self, "reason", Reason(self.reason))
 
 
 @dataclass(slots=True)
 class Usage:
-    """What a finished attempt really consumed, in tokens and seconds since its worker began it."""
+    """What a finished attempt really consumed, in tokens and seconds since its worker began it.
+
+    `prefill_s` is how long its first token took, from there too (None = there was none); what users
+    feel, TTFT, counts from acceptance and is longer by the wait.
+    """
 
     prompt_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     service_s: float = 0.0
-    ttft_s: float | None = field(default=None)
+    prefill_s: float | None = field(default=None)
 
 
 def check_name(where: str, value: object) -> None:

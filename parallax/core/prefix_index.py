@@ -70,15 +70,21 @@ class PrefixIndex:
             held = self._blocks[worker] = OrderedDict()
             self._name(worker)
         bit, holders = self._bits[worker], self._holders
+        known, touch = holders.get, held.move_to_end  # looked up once: a prompt may have thousands
         for name in reversed(names):
             if name in held:
-                held.move_to_end(name)
+                touch(name)
             else:
                 held[name] = None
-                holders[name] = holders.get(name, 0) | bit
+                holders[name] = known(name, 0) | bit
         room = min(capacity, self.capacity) if capacity else self.capacity
-        while len(held) > room:
-            self._let_go(held.popitem(last=False)[0], bit)
+        for _ in range(len(held) - room):
+            name, _ = held.popitem(last=False)
+            left = holders[name] & ~bit
+            if left:
+                holders[name] = left
+            else:
+                del holders[name]
 
     def forget(self, worker: str) -> None:
         """A worker is gone, and all it held. O(its blocks)."""

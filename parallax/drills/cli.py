@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
+from parallax.cli.lab_documents import Drills
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import start_logging
-from parallax.cli.output import facts
+from parallax.cli.output import show_one
 from parallax.cli.run_options import write
 from parallax.core.model import check_number
 from parallax.drills.drill import DrillResult, DrillSpec, run_drill
@@ -88,7 +89,7 @@ def verify(
             _tell(results[-1])
     if output is not None:
         write(output, page(results))
-    facts(_summary(results), as_json=as_json, title="Promises under faults")
+    show_one(_summary(results), as_json=as_json, title="Promises under faults")
     passed = all(result.passed for result in results)
     sys.exit(orders.code or (0 if passed else EXIT_FAILED))
 
@@ -101,23 +102,24 @@ def _tell(result: DrillResult) -> None:
             _say(f"    {sentence}")
 
 
-def _summary(results: list[DrillResult]) -> dict[str, object]:
+def _summary(results: list[DrillResult]) -> Drills:
     faults = sum((result.faults for result in results), Counter[str]())
     outcomes = sum((result.outcomes for result in results), Counter[str]())
-    return {
-        "seeds": " ".join(str(result.spec.seed) for result in results),
-        "faults": faults.total(),
-        "kinds of faults": len(faults),
-        "accepted jobs": sum(result.accepted for result in results),
-        "executions": sum(result.executions for result in results),
-        **{f"ended {name}": count for name, count in sorted(outcomes.items())},
-        "bodies looked at": sum(result.bodies for result in results),
-        "keys junk was written to": len(sum((r.junk for r in results), Counter[str]())),
-        "longest drain (s)": round(max((result.drained_s for result in results), default=0), 2),
-        "promises checked": len(INVARIANTS),
-        "violations": sum(len(s) for result in results for s in result.broken.values()),
-        "excused": sum(result.excused and bool(result.broken) for result in results),
-    }
+    return Drills(
+        seeds=[result.spec.seed for result in results],
+        faults=faults.total(),
+        kinds_of_faults=len(faults),
+        accepted_jobs=sum(result.accepted for result in results),
+        executions=sum(result.executions for result in results),
+        outcomes=dict(sorted(outcomes.items())),
+        shapes=[result.spec.shape.told() for result in results],
+        bodies_checked=sum(result.bodies for result in results),
+        keys_with_junk=len(sum((result.junk for result in results), Counter[str]())),
+        longest_drain_s=round(max((result.drained_s for result in results), default=0.0), 2),
+        promises=len(INVARIANTS),
+        violations=sum(len(s) for result in results for s in result.broken.values()),
+        excused=sum(result.excused and bool(result.broken) for result in results),
+    )
 
 
 def _say(text: str) -> None:

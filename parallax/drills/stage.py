@@ -137,7 +137,7 @@ class Stage:
         return (
             "--lease", f"{shape.lease_s:g}", "--heartbeat", f"{shape.heartbeat_s:g}",
             "--sweep", f"{SWEEP_S:g}", "--repair-grace", f"{shape.grace_s:g}",
-            "--policy", "disaggregated", "--set", "min_tokens=300",
+            "--routing", "disaggregated", "--set", "min_tokens=300",
             "--set", "disturbance=100", "--hedging", "tied:delay_s=0.05:budget=0.05",
             "--stealing", "steal_half", "--set", f"gate.prefetch={PREFETCH}",
         )  # fmt: skip

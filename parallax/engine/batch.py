@@ -24,8 +24,8 @@ from parallax.core.model import BatchView
 from parallax.engine.decodes import Decodes
 from parallax.engine.kv_cache import Hit, KvCache
 from parallax.engine.profiles import Profile
-from parallax.engine.request import Change, Request
-from parallax.engine.sequence import Seq, piece_of
+from parallax.engine.request import Change, Consumed, Request
+from parallax.engine.sequence import Row, Seq, piece_of
 
 #: Share of KV blocks left free when a request is admitted, so that decodes can grow (vLLM: 1 %).
 WATERMARK = 0.01
@@ -39,15 +39,6 @@ class Former(Protocol):
 
     def wake_s(self, view: BatchView) -> float | None:
         """Return in how many seconds to ask again although nothing changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Steps under way: one with chunks of prompts, or some of pure decoding."""
-
-    steps: int
-    duration_ms: float
-    chunks: tuple[tuple[Seq, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -120,19 +111,25 @@ class BatchEngine:
         self._waiting.append(Seq(request, length, request.prompt_tokens, at, piece))
         self._wake_ms = None
 
-    def cancel(self, request_id: str) -> int | None:
-        """Drop a request; return how many tokens it had produced, None if it is not here."""
+    def cancel(self, request_id: str) -> Consumed | None:
+        """Drop a request; return what it has consumed, None if it is not here."""
         self._cut()
         seq = self._running.get(request_id)
         if seq is not None:
-            produced = seq.produced(self._decodes.steps)
+            consumed = seq.consumed(self._decodes.steps, self._row)
             self._leave(seq)
-            return produced
+            return consumed
         for waiting in self._waiting:
             if waiting.request.id == request_id:
                 self._waiting.remove(waiting)
-                return waiting.output
+                return waiting.consumed(self._decodes.steps, None)
         return None
+
+    def has_begun(self, request_id: str) -> bool:
+        """Whether a request has ever joined the batch; False if it is not here. O(waiting)."""
+        return request_id in self._running or any(
+            seq.request.id == request_id and seq.began_ms is not None for seq in self._waiting
+        )
 
     def withdraw(self, request_id: str) -> Request | None:
         """Give back a request that waits and has not begun; None if there is no such one."""
@@ -311,10 +308,10 @@ class BatchEngine:
         self._kv.take(self._blocks(seq.target + 1) - hit.units * seq.piece.blocks)
         seq.pins, seq.named = names, hit.units
         seq.load_tokens = hit.loads * seq.piece.tokens
-        seq.computed = seq.cached = (hit.units + hit.loads) * seq.piece.tokens
+        seq.computed = (hit.units + hit.loads) * seq.piece.tokens
         self._running[request.id] = seq
-        if seq.began_ms is None:
-            seq.began_ms = max(self.now_ms, seq.since_ms)
+        if seq.began_ms is None:  # what it finds after a preemption it has computed itself
+            seq.began_ms, seq.cached = max(self.now_ms, seq.since_ms), seq.computed
         if request.factor != 1.0:
             self._factors[request.id] = request.factor
             self._slowness_changed()
@@ -389,6 +386,7 @@ class BatchEngine:
     def _preempt(self, seq: Seq) -> None:
         """Give up the newest request's blocks; it is computed again, what it said included."""
         self._leave(seq)
+        seq.most_computed = max(seq.most_computed, seq.computed)
         seq.target, seq.computed, seq.named = seq.request.prompt_tokens + seq.output, 0, 0
         self._waiting.appendleft(seq)
         self.preemptions += 1

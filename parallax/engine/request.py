@@ -53,6 +53,19 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Consumed:
+    """What a request has consumed so far, in tokens: what it is charged if it is stopped now.
+
+    `prompt_tokens` were computed or found in a cache, `cached_tokens` of them were found. A step
+    that is under way counts: it ends as it was planned, whoever leaves meanwhile.
+    """
+
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """Something happened to a request at engine time `at_ms`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from parallax.engine.request import Change, Request
+from parallax.engine.request import Change, Consumed, Request
 
 
 @dataclass(slots=True)
@@ -46,6 +46,7 @@ class Seq:
     load_tokens: int = 0  # that come from DRAM with its first chunk
     begun: bool = False  # it has had its first token, before a preemption perhaps
     began_ms: float | None = None  # when it first joined the batch
+    most_computed: int = 0  # tokens of its prompt, before a preemption perhaps
     pins: list[int] = field(default_factory=list)
     named: int = 0  # of its whole pieces, those that have a name in the cache
 
@@ -57,6 +58,16 @@ class Seq:
     def produced(self, steps: int) -> int:
         """Return how many tokens it has said when the engine has taken so many steps."""
         return self.output + (steps - self.start if self.start >= 0 else 0)
+
+    def consumed(self, steps: int, row: Row | None) -> Consumed:
+        """Return what it has consumed at that step count, a single step under way included."""
+        prompt, output = self.request.prompt_tokens, self.produced(steps)
+        under_way = 0
+        if row is not None:
+            under_way = sum(tokens for seq, tokens in row.chunks if seq is self)
+            output += self.start >= 0 or self.computed + under_way == self.target
+        most = prompt if self.begun else max(self.most_computed, self.computed + under_way)
+        return Consumed(min(most, prompt), min(output, self.length), min(self.cached, prompt))
 
     def room(self, steps: int) -> int:
         """Return for how many tokens it holds memory: its context and one more."""
@@ -78,3 +89,12 @@ class Seq:
         tokens, cached = request.prompt_tokens, min(self.cached, request.prompt_tokens)
         began = at_ms if self.began_ms is None else self.began_ms
         return Change(request.id, at_ms, output, tokens, cached, first, finished, began)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Steps under way: one with chunks of prompts, or some of pure decoding."""
+
+    steps: int
+    duration_ms: float
+    chunks: tuple[tuple[Seq, int], ...] = ()

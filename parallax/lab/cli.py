@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import takewhile
 
 import click
 
+from parallax.cli.lab_documents import Gap
+from parallax.cli.main import EXIT_MISSED
+from parallax.cli.output import write_json
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int, check_number
 from parallax.core.quantiles import quantile
@@ -31,6 +35,7 @@ from parallax.sim.workloads.catalog import load
 @click.option("--rate-scale", type=float, default=1.0, show_default=True,
               help="Let jobs arrive so many times faster.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of load and policies.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def bench(
     against_sim: bool,
     workload: str,
@@ -40,6 +45,7 @@ def bench(
     seconds: float,
     rate_scale: float,
     seed: int,
+    as_json: bool,
 ) -> None:
     """Measure how far the simulator is from the live system, policy by policy.
 
@@ -61,8 +67,18 @@ def bench(
     for routing in routings or every_routing():
         gaps += measured(setting, routing, jobs, hops_s, clock)
         click.echo(f"{gaps[-1].routing}: run {gaps[-1].draws} times", err=True)
+    if as_json:
+        write_json([
+            Gap(
+                g.routing, g.latency, g.draws, g.live[0], g.simulated[0], g.live[1],
+                g.simulated[1], g.held,
+            )
+            for g in gaps
+        ])  # fmt: skip
+        sys.exit(0 if all(g.held for g in gaps) else EXIT_MISSED)
     head = (
-        "routing", "latency", "draws", "p50", "simulated", "error", "p95", "simulated", "error",
+        "routing", "latency", "draws", "p50", "simulated p50", "error p50", "p95",
+        "simulated p95", "error p95",
         "held",
     )  # fmt: skip
     rows = [

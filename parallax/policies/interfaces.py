@@ -74,8 +74,14 @@ class FairnessPolicy(Protocol):
     def charge(self, tenant: str, cost: float) -> None:
         """A job of this tenant, estimated at `cost`, was dispatched."""
 
-    def settle(self, tenant: str, estimate: float, consumed: float) -> None:
-        """What was charged as `estimate` has ended and consumed so much: add the difference."""
+    def settle(
+        self, tenant: str, estimate: float, consumed: float, weight: float | None = None
+    ) -> None:
+        """What was charged as `estimate` has ended and consumed so much: add the difference.
+
+        `weight` is what the tenant had when it was charged, None what it has now: an estimate is
+        taken back at the share at which it was charged, though the weight was changed meanwhile.
+        """
 
     def weigh(self, tenant: str, weight: float) -> None:
         """From now on this tenant is due `weight` shares (> 0)."""

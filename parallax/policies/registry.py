@@ -9,6 +9,9 @@ the registry.
     class PowerOfTwo: ...
 
     ROUTING.build("power_of_two", {"choices": "3"}, Random(7))
+
+Other distributions bring policies, too: each module that they name as an entry point of the group
+`parallax.policies` is imported as if it stood here.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from random import Random
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from parallax.core.errors import UnknownPolicy
+from parallax.core.suggest import among
 from parallax.policies.interfaces import (
     AdmissionPolicy,
     BatchingPolicy,
@@ -65,8 +71,13 @@ class Registry(Generic[P]):
     def __getitem__(self, name: str) -> type[P]:
         discover()
         if name not in self._classes:
-            raise UnknownPolicy(f"{self.kind} policy", name, f"known: {', '.join(self)}")
+            allowed = "; ".join([among(name, list(self)), *_broken])
+            raise UnknownPolicy(f"{self.kind} policy", name, allowed)
         return self._classes[name]
+
+    def source(self, name: str) -> str:
+        """Return the distribution that a policy comes from."""
+        return _sources.get(self[name].__module__, OWN)
 
     def parameters(self, name: str) -> dict[str, tuple[type, Any]]:
         """Return the parameters of a policy: name -> (type, default)."""
@@ -92,8 +103,8 @@ class Registry(Generic[P]):
         values = {}
         for key, value in (parameters or {}).items():
             if key not in known:
-                allowed = f"known: {', '.join(known) or 'none'}"
-                raise UnknownPolicy(f"parameter of {self.kind} policy {name}", key, allowed)
+                where = f"parameter of {self.kind} policy {name}"
+                raise UnknownPolicy(where, key, among(key, known))
             values[key] = _converted(f"{name}.{key}", value, known[key][0])
         policy = self[name](**values)
         if isinstance(policy, Seeded):
@@ -139,11 +150,22 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     SCALING,
 )
 
+#: The group of entry points by which other distributions name modules with policies.
+GROUP = "parallax.policies"
+#: The distribution that the policies of this package come from.
+OWN = "parallax-lb"
+
 _discovered: list[str] = []
+_sources: dict[str, str] = {}  # module of another distribution -> that distribution
+_broken: list[str] = []  # why a module of another distribution could not be imported
 
 
 def discover() -> None:
-    """Import every module below `parallax.policies`, once, so that each registers its policy."""
+    """Import every module that registers policies, once: ours, then those of entry points.
+
+    What another distribution gets wrong stops nobody: `broken` tells of it, as does the error for
+    a policy that is then not known.
+    """
     if _discovered:
         return
     package = importlib.import_module("parallax.policies")
@@ -152,3 +174,27 @@ def discover() -> None:
     )
     for name in _discovered:
         importlib.import_module(name)
+    for point in sorted(entry_points(group=GROUP), key=lambda one: (one.name, one.value)):
+        _adopt(point)
+
+
+def broken() -> list[str]:
+    """Return a sentence for each module of another distribution that could not be imported."""
+    discover()
+    return list(_broken)
+
+
+def _adopt(point: EntryPoint) -> None:
+    """Import a module of another distribution; its policies are known from then on."""
+    before, origin = set(sys.modules), point.dist.name if point.dist else "unknown"
+    known = {registry.kind: dict(registry._classes) for registry in REGISTRIES}
+    try:
+        point.load()
+    except Exception as error:  # noqa: BLE001 - foreign code may raise anything
+        for registry in REGISTRIES:  # half a module is none
+            registry._classes.clear()
+            registry._classes.update(known[registry.kind])
+        _broken.append(f"{point.value} of {origin} cannot be used ({error!r:.200})")
+        return
+    for module in {point.module, *(set(sys.modules) - before)}:
+        _sources[module] = origin

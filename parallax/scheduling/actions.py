@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from parallax.core.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Admission let this job into the queue. Said once, when it comes for the first time."""
+
+    job_id: str
+    tenant: str
+
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
@@ -50,7 +60,7 @@ class Reject:
     job_id: str
     tenant: str
     entry: str
-    reason: str
+    reason: Reason
     retry_after_s: float
 
 
@@ -70,4 +80,4 @@ class SaveAccounts:
     accounts: dict[str, float]
 
 
-Action = Dispatch | Cancel | Steal | Reject | Expire | SaveAccounts
+Action = Admitted | Dispatch | Cancel | Steal | Reject | Expire | SaveAccounts

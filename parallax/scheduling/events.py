@@ -32,7 +32,8 @@ class AttemptRestored:
     """A new leader found this attempt at a worker; it was charged `estimate` before.
 
     A second one of the same job is the attempt beside the first. A `prefilled` one has ended there
-    and waits to go on elsewhere.
+    and waits to go on elsewhere; `cached_tokens` of a prompt that was computed elsewhere were found
+    in a cache there.
     """
 
     job: JobView
@@ -40,6 +41,7 @@ class AttemptRestored:
     attempt: int
     estimate: float
     prefilled: bool = False
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +55,24 @@ class AttemptBegan:
 
 @dataclass(frozen=True, slots=True)
 class PrefillEnded:
-    """A worker that only prefills has computed the prompt and holds its KV cache."""
+    """A worker that only prefills has computed the prompt and holds its KV cache.
+
+    `cached_tokens` of the prompt were found in a cache.
+    """
 
     job_id: str
     worker: str
     attempt: int
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """A worker is done with an attempt.
+    """An attempt is over: its worker is done with it, or whoever took it away says so.
 
     `outcome` is None when the attempt did not decide the job: handed back, late or superseded.
     `estimate` is what was charged for it, kept with the attempt so that accounts settle exactly
-    even after a change of leader.
+    even after a change of leader. `usage` is None where nobody knows what it consumed.
     """
 
     job_id: str
@@ -75,7 +81,7 @@ class AttemptEnded:
     attempt: int
     estimate: float
     outcome: Outcome | None
-    usage: Usage
+    usage: Usage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,10 @@ class WorkerReported:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A worker is gone; whatever it held comes back as new arrivals."""
+    """A worker is gone; whatever it held comes back as new arrivals.
+
+    What becomes of each of its attempts is told as `AttemptEnded`, before or after.
+    """
 
     worker: str
 

@@ -17,8 +17,12 @@ from parallax.core.roles import PREFILL
 from parallax.policies.interfaces import DispatchGate
 from parallax.scheduling.events import WorkerReported
 from parallax.scheduling.pace import Pace
+from parallax.scheduling.residents import Residents
 
 _MUCH = 1_000_000_000
+
+#: After the store refused a dispatch, its worker is left alone for so long (seconds).
+HOLD_S = 0.05
 
 
 @dataclass(slots=True)
@@ -26,7 +30,9 @@ class Flight:
     """An attempt that was dispatched and has not ended.
 
     `uncached` and `output` are tokens as they were expected at dispatch: of the prompt, those not
-    thought to be in the worker's cache; of the answer, the predicted ones.
+    thought to be in the worker's cache; of the answer, the predicted ones. `weight` is what the
+    tenant had when it was charged; `spent` is what others have computed for it, in cost units: it
+    is paid whatever becomes of this attempt.
     """
 
     job: JobView
@@ -39,7 +45,11 @@ class Flight:
     since: float = 0.0
     began: bool = False
     arm: str = ""
+    resident: float = 0.0  # tokens that are counted for it in `Residents`; 0 = it is not counted
+    predicted_s: float = 0.0  # how long it was to take; 0 = unknown, or noted already
     hedged: bool = False  # there has been a second attempt beside this one, or this is it
+    weight: float = 1.0
+    spent: float = 0.0
 
 
 @dataclass(slots=True)
@@ -108,6 +118,7 @@ class Fleet:
         self.workers: dict[str, WorkerState] = {}
         self._per_cost = Ewma()  # of all: seconds of service per cost unit
         self._pools: dict[str, Pace] = {}  # by role
+        self.residents = Residents()
         self.slots = 0
         self._names: list[str] = []
         self._views: list[WorkerView] = []
@@ -136,11 +147,11 @@ class Fleet:
         self._kv_used = None
         return new
 
-    def remove(self, name: str) -> list[Flight]:
-        """Forget a worker; return what was in flight there."""
+    def remove(self, name: str) -> None:
+        """Forget a worker."""
         worker = self.workers.pop(name, None)
         if worker is None:
-            return []
+            return
         place = bisect_left(self._names, name)
         del self._names[place], self._views[place]
         self.slots -= worker.slots
@@ -148,10 +159,12 @@ class Fleet:
         self._held.pop(name, None)
         self._open.clear()
         self._kv_used = None
-        return list(worker.flights.values())
+        for flight in worker.flights.values():
+            self.residents.release(flight)
 
     def take(self, flight: Flight) -> None:
         """An attempt is in flight from now on."""
+        self.residents.take(flight)
         worker = self.workers.get(flight.worker)
         if worker is not None:
             worker.take(flight)
@@ -166,6 +179,7 @@ class Fleet:
 
     def release(self, flight: Flight) -> None:
         """An attempt is over."""
+        self.residents.release(flight)
         worker = self.workers.get(flight.worker)
         if worker is not None:
             worker.release(flight)
@@ -215,10 +229,10 @@ class Fleet:
             ahead = (worker.pending_cost - flight.estimate) / others * in_line / worker.slots
         return self.service_s(ahead + flight.estimate)
 
-    def hold(self, name: str, until: float) -> None:
-        """Send nothing to this worker until then."""
+    def hold(self, name: str, now: float) -> None:
+        """The store refused a dispatch to this worker: leave it alone for a while."""
         if name in self.workers:
-            self._held[name] = until
+            self._held[name] = now + HOLD_S
 
     def open(self, now: float, prefill: bool = False) -> tuple[WorkerView, ...]:
         """Return the workers that may be sent something, in the order of their ids.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from parallax.scheduling.fleet import Flight
 
@@ -17,6 +19,13 @@ class Flights:
 
     def __len__(self) -> int:
         return len(self.by_job) + len(self.seconds) + len(self.stopping)
+
+    def __iter__(self) -> Iterator[Flight]:
+        return chain(self.by_job.values(), self.seconds.values(), self.stopping.values())
+
+    def hashes(self) -> int:
+        """Return how many hashes the prefixes of all jobs in flight have. O(attempts)."""
+        return sum(len(flight.job.prefix) for flight in self)
 
     def find(self, job_id: str, worker: str, attempt: int) -> Flight | None:
         """Return the attempt of that number on that worker, if it flies."""
@@ -54,8 +63,7 @@ class Flights:
 
     def of_worker(self, worker: str) -> list[Flight]:
         """Return all attempts on a worker. O(attempts)."""
-        every = (*self.by_job.values(), *self.seconds.values(), *self.stopping.values())
-        return [flight for flight in every if flight.worker == worker]
+        return [flight for flight in self if flight.worker == worker]
 
     def unheld(self, worker: str, held: frozenset[tuple[str, int]], since: float) -> list[Flight]:
         """Return the attempts on a worker, sent before `since`, that are not among those held."""

@@ -21,15 +21,20 @@ class Handovers:
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def add(self, flight: Flight, now: float) -> None:
-        """The worker of this attempt holds the KV cache of the whole prompt."""
+    def add(self, flight: Flight, spent: float, now: float) -> None:
+        """The worker of this attempt holds the KV cache of the whole prompt, which cost so much."""
         job = replace(flight.job, attempt=flight.attempt, prefilled_by=flight.worker)
-        self.waiting[job.id] = Queued(job, flight.entry, flight.estimate, flight.output, now)
+        self._wait(replace(flight, job=job, spent=spent), now)
 
     def again(self, flight: Flight, now: float) -> None:
         """The store did not send this one on: its prompt is still where it was computed."""
-        job = flight.job
-        self.waiting[job.id] = Queued(job, flight.entry, flight.estimate, flight.output, now)
+        self._wait(flight, now)
+
+    def _wait(self, flight: Flight, now: float) -> None:
+        self.waiting[flight.job.id] = Queued(
+            flight.job, flight.entry, flight.estimate, flight.output, now, flight.weight,
+            flight.spent,
+        )  # fmt: skip
 
     def first(self, count: int) -> Sequence[Queued]:
         """Return up to so many, in the order in which they came."""
@@ -40,8 +45,13 @@ class Handovers:
         return self.waiting.pop(job_id, None)
 
     def lost(self, worker: str) -> list[Queued]:
-        """Remove those whose KV cache was on this worker: they start from the beginning."""
+        """Remove those whose KV cache was on this worker; `restarted` is how they go on."""
         gone = [q for q in self.waiting.values() if q.job.prefilled_by == worker]
         for queued in gone:
             del self.waiting[queued.job.id]
-        return [replace(queued, job=replace(queued.job, prefilled_by="")) for queued in gone]
+        return gone
+
+
+def restarted(queued: Queued) -> Queued:
+    """Return a job as it starts from the beginning."""
+    return replace(queued, job=replace(queued.job, prefilled_by=""), spent=0.0)

@@ -15,36 +15,35 @@ from parallax.scheduling.versions import Versions
 
 @dataclass(slots=True)
 class Hedges:
-    """Timers of first attempts, and what was predicted for them. O(log attempts) each.
+    """Timers of first attempts. O(log attempts) each.
 
-    A job whose worker failed it before is never doubled: it may be what fails workers.
+    A job whose worker failed it before is never doubled: it may be what fails workers. What was
+    predicted for an attempt is kept with it and goes with it, whatever becomes of it.
     """
 
     policy: HedgingPolicy
     _timers: list[tuple[float, str, int]] = field(default_factory=list)
-    _predicted: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def sent(self, flight: Flight, fleet: Fleet, now: float) -> None:
         """A first attempt was dispatched."""
         predicted_s = fleet.expected_s(flight)
         delay = self.policy.arm(flight.job, predicted_s)
-        self._predicted[flight.job.id, flight.attempt] = predicted_s
+        flight.predicted_s = predicted_s
         if delay is not None and flight.job.attempt == 0:
             heapq.heappush(self._timers, (now + delay, flight.job.id, flight.attempt))
 
     def over(self, flight: Flight, now: float) -> None:
         """An attempt ended, or was told to stop: then its duration is a lower bound."""
-        predicted = self._predicted.pop((flight.job.id, flight.attempt), 0.0)
-        if predicted > 0:
-            self.policy.observe(predicted, max(0.0, now - flight.since))
+        if flight.predicted_s > 0:
+            self.policy.observe(flight.predicted_s, max(0.0, now - flight.since))
+            flight.predicted_s = 0.0
 
-    def forget(self, flight: Flight) -> None:
-        """An attempt was lost; nothing can be learnt from it."""
-        self._predicted.pop((flight.job.id, flight.attempt), None)
-
-    def next_due(self) -> float | None:
+    def next_due(self, flights: Flights) -> float | None:
         """Return when to look again; None if no attempt is armed."""
-        while self._timers and self._timers[0][1:] not in self._predicted:
+        if len(self._timers) > 2 * len(flights) + 64:  # memory follows what flies
+            self._timers = [timer for timer in self._timers if _armed(timer, flights)]
+            heapq.heapify(self._timers)
+        while self._timers and not _armed(self._timers[0], flights):
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
@@ -54,9 +53,8 @@ class Hedges:
         """Start second attempts for those that have flown for too long."""
         launched: list[Dispatch] = []
         while self._timers and self._timers[0][0] <= now:
-            _, job_id, attempt = heapq.heappop(self._timers)
-            first = flights.by_job.get(job_id)
-            if first is None or first.attempt != attempt or first.hedged:
+            first = _armed(heapq.heappop(self._timers), flights)
+            if first is None:
                 continue
             elsewhere = _elsewhere(fleet, first, now)
             if elsewhere and self.policy.allow(fleet.saturation):
@@ -66,6 +64,13 @@ class Hedges:
                 if worker is not None:
                     launched.append(_doubled(first, worker, flights, fleet, now))
         return launched
+
+
+def _armed(timer: tuple[float, str, int], flights: Flights) -> Flight | None:
+    """Return the attempt that a timer is for, if a second one may still be started beside it."""
+    _, job_id, attempt = timer
+    first = flights.by_job.get(job_id)
+    return first if first and first.attempt == attempt and not first.hedged else None
 
 
 def _elsewhere(fleet: Fleet, first: Flight, now: float) -> tuple[WorkerView, ...]:
@@ -80,7 +85,15 @@ def _elsewhere(fleet: Fleet, first: Flight, now: float) -> tuple[WorkerView, ...
 
 def _doubled(first: Flight, worker: str, flights: Flights, fleet: Fleet, now: float) -> Dispatch:
     first.hedged = True
-    second = replace(first, worker=worker, attempt=first.attempt + 1, since=now, began=False)
+    second = replace(
+        first,
+        worker=worker,
+        attempt=first.attempt + 1,
+        since=now,
+        began=False,
+        predicted_s=0.0,
+        resident=0.0,
+    )
     flights.seconds[first.job.id] = second
     fleet.take(second)
     return Dispatch(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from parallax.core.model import JobView, Rejection
+from parallax.core.reasons import Reason
 from parallax.policies.interfaces import AdmissionObserver, FairnessPolicy, OrderingPolicy
 from parallax.scheduling.actions import Action, Expire, Reject, SaveAccounts
 from parallax.scheduling.queues import Queued, Queues
@@ -20,6 +21,7 @@ class Line:
     ordering: OrderingPolicy
     door: AdmissionObserver | None
     queues: Queues = field(default_factory=Queues)
+    _weights: dict[str, float] = field(default_factory=dict)
     _deadlines: list[tuple[float, str]] = field(default_factory=list)
     _touched: set[str] = field(default_factory=set)
 
@@ -45,9 +47,10 @@ class Line:
         """Take out the jobs whose deadline has passed."""
         late: list[Expire] = []
         while self._deadlines and self._deadlines[0][0] < now:
-            queued = self.withdraw(heapq.heappop(self._deadlines)[1])
+            queued = self.queues.withdraw(heapq.heappop(self._deadlines)[1])
             if queued is not None:
                 late.append(Expire(queued.job.id, queued.job.tenant, queued.entry))
+                self._left(queued.job.tenant)
         return late
 
     def choose(self, count: int, pace: float, now: float, actions: list[Action]) -> list[Queued]:
@@ -66,19 +69,34 @@ class Line:
                 if shed is not None:
                     actions.append(refusal(queued.job, queued.entry, shed))
                 else:
-                    self.charge(tenant, queued.estimate)
+                    queued.weight = self.charge(tenant, queued.estimate)
                     chosen.append(queued)
             self._left(tenant)
         return chosen
 
-    def charge(self, tenant: str, cost: float) -> None:
-        """An attempt of this tenant, estimated at `cost`, was sent out."""
+    def weigh(self, tenant: str, weight: float) -> None:
+        """From now on this tenant is due so many shares; what was charged before stays so."""
+        self.fairness.weigh(tenant, weight)
+        self._weights[tenant] = weight
+
+    def weight(self, tenant: str) -> float:
+        """Return how many shares this tenant is due now."""
+        return self._weights.get(tenant, 1.0)
+
+    def charge(self, tenant: str, cost: float) -> float:
+        """An attempt of this tenant, estimated at `cost`, is sent out; return at which weight."""
         self.fairness.charge(tenant, cost)
         self._touched.add(tenant)
+        return self.weight(tenant)
 
-    def settle(self, tenant: str, estimate: float, consumed: float = 0.0) -> None:
-        """An attempt that was charged as `estimate` is over; it consumed so much."""
-        self.fairness.settle(tenant, estimate, consumed)
+    def settle(
+        self, tenant: str, estimate: float, consumed: float = 0.0, weight: float | None = None
+    ) -> None:
+        """An attempt that was charged as `estimate` at that weight is over; it consumed so much.
+
+        None is the present weight.
+        """
+        self.fairness.settle(tenant, estimate, consumed, weight)
         if self.door is not None:
             self.door.settled(tenant, consumed - estimate)
         self._touched.add(tenant)
@@ -94,13 +112,24 @@ class Line:
     def _shed(self, queued: Queued, pace: float, now: float) -> Rejection | None:
         job = queued.job
         if job.deadline != inf and self.ordering.hopeless(job, pace * queued.estimate, now):
-            return Rejection("hopeless")
+            return Rejection(Reason.HOPELESS)
         return self.door.dispatching(job, max(0.0, now - queued.since), now) if self.door else None
 
     def _left(self, tenant: str) -> None:
         """Tell fairness when a tenant has nothing queued any more."""
         if self.queues.forget_if_empty(tenant):
             self.fairness.left(tenant)
+        if len(self._deadlines) > (2 * len(self) + 64 if len(self) else 0):
+            self._compact()
+
+    def _compact(self) -> None:
+        """Forget the deadlines of jobs that wait no more: memory follows the queue.
+
+        A deadline may be a month away. O(1) amortised.
+        """
+        waiting = self.queues.tenant_of
+        self._deadlines = list({due for due in self._deadlines if due[1] in waiting})
+        heapq.heapify(self._deadlines)
 
 
 def refusal(job: JobView, entry: str, why: Rejection) -> Reject:

@@ -61,7 +61,7 @@ class Pace:
 
     def _expected_s(self, usage: Usage) -> float:
         """Return what it should have taken; 0 while that is unknown."""
-        first = usage.ttft_s is not None
+        first = usage.prefill_s is not None
         prefill, decode = self._prefill.value, self._decode.value
         further = usage.output_tokens - first
         if (first and prefill is None) or (further > 0 and decode is None):
@@ -69,11 +69,11 @@ class Pace:
         return first * _computed(usage) * (prefill or 0.0) + max(0, further) * (decode or 0.0)
 
     def _learn_phases(self, usage: Usage, now: float) -> None:
-        first_s = usage.ttft_s or 0.0
-        if usage.ttft_s is not None:
+        first_s = usage.prefill_s or 0.0
+        if usage.prefill_s is not None:
             tokens = _computed(usage)
             self._prefill.update(first_s / tokens, now, tokens)
-        further = usage.output_tokens - (usage.ttft_s is not None)
+        further = usage.output_tokens - (usage.prefill_s is not None)
         if further > 0:
             self._decode.update((usage.service_s - first_s) / further, now, further)
 

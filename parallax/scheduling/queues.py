@@ -11,24 +11,31 @@ from parallax.core.model import JobView
 
 @dataclass(slots=True)
 class Queued:
-    """A job that waits. `entry` is the driver's reference to where it waits."""
+    """A job that waits. `entry` is the driver's reference to where it waits.
+
+    `weight` is what its tenant had when it was charged; `spent` is what was computed for it by
+    others, in cost units.
+    """
 
     job: JobView
     entry: str
     estimate: float
     output: float = 0.0  # predicted tokens of the answer
     since: float = 0.0  # when it was queued
+    weight: float = 1.0
+    spent: float = 0.0
 
 
 class TenantQueue:
     """The waiting jobs of one tenant, smallest key first; jobs may leave from anywhere."""
 
-    __slots__ = ("_heap", "_serial", "cost", "jobs", "unread")
+    __slots__ = ("_heap", "_serial", "cost", "hashes", "jobs", "unread")
 
     def __init__(self) -> None:
         self.jobs: dict[str, Queued] = {}
         self.cost = 0.0
         self.unread = 0
+        self.hashes = 0  # of all their prefixes
         self._heap: list[tuple[float, int, str]] = []
         self._serial = 0
 
@@ -37,6 +44,7 @@ class TenantQueue:
         self._serial += 1
         self.jobs[queued.job.id] = queued
         self.cost += queued.estimate
+        self.hashes += len(queued.job.prefix)
         heapq.heappush(self._heap, (key, self._serial, queued.job.id))
 
     def pop(self) -> Queued | None:
@@ -58,6 +66,7 @@ class TenantQueue:
 
     def _left(self, queued: Queued) -> None:
         del self.jobs[queued.job.id]
+        self.hashes -= len(queued.job.prefix)
         # An empty queue has no cost: rounding must not accumulate over its life.
         self.cost = self.cost - queued.estimate if self.jobs else 0.0
 
@@ -107,7 +116,11 @@ class Queues:
 
     def _gone(self, queued: Queued) -> None:
         del self.tenant_of[queued.job.id]
-        self.cost = self.cost - queued.estimate if self.tenant_of else 0.0
+        if self.tenant_of:
+            self.cost -= queued.estimate
+        else:
+            self.cost = 0.0
+            self._since.clear()
 
     def oldest_wait(self, now: float) -> float:
         """Return for how long the job that was queued first has waited (seconds). O(1)."""
@@ -120,6 +133,16 @@ class Queues:
             self._since.popleft()
         if len(self._since) > 2 * len(self.tenant_of) + 64:
             self._since = deque(place for place in self._since if place[1] in self.tenant_of)
+
+    def held(self, tenant: str) -> int:
+        """Return how many jobs of a tenant wait here. O(1)."""
+        queue = self.by_tenant.get(tenant)
+        return len(queue.jobs) if queue else 0
+
+    def hashes(self, tenant: str) -> int:
+        """Return how many hashes the prefixes of these jobs have. O(1)."""
+        queue = self.by_tenant.get(tenant)
+        return queue.hashes if queue else 0
 
     def measured(self, tenant: str, unread: int) -> None:
         """Note how many jobs of a tenant wait beyond those told of."""

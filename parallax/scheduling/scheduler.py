@@ -9,8 +9,8 @@ all three. The same settings, seed and events give the same actions.
 Four rules hold it together:
 1. *Late binding.* A job is dispatched only when the gate says that a worker has a slot for it;
    fairness and ordering act on everything that is still queued.
-2. *Cost, not requests.* A tenant is charged the estimate at dispatch and the difference to the true
-   cost when the attempt ends, whatever its end.
+2. *Cost, not requests.* A tenant is charged the estimate at dispatch and the difference to what was
+   computed when the attempt ends, whatever its end.
 3. *No oracle.* Policies see `JobView`, which has no true output length.
 4. *Conservation.* A job is queued, in flight, or gone with an action that says why.
 """
@@ -24,7 +24,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.core.model import ClusterView, JobView, Slo, WorkerView
 from parallax.core.settings import Policies
 from parallax.policies.interfaces import AdmissionObserver
-from parallax.scheduling.actions import Action, Cancel, Dispatch
+from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch
 from parallax.scheduling.composition import Composition, compose
 from parallax.scheduling.events import (
     AttemptBegan,
@@ -44,18 +44,16 @@ from parallax.scheduling.events import (
 )
 from parallax.scheduling.fleet import Fleet, Flight
 from parallax.scheduling.flights import Flights
-from parallax.scheduling.handovers import Handovers
+from parallax.scheduling.handovers import Handovers, restarted
 from parallax.scheduling.hedges import Hedges
 from parallax.scheduling.line import Line, refusal
 from parallax.scheduling.memory import LEARNING, Memory
 from parallax.scheduling.queues import Queued
+from parallax.scheduling.settling import Settling
 from parallax.scheduling.snapshot import Snapshot, queue_view, snapshot_of
 from parallax.scheduling.thieves import Thieves
 from parallax.scheduling.versions import Versions
 from parallax.scheduling.watching import Watcher
-
-#: After the store refused a dispatch, its worker is left alone for so long (seconds).
-HOLD_S = 0.05
 
 
 class Scheduler:
@@ -73,23 +71,9 @@ class Scheduler:
         door = policies.admission if isinstance(policies.admission, AdmissionObserver) else None
         self._line = Line(policies.fairness, policies.ordering, door)
         self._handovers = Handovers()
+        self._settling = Settling(self._line, self._fleet, self._flights, policies.cost)
         learning = (policies.predictor, self._fleet, policies.hedging, policies.rollout)
         self.memory = Memory(dict(zip(LEARNING, learning, strict=True)))
-        self._react: dict[type, Callable[[Any, float, list[Action]], None]] = {
-            JobArrived: self._arrived,
-            JobWithdrawn: self._withdrawn,
-            AttemptBegan: self._began,
-            PrefillEnded: self._prefill_ended,
-            AttemptEnded: self._ended,
-            AttemptRestored: self._restored,
-            AttemptMoved: self._moved,
-            AttemptsHeld: self._held,
-            DispatchRefused: self._refused,
-            WorkerReported: self._reported,
-            WorkerLost: self._lost,
-            TenantConfigured: self._configured,
-            BacklogMeasured: self._measured,
-        }
 
     def watch(self, watcher: Watcher) -> None:
         """Tell somebody of every placement."""
@@ -99,7 +83,8 @@ class Scheduler:
         """Take note of a batch of events and return what to do. O((events + dispatches) log n)."""
         actions: list[Action] = []
         for event in events:
-            self._react[type(event)](event, now, actions)
+            _REACT[type(event)](self, event, now, actions)
+        self._settling.overdue(now)
         actions += self._line.expired(now)
         if self._handovers:
             self._hand_over(now, actions)
@@ -116,7 +101,7 @@ class Scheduler:
 
     def next_wake(self) -> float | None:
         """Return when `handle` has something to do although nothing happens; None if never."""
-        return self._hedges.next_due() if self._hedges is not None else None
+        return self._hedges.next_due(self._flights) if self._hedges is not None else None
 
     def restore(self, accounts: dict[str, float]) -> None:
         """Go on with the accounts of a former leader."""
@@ -128,8 +113,16 @@ class Scheduler:
 
     def held(self, tenant: str) -> int:
         """Return how many jobs of this tenant are queued here. O(1)."""
-        queue = self._line.queues.by_tenant.get(tenant)
-        return len(queue.jobs) if queue else 0
+        return self._line.queues.held(tenant)
+
+    def hashes(self, tenant: str | None = None) -> int:
+        """Return how many hashes their prefixes have, O(1); of all in flight without a tenant."""
+        return self._flights.hashes() if tenant is None else self._line.queues.hashes(tenant)
+
+    def knows(self, job_id: str) -> bool:
+        """Whether this job is queued here or in flight. O(1)."""
+        holders = (self._line.queues.tenant_of, self._flights.by_job, self._handovers.waiting)
+        return any(job_id in jobs for jobs in holders)
 
     @property
     def queued(self) -> int:
@@ -174,6 +167,7 @@ class Scheduler:
             if rejection is not None:
                 actions.append(refusal(job, event.entry, rejection))
                 return
+            actions.append(Admitted(job.id, job.tenant))
         self._enqueue(Queued(job, event.entry, estimate, output, now))
 
     def _withdrawn(self, event: JobWithdrawn, now: float, actions: list[Action]) -> None:
@@ -181,13 +175,12 @@ class Scheduler:
         self._forget(event.job_id)
 
     def _forget(self, job_id: str) -> None:
-        """Its attempts, and the prompt that was computed for it, count no more."""
+        """Its attempts decide nothing any more, and the prompt that was computed is no use."""
         prefilled = self._handovers.take(job_id)
         if prefilled is not None:
-            self._line.settle(prefilled.job.tenant, prefilled.estimate)
+            self._settling.back(prefilled)
         for flight in self._flights.of_job(job_id):
-            self._flights.remove(flight)
-            self._land(flight)
+            self._flights.stop(flight)
 
     def _began(self, event: AttemptBegan, now: float, actions: list[Action]) -> None:
         flight = self._flights.find(event.job_id, event.worker, event.attempt)
@@ -204,25 +197,22 @@ class Scheduler:
             return
         self._flights.remove(flight)
         self._fleet.release(flight)  # its account stays charged: the job goes on elsewhere
-        if self._hedges is not None:
-            self._hedges.forget(flight)
-        self._handovers.add(flight, now)
+        spent = self._settling.prompt(flight.job.prompt_tokens, event.cached_tokens)
+        self._handovers.add(flight, spent, now)
 
     def _ended(self, event: AttemptEnded, now: float, actions: list[Action]) -> None:
-        used = event.usage
-        uncached = max(0, used.prompt_tokens - used.cached_tokens)
-        consumed = self._policies.cost(uncached, used.output_tokens)
-        flight = self._flights.find(event.job_id, event.worker, event.attempt)
+        flight, used = self._flights.find(event.job_id, event.worker, event.attempt), event.usage
         if flight is None:
-            self._line.settle(event.tenant, event.estimate, consumed)
+            self._settling.unbooked(event)
             if event.outcome is not None:  # a worker that was believed dead: stop the others
                 for other in self._flights.of_job(event.job_id):
                     self._stop(other, now, actions)
             return
         rival = self._flights.rival(flight)
         stopped = (event.job_id, event.attempt) in self._flights.stopping
-        self._flights.remove(flight)
-        self._land(flight, consumed)
+        consumed = self._settling.land(flight, used)
+        if used is None:
+            return
         if self._hedges is not None:
             self._hedges.over(flight, now)
         self._versions.attempt_ended(flight.job, flight.worker, used)
@@ -251,9 +241,12 @@ class Scheduler:
         flight = Flight(
             job, "", event.worker, event.attempt, event.estimate,
             0.0 if done else job.prompt_tokens, output, now, done,
+            weight=self._line.weight(job.tenant),
         )  # fmt: skip
+        spent = self._settling.prompt(job.prompt_tokens, event.cached_tokens)
+        flight.spent = spent if done else 0.0
         if event.prefilled:
-            self._handovers.add(flight, now)
+            self._handovers.add(flight, spent, now)
         elif job.id not in self._flights.by_job:
             self._fly(flight)
         elif job.id not in self._flights.seconds:
@@ -270,8 +263,7 @@ class Scheduler:
 
     def _held(self, event: AttemptsHeld, now: float, actions: list[Action]) -> None:
         for flight in self._flights.unheld(event.worker, event.held, event.since):
-            self._flights.remove(flight)
-            self._land(flight, flight.estimate)  # nobody will know what it cost
+            self._settling.land(flight, None)
 
     def _refused(self, event: DispatchRefused, now: float, actions: list[Action]) -> None:
         tried = [f for f in self._flights.of_job(event.job_id) if f.worker == event.worker]
@@ -279,14 +271,14 @@ class Scheduler:
             return
         (flight,) = tried
         second = self._flights.seconds.get(event.job_id) is flight
-        self._flights.remove(flight)
         if event.requeue:
-            self._fleet.hold(event.worker, now + HOLD_S)
+            self._fleet.hold(event.worker, now)
         if event.requeue and flight.job.prefilled_by:  # it stays charged
+            self._flights.remove(flight)
             self._fleet.release(flight)
             self._handovers.again(flight, now)
             return
-        self._land(flight)
+        self._settling.void(flight)
         if event.requeue and not second:
             self._enqueue(Queued(flight.job, flight.entry, flight.estimate, flight.output, now))
 
@@ -296,20 +288,17 @@ class Scheduler:
                 self._fleet.take(flight)
 
     def _lost(self, event: WorkerLost, now: float, actions: list[Action]) -> None:
-        for flight in self._fleet.remove(event.worker):
-            self._flights.remove(flight)
-            if self._hedges is not None:
-                self._hedges.forget(flight)
-            self._line.settle(flight.job.tenant, flight.estimate)
+        self._fleet.remove(event.worker)
+        self._settling.lost(event.worker, now)
         self._versions.worker_lost(event.worker)
         if self._thieves is not None:
             self._thieves.forget(event.worker)
         for queued in self._handovers.lost(event.worker):
-            self._line.settle(queued.job.tenant, queued.estimate)
-            self._enqueue(queued)
+            self._settling.back(queued)
+            self._enqueue(restarted(queued))
 
     def _configured(self, event: TenantConfigured, now: float, actions: list[Action]) -> None:
-        self._policies.fairness.weigh(event.tenant, event.weight)
+        self._line.weigh(event.tenant, event.weight)
 
     def _measured(self, event: BacklogMeasured, now: float, actions: list[Action]) -> None:
         self._line.queues.measured(event.tenant, event.unread)
@@ -327,11 +316,6 @@ class Scheduler:
         self._flights.by_job[flight.job.id] = flight
         self._fleet.take(flight)
 
-    def _land(self, flight: Flight, consumed: float = 0.0) -> None:
-        """An attempt is over: free its slot and settle its tenant's account."""
-        self._fleet.release(flight)
-        self._line.settle(flight.job.tenant, flight.estimate, consumed)
-
     # -- decisions ----------------------------------------------------------------------------
 
     def _dispatch(self, now: float, actions: list[Action]) -> None:
@@ -345,7 +329,7 @@ class Scheduler:
             routes = self._routed(some, self._candidates(now), arm, now)
             for queued, worker in zip(some, routes, strict=True):
                 if worker is None:
-                    self._line.settle(queued.job.tenant, queued.estimate)
+                    self._settling.back(queued)
                     self._enqueue(queued)
                 else:
                     actions.append(self._sent(queued, worker, arm, now))
@@ -366,7 +350,7 @@ class Scheduler:
         uncached = 0.0 if job.prefilled_by else float(job.prompt_tokens - cached)
         flight = Flight(
             job, queued.entry, worker, job.attempt + 1, queued.estimate, uncached, queued.output,
-            now, bool(job.prefilled_by), arm,
+            now, bool(job.prefilled_by), arm, weight=queued.weight, spent=queued.spent,
         )  # fmt: skip
         self._fly(flight)
         if self._hedges is not None and not job.prefilled_by:
@@ -390,8 +374,21 @@ class Scheduler:
     def _double(self, hedges: Hedges, now: float, actions: list[Action]) -> None:
         """Start second attempts where they are due; each is charged like the first."""
         for second in hedges.launch(self._flights, self._fleet, self._versions, now):
-            self._line.charge(second.tenant, second.estimate)
+            weight = self._line.charge(second.tenant, second.estimate)
+            self._flights.seconds[second.job_id].weight = weight
             actions.append(second)
+
+
+#: No bound methods: they would keep a scheduler that is given up, beside what its successor reads.
+_REACT: dict[type, Callable[[Scheduler, Any, float, list[Action]], None]] = {
+    JobArrived: Scheduler._arrived, JobWithdrawn: Scheduler._withdrawn,
+    AttemptBegan: Scheduler._began, PrefillEnded: Scheduler._prefill_ended,
+    AttemptEnded: Scheduler._ended, AttemptRestored: Scheduler._restored,
+    AttemptMoved: Scheduler._moved, AttemptsHeld: Scheduler._held,
+    DispatchRefused: Scheduler._refused, WorkerReported: Scheduler._reported,
+    WorkerLost: Scheduler._lost, TenantConfigured: Scheduler._configured,
+    BacklogMeasured: Scheduler._measured,
+}  # fmt: skip
 
 
 def build_scheduler(policies: Policies, seed: int, slo: Slo | None = None) -> Scheduler:

@@ -39,4 +39,5 @@ def queue_view(queues: Queues, fleet: Fleet, tenant: str, in_flight: int, now: f
         len(fleet.workers),
         in_flight,
         queues.oldest_wait(now),
+        memory_part=fleet.residents.part(tenant),
     )

@@ -70,7 +70,7 @@ class Versions:
         if not arm or self.rollout is None or self.ended:
             return
         met = usage is not None and self.slo.met(
-            waited_s + (usage.ttft_s or 0.0),
+            waited_s + (usage.prefill_s or 0.0),
             _per_token_s(usage),
         )
         self.rollout.observe(arm, not met)
@@ -95,6 +95,6 @@ class Versions:
 
 
 def _per_token_s(usage: Usage) -> float:
-    if usage.output_tokens <= 1 or usage.ttft_s is None:
+    if usage.output_tokens <= 1 or usage.prefill_s is None:
         return 0.0
-    return (usage.service_s - usage.ttft_s) / (usage.output_tokens - 1)
+    return (usage.service_s - usage.prefill_s) / (usage.output_tokens - 1)

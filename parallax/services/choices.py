@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-from parallax.broker.policy_store import PolicyDocument, Verdict
+from parallax.broker.policy_store import Choice, PolicyDocument, Verdict
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Slo
 from parallax.core.settings import Policies
@@ -32,6 +32,19 @@ def chosen(started: Policies, document: PolicyDocument) -> tuple[Policies, Slo]:
         return replace(started, **changes), Slo()
     changes |= {"candidate": rollout.candidate.choice(), "rollout": rollout.canary.choice()}
     return replace(started, **changes), Slo(rollout.ttft_s or inf, rollout.tpot_s or inf)
+
+
+def told(started: Policies) -> dict[str, Choice]:
+    """Return the policies that a process was started with, as they are told to people."""
+    found = {kind: getattr(started, kind) for kind in CHANGEABLE}
+    return {
+        kind: Choice(choice.name, {k: _plain(v) for k, v in choice.parameters.items()})
+        for kind, choice in found.items()
+    }
+
+
+def _plain(value: object) -> str | int | float | bool:
+    return value if isinstance(value, str | int | float) else str(value)
 
 
 def built(started: Policies, document: PolicyDocument, seed: int) -> Scheduler:

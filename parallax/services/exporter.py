@@ -54,6 +54,11 @@ class Exporter:
         """The port it listens on (useful when 0 was asked for)."""
         return self._server.server_address[1] if self._server else None
 
+    @property
+    def address(self) -> str | None:
+        """The address it listens on."""
+        return str(self._server.server_address[0]) if self._server else None
+
     def __enter__(self) -> Exporter:
         if self._server is not None:
             threading.Thread(target=self._server.serve_forever, daemon=True).start()

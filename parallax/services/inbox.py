@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from msgspec import structs
-
-from parallax.broker.codec import Report, decode_arrival, decode_report, usage_of, whole
+from parallax.broker.codec import Report, decode_report, decode_waiting, usage_of, whole
 from parallax.broker.dispatching import Entry
-from parallax.broker.misfits import name_of
 from parallax.core.errors import InvalidInput
-from parallax.core.lifecycle import Outcome
+from parallax.core.lifecycle import ENDS, Told
+from parallax.core.model import check_name
 from parallax.scheduling.events import (
     AttemptBegan,
     AttemptEnded,
@@ -21,23 +19,31 @@ from parallax.scheduling.events import (
 
 Junk = tuple[Entry, str]
 
-_OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
+_WORDS = {word.value.encode(): word for word in Told}
 
 
-def arrivals(tenant: str, entries: list[Entry]) -> tuple[list[Event], list[Junk]]:
-    """Decode the entries of a tenant's stream; junk comes back with the reason."""
-    events: list[Event] = []
+def arrivals(
+    tenant: str, entries: list[Entry]
+) -> tuple[list[JobArrived], list[Junk], dict[str, int]]:
+    """Decode the entries of a tenant's stream; junk comes back with the reason.
+
+    The third are the jobs whose prefix is kept apart, and how many bytes it has.
+    """
+    events: list[JobArrived] = []
     junk: list[Junk] = []
+    apart: dict[str, int] = {}
     for entry in entries:
         try:
-            job = decode_arrival(entry.fields)
+            job, elsewhere = decode_waiting(entry.fields)
             if job.tenant != tenant:
                 raise InvalidInput("tenant", job.tenant, f"this is the stream of {tenant}")  # noqa: TRY301
         except InvalidInput as error:
             junk.append((entry, str(error)))
         else:
             events.append(JobArrived(job, entry.id))
-    return events, junk
+            if elsewhere:
+                apart[job.id] = elsewhere
+    return events, junk, apart
 
 
 def reports(entry: Entry) -> tuple[list[tuple[Event, Report | None]], list[str]]:
@@ -46,46 +52,58 @@ def reports(entry: Entry) -> tuple[list[tuple[Event, Report | None]], list[str]]
     told: list[tuple[Event, Report | None]] = []
     junk: list[str] = []
     if len(fields) % 2:
-        junk.append(str(InvalidInput("event", fields[:1], "pairs of job id and report")))
+        junk.append(str(InvalidInput("event", fields[-1][:60], "pairs of job id and report")))
     for i in range(0, len(fields) - 1, 2):
         try:
-            told.append(_told(fields[i], fields[i + 1]))
+            told.append(_report(_name("job id", fields[i]), fields[i + 1]))
         except InvalidInput as error:
             junk.append(str(error))
     return told, junk
 
 
-def _told(job: bytes, text: bytes) -> tuple[Event, Report | None]:
-    job_id = name_of(job)
-    if not job_id:
-        raise InvalidInput("event", job[:60], "a job id")
-    word, _, data = text.partition(b" ")
-    return _report(job_id, word, data)
-
-
-def _report(job_id: str, word: bytes, data: bytes) -> tuple[Event, Report | None]:
-    if word == b"withdrawn":
+def _report(job_id: str, text: bytes) -> tuple[Event, Report | None]:
+    said, _, data = text.partition(b" ")
+    word = _WORDS.get(said)
+    if word is Told.WITHDRAWN:
         return JobWithdrawn(job_id), None
-    if word == b"stolen":
-        return AttemptMoved(job_id, data.decode("ascii", "replace")), None
-    if word == b"began":
+    if word is Told.STOLEN:
+        return AttemptMoved(job_id, _name("thief", data)), None
+    if word is Told.BEGAN:
         worker, _, attempt = data.partition(b" ")
         number = whole("attempt", attempt, 1_000_000)
-        return AttemptBegan(job_id, worker.decode("ascii", "replace"), number), None
-    if word == b"reclaimed":  # its charge was returned when its worker was believed dead
-        word, _, data = data.partition(b" ")
-        report = structs.replace(decode_report(data), estimate=0.0)
-    else:
-        report = decode_report(data)
-    if word == b"prefilled":
-        return PrefillEnded(job_id, report.worker, report.attempt), None
+        return AttemptBegan(job_id, _name("worker", worker), number), None
+    reclaimed = word is Told.RECLAIMED  # its estimate stood when its worker was believed dead
+    if reclaimed:
+        said, _, data = data.partition(b" ")
+        word = _WORDS.get(said)
+    if word is Told.PREFILLED and not reclaimed:
+        report = _signed(data)
+        ended = PrefillEnded(job_id, report.worker, report.attempt, report.cached_tokens)
+        return ended, None
+    if word not in ENDS:
+        raise InvalidInput("event", said[:60], f"known: {', '.join(Told)}")
+    report = _signed(data)
     event = AttemptEnded(
         job_id,
         report.tenant,
         report.worker,
         report.attempt,
         report.estimate,
-        _OUTCOMES.get(word),
-        usage_of(report),
+        ENDS[word],
+        None if word is Told.LOST else usage_of(report),
     )
     return event, report
+
+
+def _signed(data: bytes) -> Report:
+    """Decode a report that accounts are settled by: it must say whose, and who made it."""
+    report = decode_report(data)
+    for field in ("tenant", "worker"):
+        check_name(f"report.{field}", getattr(report, field))
+    return report
+
+
+def _name(where: str, data: bytes) -> str:
+    name = data.decode("ascii", "replace")
+    check_name(where, name)
+    return name

@@ -27,6 +27,7 @@ from parallax.broker.rescue import Rescue
 from parallax.broker.results import Record, Results
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
+from parallax.core.reasons import Reason
 from parallax.core.settings import SchedulerSettings
 
 _PAGE = 200
@@ -95,7 +96,8 @@ class Janitor:
                 continue  # the worker sets it aside
         if len(held) < MOST_HELD:  # else there may be more
             self.held[worker] = frozenset((a.job_id, int(a.attempt)) for a in held)
-        return [word for word in self._rescue.scrub(worker, held[:_PAGE]) if word == "removed"]
+        words = self._rescue.scrub(worker, held[:_PAGE], int(self._settings.repair_grace_s * 1000))
+        return [word for word in words if word == "removed"]
 
 
 def _spoilt(job: str, worker: str = "", rival: str = "") -> Ending:
@@ -105,6 +107,7 @@ def _spoilt(job: str, worker: str = "", rival: str = "") -> Ending:
 
 def _lost(record: Record) -> Ending:
     error = f"its worker {record.worker} was lost during attempt {record.attempts}, the last"
-    report = Report(record.tenant, record.worker, record.attempts, error=error)
+    reason = Reason.ATTEMPTS_USED_UP
+    report = Report(record.tenant, record.worker, record.attempts, error=error, reason=reason)
     holders = (record.worker, record.reply, record.rival)
     return Ending(record.job_id, record.tenant, Outcome.DEAD, report, *holders)

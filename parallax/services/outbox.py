@@ -15,6 +15,7 @@ from parallax.broker.rescue import Rescue
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
+from parallax.core.reasons import Reason
 from parallax.scheduling.actions import (
     Action,
     Cancel,
@@ -163,7 +164,9 @@ def _reply(about: bytes | None) -> str:
 
 def _ending(action: Reject | Expire) -> Ending:
     if type(action) is Reject:
-        report = Report(error=f"rejected: {action.reason}", retry_after_s=action.retry_after_s)
+        reason, wait_s = action.reason, action.retry_after_s
+        report = Report(error=f"rejected: {reason}", retry_after_s=wait_s, reason=reason)
         return Ending(action.job_id, action.tenant, Outcome.REJECTED, report, entry=action.entry)
-    report = Report(error="expired: the deadline passed while the job waited")
+    error = "expired: the deadline passed while the job waited"
+    report = Report(error=error, reason=Reason.DEADLINE)
     return Ending(action.job_id, action.tenant, Outcome.EXPIRED, report, entry=action.entry)

@@ -141,7 +141,11 @@ def jobs_of(lines: Iterable[Line]) -> list[tuple[float, Job]]:
         for event in line.events if isinstance(line, Batch) else ():
             if isinstance(event, JobArrived):
                 arrived.setdefault(event.job.id, event.job)
-            elif isinstance(event, AttemptEnded) and event.outcome is Outcome.COMPLETED:
+            elif (
+                isinstance(event, AttemptEnded)
+                and event.usage
+                and (event.outcome is Outcome.COMPLETED)
+            ):
                 lengths[event.job_id] = event.usage.output_tokens
     known = sorted((job for job in arrived.values() if job.id in lengths), key=lambda j: j.arrival)
     first = known[0].arrival if known else 0.0

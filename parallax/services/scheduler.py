@@ -39,12 +39,13 @@ from parallax.scheduling.events import (
     AttemptsHeld,
     BacklogMeasured,
     Event,
-    JobArrived,
     TenantConfigured,
 )
 from parallax.services import choices, inbox, takeover
+from parallax.services.deadlines import Deadlines
 from parallax.services.janitor import Janitor
 from parallax.services.outbox import Outbox
+from parallax.services.prefixes import HASH_BYTES, HELD_BYTES, Arrivals, Prefixes
 from parallax.services.recoverer import Recoverer
 from parallax.telemetry.scheduling import SchedulingMetrics
 
@@ -104,10 +105,11 @@ class SchedulerService:
         limits = limits or Limits()
         self._leadership = Leadership(link, keys, candidate, int(settings.lease_s * 1000))
         self._dispatching = Dispatching(link, keys)
-        self._intake = Intake(link, keys, limits)
+        self._intake, self._deadlines = Intake(link, keys, limits), Deadlines(link, keys)
         self._rescue = Rescue(link, keys, limits)
         self._recoverer = Recoverer(Membership(link, keys), self._rescue, settings)
         self._janitor = Janitor(link, keys, self._rescue, self._intake, settings)
+        self._prefixes = Prefixes(link, keys, self._dispatching.cursors.__setitem__)
         self._lease: Lease | None = None
         self._reset()
 
@@ -116,7 +118,7 @@ class SchedulerService:
         self._serial = b""
         self._recorder.recording = b""
         self._scheduler = choices.built(self._started, self._document, self._settings.seed)
-        self._watch = Watch()
+        self._watch, self._full = Watch(), False
         self._tenancy = Tenancy(self._link, self._keys)
         self._pending: list[Event] = []
         self._outbox = Outbox(
@@ -170,6 +172,7 @@ class SchedulerService:
         log.info("leading with epoch %s", lease.epoch)
 
     def _take_over(self) -> None:
+        self._link.bring_scripts()  # for workers and producers whose users may only run them
         self._synchronise()
         self._choose()
         self._dispatching.restart()
@@ -239,7 +242,8 @@ class SchedulerService:
 
     def _keep(self, lease: Lease) -> None:
         try:
-            self._store.keep(lease, self._document.serial, self._scheduler.memory.remember())
+            learnt = self._scheduler.memory.remember()
+            self._store.keep(lease, self._document.serial, learnt, choices.told(self._started))
         except StoreFull as error:
             log.warning("what was learnt is not kept just now: %s", error)
 
@@ -285,7 +289,7 @@ class SchedulerService:
         sent = self._outbox.carry_out(lease, actions)
         if self._outbox.uncommitted and not sent and self._is_due("commit", COMMIT_S):
             self._outbox.commit(lease)
-        self._metrics.decided(actions, sum(type(event) is JobArrived for event in events))
+        self._metrics.decided(actions)
         self._metrics.turned(self._clock.monotonic() - started)
 
     def _duties(self, lease: Lease) -> None:
@@ -299,6 +303,7 @@ class SchedulerService:
             self._pending += self._recoverer.poll(lease, self._clock.monotonic())
             self._metrics.recovered(self._recoverer.drain_counts())
             self._pending += self._measure()
+            self._pending += self._due_soon()
             self._pending += self._weights(look=False)
             self._retire()
             self._metrics.observe(self._scheduler.snapshot())
@@ -320,8 +325,16 @@ class SchedulerService:
     def _measure(self) -> list[Event]:
         """Learn how much waits beyond the window, for the tenants whose window is full."""
         full = [t for t in self._watch.tenants if self._scheduler.held(t) and not self._room(t)]
+        self._full = bool(full)
         lengths = self._dispatching.unread(full)
         return [BacklogMeasured(t, max(0, n - self._scheduler.held(t))) for t, n in lengths.items()]
+
+    def _due_soon(self) -> list[Event]:
+        """Read first what is due soon and waits behind a full window."""
+        found = self._deadlines.look(self._now(), self._full, self._scheduler.knows)
+        for event in found:
+            self._watch.add(event.job.tenant, self._now())
+        return list(found)
 
     def _retire(self) -> None:
         quiet = self._watch.idle(self._now(), self._settings.idle_s)
@@ -333,7 +346,12 @@ class SchedulerService:
         """Whether more of this tenant's jobs may be read into memory."""
         held, settings = self._scheduler.held(tenant), self._settings
         share = max(1, settings.max_held // max(1, len(self._watch.tenants)))
-        return held < min(settings.window, share)
+        return held < min(settings.window, share) and (not held or self._byte_room(tenant) > 0)
+
+    def _byte_room(self, tenant: str) -> int:
+        """Return how many more bytes of prefixes of this tenant may be read into memory."""
+        share = HELD_BYTES // max(1, len(self._watch.tenants))
+        return share - HASH_BYTES * self._scheduler.hashes(tenant)
 
     def _read(self) -> Turn:
         block_s = min(self._settings.block_s, self._settings.lease_s / 4, self._settings.poll_s)
@@ -358,11 +376,18 @@ class SchedulerService:
             events += self._reports(entry)
         for tenant in read.rung:
             self._watch.add(tenant, now)
+        long: list[Arrivals] = []
         for tenant, entries in read.arrivals.items():
             self._watch.add(tenant, now)
-            arrived, junk = inbox.arrivals(tenant, entries)
-            events += arrived
+            arrived, junk, apart = inbox.arrivals(tenant, entries)
+            if apart:
+                long.append(Arrivals(tenant, arrived, apart))
+            else:
+                events += arrived
             self._outbox.set_aside(self._keys.arrivals(tenant), junk)
+        if long:
+            flying = HASH_BYTES * self._scheduler.hashes()
+            events += self._prefixes.taken(long, self._byte_room, flying)
         return events
 
     def _reports(self, entry: Entry) -> list[Event]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
-from parallax.core.errors import ParallaxError, Unreachable
+from parallax.core.errors import ParallaxError, StoreFull, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +56,17 @@ def run(service: Service, stop: threading.Event, random: Random) -> None:
         service.close()
 
 
+def is_told(failures: int) -> bool:
+    """Whether the n-th failure in a row is logged: the first, second, fourth, eighth ... are."""
+    return not failures & (failures - 1)
+
+
 def _tell(error: Exception, failures: int) -> None:
-    if failures & (failures - 1):
-        return  # not a power of two
-    again = f" (the {failures}th failure in a row)" if failures > 2 else ""
-    level = logging.WARNING if isinstance(error, Unreachable) else logging.ERROR
+    if not is_told(failures):
+        return
+    again = f" (failure {failures} in a row)" if failures > 1 else ""
+    passing = isinstance(error, Unreachable | StoreFull)
+    level = logging.WARNING if passing else logging.ERROR
     expected = isinstance(error, ParallaxError)
     log.log(
         level, "%s: %s%s", type(error).__name__, error, again, exc_info=None if expected else error

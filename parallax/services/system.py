@@ -18,8 +18,8 @@ from parallax.broker.guardian import Guardian
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.core.clock import Clock
-from parallax.core.errors import StoreFault, Unreachable
-from parallax.services.fleet import Fleet
+from parallax.core.errors import ParallaxError, StoreFault, Unreachable
+from parallax.services.fleet import RESTART_BASE_S, RESTART_CAP_S, Fleet
 from parallax.services.orders import Orders
 
 log = logging.getLogger(__name__)
@@ -71,11 +71,12 @@ class System:
         if url is None:
             self.server = EmbeddedServer(
                 clock, home=home, durability=plan.durability, ephemeral=ephemeral, binary=binary,
-                guardian=self.guardian,
+                guardian=self.guardian, check=self._orders.check,
             )  # fmt: skip
         self._url = url
         self._restart, self._logs = restart, logs
         self._fleet: Fleet | None = None
+        self._revive_at, self._in_vain = 0.0, 0  # the next try to start the server, and failed ones
 
     @property
     def url(self) -> str:
@@ -141,9 +142,27 @@ class System:
         """
         self._orders.check()
         ended = self.fleet.watch()
-        if self.server is not None and self.server.restart_if_dead():
+        if self._revived():
             ended.append("server")
         return ended
+
+    def _revived(self) -> bool:
+        """Start a server again that died; say whether it had.
+
+        While its disk is full it dies again: pauses grow, and whoever needs it waits meanwhile.
+        """
+        now = self._clock.monotonic()
+        if self.server is None or now < self._revive_at:
+            return False
+        try:
+            revived = self.server.restart_if_dead()
+        except (ParallaxError, OSError) as error:
+            pause = min(RESTART_CAP_S, RESTART_BASE_S * 2**self._in_vain)
+            self._revive_at, self._in_vain = self._clock.monotonic() + pause, self._in_vain + 1
+            log.error("the server cannot be started again; next try in %g s: %s", pause, error)  # noqa: TRY400 - no news in its traceback
+            return False
+        self._in_vain = 0
+        return revived
 
     def leader(self) -> str | None:
         """Return the name of the child that leads now."""

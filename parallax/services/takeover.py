@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from math import inf
 
 from parallax.broker.attempts import Assignment, decode_assignment
-from parallax.broker.codec import decode_about
+from parallax.broker.codec import decode_about, view_of
 from parallax.broker.connection import Link
 from parallax.broker.dispatching import Entry
 from parallax.broker.keys import Keys
@@ -28,15 +28,17 @@ def attempts(link: Link, keys: Keys, workers: Iterable[str]) -> list[AttemptRest
     restored: list[AttemptRestored] = []
     for worker in workers:
         held = list(_assignments(membership, worker))
-        fields = ("about", "deadline", "at", "hedge")
+        fields = ("about", "deadline", "prefilled", "at", "hedge")
         records = link.calls([("HMGET", keys.job(a.job_id), *fields) for a in held])
-        for assignment, (about, deadline, *holders) in zip(held, records, strict=True):
+        for assignment, (about, deadline, computed, *holders) in zip(held, records, strict=True):
             job = _view(assignment, about, deadline)
             state = _state(assignment.signature(worker), holders)
             if job is not None and state:
                 attempt, prefilled = int(assignment.attempt), state == State.PREFILLED
                 restored.append(
-                    AttemptRestored(job, worker, attempt, assignment.estimate, prefilled)
+                    AttemptRestored(
+                        job, worker, attempt, assignment.estimate, prefilled, _cached(computed)
+                    )
                 )
     return sorted(restored, key=lambda event: event.attempt)
 
@@ -58,23 +60,16 @@ def _state(signature: str, holders: Iterable[bytes | None]) -> str:
     return ""
 
 
+def _cached(prefilled: bytes | None) -> int:
+    """Return how much of a computed prompt was cached; 0 if nobody says."""
+    parts = (prefilled or b"").split(b" ")
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
+
+
 def _view(assignment: Assignment, text: bytes | None, deadline: bytes | None) -> JobView | None:
     try:
-        about = decode_about(text)
-        spec = about.spec
-        return JobView(
-            assignment.job_id,
-            spec.tenant,
-            spec.prompt,
-            spec.max,
-            about.accepted,
-            spec.session,
-            int(deadline) / 1000 if deadline and deadline.isdigit() else inf,
-            spec.priority,
-            int(assignment.attempt) - 1,
-            spec.prefix,
-            spec.prefix_block,
-            assignment.prefilled.worker if assignment.prefilled else "",
-        )
+        due = int(deadline) / 1000 if deadline and deadline.isdigit() else inf
+        by = assignment.prefilled.worker if assignment.prefilled else ""
+        return view_of(assignment.job_id, decode_about(text), due, int(assignment.attempt) - 1, by)
     except (InvalidInput, ValueError):
         return None

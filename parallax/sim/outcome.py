@@ -18,7 +18,7 @@ class JobOutcome:
     session: str
     arrival_s: float
     prompt_tokens: int
-    outcome: str = ""  # completed, rejected, expired, failed; "" = the run ended before the job
+    outcome: str = ""  # as `Outcome`; "" = the run ended before the job
     output_tokens: int = 0
     cached_tokens: int = 0
     dispatched_s: float = nan  # the attempt that decided it left the queue

@@ -11,7 +11,7 @@ from parallax.core.roles import PREFILL
 from parallax.core.settings import PolicyChoice
 from parallax.engine.batch import BatchEngine, Former
 from parallax.engine.profiles import Profile, profile_named
-from parallax.engine.request import Change, Request
+from parallax.engine.request import Change, Consumed, Request
 from parallax.policies.registry import BATCHING
 from parallax.scheduling.actions import Dispatch
 from parallax.scheduling.events import WorkerReported
@@ -33,12 +33,20 @@ class Attempt:
     first_ms: float | None = None
     cached: int = 0
 
-    def usage(self, now_ms: float, output: int) -> Usage:
-        """Return what it has consumed since it joined the batch."""
+    def usage(self, now_ms: float, output: int, prompt: int | None = None) -> Usage:
+        """Return what it has consumed since it joined the batch; `prompt` None: all of it."""
         began_ms = now_ms if self.began_ms is None else self.began_ms
         first = None if self.first_ms is None else (self.first_ms - began_ms) / 1000
         service_s = (now_ms - began_ms) / 1000
-        return Usage(self.job.prompt_tokens, output, self.cached, service_s, first)
+        tokens = self.job.prompt_tokens if prompt is None else prompt
+        return Usage(tokens, output, self.cached, service_s, first)
+
+    def stopped(self, now_ms: float, consumed: Consumed) -> Usage:
+        """Return what it has consumed when its engine has let go of it."""
+        if self.prefilled_by:
+            return self.usage(now_ms, max(1, consumed.output_tokens))
+        self.cached = max(self.cached, consumed.cached_tokens)
+        return self.usage(now_ms, consumed.output_tokens, consumed.prompt_tokens)
 
 
 @dataclass(slots=True)
@@ -80,10 +88,10 @@ class SimWorker:
             factor,
         )
 
-    def cancel(self, job_id: str) -> tuple[Attempt, int] | None:
-        """Drop an attempt; return it and the tokens it had produced, None if it is not here."""
+    def cancel(self, job_id: str) -> tuple[Attempt, Consumed] | None:
+        """Drop an attempt; return it and what it has consumed, None if it is not here."""
         attempt = self.attempts.pop(job_id, None)
-        return None if attempt is None else (attempt, self.engine.cancel(job_id) or 0)
+        return None if attempt is None else (attempt, self.engine.cancel(job_id) or Consumed())
 
     def changed(self, change: Change) -> Attempt | None:
         """Note what the engine says; return the attempt, which is over if the change says so."""

@@ -20,6 +20,7 @@ from parallax.engine.profiles import Profile
 from parallax.engine.request import Change
 from parallax.scheduling.actions import (
     Action,
+    Admitted,
     Cancel,
     Dispatch,
     Expire,
@@ -81,6 +82,7 @@ class World:
         self._wake_ms = inf
         self._sample_ms = 0.0
         self._carry_out: dict[type, Callable[[Any], None]] = {
+            Admitted: lambda _: None,
             Dispatch: self._dispatch,
             Cancel: self._cancel,
             Steal: self._steal,
@@ -154,6 +156,9 @@ class World:
         self._retire(worker)
         self._events.append(WorkerLost(worker.id))
         for attempt in worker.attempts.values():
+            begun = worker.engine.has_begun(attempt.job.id)
+            used = None if begun else Usage(0, 0)  # nobody can ask it how much
+            self._events.append(self._ended(worker, attempt, None, used))
             if not self._elsewhere(attempt.job.id):
                 self._again(attempt)
 
@@ -164,7 +169,7 @@ class World:
         job = attempt.job
         outcome = self.outcomes[job.id]
         if attempt.number >= job.max_attempts:
-            self._end(outcome, Outcome.FAILED)
+            self._end(outcome, Outcome.DEAD)
             return
         self.counters["retries"] += 1
         outcome.first_token_s = nan
@@ -196,7 +201,8 @@ class World:
                 continue
             if worker.role == PREFILL and not attempt.prefilled_by and (job.output_tokens or 2) > 1:
                 outcome.cached_tokens = attempt.cached
-                self._events.append(PrefillEnded(job.id, worker.id, attempt.number))
+                ended = PrefillEnded(job.id, worker.id, attempt.number, attempt.cached)
+                self._events.append(ended)
             else:
                 self._completed(worker, attempt, outcome, change.output_tokens)
         if changes:
@@ -227,7 +233,7 @@ class World:
         self._end(outcome, Outcome.COMPLETED)
 
     def _ended(
-        self, worker: SimWorker, attempt: Attempt, outcome: Outcome | None, usage: Usage
+        self, worker: SimWorker, attempt: Attempt, outcome: Outcome | None, usage: Usage | None
     ) -> AttemptEnded:
         job = attempt.job
         return AttemptEnded(
@@ -319,8 +325,7 @@ class World:
             worker.engine.add(worker.request(attempt, factor))
         except InvalidInput:
             del worker.attempts[attempt.job.id]
-            usage = attempt.usage(self.now_ms, 0)
-            self._events.append(self._ended(worker, attempt, Outcome.FAILED, usage))
+            self._events.append(self._ended(worker, attempt, Outcome.FAILED, Usage(0, 0)))
             self._end(self.outcomes[attempt.job.id], Outcome.FAILED)
 
     def _cancel(self, action: Cancel) -> None:
@@ -332,10 +337,10 @@ class World:
         if cancelled is None:
             return
         self.counters["cancels"] += 1
-        attempt, output = cancelled
-        usage = attempt.usage(self.now_ms, output)
-        if attempt.first_ms is None:  # its prompt was not computed: nobody pays for that
-            usage.cached_tokens = usage.prompt_tokens
+        attempt, consumed = cancelled
+        if attempt.prefilled_by:
+            attempt.cached = self.outcomes[action.job_id].cached_tokens
+        usage = attempt.stopped(self.now_ms, consumed)
         self._events.append(self._ended(worker, attempt, None, usage))
 
     def _steal(self, action: Steal) -> None:

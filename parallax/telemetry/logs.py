@@ -11,14 +11,14 @@ import logging
 from typing import TextIO
 
 from parallax.core.secrets import redacted
+from parallax.core.text import printable
 
 MAX_CHARACTERS = 2_000
 
 
 def clean(text: str) -> str:
     """Return text that stays on its line: secrets cut out, control characters escaped, bounded."""
-    shown = redacted(text)
-    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
+    shown = printable(redacted(text))
     return shown if len(shown) <= MAX_CHARACTERS else shown[: MAX_CHARACTERS - 3] + "..."
 
 

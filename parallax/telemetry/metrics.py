@@ -14,6 +14,7 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from parallax import __version__
+from parallax.core.reasons import Reason
 from parallax.telemetry.histogram import Histogram
 
 Collector = Counter | Gauge | Histogram
@@ -54,9 +55,8 @@ RECOVERIES = ("ok", "dead", "done", "dropped", "yielded", "deaths")
 RESCUES = ("hedge", "stop", "handover")
 STEALS = ("ok", "started", "gone", "copy", "busy", "dead_thief")
 ERRORS = ("Unreachable", "StoreFull", "StoreFault", "Fenced", "Other")
-ADMISSIONS = (
-    "admitted", "tenant_queue_full", "queue_full", "tenant_cost_full", "cost_full", "memory_full",
-)  # fmt: skip
+ADMITTED = "admitted"
+ADMISSIONS = (ADMITTED, *(reason.value for reason in Reason if reason.by_admission))
 ANSWERS = (
     "completed", "failed", "expired", "cancelled", "late", "stale", "requeued", "again", "unknown",
     "dead", "yielded", "kept",
@@ -71,7 +71,8 @@ METRICS: tuple[Metric, ...] = (
            process="any"),
     Metric("parallax_leader", Gauge, "1 while this process holds the lease."),
     Metric("parallax_jobs_total", Counter, "Jobs that ended.", ("tenant", "outcome")),
-    Metric("parallax_admissions_total", Counter, "Jobs that admission looked at, by what it said.",
+    Metric("parallax_admissions_total", Counter, "What admission said: of each job once, when it "
+           "came (`admitted`, or why not), and of those that it shed from the queue later.",
            ("outcome",), preset=ADMISSIONS),
     Metric("parallax_dispatches_total", Counter, "Attempts sent to workers."),
     Metric("parallax_dispatches_refused_total", Counter, "Dispatches the store did not carry out.",

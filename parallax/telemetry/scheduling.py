@@ -10,11 +10,18 @@ from prometheus_client import Counter
 
 from parallax.broker.codec import Report
 from parallax.core.lifecycle import Outcome
-from parallax.scheduling.actions import Action, Cancel, Dispatch, Reject
+from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch, Reject
 from parallax.scheduling.events import AttemptEnded, Event
 from parallax.scheduling.snapshot import Snapshot
 from parallax.telemetry.histogram import Buckets
-from parallax.telemetry.metrics import Metrics, TenantLabels, error_kind
+from parallax.telemetry.metrics import (
+    ADMISSIONS,
+    ADMITTED,
+    RESCUES,
+    Metrics,
+    TenantLabels,
+    error_kind,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class TenantSeries:
 
     def completed(self, report: Report) -> None:
         """A job completed: observe its times."""
-        e2e, first = (report.wait_s or 0.0) + (report.service_s or 0.0), report.first_token_s
+        e2e, first = (report.wait_s or 0.0) + (report.service_s or 0.0), report.ttft_s
         self.wait.observe(report.wait_s or 0.0)
         self.e2e.observe(e2e)
         if first is not None:
@@ -65,9 +72,9 @@ class SchedulingMetrics:
         self._tenants = TenantLabels()
         self._by_tenant: dict[str, TenantSeries] = {}
         self._dispatches = metrics.counter("dispatches_total")
-        self._admissions = metrics.counter("admissions_total")
-        self._admitted = self._admissions.labels("admitted")
-        self._rescues = metrics.counter("rescues_total")
+        admissions, rescues = metrics.counter("admissions_total"), metrics.counter("rescues_total")
+        self._admissions = {word: admissions.labels(word) for word in ADMISSIONS}
+        self._rescues = {word: rescues.labels(word) for word in RESCUES}
         self._refusals = metrics.counter("dispatches_refused_total")
         self._turn = metrics.histogram("turn_seconds").labels()
 
@@ -83,20 +90,24 @@ class SchedulingMetrics:
         """A turn took so long."""
         self._turn.observe(seconds)
 
-    def decided(self, actions: Sequence[Action], arrived: int) -> None:
-        """The scheduler decided: count dispatches and what admission said."""
-        if actions:
-            self._dispatches.inc(sum(1 for action in actions if type(action) is Dispatch))
-            for action in actions:
-                if type(action) is Cancel:
-                    self._rescues.labels("stop").inc()
-                elif type(action) is Dispatch and (action.hedge or action.prefilled_by):
-                    self._rescues.labels("hedge" if action.hedge else "handover").inc()
-        rejections = [action for action in actions if type(action) is Reject]
-        if arrived:
-            self._admitted.inc(max(0, arrived - len(rejections)))
-        for rejection in rejections:
-            self._admissions.labels(rejection.reason).inc()
+    def decided(self, actions: Sequence[Action]) -> None:
+        """The scheduler decided: count dispatches, rescues and what admission said."""
+        dispatches = admitted = 0
+        for action in actions:
+            if type(action) is Dispatch:
+                dispatches += 1
+                if action.hedge or action.prefilled_by:
+                    self._rescues["hedge" if action.hedge else "handover"].inc()
+            elif type(action) is Admitted:
+                admitted += 1
+            elif type(action) is Reject:
+                self._admissions[action.reason].inc()
+            elif type(action) is Cancel:
+                self._rescues["stop"].inc()
+        if dispatches:
+            self._dispatches.inc(dispatches)
+        if admitted:
+            self._admissions[ADMITTED].inc(admitted)
 
     def stolen(self, words: Sequence[str]) -> None:
         """Attempts were to be moved to an idle worker: what the store said to each."""

@@ -24,7 +24,7 @@ from parallax.policies.registry import (
     ROUTING,
     Registry,
 )
-from tests.unit.policies.scenes import cluster, job, queue, worker
+from parallax.policies.testing import cluster, job, queue, worker
 
 ALL = [(registry, name) for registry in REGISTRIES for name in registry]
 IDS = [f"{registry.kind}-{name}" for registry, name in ALL]

@@ -9,7 +9,7 @@ import pytest
 
 from parallax.core.model import BatchView, LoadView
 from parallax.policies.registry import BATCHING, HEDGING, ROLLOUT, SCALING, STEALING
-from tests.unit.policies.scenes import job, worker
+from parallax.policies.testing import job, worker
 
 LOADS = [0.0, 0.3, 1.0, 7.5, 80.0]
 

@@ -141,14 +141,14 @@ def test_whoever_deletes_an_unwanted_entry_tells_and_nobody_else(cell: Cell) -> 
     cell.link.call("HSET", cell.keys.job("j1"), "at", "queued queue/1/9-9")
     assert cell.rescue.scrub("w1", held) == ["removed"]
     assert cell.attempts("w1").begin(held) == ([], [], [])
-    assert cell.events() == ["j1 dropped"]
+    assert cell.events() == ["j1 lost"]  # it may have run: the estimate stands
 
 
-def handed_over(cell: Cell) -> Any:
+def handed_over(cell: Cell, **fields: Any) -> Any:
     """Let w1 compute the prompt, and w2 begin the answer."""
     cell.join("w1")
     cell.join("w2")
-    first = cell.begun(job())
+    first = cell.begun(job(**fields))
     assert finish(cell, first, "prefilled 4 0.25", "w1")[0] == "kept"
     onward = Dispatch("j1", "acme", "", "w2", 2, 10.0, prefilled_by="w1")
     assert cell.send(onward, cell.lead()) == "ok"
@@ -187,10 +187,37 @@ def test_a_computed_prompt_that_is_read_again_stays(cell: Cell) -> None:
 
 def test_a_worker_that_dies_with_a_computed_prompt_gives_it_back(cell: Cell) -> None:
     cell.join("w1")
-    first = cell.begun(job(max_attempts=1))
+    first = cell.begun(job(max_attempts=2))
     finish(cell, first, "prefilled 4 0.25", "w1")
     assert reclaim(cell, "w1") == ["ok"]
-    assert again(cell, 2).assignment.prefilled is None  # it starts from the beginning
+    second = again(cell, 2)
+    assert second.assignment.prefilled is None  # it starts from the beginning
+    finish(cell, second, "prefilled 4 0.25", "w3")
+    assert reclaim(cell, "w3") == ["dead"]  # two attempts, two workers
+
+
+def test_a_computed_prompt_whose_stream_was_deleted_counts_an_attempt_too(cell: Cell) -> None:
+    cell.join("w1")
+    first = cell.begun(job(max_attempts=1))
+    finish(cell, first, "prefilled 4 0.25", "w1")
+    cell.link.call("DEL", cell.keys.work("w1"))
+    assert cell.rescue.repair(cell.lead(), ["j1"], 0) == ["spent"]
+
+
+def test_a_hand_over_costs_no_attempt(cell: Cell) -> None:
+    """Two workers serve one attempt: what fails after it is tried as often as without it."""
+    handed_over(cell, max_attempts=2)
+    answer = cell.begin("w2")
+    assert finish(cell, answer, "retry", "w2")[0] == "requeued"
+    assert finish(cell, again(cell, 3), "retry", "w3") == ("ok", "dead")
+
+
+def test_handing_back_unharmed_costs_no_attempt(cell: Cell) -> None:
+    cell.join("w1")
+    first = cell.begun(job(max_attempts=1))
+    assert finish(cell, first, "back", "w1")[0] == "requeued"
+    assert finish(cell, again(cell, 2), "back", "w3")[0] == "requeued"
+    assert finish(cell, again(cell, 3), "retry", "w3") == ("ok", "dead")
 
 
 def test_a_worker_that_dies_with_the_answer_gives_the_job_back(cell: Cell) -> None:
@@ -215,4 +242,51 @@ def test_a_zombie_that_wins_is_not_refunded_twice(cell: Cell) -> None:
     first = cell.begun(job())
     reclaim(cell, "w1")
     assert finish(cell, first, "completed", "w1") == ("ok", "completed")
-    assert cell.events() == ["j1 reclaimed"]
+    assert cell.events() == ["j1 lost", "j1 reclaimed"]  # the estimate stood; now it is replaced
+
+
+def test_of_a_dead_workers_attempts_those_that_had_not_begun_cost_nothing(cell: Cell) -> None:
+    cell.join("w1")
+    begun = cell.begun(job("ran"))
+    cell.assigned(job("waited"))
+    finish(cell, cell.begun(job("computed")), "prefilled 4 0.25", "w1")
+    assert reclaim(cell, "w1") == ["ok", "ok", "ok"]
+    told = dict(line.split() for line in cell.events()[1:])
+    assert told == {"ran": "lost", "waited": "dropped", "computed": "lost"}
+    finish(cell, begun, "failed", "w1")
+    assert len(cell.events()) == 4  # and it is told once
+
+
+def test_reclaiming_the_same_twice_gives_nothing_back_twice(cell: Cell) -> None:
+    """The first reply was lost."""
+    cell.join("w1")
+    entry = cell.assigned(job())
+    cell.die("w1")
+    for _ in range(2):
+        cell.rescue.reclaim(cell.lead(), "w1", [Assignment(entry, "j1", "1", 10.0)])
+    assert cell.events() == ["j1 dropped", "j1 lost"]  # the second says: leave it as it is
+
+
+def test_what_is_scrubbed_of_a_job_that_was_cancelled_while_it_ran_may_have_run(cell: Cell) -> None:
+    cell.join("w1")
+    attempt = cell.begun(job())
+    ending = Ending("j1", "acme", Outcome.CANCELLED, worker="w1")
+    assert cell.intake.terminate([ending])[0][0] == "ok"
+    assert cell.rescue.scrub("w1", [attempt.assignment], 60_000) == ["kept"]  # it is told to stop
+    assert cell.rescue.scrub("w1", [attempt.assignment]) == ["removed"]
+    assert cell.events() == ["j1 lost"]
+
+
+def test_what_another_attempt_has_made_useless_costs_nothing(cell: Cell) -> None:
+    """A worker that was believed dead ended the job; what waits elsewhere will not begin."""
+    cell.join("w1")
+    first = cell.begun(job())
+    reclaim(cell, "w1")
+    entry = cell.link.call("XRANGE", cell.keys.arrivals("acme"), "-", "+")[0][0].decode()
+    cell.join("w3")
+    assert cell.send(Dispatch("j1", "acme", entry, "w3", 2, 10.0), cell.lead()) == "ok"
+    assert finish(cell, first, "completed", "w1") == ("ok", "completed")
+    (waiting,) = cell.entries("w3")
+    held = [Assignment(waiting.id, "j1", "2", 10.0)]
+    assert cell.rescue.scrub("w3", held) == ["removed"]
+    assert cell.events()[-1] == "j1 dropped"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from parallax.broker.attempts import Assignment, Finish, decode_assignment
 from parallax.broker.intake import Ending
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import USUAL_ATTEMPTS
+from parallax.core.model import USUAL_ATTEMPTS, Job
 from parallax.scheduling.actions import Dispatch
 from tests.contract.conftest import Cell, job, report
 
@@ -126,3 +127,47 @@ def test_what_is_not_due_yet_stays(cell: Cell) -> None:
     end = Ending("j1", "acme", Outcome.EXPIRED, entry=entry)
     assert cell.intake.terminate([end])[0][0] == "not_due"
     assert cell.backlog() == 1
+
+
+DUE = job(deadline_s=3_600.0)
+
+
+def due(cell: Cell) -> int:
+    return int(cell.link.call("ZCARD", cell.keys.due))
+
+
+def test_a_deadline_is_known_as_long_as_its_job_is_open(cell: Cell) -> None:
+    cell.join()
+    cell.submit(job("j9"))
+    assert due(cell) == 0, "without a deadline there is none"
+    attempt = cell.begun(DUE)
+    assert due(cell) == 1
+    assert end(cell, attempt, "retry") == "requeued"
+    assert due(cell) == 1, "it goes on"
+
+
+@pytest.mark.parametrize("verdict", ["completed", "failed", "expired"])
+def test_a_deadline_goes_with_a_job_that_its_worker_ends(cell: Cell, verdict: str) -> None:
+    cell.join()
+    assert end(cell, cell.begun(DUE), verdict) == "ok"
+    assert due(cell) == 0
+
+
+@pytest.mark.parametrize("state", ["queued", "assigned", "running"])
+def test_a_deadline_goes_with_a_job_that_is_cancelled(cell: Cell, state: str) -> None:
+    cell.join()
+    worker = "" if state == "queued" else "w1"
+    bring: dict[str, Callable[[Job], object]] = {
+        "queued": cell.submit, "assigned": cell.assigned, "running": cell.begun,
+    }  # fmt: skip
+    bring[state](DUE)
+    ending = Ending("j1", "acme", Outcome.CANCELLED, worker=worker)
+    assert cell.intake.terminate([ending])[0][0] == "ok"
+    assert due(cell) == 0
+
+
+def test_a_deadline_goes_with_a_job_whose_attempts_are_used_up(cell: Cell) -> None:
+    cell.join()
+    cell.begun(job(deadline_s=3_600.0, max_attempts=1))
+    assert taken_back(cell) == "dead"
+    assert due(cell) == 0

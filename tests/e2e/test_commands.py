@@ -106,10 +106,10 @@ def test_a_replay_survives_two_kills_whatever_the_policy(tmp_path: Path, policy:
     trace.write_text(HEAD + rows)
     told = json.loads(
         parallax("replay", str(trace), "--speed", "300", "--workers", "3", "--engine-speed", "20",
-                 "--policy", policy, "--kill", "worker@30%", "--kill", "scheduler@60%", "--json")
+                 "--routing", policy, "--kill", "worker@30%", "--kill", "scheduler@60%", "--json")
     )  # fmt: skip
-    assert told["completed"] == told["accepted"] == 400
-    assert (told["lost"], told["finished_twice"], told["kept"]) == (0, 0, True)
+    assert told["outcomes"]["completed"] == told["accepted_jobs"] == 400
+    assert (told["lost_jobs"], told["finished_twice_jobs"], told["kept"]) == (0, 0, True)
     assert len(told["killed"]) == 2
 
 
@@ -134,4 +134,4 @@ def test_a_broken_promise_would_be_noticed(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 1
-    assert json.loads(done.stdout)["lost"] == 50
+    assert json.loads(done.stdout)["lost_jobs"] == 50

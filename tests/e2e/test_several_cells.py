@@ -70,7 +70,7 @@ def test_a_load_is_offered_to_both_and_nothing_is_lost(environment: dict[str, st
                  "--tenants", "t0,t1,t2,t3,t4,t5", "--weights", "t0:3")
     )  # fmt: skip
     assert told["kept"]
-    assert (told["lost"], told["finished_twice"]) == (0, 0)
+    assert (told["lost_jobs"], told["finished_twice_jobs"]) == (0, 0)
     assert told["completed"] == told["accepted"] == told["offered"] > 0
 
 

@@ -26,7 +26,7 @@ def test_a_short_drill_keeps_every_promise(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     document = json.loads(done.stdout)
     assert document["violations"] == 0
-    assert document["accepted jobs"] > 300
+    assert document["accepted_jobs"] > 300
     assert document["faults"] > 5
     assert "| all |" in page.read_text()
     assert "| 5 | small |" in page.read_text()
@@ -42,7 +42,7 @@ def test_a_short_drill_in_another_shape_keeps_every_promise(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr[-3000:]
     document = json.loads(done.stdout)
     assert document["violations"] == 0
-    assert document["bodies looked at"] > 10
+    assert document["bodies_checked"] > 10
     assert "tenants=300 workers=12 rtt_ms=2" in page.read_text()
 
 

@@ -7,7 +7,7 @@ import pytest
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import JobView, Usage
 from parallax.core.settings import Policies, PolicyChoice
-from parallax.scheduling.actions import Dispatch, Expire, Reject, SaveAccounts
+from parallax.scheduling.actions import Admitted, Dispatch, Expire, Reject, SaveAccounts
 from parallax.scheduling.events import (
     AttemptEnded,
     JobArrived,
@@ -46,6 +46,7 @@ def test_a_dispatch_says_all_that_a_driver_needs(scheduler: Scheduler) -> None:
     actions = scheduler.handle([arrived(job("j1"))], now=0.0)
     estimate = 100 + 2 * 100  # the prompt, and twice a quarter of the longest answer
     assert actions == [
+        Admitted("j1", "acme"),
         Dispatch("j1", "acme", "entry of j1", "w1", attempt=1, estimate=estimate),
         SaveAccounts({"acme": estimate, "": 0.0}),  # virtual time is moved by what is paid only
     ]

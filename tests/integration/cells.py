@@ -50,10 +50,6 @@ class StuckEngine(NoopEngine):
     def next_due(self, now: float) -> float | None:
         return None if self.stuck else super().next_due(now)
 
-    def cancel(self, request_id: str) -> int | None:
-        self._requests = [r for r in self._requests if r.id != request_id]
-        return 0
-
 
 @dataclass(slots=True)
 class Cell:

@@ -27,3 +27,18 @@ def is_gone(pid: int) -> bool:
         return True
     except FileNotFoundError:  # no /proc here, or it went while we looked: then the next look tells
         return False
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """Return the processes that this one has started and that run, with their commands (Linux)."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if parent == str(pid):
+                found[int(entry.name)] = command.strip()
+    return found

@@ -16,10 +16,11 @@ from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.broker.policy_store import Choice, PolicyStore
 from parallax.broker.results import Results
+from parallax.broker.scripts import script
 from parallax.broker.tenancy import Tenancy
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker
-from parallax.core.errors import ParallaxError, StoreFault
+from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import Policies, PolicyChoice, WorkerSettings
 from parallax.services.clock import SystemClock
@@ -39,7 +40,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
     with EmbeddedServer(SystemClock(), ephemeral=True, binary=binary) as server:
         assert server.info is not None
         link = Link.to(server.info.url)
-        for line in acl_file(CELL, {role: f"{role}-secret" for role in ROLES}).splitlines()[1:]:
+        roles = [*ROLES, "worker-w", "worker-v"]
+        for line in acl_file(CELL, {role: f"{role}-secret" for role in roles}).splitlines()[1:]:
             _, name, *rules = line.split()
             link.call("ACL", "SETUSER", name, *rules)
         yield server
@@ -73,25 +75,27 @@ def test_a_cell_works_with_a_user_for_each_role(server: EmbeddedServer) -> None:
     settings = WorkerSettings(heartbeat_s=30.0, block_s=0.001, drain_s=0.0)
     workers = [
         Worker(
-            "w", (as_role(server, "worker"), as_role(server, "worker")), KEYS, NoopEngine(4),
+            "w", (as_role(server, user), as_role(server, user)), KEYS, NoopEngine(4),
             settings, SystemClock(),
         )
-        for _ in range(2)
+        for user in ("worker", "worker-w")
     ]  # fmt: skip
-    producer, operator, observer = (
-        as_role(server, r) for r in ("producer", "operator", "observer")
+    producer, gateway, operator, observer = (
+        as_role(server, r) for r in ("producer", "gateway", "operator", "observer")
     )
+    scheduler.run_once()  # it brings the scripts
     for worker in workers:
         worker.heartbeat.beat()
     Tenancy(operator, KEYS).set_weights({"a": 3.0})
     store = PolicyStore(operator, KEYS)
     store.replace(store.read(), overrides={"ordering": Choice("fcfs")})
     Intake(producer, KEYS).submit([*jobs(60), job("cancelled")], None)
-    Intake(producer, KEYS).terminate([Ending("cancelled", "acme", Outcome.CANCELLED)])
+    Intake(gateway, KEYS).terminate([Ending("cancelled", "acme", Outcome.CANCELLED)])
 
     def over() -> bool:
         scheduler.run_once()
         for worker in workers:
+            worker.heartbeat.beat()
             worker.run_once()
         return bool(observer.call("ZCARD", KEYS.open) == 0)
 
@@ -101,6 +105,7 @@ def test_a_cell_works_with_a_user_for_each_role(server: EmbeddedServer) -> None:
     assert len(Membership(observer, KEYS).members()) == 2
     assert DeadLetters(operator, KEYS).newest(5) == []
     assert Results(producer, KEYS).follow("j0", "", 0)[1]
+    Results(producer, KEYS).forget("j0")
     for worker in workers:
         worker.close()
     scheduler.close()
@@ -111,19 +116,39 @@ NEVER = [
     ("CONFIG", "SET", "hz", "1"), ("ACL", "LIST"), ("REPLICAOF", "NO", "ONE"),
     ("CLIENT", "LIST"), ("MONITOR",), ("SCRIPT", "FLUSH"), ("MODULE", "LIST"),
     ("GET", Keys(OTHER).leader), ("SET", "plain", "1"),
-    ("EVAL", "return redis.call('GET', KEYS[1])", "1", Keys(OTHER).leader),
+    ("EVAL", "return redis.call('GET', KEYS[1])", "1", Keys(OTHER).leader), ("SCAN", "0"),
+]  # fmt: skip
+BRINGS = [
+    ("EVAL", "while true do end", "0"), ("SCRIPT", "LOAD", "return 1"), ("SCRIPT", "KILL"),
 ]  # fmt: skip
 FORBIDDEN = {
     "producer": [
         ("SET", KEYS.heartbeat("w"), "1"), ("HSET", KEYS.policy, "document", "{}"),
         ("HSET", KEYS.ledger, "a", "0"), ("HSET", KEYS.tenants, "a", "9"), ("GET", KEYS.memory),
-        ("SCAN", "0"),
+        ("SET", KEYS.leader, "me"), ("GET", KEYS.leader), ("DEL", KEYS.open),
+        ("SET", KEYS.open, "gone"), ("PEXPIRE", KEYS.open, "1"), ("ZREM", KEYS.open, "j0"),
+        ("XADD", KEYS.events, "*", "j0", "completed []"), ("XTRIM", KEYS.events, "MAXLEN", "0"),
+        ("XADD", KEYS.control("w"), "*", "cancel", "j0"), ("XDEL", KEYS.work("w"), "1-1"),
+        *BRINGS,
+    ],
+    "gateway": [
+        ("SET", KEYS.leader, "me"), ("SET", KEYS.heartbeat("w"), "1"), ("GET", KEYS.memory),
+        ("HSET", KEYS.ledger, "a", "0"), ("HDEL", KEYS.workers, "w"), *BRINGS,
     ],
     "worker": [
         ("HSET", KEYS.policy, "document", "{}"), ("HSET", KEYS.ledger, "a", "0"),
         ("SET", KEYS.epoch, "1"), ("HSET", KEYS.tenants, "a", "9"), ("GET", KEYS.record),
+        ("SET", KEYS.leader, "me"), ("DEL", KEYS.leader), *BRINGS,
     ],
-    "operator": [("HSET", KEYS.ledger, "a", "0"), ("SET", KEYS.epoch, "1"), ("SCAN", "0")],
+    "worker-w": [
+        ("DEL", KEYS.heartbeat("v-123456")), ("PEXPIRE", KEYS.heartbeat("v-123456"), "1"),
+        ("SET", KEYS.heartbeat("w-evil-123456"), "x"), ("XDEL", KEYS.work("v-123456"), "1-1"),
+        ("XADD", KEYS.control("v-123456"), "*", "cancel", "j0"), ("SET", KEYS.leader, "me"),
+        ("HSET", KEYS.status("v-123456"), "draining", "1"), *BRINGS,
+    ],
+    "operator": [
+        ("HSET", KEYS.ledger, "a", "0"), ("SET", KEYS.epoch, "1"), ("EVAL", "return 1", "0"),
+    ],
     "observer": [
         ("GET", KEYS.body("j0")), ("XADD", KEYS.arrivals("a"), "*", "j", "x"),
         ("DEL", KEYS.job("j0")), ("HSET", KEYS.job("j0"), "at", "x"), ("SET", KEYS.leader, "me"),
@@ -133,12 +158,36 @@ FORBIDDEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("role", sorted(ROLES))
+@pytest.mark.parametrize("role", sorted(FORBIDDEN))
 def test_a_role_can_do_nothing_else(server: EmbeddedServer, role: str) -> None:
     link = as_role(server, role)
     allowed = [command for command in NEVER + FORBIDDEN[role] if not refused(link, *command)]
     assert allowed == []
     link.close()
+
+
+def test_every_role_is_looked_at() -> None:
+    assert set(ROLES) <= set(FORBIDDEN)
+
+
+def test_scripts_that_are_gone_come_back_with_the_leader(server: EmbeddedServer) -> None:
+    assert server.info is not None
+    everything = Link.to(server.info.url)
+    everything.call("SCRIPT", "FLUSH")
+    producer, scheduler = as_role(server, "producer"), as_role(server, "scheduler")
+    with pytest.raises(Unreachable, match="a scheduler does"):
+        Intake(producer, KEYS).submit([job("early")])
+    assert scheduler.bring_scripts()
+    assert Intake(producer, KEYS).submit([job("early")])[0].accepted
+    everything.call("SCRIPT", "FLUSH")
+    scheduler.run(script("renew"), [KEYS.leader], ["nobody", 1000])
+    assert Intake(producer, KEYS).submit([job("early")])[0].word == "dup"
+
+
+def test_an_operator_ends_a_script_that_runs_for_ever(server: EmbeddedServer) -> None:
+    operator = as_role(server, "operator")
+    with pytest.raises(StoreFault, match="No scripts in execution"):
+        operator.call("SCRIPT", "KILL")
 
 
 def test_a_wrong_password_is_refused_and_not_told(server: EmbeddedServer) -> None:

@@ -289,3 +289,17 @@ def test_a_new_directory_is_the_users_alone(
 ) -> None:
     make().start()
     assert mode(tmp_path / "data") == 0o700
+
+
+def test_whoever_waits_for_it_to_load_may_change_his_mind(
+    make: Callable[..., EmbeddedServer], tmp_path: Path
+) -> None:
+    def enough() -> None:
+        raise ZeroDivisionError
+
+    server = make(check=enough)
+    with pytest.raises(ZeroDivisionError):
+        server.start()
+    assert server._process is None
+    assert not (tmp_path / "data" / "server.json").exists()
+    assert ask(make().start().url, "PING") == b"PONG"  # the directory is free

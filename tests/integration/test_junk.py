@@ -77,7 +77,14 @@ def test_a_malformed_assignment_is_set_aside(cell: Cell, fields: list[bytes]) ->
 
 @pytest.mark.parametrize(
     "fields",
-    [[b"j1", b"completed {}"], [b"j1", b"completed [NaN]"], [b"\xff", b"\xff"], [b"a b", b"x"]],
+    [
+        [b"j1", b"completed {}"],
+        [b"j1", b"completed [NaN]"],
+        [b"\xff", b"\xff"],
+        [b"a b", b"x"],
+        [b"j1", b'finished ["acme","w1",1,1000.0]'],
+        [b"j1", b'completed ["","w1",1,1.0]'],
+    ],
 )
 def test_a_malformed_event_is_set_aside(cell: Cell, fields: list[bytes]) -> None:
     cell.until(lambda: cell.schedulers[0].leading, "a leader")
@@ -86,6 +93,18 @@ def test_a_malformed_event_is_set_aside(cell: Cell, fields: list[bytes]) -> None
     cell.until_ended("good")
     cell.until(cell.dead_letters, "the dead letter")
     assert cell.dead_letters()[0]["stream"] == cell.keys.events
+
+
+def test_junk_in_an_event_settles_nothing_and_takes_no_neighbour_with_it(cell: Cell) -> None:
+    """An entry tells of many jobs: those beside the junk are told of all the same."""
+    leader = cell.schedulers[0]
+    cell.until(lambda: leader.leading, "a leader")
+    unknown = [b"j1", b'finished ["evil","w1",1,1000.0]']
+    add(cell, cell.keys.events, [*unknown, b"j2", b'failed ["acme","w1",1,50.0]'])
+    cell.until(cell.dead_letters, "the dead letter")
+    assert "known: completed" in cell.dead_letters()[0]["why"]
+    cell.until(lambda: cell.link.call("HEXISTS", cell.keys.ledger, "acme"), "the neighbour")
+    assert not cell.link.call("HEXISTS", cell.keys.ledger, "evil")
 
 
 def test_a_malformed_order_is_ignored(cell: Cell) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,9 +16,9 @@ import pytest
 
 from parallax.broker import server_home
 from parallax.broker.embedded import EmbeddedServer, data_home, running_server, socket_path
-from parallax.core.errors import Conflict
+from parallax.core.errors import Conflict, InvalidInput
 from parallax.services.clock import SystemClock
-from tests.integration.processes import ask, is_gone
+from tests.integration.processes import ask, children_of, is_gone
 from tests.waiting import wait_until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
@@ -56,7 +58,10 @@ def test_a_server_that_outlives_its_owner_keeps_the_directory(
     make: Callable[..., EmbeddedServer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """As when the guardian was killed before its owner."""
     process, pid = owner
+    (guardian,) = (p for p, told in children_of(process.pid).items() if "aftermath" in told)
+    os.kill(guardian, signal.SIGKILL)
     monkeypatch.setattr(server_home, "LEAVE_S", 0.05)
     os.kill(pid, signal.SIGSTOP)
     process.kill()
@@ -167,3 +172,126 @@ def test_the_directory_is_named_or_the_users(
     monkeypatch.setenv("PARALLAX_HOME", str(tmp_path / "mine"))
     assert data_home() == tmp_path / "mine"
     assert data_home(Path("here")) == Path.cwd() / "here"
+
+
+# -- what strangers left there ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A directory as it was unpacked, with a `server.json` in it."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    told = {
+        "url": f"unix://:x@{precious}?db=0", "tcp_url": "redis://:x@127.0.0.1:1/0", "pid": 1,
+        "version": "9.0.0", "data_dir": str(folder), "durability": "always",
+    }  # fmt: skip
+    (folder / "server.json").write_text(json.dumps(told))
+    (folder / "server.json").chmod(0o600)
+    return folder
+
+
+def test_no_file_that_a_stranger_names_is_removed(
+    make: Callable[..., EmbeddedServer], foreign: Path
+) -> None:
+    make().start()
+    assert (foreign.parent / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_a_told_password_that_others_may_read_is_refused(
+    make: Callable[..., EmbeddedServer], foreign: Path, mode: int
+) -> None:
+    (foreign / "server.json").chmod(mode)
+    with pytest.raises(InvalidInput, match=r"home: .*server\.json .*closed to others"):
+        make().start()
+    assert (foreign.parent / "precious").exists()
+    lock = (foreign / "lock").open()
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as if its owner were alive
+    with pytest.raises(InvalidInput, match="closed to others"):
+        running_server(foreign)
+    lock.close()
+
+
+@pytest.mark.parametrize("name", ["lock", "server.log", "server.json.new"])
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.timeout(20)
+def test_links_and_pipes_in_it_lead_nowhere(
+    make: Callable[..., EmbeddedServer], foreign: Path, name: str, kind: str
+) -> None:
+    precious = foreign.parent / "precious"
+    if kind == "link":
+        (foreign / name).symlink_to(precious)
+    else:
+        os.mkfifo(foreign / name)
+    if name == "server.json.new":
+        make().start()  # it is ours to remove, and what it led to stays
+    else:
+        with pytest.raises(InvalidInput, match="home"):
+            make().start()
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.timeout(20)
+def test_a_file_that_is_none_is_not_read(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "told").write_text("{}")
+    if kind == "link":
+        (tmp_path / "server.json").symlink_to(tmp_path / "told")
+    else:
+        os.mkfifo(tmp_path / "server.json")
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert running_server(tmp_path) is None
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o775])
+def test_the_mode_of_a_directory_that_was_there_is_left_alone(
+    make: Callable[..., EmbeddedServer], tmp_path: Path, mode: int
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(mode)
+    make().start()
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+
+
+def test_a_directory_in_which_everybody_may_write_is_refused(
+    make: Callable[..., EmbeddedServer], tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(InvalidInput, match="nobody else may write"):
+        make().start()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777
+
+
+# -- users without a home --------------------------------------------------------------------------
+
+
+def test_a_user_without_a_home_is_told_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PARALLAX_HOME", "XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody(_: object) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(InvalidInput, match=r"home: .*--home.*--redis"):
+        data_home()
+
+
+def test_a_working_directory_that_was_deleted_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(InvalidInput, match="working directory was deleted"):
+        data_home(Path("relative"))
+    assert data_home(tmp_path) == tmp_path

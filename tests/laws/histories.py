@@ -7,7 +7,7 @@ after each batch of events. It believes nothing the scheduler says of itself tha
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from random import Random
 
@@ -18,7 +18,15 @@ from parallax.core.lifecycle import Outcome
 from parallax.core.model import JobView, Usage
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.registry import FAIRNESS, ORDERING, ROUTING
-from parallax.scheduling.actions import Action, Cancel, Dispatch, Expire, Reject, SaveAccounts
+from parallax.scheduling.actions import (
+    Action,
+    Admitted,
+    Cancel,
+    Dispatch,
+    Expire,
+    Reject,
+    SaveAccounts,
+)
 from parallax.scheduling.events import (
     AttemptEnded,
     AttemptMoved,
@@ -69,6 +77,7 @@ class History:
 
     scheduler: Scheduler
     random: Random
+    deadlines: tuple[float, ...] = (inf, inf, 0.1, 3.0)  # seconds after the arrival
     now: float = 100.0
     waiting: dict[str, JobView] = field(default_factory=dict)
     flights: dict[str, Flight] = field(default_factory=dict)
@@ -78,6 +87,7 @@ class History:
     draining: set[str] = field(default_factory=set)
     gone: Counter[str] = field(default_factory=Counter)
     actions: list[Action] = field(default_factory=list)
+    admitted: Counter[str] = field(default_factory=Counter)
     _serial: int = 0
 
     def play(self, batches: int) -> None:
@@ -96,6 +106,21 @@ class History:
         self.check()
         return actions
 
+    def drain(self) -> None:
+        """Let everything come to an end: what waits is withdrawn, what flies or stops has ended."""
+        while self.waiting or self.flights or self.stopped:
+            self.now += 1.0
+            gone = list(self.waiting)
+            self.waiting.clear()
+            self.gone.update(gone)
+            ends = [*self.flights.values(), *self.stopped]
+            outcomes = [Outcome.COMPLETED] * len(self.flights) + [None] * len(self.stopped)
+            self.gone.update(list(self.flights))
+            self.flights.clear()
+            self.stopped.clear()
+            events: list[Event] = [JobWithdrawn(name) for name in gone]
+            self.tell(events + [self.ended(*end) for end in zip(ends, outcomes, strict=True)])
+
     # -- making events ------------------------------------------------------------------------
 
     def _event(self) -> list[Event]:
@@ -110,7 +135,7 @@ class History:
     def _arrive(self) -> list[Event]:
         self._serial += 1
         random = self.random
-        deadline = self.now + random.choice((inf, inf, 0.1, 3.0))
+        deadline = self.now + random.choice(self.deadlines)
         job = JobView(
             f"j{self._serial}", random.choice(TENANTS), random.randrange(2_000),
             random.randrange(1, 500), self.now, deadline=deadline,
@@ -202,9 +227,16 @@ class History:
         for job_id, flight in list(self.flights.items()):
             if flight.worker == name:
                 del self.flights[job_id]
-                events += self._returns(flight)
+                events += [*self._returns(flight), self._untold(flight)]
+        events += [self._untold(flight) for flight in self.stopped if flight.worker == name]
         self.stopped = [flight for flight in self.stopped if flight.worker != name]
+        self.random.shuffle(events)
         return events
+
+    def _untold(self, flight: Flight) -> AttemptEnded:
+        """Return what the store tells of an attempt whose worker is gone."""
+        used = self.random.choice((None, Usage(0, 0)))
+        return replace(self.ended(flight, None), usage=used)
 
     def _refuse(self) -> list[Event]:
         flight = self._any_flight()
@@ -257,6 +289,9 @@ class History:
             self.gone[action.job_id] += 1
         elif isinstance(action, Cancel):
             assert self.gone[action.job_id] == 1, "only what is decided is stopped"
+        elif isinstance(action, Admitted):
+            self.admitted[action.job_id] += 1
+            assert self.admitted[action.job_id] == 1, "a job is admitted once"
         else:
             assert isinstance(action, SaveAccounts)
 
@@ -289,4 +324,6 @@ def history(policies: Policies, seed: int) -> History:
 
 def consumed(event: AttemptEnded) -> float:
     """Return the true cost of an attempt."""
+    if event.usage is None:
+        return event.estimate
     return TokenCost()(event.usage.prompt_tokens, event.usage.output_tokens)

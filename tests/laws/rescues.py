@@ -49,10 +49,13 @@ class Cell:
     random: Random
     pools: bool = False
     silent: bool = False  # a broken cell: cancelled attempts never report
+    mute: bool = False  # what was told of lost workers' attempts is lost
     now: float = 0.0
     workers: dict[str, dict[str, Held]] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
     arrived: set[str] = field(default_factory=set)
+    jobs: dict[str, JobView] = field(default_factory=dict)
+    computed: dict[str, str] = field(default_factory=dict)  # prompts that wait, and where
     hedges: int = 0
     steals: int = 0
     used: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -76,7 +79,11 @@ class Cell:
     # -- what happens -------------------------------------------------------------------------
 
     def _tell(self, events: list[Event]) -> None:
-        self._undone += self.scheduler.handle(events, self.now)
+        actions = self.scheduler.handle(events, self.now)
+        for action in actions:
+            if isinstance(action, Dispatch) and action.prefilled_by:
+                self.computed.pop(action.job_id, None)
+        self._undone += actions
         self.random.shuffle(self._undone)  # commands overtake each other
         self._undone.sort(key=lambda action: not isinstance(action, Dispatch))  # of one job do not
 
@@ -87,6 +94,7 @@ class Cell:
             self.now, self.random.choice(("", "s", "t")),
         )  # fmt: skip
         self.arrived.add(job.id)
+        self.jobs[job.id] = job
         self._tell([JobArrived(job, job.id)])
 
     def _begin(self) -> None:
@@ -105,6 +113,7 @@ class Cell:
         worker, held = self.random.choice(found)
         if worker.startswith("p") and not held.prefilled_by:
             del self.workers[worker][held.job.id]
+            self.computed[held.job.id] = worker
             self._tell([PrefillEnded(held.job.id, worker, held.number)])
             return
         del self.workers[worker][held.job.id]
@@ -140,13 +149,33 @@ class Cell:
         to_it = [a for a in self._undone if getattr(a, "worker", "") == name]
         self._undone = [a for a in self._undone if a not in to_it]
         events: list[Event] = [WorkerLost(name)]
+        for job_id in [job_id for job_id, worker in self.computed.items() if worker == name]:
+            del self.computed[job_id]
+            self.used[self.jobs[job_id].tenant] += _prompt(self.jobs[job_id])
         for held in lost.values():
             self._again(held.job, held.number, events)
+            self._untold(name, held, events)
         for sent in to_it:
             if isinstance(sent, Dispatch):  # it was in the worker's stream
                 self.hedges += sent.hedge
-                self._again(_view(sent, self.now), sent.attempt, events)
+                job = self.jobs[sent.job_id]
+                self._again(job, sent.attempt, events)
+                held = Held(job, sent.attempt, sent.estimate, sent.prefilled_by)
+                self._untold(name, held, events)
+        self.random.shuffle(events)
         self._tell(events)
+
+    def _untold(self, worker: str, held: Held, events: list[Event]) -> None:
+        """What the store tells of an attempt whose worker is gone; nobody knows what it used."""
+        if self.mute:
+            return
+        job, waited = held.job, not held.begun
+        usage = Usage(0, 0) if waited else None
+        spent = _prompt(job) if held.prefilled_by else 0.0
+        self.used[job.tenant] += max(spent, 0.0 if waited else held.estimate)
+        events.append(AttemptEnded(
+            job.id, job.tenant, worker, held.number, held.estimate, None, usage
+        ))  # fmt: skip
 
     def _again(self, job: JobView, attempt: int, events: list[Event]) -> None:
         elsewhere = any(job.id in held for held in self.workers.values())
@@ -168,6 +197,9 @@ class Cell:
                 del self.workers[action.worker][action.job_id]
                 if not self.silent:
                     self._over(action.worker, held, None)
+                    back: list[Event] = []
+                    self._again(held.job, held.number, back)  # the faster one died meanwhile
+                    self._tell(back)
         elif isinstance(action, Steal):
             self._stolen(action)
         elif isinstance(action, Reject | Expire):
@@ -175,7 +207,7 @@ class Cell:
 
     def _dispatched(self, action: Dispatch) -> None:
         self.hedges += action.hedge
-        job = _view(action, self.now)
+        job = self.jobs[action.job_id]
         held = Held(job, action.attempt, action.estimate, action.prefilled_by)
         if self.ends[action.job_id]:  # the store refuses what is done
             self._over(action.worker, held, None)
@@ -222,5 +254,6 @@ class Cell:
         return wrong
 
 
-def _view(action: Dispatch, now: float) -> JobView:
-    return JobView(action.job_id, action.tenant, 100, 200, now)
+def _prompt(job: JobView) -> float:
+    """What computing a prompt costs, the first token included."""
+    return COST(job.prompt_tokens, 1)

@@ -58,7 +58,9 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> defaultdict[str, float]:
     def charge(self: Fifo, tenant: str, cost: float) -> None:
         kept[tenant] += cost
 
-    def settle(self: Fifo, tenant: str, estimate: float, consumed: float) -> None:
+    def settle(
+        self: Fifo, tenant: str, estimate: float, consumed: float, weight: float | None = None
+    ) -> None:
         kept[tenant] += consumed - estimate
 
     monkeypatch.setattr(Fifo, "charge", charge)
@@ -84,3 +86,12 @@ def test_attempts_that_vanish_without_a_word_are_noticed() -> None:
     """The control: a cell that cancels and does not say so leaves attempts in flight."""
     left = [played("tied", seed, silent=True).left_over() for seed in range(5)]
     assert any("the scheduler is not idle" in wrong for wrong in left)
+
+
+@pytest.mark.parametrize("name", COMPOSITIONS)
+def test_what_nobody_tells_of_lost_workers_is_settled_in_time(name: str) -> None:
+    for seed in range(5):
+        pools = name == "pools"
+        cell = Cell(build_scheduler(COMPOSITIONS[name], seed), Random(seed), pools, mute=True)
+        cell.play(150)
+        assert cell.left_over() == [], seed

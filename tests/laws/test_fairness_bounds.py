@@ -20,7 +20,7 @@ from parallax.policies.fairness.fair_queuing import FairQueuing
 from parallax.policies.fairness.fifo import Fifo
 from parallax.policies.fairness.request_round_robin import RequestRoundRobin
 from parallax.policies.interfaces import FairnessPolicy
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 LARGEST = {"light": 500.0, "heavy": 4_000.0}  # cost units
 SMALLEST = {"light": 100.0, "heavy": 2_500.0}

@@ -17,6 +17,9 @@ from parallax.engine.profiles import Profile
 from parallax.engine.request import Request
 from parallax.policies.registry import ROUTING
 from parallax.policies.routing.parallel_prefix import rooms
+from parallax.policies.testing import cluster
+from parallax.policies.testing import job as view
+from parallax.policies.testing import worker as seen
 from parallax.scheduling.actions import Action, Dispatch, SaveAccounts, Steal
 from parallax.scheduling.events import AttemptEnded, Event, JobArrived, WorkerReported
 from parallax.scheduling.scheduler import Scheduler, build_scheduler
@@ -24,9 +27,6 @@ from parallax.sim.binding import EAGER, LATE, routed
 from parallax.sim.experiments.servers import job, offered, poisson, run
 from parallax.sim.spec import FaultSpec, FleetSpec
 from parallax.sim.timed import Timed
-from tests.unit.policies.scenes import cluster
-from tests.unit.policies.scenes import job as view
-from tests.unit.policies.scenes import worker as seen
 
 Choice = PolicyChoice
 

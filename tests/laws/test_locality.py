@@ -10,9 +10,9 @@ import pytest
 from parallax.core.prefix_index import PrefixIndex
 from parallax.engine.kv_cache import KvCache
 from parallax.policies.registry import ROUTING
-from tests.unit.policies.scenes import cluster
-from tests.unit.policies.scenes import job as view
-from tests.unit.policies.scenes import worker as seen
+from parallax.policies.testing import cluster
+from parallax.policies.testing import job as view
+from parallax.policies.testing import worker as seen
 
 NAMES, USES = 400, 6_000
 CAPACITIES = (10, 40, 100, 200, 300)

@@ -31,7 +31,6 @@ from parallax.core.errors import ParallaxError
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.core.settings import Policies, PolicyChoice, SchedulerSettings, WorkerSettings
-from parallax.engine.request import Request
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
 from tests.servers import EMBEDDED, SERVERS, Running
@@ -86,10 +85,6 @@ class ToldEngine(NoopEngine):
 
     def next_due(self, now: float) -> float | None:
         return now
-
-    def cancel(self, request_id: str) -> int | None:
-        self._requests: list[Request] = [r for r in self._requests if r.id != request_id]
-        return 0
 
 
 class Protocol(RuleBasedStateMachine):

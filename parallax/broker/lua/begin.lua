@@ -11,7 +11,7 @@ local reply, dropped, starts, began = {}, {}, {}, {}
 for i = 1, n do
   local entry, signature, out = ARGV[3 + 2 * i], ARGV[4 + 2 * i], 3 * i - 2
   local job = KEYS[2 + i]
-  local j = redis.call('HMGET', job, 'at', 'about', 'deadline')
+  local j = redis.call('HMGET', job, 'at', 'about', 'deadline', 'prefix')
   local field, state, holder, started = 'at', 'assigned', signature, ''
   if j[1] ~= 'assigned ' .. signature then
     state, holder, started = parsed(j[1])
@@ -32,6 +32,9 @@ for i = 1, n do
   else
     starts[#starts + 1] = {job, field}
     began[#began + 1] = 'running ' .. signature .. ' ' .. stamp
+  end
+  if j[4] and j[2] and word ~= 'skip' then  -- the spec ends with no prefix, its block and its bytes
+    j[2] = string.gsub(j[2], '%[%],%d+,%d+%]$', function() return j[4] .. ']' end)
   end
   reply[out], reply[out + 1], reply[out + 2] = word, j[2], since
   if bodies then

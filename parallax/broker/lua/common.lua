@@ -69,6 +69,7 @@ end
 --   deadline  if it has one      limit  most attempts, if not the usual      result  what became of it
 --   hedge     "<state> <who>/<attempt>/<entry> <started>" of the attempt beside the one in `at`, if
 --             there is or was one; its state is `assigned`, `running` or `over`
+--   prefix    "<hashes>,<block>" if it is too long to ride in the spec; for the leader and the worker
 --   prefilled "<worker> <cached> <first_s>" once a worker has computed the prompt for another: how
 --             much of it was cached, and when the first token came, in seconds after acceptance
 -- All times are ms of this server's clock.
@@ -93,6 +94,9 @@ local function owned(state, holder, signature)
   return HELD[state] and holder == signature
 end
 
+-- What a worker has begun: if the worker dies, that counts against the job.
+local BEGUN = {running = 1, prefilled = 1}
+
 -- State, signature and start of the attempt beside the job's own; nil if none is alive.
 local function second(job)
   local state, holder, started = parsed(redis.call('HGET', job, 'hedge'))
@@ -104,9 +108,10 @@ local function promote(job, signature)
   redis.call('HSET', job, 'at', redis.call('HGET', job, 'hedge'), 'hedge', 'over ' .. signature)
 end
 
--- Deletes an attempt that will not run. Whoever deletes it tells the scheduler, so that it is told
--- once: appends to `events` what the tenant gets back.
-local function drop(stream, entry, worker, about, events)
+-- Deletes an attempt that will not go on. Whoever deletes it tells the scheduler, so that it is told
+-- once: appends to `events` that it never began (`dropped`, the usual word: nothing is charged), or
+-- that nobody knows what it consumed (`lost`: the estimate stands).
+local function drop(stream, entry, worker, about, events, word)
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   if not found then return false end
   redis.call('XDEL', stream, entry)
@@ -114,7 +119,7 @@ local function drop(stream, entry, worker, about, events)
   local tenant = string.match(about or '', '^%d+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ %[%d+,"([^"]*)"')
   if tenant and tonumber(estimate) then
     events[#events + 1] = id
-    events[#events + 1] = 'dropped ["' .. tenant .. '","' .. worker .. '",' .. attempt .. ','
+    events[#events + 1] = (word or 'dropped') .. ' ["' .. tenant .. '","' .. worker .. '",' .. attempt .. ','
       .. estimate .. ']'
   end
   return true

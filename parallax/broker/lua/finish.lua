@@ -1,5 +1,5 @@
 -- Ends a batch of attempts: the first finisher writes the record, later ones are counted.
--- KEYS  work events open counts dead active bell | T x in | O x out | n x job
+-- KEYS  work events open counts dead active bell due | T x in | O x out | n x job
 --       | n x body, if there are bodies
 -- ARGV  worker record_ttl out_ttl out_maxlen maxlen T O n bodies | T x tenant
 --       | n x (id entry attempt verdict report tenant# out#)
@@ -14,10 +14,11 @@
 -- `completed` is `yielded` to it.
 -- `report` is the job's result; with the answer before it, it also tells the scheduler (`events`)
 -- and whoever waits (`out`). Of an attempt whose entry is gone nothing is told, for its charge was
--- returned by whoever deleted it; if it wins nevertheless, it is told as `reclaimed`.
+-- settled by whoever deleted it; if it wins nevertheless, it is told as `reclaimed`, and replaces the
+-- estimate by what was consumed.
 local worker, record_ttl = ARGV[1], ARGV[2]
 local T, O, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local streams, outs, jobs = 7, 7 + T, 7 + T + O
+local streams, outs, jobs = 8, 8 + T, 8 + T + O
 local bodies = ARGV[9] == '1' and jobs + n
 local first, WIDTH = 9 + T, 7
 local stamp = whole(now())
@@ -68,6 +69,7 @@ end
 
 expect('stream', KEYS[2])
 expect('zset', KEYS[3])
+expect('zset', KEYS[8])
 expect('hash', KEYS[4])
 for o = 1, O do expect('stream', KEYS[outs + o]) end
 if needed.dead then expect('stream', KEYS[5]) end
@@ -144,6 +146,7 @@ for i = 1, n do
   reply[2 * i - 1], reply[2 * i] = word, details[i]
 end
 leave(KEYS[3], closed)
+leave(KEYS[8], closed)
 tell(KEYS[2], events, ARGV[5])
 for o, list in pairs(told) do announce(KEYS[outs + o], list, ARGV[3], ARGV[4]) end
 for k in pairs(rung) do ring(KEYS[6], KEYS[7], ARGV[9 + k]) end

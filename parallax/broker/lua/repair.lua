@@ -36,7 +36,7 @@ for i = 1, n do
     elseif found and t >= score and t - score < PATIENCE * tonumber(ARGV[2]) then
       word, detail = 'held', who
     elseif second(KEYS[k + 1]) then word = 'yielded'
-    elseif state == 'running' and (tonumber(attempt) or 0) >= limit_of(KEYS[k + 1]) then
+    elseif BEGUN[state] and (tonumber(attempt) or 0) >= limit_of(KEYS[k + 1]) then
       word, detail = 'spent', attempt
     end
     attempts[i], held[i], holders[i] = attempt, found and {stream, entry}, {state, holder}
@@ -68,7 +68,11 @@ for i = 1, n do
     yield(KEYS[k + 1], holders[i][2], holders[i][1])
     redis.call('ZADD', KEYS[2], 'XX', t, id)
   elseif word == 'ok' then
-    if held[i] then redis.call('XDEL', held[i][1], held[i][2]) end
+    if held[i] then
+      local waited = holders[i][1] == 'assigned' and 'dropped' or 'lost'
+      local about = redis.call('HGET', KEYS[k + 1], 'about')
+      drop(held[i][1], held[i][2], ARGV[a + 3], about, events, waited)
+    end
     reply[2 * i + 1] = requeue(KEYS[k + 2], KEYS[k + 1], id, attempts[i])
     redis.call('ZADD', KEYS[2], 'XX', t, id)
     count(KEYS[3], 'repaired', 1)

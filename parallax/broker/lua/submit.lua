@@ -1,14 +1,15 @@
 -- Accepts a batch of jobs into their tenants' streams.
--- KEYS  active bell open counts | T x in | n x job | n x body, if there are bodies
+-- KEYS  active bell open counts due | T x in | n x job | n x body, if there are bodies
 -- ARGV  T n max_depth max_bytes max_active bodies | T x tenant
 --       | n x (id tenant# spec ticket options) | n x body, if there are bodies
 -- REPLY n x (ok entry | dup state | conflict state | too_big bytes | full depth
 --            | bad_stream type | bad_job type)
 -- `ticket` begins with the 16 characters of the job's digest; tenant# counts from 1; `options` is
--- '' or "<limit> <deadline>" with '-' for the usual limit or no deadline, in ms from now.
+-- '' or "<limit> <deadline>[ <prefix>]" with '-' for the usual limit or no deadline, in ms from now;
+-- `prefix` is there if it is too long for `spec`.
 local T, n = tonumber(ARGV[1]), tonumber(ARGV[2])
 local max_depth, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
-local streams, jobs = 4, 4 + T
+local streams, jobs = 5, 5 + T
 local bodies = ARGV[6] == '1' and jobs + n
 local WIDTH, first = 5, 6 + T
 local texts = first + n * WIDTH
@@ -17,6 +18,7 @@ local stamp = whole(t)
 
 expect('stream', KEYS[2])
 expect('zset', KEYS[3])
+expect('zset', KEYS[5])
 expect('hash', KEYS[4])
 local depth, wrong = {}, {}
 for k = 1, T do
@@ -32,6 +34,14 @@ for i = jobs + 1, jobs + n, 1000 do
   known = known + redis.call('EXISTS', unpack(KEYS, i, math.min(i + 999, jobs + n)))
 end
 
+-- A body that is there belongs to another job of that id: it is not written over.
+local lingering = 0
+if bodies then
+  for i = bodies + 1, bodies + n, 1000 do
+    lingering = lingering + redis.call('EXISTS', unpack(KEYS, i, math.min(i + 999, bodies + n)))
+  end
+end
+
 local function judged(i, a, k, seen)
   if known > 0 then
     local kind = redis.call('TYPE', KEYS[jobs + i]).ok
@@ -44,9 +54,10 @@ local function judged(i, a, k, seen)
     end
   end
   if seen then return seen == ARGV[a + 4] and 'dup' or 'conflict', 'queued' end
-  local size = #ARGV[a + 3] + #ARGV[a + 4] + (bodies and #ARGV[texts + i] or 0)
+  local size = #ARGV[a + 3] + #ARGV[a + 4] + #ARGV[a + 5] + (bodies and #ARGV[texts + i] or 0)
   if size > max_bytes then return 'too_big', tostring(size) end
   if wrong[k] then return 'bad_stream', wrong[k] end
+  if lingering > 0 and redis.call('EXISTS', KEYS[bodies + i]) == 1 then return 'bad_job', 'body' end
   if depth[k] >= max_depth then return 'full', tostring(depth[k]) end
   if crowded and depth[k] == 0 and redis.call('SISMEMBER', KEYS[1], ARGV[6 + k]) == 0 then
     return 'full', '0'
@@ -66,23 +77,27 @@ for i = 1, n do
   reply[2 * i - 1], reply[2 * i] = word, detail
 end
 
-local touched, scores = {}, {}
+local touched, scores, dues = {}, {}, {}
 for i = 1, n do
   if reply[2 * i - 1] == 'ok' then
     local a = first + (i - 1) * WIDTH
     local id, k, spec, job = ARGV[a + 1], tonumber(ARGV[a + 2]), ARGV[a + 3], KEYS[jobs + i]
-    local limit, deadline = '-', '-'
+    local limit, deadline, prefix = '-', '-', ''
     if ARGV[a + 5] ~= '' then
-      limit, deadline = string.match(ARGV[a + 5], '^([^ ]+) ([^ ]+)$')
+      limit, deadline, prefix = string.match(ARGV[a + 5], '^([^ ]+) ([^ ]+) ?(.*)$')
       if deadline ~= '-' then deadline = whole(t + tonumber(deadline)) end
     end
     local entry = enqueue(KEYS[streams + k], id, stamp, deadline, '0', spec)
     redis.call('HSET', job, 'at', 'queued queue/0/' .. entry,
       'about', stamp .. ' ' .. ARGV[a + 4] .. ' ' .. spec)
-    if deadline ~= '-' then redis.call('HSET', job, 'deadline', deadline) end
+    if deadline ~= '-' then
+      redis.call('HSET', job, 'deadline', deadline)
+      dues[#dues + 1], dues[#dues + 2] = deadline, id
+    end
     if limit ~= '-' then redis.call('HSET', job, 'limit', limit) end
+    if prefix ~= '' then redis.call('HSET', job, 'prefix', prefix) end
     if bodies and ARGV[texts + i] ~= '' then
-      redis.call('SET', KEYS[bodies + i], ARGV[texts + i])
+      redis.call('SETNX', KEYS[bodies + i], ARGV[texts + i])
     end
     scores[#scores + 1], scores[#scores + 2] = stamp, id
     touched[k] = true
@@ -91,6 +106,7 @@ for i = 1, n do
 end
 if #scores > 0 then
   each_chunk(scores, 1000, function(...) redis.call('ZADD', KEYS[3], ...) end)
+  each_chunk(dues, 1000, function(...) redis.call('ZADD', KEYS[5], ...) end)
   count(KEYS[4], 'accepted', #scores / 2)
   for k in pairs(touched) do ring(KEYS[1], KEYS[2], ARGV[6 + k]) end
 end

@@ -1,5 +1,5 @@
 -- Ends jobs that no worker is finishing: cancel, expire, reject, dead-letter.
--- KEYS  leader open counts events dead | n x (job in work ctl body out work2 ctl2)
+-- KEYS  leader open counts events dead due | n x (job in work ctl body out work2 ctl2)
 -- ARGV  token record_ttl out_ttl out_maxlen maxlen n
 --       | n x (id verdict report worker tell worker2 entry)
 -- REPLY fenced | ok, n x (ok state_before | again verdict | late state | not_due '' | moved workers
@@ -21,7 +21,7 @@ end
 
 local reply, before, aside = {'ok'}, {}, {}
 for i = 1, n do
-  local a, k = 6 + (i - 1) * A, 5 + (i - 1) * K
+  local a, k = 6 + (i - 1) * A, 6 + (i - 1) * K
   local verdict = ARGV[a + 2]
   local j = redis.call('HMGET', KEYS[k + 1], 'at', 'deadline', 'about', 'hedge')
   local state, holder, started = parsed(j[1])
@@ -57,21 +57,23 @@ local function stop(id, state, holder, worker, work, ctl, about, events)
 end
 
 expect('zset', KEYS[2])
+expect('zset', KEYS[6])
 expect('hash', KEYS[3])
 expect('stream', KEYS[5])
 for i = 1, n do
-  if ARGV[6 + (i - 1) * A + 5] == '1' then expect('stream', KEYS[5 + (i - 1) * K + 6]) end
+  if ARGV[6 + (i - 1) * A + 5] == '1' then expect('stream', KEYS[6 + (i - 1) * K + 6]) end
 end
 make_way(KEYS[4])
 local closed = {}
 for i = 1, n do
-  local a, k = 6 + (i - 1) * A, 5 + (i - 1) * K
+  local a, k = 6 + (i - 1) * A, 6 + (i - 1) * K
   local id, verdict, report = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local word, events = reply[2 * i], {}
   local state, holder, started, about = unpack(before[i], 1, 4)
   if word == 'unknown' then
     redis.call('DEL', KEYS[k + 5])
     redis.call('ZREM', KEYS[2], id)
+    redis.call('ZREM', KEYS[6], id)
   elseif word ~= 'not_due' and ARGV[a + 7] ~= '' then
     redis.call('XDEL', KEYS[k + 2], ARGV[a + 7])
   end
@@ -97,4 +99,5 @@ for i = 1, n do
   end
 end
 leave(KEYS[2], closed)
+leave(KEYS[6], closed)
 return reply

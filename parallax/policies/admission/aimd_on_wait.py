@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from parallax.core.model import JobView, QueueView, Rejection, check_int, check_number
+from parallax.core.reasons import Reason
 from parallax.policies.registry import ADMISSION
 
 
@@ -49,7 +50,7 @@ class AimdOnWait:
         """See `interfaces.AdmissionPolicy`."""
         if queue.total_jobs >= int(self._limit):
             self._reached = True
-            return Rejection("overloaded", self.window_s)
+            return Rejection(Reason.OVERLOADED, self.window_s)
         return None
 
     def dispatching(self, job: JobView, waited_s: float, now: float) -> Rejection | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 
 from parallax.core.model import JobView, QueueView, Rejection, check_number
+from parallax.core.reasons import Reason
 from parallax.policies.registry import ADMISSION
 
 
@@ -64,4 +65,4 @@ class Codel:
         """See `interfaces.AdmissionObserver`: costs do not matter here."""
 
     def _shed(self) -> Rejection:
-        return Rejection("queue_delay", self.interval_s)
+        return Rejection(Reason.QUEUE_DELAY, self.interval_s)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from parallax.core.model import JobView, QueueView, Rejection, check_int, check_number
+from parallax.core.reasons import Reason
 from parallax.policies.registry import ADMISSION
 
 
@@ -15,8 +16,9 @@ class Probabilistic:
     """Refuse jobs of low priority with probability `min(scale * saturation**power, 1)`.
 
     Saturation is the larger of jobs waiting per worker over `queue_full`, and KV memory in use over
-    `kv_full`. With the defaults nothing is dropped at 0.1, a tenth at 0.2 and everything at 0.32:
-    bulk work makes room early, what matters is never refused here.
+    `kv_full`; memory counts only for tenants that hold an equal part of it or more. With the
+    defaults nothing is dropped at 0.1, a tenth at 0.2 and everything at 0.32: bulk work makes room
+    early, what matters is never refused here.
 
     Source: the probabilistic admitter of llm-d (300, 5; queue 5, memory 0.8; priority below 0).
     Cost: O(1). Use it beside another policy where part of the load can come back later.
@@ -47,7 +49,8 @@ class Probabilistic:
         if job.priority >= self.below:
             return None
         waiting = queue.total_jobs / max(1, queue.workers)
-        saturation = max(waiting / self.queue_full, queue.kv_used / self.kv_full)
+        memory = queue.kv_used / self.kv_full if queue.presses else 0.0
+        saturation = max(waiting / self.queue_full, memory)
         if self._random.random() < min(1.0, self.scale * saturation**self.power):
-            return Rejection("saturated", 5.0)
+            return Rejection(Reason.SATURATED, 5.0)
         return None

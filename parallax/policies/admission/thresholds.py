@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parallax.core.model import JobView, QueueView, Rejection, check_int, check_number
+from parallax.core.reasons import Reason
 from parallax.policies.registry import ADMISSION
 
 
@@ -15,7 +16,8 @@ class Thresholds:
 
     Jobs are counts, cost is in cost units (prompt tokens + 2 * output tokens by default), `max_kv`
     is the mean share of KV memory in use: above it new work is refused only while other work
-    waits, so that one large resident set does not lock the door of an idle system.
+    waits, so that one large resident set does not lock the door of an idle system, and only to
+    tenants that hold an equal part of it or more, so that nobody pays for another's long prompts.
 
     Cost: O(1). Use it to keep waiting bounded; it looks at the queue and not at the clock, so a
     limit that fits a fast fleet is generous for a slow one.
@@ -39,13 +41,13 @@ class Thresholds:
     ) -> Rejection | None:
         """See `interfaces.AdmissionPolicy`."""
         if queue.tenant_jobs >= self.max_jobs_per_tenant:
-            return Rejection("tenant_queue_full")
+            return Rejection(Reason.TENANT_QUEUE_FULL)
         if queue.total_jobs >= self.max_jobs:
-            return Rejection("queue_full")
+            return Rejection(Reason.QUEUE_FULL)
         if queue.tenant_cost + estimate > self.max_cost_per_tenant:
-            return Rejection("tenant_cost_full")
+            return Rejection(Reason.TENANT_COST_FULL)
         if queue.total_cost + estimate > self.max_cost:
-            return Rejection("cost_full")
-        if queue.kv_used > self.max_kv and queue.total_jobs > 0:
-            return Rejection("memory_full")
+            return Rejection(Reason.COST_FULL)
+        if queue.kv_used > self.max_kv and queue.total_jobs > 0 and queue.presses:
+            return Rejection(Reason.MEMORY_FULL)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from parallax.core.model import JobView, QueueView, Rejection, check_number
+from parallax.core.reasons import Reason
 from parallax.policies.registry import ADMISSION
 
 #: Buckets that are looked through for full ones when there are so many more than at the last look.
@@ -48,9 +49,9 @@ class TokenBucket:
         """See `interfaces.AdmissionPolicy`."""
         bucket = self._filled(job.tenant, now)
         if estimate > self.burst:
-            return Rejection("larger_than_burst", self.burst / self.rate)
+            return Rejection(Reason.LARGER_THAN_BURST, self.burst / self.rate)
         if bucket.level < estimate:
-            return Rejection("rate_limited", (estimate - bucket.level) / self.rate)
+            return Rejection(Reason.RATE_LIMITED, (estimate - bucket.level) / self.rate)
         bucket.level -= estimate
         return None
 

@@ -89,9 +89,11 @@ class DeficitRoundRobin:
         """See `interfaces.FairnessPolicy`."""
         self._add(tenant, cost)
 
-    def settle(self, tenant: str, estimate: float, consumed: float) -> None:
+    def settle(
+        self, tenant: str, estimate: float, consumed: float, weight: float | None = None
+    ) -> None:
         """See `interfaces.FairnessPolicy`."""
-        self._add(tenant, consumed - estimate)
+        self._add(tenant, consumed - estimate, weight)
 
     def weigh(self, tenant: str, weight: float) -> None:
         """See `interfaces.FairnessPolicy`."""
@@ -116,8 +118,8 @@ class DeficitRoundRobin:
         for tenant, charged in known.items():
             self._owe(tenant, charged)
 
-    def _add(self, tenant: str, cost: float) -> None:
-        share = cost / self._weights.get(tenant, 1.0)
+    def _add(self, tenant: str, cost: float, weight: float | None = None) -> None:
+        share = cost / (weight or self._weights.get(tenant, 1.0))
         if tenant in self._charged:
             self._charged[tenant] += share
         else:

@@ -76,9 +76,11 @@ class FairQueuing:
         self._add(tenant, share)
         self._forget_passed()
 
-    def settle(self, tenant: str, estimate: float, consumed: float) -> None:
+    def settle(
+        self, tenant: str, estimate: float, consumed: float, weight: float | None = None
+    ) -> None:
         """See `interfaces.FairnessPolicy`."""
-        weight = self._weights.get(tenant, 1.0)
+        weight = weight or self._weights.get(tenant, 1.0)
         self._landed(tenant, estimate / weight)
         self._add(tenant, (consumed - estimate) / weight)
         if not self._backlogged:

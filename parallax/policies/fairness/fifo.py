@@ -46,7 +46,9 @@ class Fifo:
             if not self._waiting[tenant]:
                 del self._waiting[tenant]
 
-    def settle(self, tenant: str, estimate: float, consumed: float) -> None:
+    def settle(
+        self, tenant: str, estimate: float, consumed: float, weight: float | None = None
+    ) -> None:
         """See `interfaces.FairnessPolicy`: nobody is owed anything."""
 
     def weigh(self, tenant: str, weight: float) -> None:

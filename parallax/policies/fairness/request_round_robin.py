@@ -45,7 +45,9 @@ class RequestRoundRobin:
         """See `interfaces.FairnessPolicy`: a job is a job."""
         self._turns.charge(tenant, 1.0)
 
-    def settle(self, tenant: str, estimate: float, consumed: float) -> None:
+    def settle(
+        self, tenant: str, estimate: float, consumed: float, weight: float | None = None
+    ) -> None:
         """See `interfaces.FairnessPolicy`: what it cost in the end makes no difference."""
 
     def weigh(self, tenant: str, weight: float) -> None:

@@ -32,7 +32,7 @@ _PERCENTS = (50, 90, 95, 99)
 _STATISTICS = ("mean", *(f"p{percent}" for percent in _PERCENTS))
 SHARES = ("goodput", "prefix_hit_ratio", "utilisation_mean", "jain_fairness", "kv_used_max")
 RATES = ("goodput_per_s", "throughput_per_s", "output_tokens_per_s", "prompt_tokens_per_s")
-_OUTCOMES = ("completed", "rejected", "expired", "failed")
+_OUTCOMES = ("completed", "rejected", "expired", "failed", "dead")
 COUNTS = ("jobs_offered", *(f"jobs_{word}" for word in _OUTCOMES), "jobs_unfinished", "queue_max")
 COUNTERS = (
     "dispatches", "hedges", "cancels", "steals", "handovers", "retries", "preemptions", "scalings",

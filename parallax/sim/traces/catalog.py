@@ -57,7 +57,7 @@ def read(
     lengths = (job.output_tokens or 0 for _, job in islice(reader(path, prefix, MAX_TOKENS), limit))
     longest = max(lengths, default=None)
     if longest is None and limit != 0:
-        raise InvalidInput("trace", str(path), f"at least one job: this {form} file has none")
+        raise InvalidInput(str(path), form, "at least one job: this file has none")
     jobs = islice(reader(path, prefix, promised(longest or 0)), limit)
     return dealt(jobs, [f"tenant-{n}" for n in range(tenants)]) if tenants > 1 else jobs
 

@@ -139,7 +139,7 @@ def csv_rows(
                     )
                 yield Row(path, at, dict(zip(head, cells, strict=True)))
     except (*FAULTS, csv.Error) as error:
-        raise InvalidInput("trace", str(path), f"a readable CSV file ({error})") from None
+        raise unreadable(path, error, "CSV") from None
 
 
 def _check_head(
@@ -169,7 +169,13 @@ def json_rows(path: Path, known: Collection[str] | None = None) -> Iterator[Row]
                         raise row.fault(name, row.values[name], among(name, known or ()))
                 yield row
     except FAULTS as error:
-        raise InvalidInput("trace", str(path), f"a readable JSONL file ({error})") from None
+        raise unreadable(path, error, "JSONL") from None
+
+
+def unreadable(path: Path, error: Exception, kind: str) -> InvalidInput:
+    """Return the error for a file that is not there, or not what it should be."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InvalidInput(str(path), why, f"a readable {kind} file in UTF-8 or UTF-16, perhaps gzip")
 
 
 def first_line(path: Path) -> tuple[int, str]:
@@ -181,7 +187,7 @@ def first_line(path: Path) -> tuple[int, str]:
         with text_of(path) as file:
             return _first(file)
     except FAULTS as error:
-        raise InvalidInput("trace", str(path), f"a readable file ({error})") from None
+        raise unreadable(path, error, "CSV or JSONL") from None
 
 
 def _first(file: TextIO) -> tuple[int, str]:

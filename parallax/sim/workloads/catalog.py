@@ -25,11 +25,8 @@ def load(spec: WorkloadSpec, seed: int) -> Iterator[Timed]:
     jobs: Iterator[Timed]
     if path.suffix == ".toml" or spec.path in made.names():
         jobs = _some(islice(made.load(spec.path, seed), spec.limit), spec.path)
-    elif not path.exists():
-        names = made.names()
-        allowed = f"a file that is there, or the name of a load; {among(spec.path, names)}"
-        raise InvalidInput("workload", spec.path, allowed)
     else:
+        check_there(spec.path)
         jobs = traces.read(path, spec.format, spec.limit)
     if spec.jitter_s:
         jobs = _jittered(jobs, spec.jitter_s, Random(f"{seed}/jitter"))
@@ -37,6 +34,14 @@ def load(spec: WorkloadSpec, seed: int) -> Iterator[Timed]:
         jobs = traces.dealt(jobs, [f"tenant-{n}" for n in range(spec.tenants)])
     for at_s, job in jobs:
         yield at_s / spec.rate_scale, job
+
+
+def check_there(path: str) -> None:
+    """Raise InvalidInput if a workload is neither a file nor one that comes with the package."""
+    names = made.names()
+    if path not in names and not Path(path).exists():
+        allowed = f"a file that is there, or the name of a load; {among(path, names)}"
+        raise InvalidInput("workload", path, allowed)
 
 
 def _some(jobs: Iterator[Timed], name: str) -> Iterator[Timed]:

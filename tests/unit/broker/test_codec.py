@@ -55,7 +55,7 @@ REPORTS = st.builds(
     output_tokens=TOKENS,
     cached_tokens=TOKENS,
     wait_s=SECONDS,
-    ttft_s=SECONDS,
+    prefill_s=SECONDS,
     service_s=SECONDS,
     error=st.text(st.characters(codec="utf-8"), max_size=50),
     retry_after_s=SECONDS,
@@ -425,4 +425,4 @@ def test_another_body_has_another_digest() -> None:
 
 def test_usage_is_what_the_report_says() -> None:
     assert usage_of(Report(prompt_tokens=9, output_tokens=4, cached_tokens=2)) == Usage(9, 4, 2)
-    assert usage_of(Report(ttft_s=0.5, service_s=1.5)) == Usage(0, 0, 0, 1.5, 0.5)
+    assert usage_of(Report(prefill_s=0.5, service_s=1.5)) == Usage(0, 0, 0, 1.5, 0.5)

@@ -21,7 +21,7 @@ KEYS = Keys("test")
 JOB = Job("j1", "acme", 10, 20, "s1", 5, 30.0)
 DONE = Record(
     "j1", "acme", State.COMPLETED, 1, 100.0, 10, 20, "s1", "w1", "inbox", None, 102.0, 105.0,
-    Report(ttft_s=0.5),
+    Report(prefill_s=0.5),
 )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def test_shared_settings_reach_the_commands_of_a_group(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("table", "key", "parameter"),
-    [("demo", "duration = 3.0", "duration_s"), ("up", 'policy = "round_robin"', "routing")],
+    [("demo", "duration = 3.0", "duration_s"), ("up", 'routing = "round_robin"', "routing")],
 )
 def test_a_key_is_called_like_the_option(run: Run, table: str, key: str, parameter: str) -> None:
     Path("parallax.toml").write_text(f"[{table}]\n{key}\n")

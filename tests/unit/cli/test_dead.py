@@ -59,7 +59,7 @@ def test_a_job_comes_again_once_with_all_that_it_asked_for(ask: Run, link: Link)
     assert answer.code == 0
     assert answer.out == f"j1 again as {letter.successor}\n"
     again = ask("get", letter.successor, "--json").document
-    assert (again["tenant"], again["session"], again["max tokens"]) == ("acme", "s", 20)
+    assert (again["tenant"], again["session"], again["max_tokens"]) == ("acme", "s", 20)
     assert ask("dead list", "--json").document == []
     waiting = link.call("XLEN", KEYS.arrivals("acme"))
     assert DeadLetters(link, KEYS).requeue(letter).word == "dup", "as after a crash in between"

@@ -24,9 +24,9 @@ from parallax.cli.output import cell_text, facts, printable, show
         (1234567.8, "1,234,568"),
         (-1500.2, "-1,500"),
         (1234567, "1,234,567"),
-        (True, "True"),
+        (True, "yes"),
         ("acme", "acme"),
-        ("a\x1b[31m\n", "a\\x1b[31m\\x0a"),
+        ("a\x1b[31m\n", "a\\x1b[31m\\n"),
     ],
 )
 def test_a_cell_of_a_table(value: object, text: str) -> None:

@@ -16,7 +16,7 @@ def test_the_list_as_json_holds_every_policy(run: Run) -> None:
     assert answer.code == 0
     rows = answer.document
     assert [(row["kind"], row["name"]) for row in rows] == REGISTERED
-    assert all(row["what it does"] for row in rows)
+    assert all(row["summary"] for row in rows)
 
 
 def test_the_list_in_a_pipe_is_plain_columns(run: Run) -> None:
@@ -37,7 +37,7 @@ def test_the_defaults_are_in_the_list(run: Run) -> None:
 def test_every_policy_can_be_shown_with_its_parameters(run: Run, kind: str, name: str) -> None:
     answer = run("policy", "show", name)
     assert answer.code == 0
-    assert f"{name} ({kind})" in answer.out
+    assert f"{name} ({kind}, from parallax-lb)" in answer.out
     (registry,) = (registry for registry in REGISTRIES if registry.kind == kind)
     for parameter, (_, default) in registry.parameters(name).items():
         assert f"  {parameter}: " in answer.out

@@ -7,12 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from parallax.cli.policy_new import FOLDERS, write_policy
-from parallax.core.errors import InvalidInput
 from parallax.policies.registry import REGISTRIES
 from tests.unit.cli.invoking import Run
 
@@ -71,7 +71,7 @@ def test_a_file_that_is_there_is_not_touched_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("kind", "name", "named"),
     [
-        ("nope", "my_own", "KIND: 'nope' is not allowed; known: admission"),
+        ("nope", "my_own", "'nope' is not one of 'admission'"),
         ("routing", "least_loaded", "known: "),
         ("routing", "My_own", "small letters"),
         ("routing", "my-own", "small letters"),
@@ -91,10 +91,32 @@ def test_a_name_that_cannot_be_is_refused(
     assert not list(checkout.rglob("*.py"))
 
 
-def test_outside_of_a_checkout_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="root of a checkout"):
-        write_policy("routing", "my_own", tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_outside_of_a_checkout_a_distribution_is_written(run: Run) -> None:
+    answer = run("policy", "new", "routing", "my_own")
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        "parallax-my-own/my_own.py", "parallax-my-own/tests/test_my_own.py",
+        "parallax-my-own/pyproject.toml",
+    ]  # fmt: skip
+    assert "pip install -e parallax-my-own" in answer.err
+    settings = tomllib.loads(Path("parallax-my-own/pyproject.toml").read_text())
+    assert settings["project"]["entry-points"]["parallax.policies"] == {"my_own": "my_own"}
+    assert run("policy", "new", "routing", "my_own").code == 2  # it is there already
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory of distributions outside of a checkout: a policy of each kind."""
+    root = tmp_path_factory.mktemp("projects")
+    for kind in FOLDERS:
+        write_policy(kind, f"z{kind[:3]}", root)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_distribution_passes_its_own_tests(foreign: Path, kind: str) -> None:
+    tool(foreign / f"parallax-z{kind[:3]}", "pytest", "-q", "-p", "no:cacheprovider", "tests")
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +127,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "parallax", root / "parallax", ignore=ignored)
     shutil.copytree(ROOT / "tests" / "conformance", root / "tests" / "conformance", ignore=ignored)
     (root / "tests" / "unit" / "policies").mkdir(parents=True)
-    scenes = Path("tests", "unit", "policies", "scenes.py")
-    for path in (scenes, Path("pyproject.toml")):
-        shutil.copy(ROOT / path, root / path)
+    shutil.copy(ROOT / "pyproject.toml", root / "pyproject.toml")
     for kind in FOLDERS:
         for name in names(kind):
             write_policy(kind, name, root)

@@ -48,7 +48,7 @@ def parsed(name: str, *arguments: str) -> dict[str, Any]:
             "window",
             SchedulerSettings().window,
         ),
-        ("worker", "--engine", "PARALLAX_WORKER_ENGINE", "engine", "cpu"),
+        ("worker", "--slots", "PARALLAX_WORKER_SLOTS", "slots", None),
         ("up", "--workers", "PARALLAX_UP_WORKERS", "workers", 4),
     ],
 )
@@ -165,7 +165,7 @@ def test_without_options_the_default_policies_are_used() -> None:
 
 
 def test_a_parameter_without_a_kind_is_one_of_routing() -> None:
-    policies = chosen("--policy", "power_of_two", "--set", "choices=3")
+    policies = chosen("--routing", "power_of_two", "--set", "choices=3")
     assert policies.routing.name == "power_of_two"
     assert policies.routing.parameters == {"choices": "3"}
 
@@ -174,7 +174,7 @@ def test_a_parameter_without_a_kind_is_one_of_routing() -> None:
     "arguments",
     [
         [],
-        ["--policy", "power_of_two", "--set", "routing.choices=3"],
+        ["--routing", "power_of_two", "--set", "routing.choices=3"],
         ["--fairness", "fifo", "--ordering", "fcfs", "--admission", "unlimited"],
     ],
     ids=["defaults", "a parameter", "other policies"],
@@ -189,9 +189,9 @@ def test_another_process_can_be_told_the_same_policies(arguments: list[str]) -> 
     [
         (["--set", "choices"], "choices"),
         (["--set", "nope.choices=3"], "nope.choices=3"),
-        (["--policy", "power_of_two", "--set", "nope=3"], "nope"),
-        (["--policy", "power_of_two", "--set", "choices=many"], "many"),
-        (["--policy", "power_of_two", "--set", "choices=0"], "choices"),
+        (["--routing", "power_of_two", "--set", "nope=3"], "nope"),
+        (["--routing", "power_of_two", "--set", "choices=many"], "many"),
+        (["--routing", "power_of_two", "--set", "choices=0"], "choices"),
         (["--gate", "nope"], "nope"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -203,4 +203,4 @@ def test_a_wrong_policy_or_parameter_is_refused_by_name(arguments: list[str], na
 
 def test_an_unknown_policy_is_told_the_known_ones() -> None:
     with pytest.raises(UnknownPolicy, match="round_robin"):
-        chosen("--policy", "nope")
+        chosen("--routing", "nope")

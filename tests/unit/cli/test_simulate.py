@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
     """Return the specs that were asked for, of runs that take 200 ms to the first token."""
     specs: list[RunSpec] = []
 
-    def simulate(spec: RunSpec) -> Run:
+    def simulate(spec: RunSpec, _: object) -> Run:
         specs.append(spec)
         job = JobOutcome(
             "j0", "acme", "", 0.0, 100, "completed", 11, 0, 0.0, 0.2, 1.2, worker="w0000"
@@ -101,7 +101,6 @@ def test_a_missed_threshold_ends_with_3(
         (["trace.csv", "--routing", "power_of_two:choices"], "--routing: 'power_of_two:choices'"),
         (["trace.csv", "--batching", "nope"], "'nope'"),
         (["trace.csv", "--scaling", "nope"], "'nope'"),
-        (["trace.csv", "--profile", "nope"], "profile: 'nope'"),
         (["trace.csv", "--set", "choices"], "--set: 'choices'"),
         (["trace.csv", "--set", "nope.choices=3"], "--set: 'nope.choices=3'"),
         (["trace.csv", "--set", "choices=3"], "'choices'"),

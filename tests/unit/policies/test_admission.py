@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from parallax.core.errors import InvalidInput
+from parallax.core.model import JobView
+from parallax.core.reasons import Reason
+from parallax.core.settings import Policies
+from parallax.policies.admission.probabilistic import Probabilistic
 from parallax.policies.admission.thresholds import Thresholds
 from parallax.policies.admission.unlimited import Unlimited
-from tests.unit.policies.scenes import job, queue
+from parallax.policies.testing import job, queue
+from parallax.scheduling.actions import Reject
+from parallax.scheduling.events import JobArrived, WorkerReported
+from parallax.scheduling.scheduler import Scheduler, build_scheduler
 
 LIMITS = Thresholds(
     max_jobs_per_tenant=10, max_jobs=100, max_cost_per_tenant=1_000.0, max_cost=5_000.0, max_kv=0.9
@@ -51,3 +59,41 @@ def test_full_memory_does_not_lock_the_door_of_an_idle_system() -> None:
 def test_limits_are_checked(field: str) -> None:
     with pytest.raises(InvalidInput, match=rf"thresholds\.{field}"):
         Thresholds(**{field: -1})
+
+
+def test_full_memory_is_charged_to_who_holds_it() -> None:
+    full = {"kv_used": 1.0, "total_jobs": 1_000}
+    flooder, quiet = queue(**full, memory_part=1.9), queue(**full, memory_part=0.1, tenant_jobs=3)
+    for policy in (LIMITS, Thresholds()):
+        refusal = policy.admit(job(), 50.0, replace(flooder, total_jobs=50), 0.0)
+        assert refusal is not None
+        assert refusal.reason is Reason.MEMORY_FULL
+        assert policy.admit(job(), 50.0, replace(quiet, total_jobs=50), 0.0) is None
+
+
+def test_bulk_work_makes_room_where_its_tenant_takes_it() -> None:
+    policy, bulk = Probabilistic(), job(priority=-1)
+    assert policy.admit(bulk, 50.0, queue(kv_used=1.0, memory_part=1.0), 0.0) is not None
+    assert policy.admit(bulk, 50.0, queue(kv_used=1.0, memory_part=0.9), 0.0) is None
+
+
+def decided(scheduler: Scheduler, *jobs: JobView) -> set[str]:
+    """Offer jobs; return which were refused because memory is full."""
+    actions = scheduler.handle([JobArrived(one, one.id) for one in jobs], 1.0)
+    return {a.job_id for a in actions if isinstance(a, Reject) and a.reason == "memory_full"}
+
+
+def test_a_flood_of_long_prompts_locks_nobody_else_out() -> None:
+    scheduler = build_scheduler(Policies(), 1)
+    full = WorkerReported("w1", 8, kv_used=0.99, kv_capacity=80_000)
+    scheduler.handle([full], 1.0)
+    floods = [job(n, "flood", prompt_tokens=7_900) for n in range(30)]
+    quiet = [job(100 + n, "quiet", prompt_tokens=20, max_tokens=20) for n in range(10)]
+    decided(scheduler, *floods)
+    assert decided(scheduler, *quiet) == set()
+    more = [job(200 + n, "flood", prompt_tokens=7_900) for n in range(5)]
+    assert decided(scheduler, *more) == {one.id for one in more}
+    alone = build_scheduler(Policies(), 1)
+    alone.handle([full], 1.0)
+    decided(alone, *floods)
+    assert decided(alone, *more) == {one.id for one in more}, "who is alone causes all of it"

@@ -9,7 +9,7 @@ import pytest
 
 from parallax.core.errors import InvalidInput
 from parallax.policies.prediction.bucket_quantile import BucketQuantile
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 
 def taught(policy: BucketQuantile, lengths: list[int], **fields: Any) -> BucketQuantile:

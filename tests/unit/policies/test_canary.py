@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from parallax.policies.rollout.canary import BUCKETS, CANARY, STABLE, Canary
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 
 def sessions(count: int) -> list[str]:

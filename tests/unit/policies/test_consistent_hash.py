@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parallax.policies.routing.consistent_hash import ConsistentHash
-from tests.unit.policies.scenes import cluster, job, worker
+from parallax.policies.testing import cluster, job, worker
 
 FLEET = cluster(*(worker(n) for n in range(5)))
 

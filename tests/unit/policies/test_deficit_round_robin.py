@@ -9,7 +9,7 @@ import pytest
 
 from parallax.core.errors import InvalidInput
 from parallax.policies.fairness.deficit_round_robin import DeficitRoundRobin
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 
 def waiting(policy: DeficitRoundRobin, tenants: str) -> DeficitRoundRobin:
@@ -180,3 +180,18 @@ def test_a_quantum_that_cannot_be_is_refused(quantum: float) -> None:
 def test_a_weight_must_be_positive(weight: float) -> None:
     with pytest.raises(ValueError, match="greater than 0"):
         DeficitRoundRobin().weigh("a", weight)
+
+
+@pytest.mark.parametrize(("weight", "credit"), [(100.0, False), (None, True)])
+def test_an_estimate_is_taken_back_at_the_weight_at_which_it_was_charged(
+    weight: float | None, credit: bool
+) -> None:
+    """The control takes it back at the weight of today: a debt becomes a credit."""
+    policy = DeficitRoundRobin(quantum=100.0)
+    policy.weigh("a", 100.0)
+    policy.joined(job(0, "a"))
+    before = policy.accounts(["a"])["a"]
+    policy.charge("a", 1_000.0)
+    policy.weigh("a", 1.0)
+    policy.settle("a", 1_000.0, 20.0, weight)
+    assert (policy.accounts(["a"])["a"] < before) == credit

@@ -12,7 +12,7 @@ from parallax.core.model import JobView
 from parallax.policies.interfaces import OrderingPolicy
 from parallax.policies.ordering.edf import Edf
 from parallax.policies.ordering.fcfs import Fcfs
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 NOW = 1.7e9  # seconds since the epoch, as live
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from parallax.policies.fairness.fair_queuing import FairQueuing
 from parallax.policies.fairness.fifo import Fifo
 from parallax.policies.interfaces import FairnessPolicy
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 WEIGHTS = {"a": 4.0, "b": 1.0, "c": 2.5}
 
@@ -190,3 +190,19 @@ def head_start(policy: FairnessPolicy, slots: int = 8, cost: float = 100.0) -> i
 def test_nobody_waits_for_what_was_only_estimated() -> None:
     assert head_start(FairQueuing()) == 0
     assert head_start(Lifting()) > 500
+
+
+@pytest.mark.parametrize(("weight", "credit"), [(100.0, False), (None, True)])
+def test_an_estimate_is_taken_back_at_the_weight_at_which_it_was_charged(
+    weight: float | None, credit: bool
+) -> None:
+    """The control takes it back at the weight of today: a debt becomes a credit."""
+    policy = FairQueuing()
+    policy.weigh("a", 100.0)
+    for n in range(64):
+        policy.joined(job(n, "a"))
+        policy.charge("a", 1_000.0)
+    policy.weigh("a", 1.0)
+    for _ in range(64):
+        policy.settle("a", 1_000.0, 20.0, weight)
+    assert (policy.accounts(["a"])["a"] < 0) == credit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parallax.policies.fairness.fifo import Fifo
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 
 def test_tenants_are_served_in_the_order_of_arrival() -> None:

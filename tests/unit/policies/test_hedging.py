@@ -12,7 +12,7 @@ from parallax.policies.hedging.budget import Budget
 from parallax.policies.hedging.never import NeverHedge
 from parallax.policies.hedging.percentile import PercentileHedge
 from parallax.policies.hedging.tied import TiedHedge
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 
 def test_never_is_never() -> None:

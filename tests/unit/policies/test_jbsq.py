@@ -6,7 +6,7 @@ import pytest
 
 from parallax.core.errors import InvalidInput
 from parallax.policies.gating.jbsq import Jbsq
-from tests.unit.policies.scenes import worker
+from parallax.policies.testing import worker
 
 
 @pytest.mark.parametrize(("in_flight", "free"), [(0, 9), (8, 1), (9, 0), (20, 0)], ids=str)

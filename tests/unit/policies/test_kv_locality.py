@@ -8,7 +8,7 @@ from typing import Any
 from parallax.core.model import JobView, Usage, WorkerView
 from parallax.policies.routing import kv_locality
 from parallax.policies.routing.kv_locality import KvLocality
-from tests.unit.policies.scenes import cluster
+from parallax.policies.testing import cluster
 
 
 def at(name: str, **fields: Any) -> WorkerView:

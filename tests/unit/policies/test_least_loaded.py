@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallax.policies.routing.least_loaded import LeastLoaded
-from tests.unit.policies.scenes import cluster, job, loads, placed, worker
+from parallax.policies.testing import cluster, job, loads, placed, worker
 
 COSTS = st.lists(st.floats(1.0, 1_000.0), min_size=1, max_size=60)
 

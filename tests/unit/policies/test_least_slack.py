@@ -10,7 +10,7 @@ import pytest
 from parallax.core.errors import InvalidInput
 from parallax.policies.ordering.edf import Edf
 from parallax.policies.ordering.least_slack import LeastSlack
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 Work = tuple[float, float]  # deadline, seconds of service
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from parallax.core.errors import InvalidInput
 from parallax.policies.ordering.fcfs import Fcfs
 from parallax.policies.ordering.sjf import Sjf
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 
 def test_fcfs_serves_in_the_order_of_arrival_whatever_the_size() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parallax.policies.routing.parallel_prefix import ParallelPrefix, level_of, placed, rooms
-from tests.unit.policies.scenes import cluster, job, worker
+from parallax.policies.testing import cluster, job, worker
 
 
 def test_the_level_is_where_all_would_be_done_together() -> None:

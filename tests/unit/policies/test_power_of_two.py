@@ -9,7 +9,7 @@ import pytest
 
 from parallax.core.errors import InvalidInput
 from parallax.policies.routing.power_of_two import PowerOfTwo
-from tests.unit.policies.scenes import cluster, job, placed, worker
+from parallax.policies.testing import cluster, job, placed, worker
 
 
 def longest(choices: int, seed: int, bins: int = 500) -> int:

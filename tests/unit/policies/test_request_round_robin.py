@@ -9,7 +9,7 @@ import pytest
 from parallax.policies.fairness.fair_queuing import FairQueuing
 from parallax.policies.fairness.request_round_robin import RequestRoundRobin
 from parallax.policies.interfaces import FairnessPolicy
-from tests.unit.policies.scenes import job
+from parallax.policies.testing import job
 
 COSTS = {"a": 10.0, "b": 1_000.0, "c": 100.0}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from parallax.policies.routing.power_of_two import PowerOfTwo
 from parallax.policies.routing.round_robin import RoundRobin
-from tests.unit.policies.scenes import cluster, job, placed, without_free, worker
+from parallax.policies.testing import cluster, job, placed, without_free, worker
 
 
 @given(weights=st.lists(st.integers(1, 9), min_size=1, max_size=8), cycles=st.integers(1, 4))

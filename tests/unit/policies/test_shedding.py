@@ -9,19 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallax.core.model import Rejection
+from parallax.core.reasons import Reason
 from parallax.policies.admission.aimd_on_wait import AimdOnWait
 from parallax.policies.admission.chain import Chain
 from parallax.policies.admission.codel import Codel
 from parallax.policies.admission.probabilistic import Probabilistic
 from parallax.policies.admission.thresholds import Thresholds
 from parallax.policies.admission.token_bucket import SWEEP, TokenBucket
-from tests.unit.policies.scenes import job, queue
+from parallax.policies.testing import job, queue
 
 
 def test_a_bucket_says_when_it_will_hold_enough() -> None:
     policy = TokenBucket(rate=100.0, burst=1_000.0)
     assert policy.admit(job(), 900.0, queue(), 0.0) is None
-    assert policy.admit(job(), 300.0, queue(), 0.0) == Rejection("rate_limited", 2.0)
+    assert policy.admit(job(), 300.0, queue(), 0.0) == Rejection(Reason.RATE_LIMITED, 2.0)
     assert policy.admit(job(), 300.0, queue(), 1.99) is not None
     assert policy.admit(job(), 300.0, queue(), 2.01) is None
 
@@ -121,7 +122,7 @@ def test_only_what_may_be_dropped_is_dropped_with_the_probability_of_the_formula
 def test_a_chain_asks_all_and_the_first_refusal_counts() -> None:
     bucket = TokenBucket(rate=1.0, burst=100.0)
     chain = Chain((Thresholds(max_jobs=5), Codel(target_s=0.5, interval_s=5.0), bucket))
-    assert chain.admit(job(), 60.0, queue(total_jobs=5), 0.0) == Rejection("queue_full")
+    assert chain.admit(job(), 60.0, queue(total_jobs=5), 0.0) == Rejection(Reason.QUEUE_FULL)
     assert chain.admit(job(), 60.0, queue(), 0.0) is None
     refused = chain.admit(job(), 60.0, queue(), 0.0)
     assert refused is not None

@@ -9,7 +9,7 @@ from parallax.policies.stealing.longest_victim import LongestVictim
 from parallax.policies.stealing.never import NeverSteal
 from parallax.policies.stealing.steal_half import StealHalf
 from parallax.policies.stealing.victims import undelivered
-from tests.unit.policies.scenes import worker
+from parallax.policies.testing import worker
 
 THIEF = worker(0)
 FULL, FULLER = worker(1, in_flight=11), worker(2, in_flight=15)

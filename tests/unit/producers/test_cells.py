@@ -47,7 +47,7 @@ class Stub(Client):
         if self.error is not None:
             raise self.error
 
-    def submit(
+    def submit(  # type: ignore[override]
         self, jobs: Sequence[Job], *, own_streams: bool = False,
         bodies: Mapping[str, bytes] | None = None, times: int = 5,
     ) -> list[Receipt]:  # fmt: skip

@@ -20,7 +20,7 @@ from parallax.producers.drive import PATIENCE_S, Driver, Run
 
 REPORT = Report(
     "acme", "w1", 1, 10.0, prompt_tokens=100, output_tokens=20, cached_tokens=30,
-    wait_s=0.5, ttft_s=0.25, service_s=1.0,
+    wait_s=0.5, prefill_s=0.25, service_s=1.0,
 )  # fmt: skip
 
 
@@ -40,7 +40,9 @@ class Store(Client):
         self.submit_takes_s = 0.0
         self._inbox: list[Completion] = []
 
-    def submit(self, jobs: Sequence[Job], **_: Any) -> list[Receipt]:
+    def submit(  # type: ignore[override]
+        self, jobs: Sequence[Job], **_: Any
+    ) -> list[Receipt]:
         self.clock.wait(self.submit_takes_s)
         self.sent.append((self.clock.monotonic(), [job.id for job in jobs]))
         if self.failures:
@@ -231,3 +233,38 @@ def test_an_end_found_in_the_record_and_told_later_is_not_twice(store: Store) ->
 
 def _end(job_id: str) -> Completion:
     return Completion(job_id, Outcome.COMPLETED, b"")
+
+
+# -- a run that is ended early --------------------------------------------------------------------
+
+
+def test_what_is_open_in_an_interrupted_run_is_neither_lost_nor_broken(store: Store) -> None:
+    store.told = {"j1": 0}
+    store.states = {"j1": State.RUNNING}
+    driver = Driver(store, store.clock)
+    driver.offer([(0.0, Job("j0", "t", 1, 1)), (0.0, Job("j1", "t", 1, 1))])
+    driver.interrupt()
+    driver.check()
+    run = driver.run
+    assert (run.interrupted, run.open, run.lost, run.twice) == (True, 1, 0, 0)
+    assert run.offered_s >= 0
+    driver.run.interrupted = False  # the control: at the end of a run it would be lost
+    driver.check()
+    assert driver.run.lost == 1
+
+
+def test_an_interrupted_run_has_a_result_without_a_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(store, store.clock)
+    driver.offer([(0.0, Job("j0", "t", 1, 1))])
+
+    def silent(_: object) -> list[Record | None]:
+        raise Unreachable("gone")
+
+    monkeypatch.setattr(store, "records", silent)
+    with pytest.raises(Unreachable):
+        driver.check()
+    driver.interrupt()
+    driver.check()
+    assert len(driver.run.samples) == 1

@@ -150,14 +150,16 @@ def test_another_head_is_refused_and_the_right_one_shown(trace: Path, head: str)
     ids=["utf-16", "not utf-8", "a field without end"],
 )  # fmt: skip
 def test_what_is_not_a_csv_file_is_refused_by_name(trace: Path, content: str | bytes) -> None:
-    assert refusal(trace, content).value == str(trace)
+    error = refusal(trace, content)
+    assert error.field == str(trace)
+    assert "a readable CSV file" in error.allowed
 
 
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.csv", tmp_path):
         with pytest.raises(InvalidInput) as caught:
             list(recorded(path))
-        assert caught.value.value == str(path)
+        assert caught.value.field == str(path)
 
 
 @settings(max_examples=100, deadline=None)

@@ -13,6 +13,7 @@ from parallax.core.errors import InvalidSettings
 from parallax.core.model import Job
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.sim.outcome import JobOutcome, Run
+from parallax.sim.report.figures import figures
 from parallax.sim.simulate import simulate
 from parallax.sim.spec import FaultSpec, FleetSpec, RunSpec, WorkloadSpec
 
@@ -78,6 +79,14 @@ def test_a_crashed_workers_jobs_are_done_by_others_and_it_returns() -> None:
     assert max(job.attempts for job in run.jobs) == 2
     late = [job for job in run.jobs if job.worker == "w0001" and job.dispatched_s > 25.0]
     assert late, "it serves again"
+
+
+def test_a_job_that_has_used_up_its_attempts_is_dead_as_it_is_live() -> None:
+    load = [(at, replace(job, max_attempts=1)) for at, job in jobs(400)]
+    run = simulate(spec(faults=(FaultSpec("crash", "w0001", 5.0, seconds=20.0),)), load)
+    assert set(ends(run)) == {"completed", "dead"}
+    assert figures(run)["jobs_dead"] == ends(run)["dead"] > 0
+    assert figures(run)["jobs_failed"] == 0
 
 
 def test_with_no_worker_left_jobs_are_not_said_to_be_done() -> None:

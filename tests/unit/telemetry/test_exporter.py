@@ -97,3 +97,44 @@ def test_after_the_end_nobody_listens() -> None:
     assert port is not None
     with pytest.raises(ConnectionRefusedError):
         get(port, "/healthz")
+
+
+# -- where it listens -----------------------------------------------------------------------------
+
+
+def test_it_listens_on_loopback_unless_told_otherwise() -> None:
+    with Exporter(CollectorRegistry(), 0) as exporter:
+        assert exporter.address == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("0.0.0.0", "127.0.0.1"), ("localhost", "localhost")],  # noqa: S104 - that is what is tested
+)
+def test_it_listens_where_it_is_told(host: str, asked: str) -> None:
+    with Exporter(CollectorRegistry(), 0, host) as exporter:
+        assert exporter.port is not None
+        for path in ("/healthz", "/metrics"):
+            connection = HTTPConnection(asked, exporter.port, timeout=10)
+            connection.request("GET", path)
+            assert connection.getresponse().status == 200
+            connection.close()
+
+
+@pytest.mark.parametrize("host", ["::", "::1"])
+def test_it_listens_on_the_newer_addresses_too(host: str) -> None:
+    try:
+        with Exporter(CollectorRegistry(), 0, host) as exporter:
+            assert exporter.port is not None
+            connection = HTTPConnection("::1", exporter.port, timeout=10)
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().status == 200
+            connection.close()
+    except InvalidInput:
+        pytest.skip("this machine has no IPv6")
+
+
+@pytest.mark.parametrize("host", ["", "nowhere.invalid", "192.0.2.1", "a..b", "x" * 70])
+def test_an_address_of_another_machine_is_refused(host: str) -> None:
+    with pytest.raises(InvalidInput, match="metrics host"):
+        Exporter(CollectorRegistry(), 0, host)

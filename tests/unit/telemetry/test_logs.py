@@ -104,8 +104,8 @@ def test_whatever_is_logged_stays_on_its_line_and_is_bounded(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("a\nb", "a\\u000ab"),
-        ("\x1b[31mred", "\\u001b[31mred"),
+        ("a\nb", "a\\nb"),
+        ("\x1b[31mred", "\\x1b[31mred"),
         ("\u202eabc", "\\u202eabc"),
         ("naïve 模型", "naïve 模型"),
     ],

@@ -11,15 +11,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from parallax.broker.codec import Report, usage_of
 from parallax.core.errors import Fenced, Unreachable
 from parallax.core.lifecycle import Outcome
-from parallax.scheduling.actions import Action, Dispatch, Expire, Reject, SaveAccounts
-from parallax.scheduling.events import AttemptEnded, JobWithdrawn
+from parallax.core.model import JobView
+from parallax.core.reasons import Reason
+from parallax.core.settings import Policies
+from parallax.scheduling.actions import Action, Admitted, Dispatch, Expire, Reject, SaveAccounts
+from parallax.scheduling.events import AttemptEnded, Event, JobArrived, JobWithdrawn
+from parallax.scheduling.scheduler import Scheduler, build_scheduler
 from parallax.scheduling.snapshot import Snapshot
-from parallax.telemetry.metrics import ADMISSIONS, exposition
+from parallax.telemetry.metrics import exposition
 from parallax.telemetry.scheduling import SchedulingMetrics
 
 REPORT = Report(
     "acme", "w1", 1, 10.0, prompt_tokens=100, output_tokens=11, cached_tokens=40,
-    wait_s=2.0, ttft_s=0.5, service_s=1.5,
+    wait_s=2.0, prefill_s=0.5, service_s=1.5,
 )  # fmt: skip
 
 
@@ -48,7 +52,7 @@ def ended(outcome: Outcome | None, report: Report = REPORT, tenant: str = "acme"
     return AttemptEnded("j1", tenant, "w1", 1, 10.0, outcome, usage_of(report))
 
 
-def reject(reason: str) -> Reject:
+def reject(reason: Reason) -> Reject:
     return Reject("j", "acme", "1-0", reason, 1.0)
 
 
@@ -78,25 +82,52 @@ def test_turns_are_timed(metrics: SchedulingMetrics) -> None:
 def test_decisions_are_counted_by_kind(metrics: SchedulingMetrics) -> None:
     dispatch = Dispatch("j1", "acme", "1-0", "w1", 1, 10.0)
     actions: list[Action] = [
-        dispatch, dispatch, reject("queue_full"), Expire("j4", "acme", "4-0"), SaveAccounts({}),
+        Admitted("j1", "acme"), Admitted("j2", "acme"), dispatch, dispatch,
+        reject(Reason.QUEUE_FULL), Expire("j4", "acme", "4-0"), SaveAccounts({}),
     ]  # fmt: skip
-    metrics.decided(actions, arrived=5)
+    metrics.decided(actions)
     assert value(metrics, "dispatches_total") == 2
-    assert value(metrics, "admissions_total", outcome="admitted") == 4
+    assert value(metrics, "admissions_total", outcome="admitted") == 2
     assert value(metrics, "admissions_total", outcome="queue_full") == 1
 
 
 def test_nothing_decided_counts_nothing(metrics: SchedulingMetrics) -> None:
     before = exposition(metrics.registry)
-    metrics.decided([], arrived=0)
+    metrics.decided([])
     assert exposition(metrics.registry) == before
 
 
-def test_rejections_of_earlier_arrivals_never_count_backwards(metrics: SchedulingMetrics) -> None:
-    metrics.decided([reject("memory_full")] * 3, arrived=1)
-    assert value(metrics, "admissions_total", outcome="admitted") == 0
-    assert value(metrics, "admissions_total", outcome="memory_full") == 3
-    assert set(samples(metrics, "admissions_total")) == set(ADMISSIONS)
+def test_what_is_shed_later_was_admitted_all_the_same(metrics: SchedulingMetrics) -> None:
+    metrics.decided([Admitted("j1", "acme")])
+    metrics.decided([reject(Reason.QUEUE_DELAY)] * 3 + [Admitted("j2", "acme")])
+    assert value(metrics, "admissions_total", outcome="admitted") == 2
+    assert value(metrics, "admissions_total", outcome="queue_delay") == 3
+
+
+def test_every_word_of_admission_is_a_series_from_the_start(metrics: SchedulingMetrics) -> None:
+    words = {"admitted", *(reason.value for reason in Reason if reason.by_admission)}
+    assert samples(metrics, "admissions_total") == dict.fromkeys(words, 0.0)
+    for reason in Reason:
+        if reason.by_admission:
+            metrics.decided([reject(reason)])
+            assert value(metrics, "admissions_total", outcome=reason.value) == 1
+    assert set(samples(metrics, "admissions_total")) == words, "no word made a series of its own"
+
+
+def counted(metrics: SchedulingMetrics, scheduler: Scheduler, *events: Event) -> float | None:
+    """Let a scheduler decide; return how many jobs are said to be admitted."""
+    metrics.decided(scheduler.handle(events, 10.0))
+    return value(metrics, "admissions_total", outcome="admitted")
+
+
+def test_a_job_that_comes_again_is_not_admitted_again(metrics: SchedulingMetrics) -> None:
+    scheduler = build_scheduler(Policies(), 1)
+    job = JobView("j1", "acme", 10, 20, 9.0)
+    assert counted(metrics, scheduler, JobArrived(job, "1-0")) == 1
+    assert counted(metrics, scheduler, JobArrived(job, "1-0")) == 1  # a read was repeated
+    again = JobView("j2", "acme", 10, 20, 9.0, attempt=1)  # handed back by its worker
+    assert counted(metrics, scheduler, JobArrived(again, "2-0")) == 1
+    assert counted(metrics, scheduler, JobArrived(JobView("j3", "acme", 1, 1, 9.0), "3-0")) == 2
 
 
 def test_a_completed_attempt_counts_tokens_and_times(metrics: SchedulingMetrics) -> None:
@@ -131,7 +162,7 @@ def test_an_attempt_that_decides_nothing_counts_its_tokens_only(
 @pytest.mark.parametrize(
     "report",
     [
-        Report("acme", output_tokens=1, wait_s=0.0, ttft_s=0.1, service_s=0.1),
+        Report("acme", output_tokens=1, wait_s=0.0, prefill_s=0.1, service_s=0.1),
         Report("acme", output_tokens=0, wait_s=0.0, service_s=0.1),
         Report("acme", output_tokens=9),
     ],

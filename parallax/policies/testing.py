@@ -1,4 +1,4 @@
-"""Small worlds for policies: jobs, workers, clusters, queues."""
+"""Small worlds to test policies in: jobs, workers, clusters, queues."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def queue(**fields: Any) -> QueueView:
 def placed(policy: RoutingPolicy, costs: Sequence[float], seen: ClusterView) -> list[str]:
     """Route one batch; every job must find a place."""
     routes = policy.route([job(n) for n in range(len(costs))], costs, seen)
-    assert None not in routes
+    if None in routes:
+        raise AssertionError(f"not every job found a place: {routes}")
     return [str(name) for name in routes]
 
 

@@ -1,0 +1,324 @@
+"""What `--json` prints, one type for each kind of document: names, units, and what may be missing.
+
+Keys are snake_case and never change their meaning; a new release may add some. A unit ends a key:
+`_s` seconds, `_ms` milliseconds, `_tokens`, `_jobs`, `_per_s`; `at` is seconds since the epoch.
+What is not known is `null`. `docs/json.md` is made of this file.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all."""
+
+
+class Spread(Document, frozen=True):
+    """Percentiles of one latency; null where no job has one."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+# -- jobs
+
+
+class JobLine(Document, frozen=True, omit_defaults=True):
+    """One job of `submit`, a line each: how it ended, or (with --detach) that it was accepted."""
+
+    id: str
+    state: str  # accepted, refused, unknown, waiting, or the outcome
+    error: str | None = None
+    tenant: str | None = None
+    worker: str | None = None
+    attempt: int | None = None
+    estimate: float | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    wait_s: float | None = None
+    ttft_s: float | None = None
+    service_s: float | None = None
+    first_s: float | None = None
+    retry_after_s: float | None = None
+
+
+class JobRecord(Document, frozen=True):
+    """The record of a job. Times count from its acceptance."""
+
+    id: str
+    tenant: str
+    state: str
+    attempts: int
+    session: str | None
+    worker: str | None
+    prompt_tokens: int
+    max_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    queue_wait_s: float | None
+    ttft_s: float | None
+    e2e_s: float | None
+    error: str | None
+    reason: str | None  # a word of the list in docs/operations.md
+
+
+class Cancelled(Document, frozen=True):
+    """What `cancel` was answered."""
+
+    id: str
+    answer: str  # ok, late (it had ended before), unknown, or silent (its cell did not answer)
+
+
+# -- a running cell
+
+
+class CellStatus(Document, frozen=True):
+    """What waits, what runs, who serves; `totals` counts what has happened since the beginning."""
+
+    cell: str
+    leader: str | None
+    workers: int
+    open_jobs: int
+    waiting_jobs: int
+    active_tenants: int
+    dead_letters: int
+    totals: dict[str, int]
+
+
+class CellsStatus(Document, frozen=True):
+    """Several cells (`--cells`): each one, those that are silent, and the sums."""
+
+    cells: list[CellStatus]
+    silent: list[str]
+    workers: int
+    open_jobs: int
+    waiting_jobs: int
+    active_tenants: int
+    dead_letters: int
+    totals: dict[str, int]
+
+
+class CellRow(Document, frozen=True):
+    """One cell; null where it does not answer."""
+
+    cell: str
+    server: str
+    weight: float
+    answers: bool
+    leader: str | None
+    workers: int | None
+    open_jobs: int | None
+
+
+class Home(Document, frozen=True):
+    """Where a tenant lives."""
+
+    tenant: str
+    cell: str
+
+
+class WorkerRow(Document, frozen=True):
+    """A registered worker. `kv_used` is a share of its KV cache."""
+
+    worker: str
+    state: Literal["alive", "draining", "dead"]
+    engine: str
+    slots: int
+    running_jobs: int
+    waiting_jobs: int
+    kv_used: float
+    completed_jobs: int
+    about: dict[str, Any]
+
+
+class TenantRow(Document, frozen=True):
+    """A tenant: its weight (1 unless set), and its jobs that wait in Redis."""
+
+    tenant: str
+    cell: str
+    weight: float
+    waiting_jobs: int
+
+
+class TenantWeight(Document, frozen=True):
+    """A weight that was set."""
+
+    tenant: str
+    weight: float
+
+
+class Dead(Document, frozen=True):
+    """A dead letter."""
+
+    entry: str
+    at: float
+    job: str
+    why: str
+    stream: str
+    sample: str
+
+
+class Requeued(Document, frozen=True):
+    """A dead letter's job that was offered again as `successor`, or why it was not."""
+
+    entry: str
+    job: str
+    successor: str | None
+    error: str | None
+
+
+class Purged(Document, frozen=True):
+    """How many dead letters were removed."""
+
+    removed: int
+
+
+class UrlDocument(Document, frozen=True):
+    """The address of the server, and the cell on it."""
+
+    url: str
+    cell: str
+
+
+class AclDocument(Document, frozen=True):
+    """The files that were written: for the server, and the password of each role's user."""
+
+    file: str
+    users: list[AclUser]
+
+
+class AclUser(Document, frozen=True):
+    """A user and the file with its password."""
+
+    role: str
+    user: str
+    password_file: str
+
+
+# -- policies
+
+
+class PolicyRow(Document, frozen=True):
+    """A policy, its parameters with their defaults, and the distribution it comes from."""
+
+    kind: str
+    name: str
+    parameters: dict[str, Any]
+    summary: str
+    source: str
+
+
+class PolicyPage(Document, frozen=True):
+    """All there is to say of a policy."""
+
+    kind: str
+    name: str
+    parameters: dict[str, Any]
+    text: str
+    source: str
+
+
+class PolicyInForce(Document, frozen=True):
+    """What a cell uses of one kind, and where that choice was made."""
+
+    kind: str
+    name: str
+    parameters: dict[str, Any]
+    source: str  # default, scheduler option, policy set, or canary
+
+
+class PolicyChange(Document, frozen=True):
+    """A choice that was made for a cell (`set`), or taken back (`reset`)."""
+
+    cell: str
+    kind: str | None
+    name: str | None
+
+
+class Files(Document, frozen=True):
+    """Files that were written."""
+
+    files: list[str]
+
+
+class Arm(Document, frozen=True):
+    """One arm of a canary: jobs judged, and those that missed the objectives."""
+
+    arm: str
+    jobs: int
+    missed: int
+    attainment: float | None
+
+
+class CanaryStatus(Document, frozen=True):
+    """The canary that runs, or how the last one ended; `stable` is null if nothing was set."""
+
+    cell: str
+    stable: str | None
+    candidate: str | None
+    verdict: str | None
+    arms: list[Arm]
+
+
+class CanaryChange(Document, frozen=True):
+    """A canary was begun (`percent` of the sessions), promoted or rolled back."""
+
+    cell: str
+    word: Literal["start", "promote", "rollback"]
+    candidate: str
+    percent: float | None
+
+
+# -- loads
+
+
+class TenantFigures(Document, frozen=True):
+    """What a tenant got. `share` is of the cost served while all were busy, `due` by weight."""
+
+    tenant: str
+    weight: float
+    offered_jobs: int
+    completed_jobs: int
+    jobs_per_s: float
+    output_tokens_per_s: float
+    share: float | None
+    due: float
+    note: str | None
+    ttft_s: Spread
+    e2e_s: Spread
+
+
+class LiveReport(Document, frozen=True):
+    """`demo`, `loadgen` and `replay`: each tenant and, last, all; outcomes; the promises.
+
+    `open_jobs` had not ended when the run did; an `interrupted` run proves nothing of them.
+    """
+
+    tenants: list[TenantFigures]
+    offered_jobs: int
+    accepted_jobs: int
+    refused_jobs: int
+    outcomes: dict[str, int]
+    lost_jobs: int
+    finished_twice_jobs: int
+    open_jobs: int
+    interrupted: bool
+    offered_s: float
+    ended_s: float
+    recovered: dict[str, int]
+    killed: list[str]
+    kept: bool
+
+
+class UpLine(Document, frozen=True):
+    """One line for each cell, once its processes run."""
+
+    cell: str
+    url: str
+    workers: int
+    engine: str

@@ -1,0 +1,47 @@
+"""Options of the workers that a command starts: checked here, before any process is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from parallax.broker.embedded import DURABILITIES
+from parallax.cli.names import Number
+from parallax.consumers.engines.factory import KINDS
+from parallax.engine.profiles import PROFILES
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ENGINE = click.Choice(KINDS)
+PROFILE = click.Choice(list(PROFILES))
+SPEED = Number(0.001, 10_000.0)
+PORT = click.IntRange(1, 65_535)
+
+
+def engine_options(engine: str, profile: str) -> Callable[[F], F]:
+    """Add `--engine`, `--profile`, `--engine-speed` and `--durability`, with these defaults."""
+
+    def add(command: F) -> F:
+        for option in (
+            click.option("--durability", type=click.Choice(DURABILITIES), default="everysec",
+                         show_default=True, help="Of the server started here: how soon a write is "
+                         "on its disk."),
+            click.option("--engine-speed", type=SPEED, default=1.0, show_default=True,
+                         help="How many times faster than the profile the engines are."),
+            click.option("--profile", type=PROFILE, default=profile, show_default=True,
+                         help="Model and hardware that the engines started here imitate."),
+            click.option("--engine", type=ENGINE, default=engine, show_default=True,
+                         help="Engine of the workers started here: cpu burns CPU, clock waits the "
+                         "modelled time, noop ends at once."),
+        ):  # fmt: skip
+            command = option(command)
+        return command
+
+    return add
+
+
+def engine_arguments(engine: str, profile: str, speed: float) -> tuple[str, ...]:
+    """Return the arguments that make a worker process use this engine."""
+    return ("--engine", engine, "--profile", profile, "--speed", str(speed))

@@ -1,0 +1,137 @@
+"""What `--json` prints of simulations, experiments, recordings and drills. See `documents`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from parallax.cli.documents import Document
+
+# -- the laboratory
+
+
+class Interval(Document, frozen=True):
+    """A mean over seeds and half the width of its 95 % interval."""
+
+    mean: float
+    half: float | None
+
+
+class Variant(Document, frozen=True):
+    """One combination of a comparison; figures are named as in `--show`."""
+
+    variant: str
+    seeds: list[int]
+    figures: dict[str, Interval | None]
+
+
+class ExperimentRow(Document, frozen=True):
+    """An experiment that there is."""
+
+    name: str
+    title: str
+    question: str
+    runs: int
+
+
+class Finding(Document, frozen=True):
+    """A number that an experiment was to give."""
+
+    experiment: str
+    what: str
+    value: float | None
+    expected: str
+    verdict: Literal["holds", "MISSES"]
+
+
+class Held(Document, frozen=True):
+    """A measurement that the simulator was held against; an order has `found` in their place."""
+
+    case: str
+    what: str
+    verdict: Literal["holds", "MISSES"]
+    predicted: float | None = None
+    measured: float | None = None
+    found: str | None = None
+
+
+class Written(Document, frozen=True):
+    """A file that was written, and what is in it."""
+
+    file: str
+    count: int
+
+
+class RecordingCheck(Document, frozen=True):
+    """Batches of a recording that were decided again."""
+
+    leaders: int
+    batches: int
+    events: int
+    dispatched: int
+    differing_batches: int
+    first_differing: str | None
+
+
+class Candidate(Document, frozen=True):
+    """A worker that an attempt could have gone to, as the scheduler saw it."""
+
+    attempt: int
+    worker: str
+    chosen: bool
+    score: float | None
+    cached_tokens: int | None
+    free_slots: float
+    in_flight_jobs: int
+    prefill_tokens: int
+    pending_cost: int
+    slowness: float
+
+
+# -- the system itself
+
+
+class DoctorFinding(Document, frozen=True):
+    """One finding of the doctor."""
+
+    check: str
+    finding: Literal["ok", "warning", "bad"]
+    note: str
+
+
+class Versions(Document, frozen=True):
+    """Versions; null for a package that is not installed."""
+
+    parallax: str
+    python: str
+    packages: dict[str, str | None]
+
+
+class Drills(Document, frozen=True):
+    """What the drills of `verify` came to."""
+
+    seeds: list[int]
+    faults: int
+    kinds_of_faults: int
+    accepted_jobs: int
+    executions: int
+    outcomes: dict[str, int]
+    shapes: list[str]
+    bodies_checked: int
+    keys_with_junk: int
+    longest_drain_s: float
+    promises: int
+    violations: int
+    excused: int
+
+
+class Gap(Document, frozen=True):
+    """Live beside simulated latency of a routing policy, seconds."""
+
+    routing: str
+    latency: str
+    draws: int
+    live_p50_s: float
+    simulated_p50_s: float
+    live_p95_s: float
+    simulated_p95_s: float
+    held: bool

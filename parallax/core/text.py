@@ -1,0 +1,15 @@
+"""Text that others wrote, made fit to be shown: on a terminal, in a log, in a message."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    r"""Return text that stays on its line and steers no terminal: `\x1b` for an escape, and so on.
+
+    Everything that Unicode does not call printable is written as Python would write it: control
+    characters, line and paragraph separators, marks that turn the direction of writing, and halves
+    of surrogate pairs. What is printable stays as it is. O(length).
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

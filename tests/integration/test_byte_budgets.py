@@ -1,0 +1,153 @@
+"""Memory is bounded in bytes where prefixes are long, and who has short ones does not wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from parallax.broker.connection import Link
+from parallax.broker.dispatching import ENTRY_BYTES, READ_BYTES, Dispatching, before
+from parallax.core.lifecycle import Outcome
+from parallax.core.model import Job
+from parallax.scheduling.events import JobArrived
+from parallax.services import prefixes
+from parallax.services import scheduler as service_module
+from parallax.services.inbox import arrivals
+from tests.integration.cells import Cell, StuckEngine, job
+
+BLOCKS = 400
+ROOM = 20 * BLOCKS * prefixes.HASH_BYTES  # for twenty such jobs
+
+
+@pytest.fixture
+def cell(connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch) -> Cell:
+    monkeypatch.setattr(prefixes, "HELD_BYTES", ROOM)
+    monkeypatch.setattr(service_module, "HELD_BYTES", ROOM)
+    return Cell(connect)
+
+
+def long(name: str, tenant: str) -> Job:
+    """Return a job with a long prefix of its own."""
+    start = hash((name, tenant)) % 2**61
+    return job(name, tenant, prompt_tokens=16 * BLOCKS, prefix=tuple(range(start, start + BLOCKS)))
+
+
+def test_what_waits_in_memory_is_bounded_and_all_of_it_is_served(cell: Cell) -> None:
+    jobs = [long(f"{tenant}{n}", tenant) for n in range(60) for tenant in "ab"]
+    for start in range(0, len(jobs), 40):
+        assert all(r.accepted for r in cell.submit(*jobs[start : start + 40]))
+    service = cell.scheduler()
+    engine = StuckEngine(2)
+    cell.worker(engine)
+    most = 0
+
+    def held() -> int:
+        return sum(service._scheduler.hashes(tenant) for tenant in "ab") * prefixes.HASH_BYTES
+
+    for _ in range(40):
+        cell.turn()
+        most = max(most, held())
+    assert ROOM // 2 <= most <= ROOM + 2 * BLOCKS * prefixes.HASH_BYTES
+    engine.stuck = False
+    cell.until_ended(*(j.id for j in jobs))
+    assert {cell.outcome(j.id) for j in jobs} == {Outcome.COMPLETED}
+
+
+def test_a_tenant_with_short_prompts_is_served_while_others_fill_their_room(cell: Cell) -> None:
+    cell.submit(*(long(f"l{n}", "long") for n in range(60)))
+    service = cell.scheduler()
+    engine = StuckEngine(1)
+    cell.worker(engine)
+    cell.until(lambda: service._scheduler.hashes("long"), "long prefixes to be read")
+    cell.submit(job("short", "short"))
+    cell.until(lambda: service._scheduler.held("short"), "the short one to be read")
+    engine.stuck = False
+    cell.until_ended("short")
+
+
+def test_a_prefix_longer_than_its_room_is_served_all_the_same(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "HELD_BYTES", 1)
+    jobs = [long(f"j{n}", "a") for n in range(5)]
+    cell.submit(*jobs)
+    cell.scheduler()
+    cell.worker()
+    cell.until_ended(*(j.id for j in jobs))
+
+
+def read(taken: list[JobArrived]) -> list[tuple[str, int]]:
+    return [(event.job.id, len(event.job.prefix)) for event in taken]
+
+
+def arrived(cell: Cell, *jobs: Job) -> prefixes.Arrivals:
+    """Submit jobs of one tenant and read their arrivals."""
+    cell.submit(*jobs)
+    tenant = jobs[0].tenant
+    turn = Dispatching(cell.link, cell.keys).read([tenant], 100, 0)
+    events, _, apart = arrivals(tenant, turn.arrivals[tenant])
+    return prefixes.Arrivals(tenant, events, apart)
+
+
+def test_the_stream_is_read_again_from_what_found_no_room(cell: Cell) -> None:
+    rewound: dict[str, str] = {}
+    some = arrived(cell, long("a", "t"), job("b", "t"), long("c", "t"), job("d", "t"))
+    reader = prefixes.Prefixes(cell.link, cell.keys, rewound.__setitem__)
+    size = some.apart["a"] * prefixes.HASH_BYTES // prefixes.HASH_TEXT
+    assert read(reader.taken([some], lambda _: size, 0)) == [("a", BLOCKS), ("b", 0)]
+    assert rewound == {"t": before(some.jobs[2].entry)}
+
+
+def test_a_turn_reads_so_many_bytes_and_one_job_at_least(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefixes, "TURN_BYTES", 1)
+    rewound: dict[str, str] = {}
+    some = [arrived(cell, long("a", "t"), long("b", "t")), arrived(cell, long("c", "u"))]
+    reader = prefixes.Prefixes(cell.link, cell.keys, rewound.__setitem__)
+    assert read(reader.taken(some, lambda _: ROOM, 0)) == [("a", BLOCKS)]
+    assert set(rewound) == {"t", "u"}
+
+
+def test_while_those_in_flight_fill_their_room_jobs_come_without(cell: Cell) -> None:
+    some = arrived(cell, long("a", "t"))
+    reader = prefixes.Prefixes(cell.link, cell.keys, lambda *_: None)
+    assert read(reader.taken([some], lambda _: ROOM, ROOM)) == [("a", 0)]
+
+
+@pytest.mark.parametrize("text", [None, "junk", "[1,2"])
+def test_a_prefix_that_cannot_be_understood_is_no_prefix(cell: Cell, text: str | None) -> None:
+    some = arrived(cell, long("a", "t"))
+    if text is None:
+        cell.link.call("HDEL", cell.keys.job("a"), "prefix")
+    else:
+        cell.link.call("HSET", cell.keys.job("a"), "prefix", text)
+    reader = prefixes.Prefixes(cell.link, cell.keys, lambda *_: None)
+    assert read(reader.taken([some], lambda _: ROOM, 0)) == [("a", 0)]
+
+
+@pytest.mark.parametrize("tenants", [1, 50, 126, 512])
+def test_one_read_is_bounded_in_bytes_whatever_the_number_of_tenants(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch, tenants: int
+) -> None:
+    counts: list[int] = []
+    call = cell.link.call
+
+    def noted(*command: object) -> object:
+        if "XREAD" in command:
+            counts.append(int(command[command.index("COUNT") + 1]))  # type: ignore[call-overload]
+        return call(*command)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cell.link, "call", noted)
+    Dispatching(cell.link, cell.keys).read([f"t{n}" for n in range(tenants)], 200, 0)
+    assert counts[0] * tenants * ENTRY_BYTES <= READ_BYTES
+    assert counts[0] == 200 or tenants > 100
+
+
+@pytest.mark.parametrize(
+    ("entry", "smaller"),
+    [("5-7", "5-6"), ("5-0", "4-18446744073709551615"), ("0-1", "0-0")],
+)
+def test_before_leaves_nothing_between(entry: str, smaller: str) -> None:
+    assert before(entry) == smaller

@@ -1,0 +1,97 @@
+"""A file of jobs is sent whole or not at all, and mended and sent again nothing is sent twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from parallax.broker.connection import Link
+from parallax.broker.intake import Receipt
+from parallax.broker.keys import Keys
+from parallax.core.errors import InvalidInput, Unreachable
+from parallax.core.model import Job
+from parallax.producers import submission
+from parallax.producers.client import Client
+from parallax.producers.submission import checked_jobs
+from tests.unit.cli.invoking import Run
+
+GOOD = '{"prompt_tokens": 5, "max_tokens": 2}'
+BAD = '{"prompt_tokens": 5, "max_token": 2}'
+LINES, WRONG = 1_000, 601
+
+
+def written(path: Path, wrong: str = BAD) -> str:
+    lines = [GOOD] * LINES
+    lines[WRONG - 1] = wrong
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def ask(run: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("PARALLAX_REDIS", embedded_url)
+    return lambda *arguments: run("submit", "--detach", *arguments)
+
+
+def accepted(url: str) -> int:
+    link = Link.to(url)
+    try:
+        return int(link.call("ZCARD", Keys().open))
+    finally:
+        link.close()
+
+
+def test_a_bad_line_in_the_middle_sends_nothing(
+    ask: Run, embedded_url: str, tmp_path: Path
+) -> None:
+    answer = ask("-f", written(tmp_path / "jobs.jsonl"))
+    assert (answer.code, answer.out) == (2, "")
+    assert f"line {WRONG}, field max_token" in answer.err
+    assert accepted(embedded_url) == 0
+    answer = ask("-f", written(tmp_path / "jobs.jsonl", GOOD))
+    assert answer.code == 0
+    assert answer.out.count(" accepted\n") == LINES == accepted(embedded_url)
+
+
+def test_a_file_with_a_name_is_sent_once_however_often(
+    ask: Run, embedded_url: str, tmp_path: Path
+) -> None:
+    file = written(tmp_path / "jobs.jsonl", GOOD)
+    for _ in range(2):
+        answer = ask("-f", file, "--id", "nightly")
+        assert answer.code == 0
+        assert answer.out.splitlines()[-1] == f"nightly-{LINES} accepted"
+    assert accepted(embedded_url) == LINES
+
+
+def test_when_redis_falls_silent_every_job_has_a_receipt(
+    ask: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, calls = Client.submit, list[int]()
+
+    def breaks(client: Client, jobs: list[Job], **options: object) -> list[Receipt]:
+        calls.append(len(jobs))
+        if len(calls) > 1:
+            raise Unreachable("nobody there")
+        return submit(client, jobs, **options)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(Client, "submit", breaks)
+    answer = ask("-f", written(tmp_path / "jobs.jsonl", GOOD), "--id", "n", "--json")
+    assert answer.code == 1
+    told = [json.loads(line) for line in answer.out.splitlines()]
+    assert {line["id"] for line in told if line["state"] == "unknown"} == {
+        f"n-{n}" for n in range(calls[0] + 1, LINES + 1)
+    }
+
+
+def test_a_file_is_bounded_and_is_kept_on_the_disk_beyond_a_few_megabytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(submission, "MAX_LINES", 10)
+    monkeypatch.setattr(submission, "IN_MEMORY", 64)
+    defaults = {"tenant": "acme"}
+    assert [job.id for job in checked_jobs([GOOD] * 10, defaults, "j")][-1] == "j-10"
+    with pytest.raises(InvalidInput, match="line 11"):
+        next(checked_jobs([GOOD] * 11, defaults, "j"))
