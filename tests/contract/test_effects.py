@@ -48,6 +48,19 @@ def test_a_script_writes_this_and_nothing_else_and_once(cell: Cell, name: str) -
     assert found == known()[name]
 
 
+#: Hints that may be given twice, and what is counted each time somebody comes too late.
+REPEATED = {
+    "finish late", "finish stale", "repair vanished", "stop ok", "stop of two attempts",
+    "progress ok", "progress of one that is watched, and of one that is not",
+    "repair of what is there: waiting, running, computed",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(EVERY.keys() - REPEATED))
+def test_asked_for_once_more_it_changes_nothing(name: str) -> None:
+    assert known()[name]["and again"].keys() == {"answer"}
+
+
 def test_every_scene_is_known_and_no_other() -> None:
     assert known().keys() == EVERY.keys()
 
