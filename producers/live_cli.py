@@ -150,6 +150,8 @@ def loadgen(
         f"load-{secrets.token_hex(3)}",
         seed,
     )
+    if next(workload.jobs(duration_s=duration_s), None) is None:
+        raise InvalidInput("--duration", duration_s, f"longer: at {rate:g}/s no job comes in it")
     crashes = parsed_crashes(kills, int(rate * duration_s))
     due = parsed_shares(weights) if weights else {}
     start_logging()

@@ -97,9 +97,11 @@ def main(jobs: int) -> None:
         link.close()
         server.stop()
     head = ("jobs", "count", "calls", "s", "processor, ms a call", "median, ms", "longest, ms")
-    worst = max(float(str(row[5])) for row in rows)
-    floors = {f"the usual call takes less than {CEILING_MS:g} ms": worst < CEILING_MS}
-    figures = {row[0]: {"median_ms": row[5], "longest_ms": row[6]} for row in rows}
+    worst = max(float(str(row[4])) for row in rows)
+    floors = {f"a call takes less of a processor than {CEILING_MS:g} ms": worst < CEILING_MS}
+    figures = {
+        row[0]: {"processor_ms": row[4], "median_ms": row[5], "longest_ms": row[6]} for row in rows
+    }
     publish(
         "How long Redis is stopped", head, rows, {str(k): v for k, v in figures.items()}, floors
     )

@@ -25,11 +25,12 @@ from queue import SimpleQueue
 
 from ops.mutants.further import FURTHER
 from ops.mutants.further_services import SERVING
+from ops.mutants.payloads import PAYLOADS
 from ops.mutants.planted import MUTANTS, Mutant
 from ops.mutants.trial import ROOT, Clean, Copy, Verdict, tried
 from parallax.services.clock import SystemClock
 
-ALL: tuple[Mutant, ...] = (*MUTANTS, *FURTHER, *SERVING)
+ALL: tuple[Mutant, ...] = (*MUTANTS, *PAYLOADS, *FURTHER, *SERVING)
 LEAST = 0.95
 SEEN_BY = Path(__file__).with_name("seen_by.json")
 

@@ -13,6 +13,7 @@ from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.policy_store import Choice, PolicyDocument, PolicyStore, Rollout
 from parallax.cli.documents import Arm, CanaryChange, CanaryStatus
+from parallax.cli.names import PolicyName
 from parallax.cli.options import parsed_choice, redis_options, server_url
 from parallax.cli.output import facts, say, write_json
 from parallax.core.errors import Conflict, InvalidInput
@@ -37,7 +38,7 @@ def canary() -> None:
 
 @canary.command()
 @redis_options
-@click.argument("candidate", metavar="NEW")
+@click.argument("candidate", metavar="NEW", type=PolicyName("routing"))
 @click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE",
               help="Set a parameter of the new policy.")  # fmt: skip
 @click.option("--percent", type=float, default=5.0, show_default=True, help="Of the sessions.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from difflib import get_close_matches
 
 
 def meant(word: str, known: Collection[str]) -> str:
@@ -12,6 +11,8 @@ def meant(word: str, known: Collection[str]) -> str:
     >>> meant("fcsf", ["fcfs", "sjf"]), meant("xyz", ["fcfs"])
     ('did you mean fcfs?', '')
     """
+    from difflib import get_close_matches  # late: few words are misspelt
+
     found = get_close_matches(word[:64], list(known), n=1, cutoff=0.6)
     return f"did you mean {found[0]}?" if found else ""
 

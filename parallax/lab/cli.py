@@ -9,6 +9,7 @@ import click
 
 from parallax.cli.lab_documents import Gap
 from parallax.cli.main import EXIT_MISSED
+from parallax.cli.names import PolicyName
 from parallax.cli.output import write_json
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int, check_number
@@ -25,7 +26,7 @@ from parallax.sim.workloads.catalog import load
 @click.command()
 @click.option("--against-sim", is_flag=True, help="Run a load live and simulated.")
 @click.argument("workload", default="chat", metavar="[WORKLOAD]")
-@click.option("--routing", "routings", multiple=True, metavar="NAME",
+@click.option("--routing", "routings", multiple=True, metavar="NAME", type=PolicyName("routing"),
               help="Routing policy; may be repeated [default: all of them].")  # fmt: skip
 @click.option("--workers", type=int, default=4, show_default=True, help="Workers.")
 @click.option("--profile", default="llama3-8b-a100", show_default=True,
@@ -62,6 +63,8 @@ def bench(
     clock, setting = SystemClock(), Setting(workers, profile, seed)
     spec = WorkloadSpec(workload, rate_scale=rate_scale)
     jobs = list(takewhile(lambda timed: timed[0] < seconds, load(spec, seed)))
+    if not jobs:
+        raise InvalidInput("--seconds", seconds, "longer: no job of the load comes in it")
     gaps, hops_s = [], hops(setting, clock)
     click.echo(f"a hop takes {quantile(hops_s, 0.5) * 1000:.1f} ms", err=True)
     for routing in routings or every_routing():

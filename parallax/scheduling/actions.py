@@ -9,7 +9,10 @@ from parallax.core.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Admission let this job into the queue. Said once, when it comes for the first time."""
+    """Admission let this job into the queue. Said once, when it comes for the first time.
+
+    A new leader looks at what waits anew, and says it once more.
+    """
 
     job_id: str
     tenant: str

@@ -119,7 +119,7 @@ class Line:
         """Tell fairness when a tenant has nothing queued any more."""
         if self.queues.forget_if_empty(tenant):
             self.fairness.left(tenant)
-        if len(self._deadlines) > (2 * len(self) + 64 if len(self) else 0):
+        if self._deadlines:
             self._compact()
 
     def _compact(self) -> None:
@@ -128,6 +128,8 @@ class Line:
         A deadline may be a month away. O(1) amortised.
         """
         waiting = self.queues.tenant_of
+        if waiting and len(self._deadlines) <= 2 * len(waiting) + 64:
+            return
         self._deadlines = list({due for due in self._deadlines if due[1] in waiting})
         heapq.heapify(self._deadlines)
 

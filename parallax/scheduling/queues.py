@@ -139,8 +139,10 @@ class Queues:
         queue = self.by_tenant.get(tenant)
         return len(queue.jobs) if queue else 0
 
-    def hashes(self, tenant: str) -> int:
-        """Return how many hashes the prefixes of these jobs have. O(1)."""
+    def hashes(self, tenant: str | None) -> int:
+        """Return how many hashes the prefixes of these jobs have, O(1); of all, O(tenants)."""
+        if tenant is None:
+            return sum(queue.hashes for queue in self.by_tenant.values())
         queue = self.by_tenant.get(tenant)
         return queue.hashes if queue else 0
 

@@ -17,38 +17,39 @@ class Residents:
     the tenants with attempts in flight.
     """
 
-    _tokens: dict[str, float] = field(default_factory=dict)
-    _attempts: dict[str, int] = field(default_factory=dict)
+    _held: dict[str, list[float]] = field(default_factory=dict)  # tenant -> tokens, attempts
     _total: float = 0.0
 
     def take(self, flight: Flight) -> None:
         """An attempt is in flight."""
-        if flight.resident == 0.0:
-            tenant = flight.job.tenant
-            flight.resident = flight.job.prompt_tokens + max(1.0, flight.output)
-            self._tokens[tenant] = self._tokens.get(tenant, 0.0) + flight.resident
-            self._attempts[tenant] = self._attempts.get(tenant, 0) + 1
-            self._total += flight.resident
+        if flight.resident:
+            return
+        tokens = flight.resident = flight.job.prompt_tokens + flight.output + 1.0
+        held = self._held.get(flight.job.tenant)
+        if held is None:
+            self._held[flight.job.tenant] = [tokens, 1.0]
+        else:
+            held[0] += tokens
+            held[1] += 1.0
+        self._total += tokens
 
     def release(self, flight: Flight) -> None:
         """An attempt is over."""
-        if flight.resident == 0.0:
+        tokens = flight.resident
+        if not tokens:
             return
-        tenant = flight.job.tenant
-        left = self._attempts[tenant] - 1
-        if left:
-            self._attempts[tenant] = left
-            self._tokens[tenant] -= flight.resident
-            self._total -= flight.resident
-        else:  # rounding must not accumulate
-            del self._attempts[tenant]
-            self._total -= self._tokens.pop(tenant)
-        if not self._attempts:
-            self._total = 0.0
+        held = self._held[flight.job.tenant]
+        held[0] -= tokens
+        held[1] -= 1.0
+        self._total -= tokens
+        if held[1] == 0.0:
+            del self._held[flight.job.tenant]
+            if not self._held:
+                self._total = 0.0  # rounding must not accumulate
         flight.resident = 0.0
 
     def part(self, tenant: str) -> float:
         """Return what a tenant holds as a multiple of an equal part (1 = as much as each would
         hold if all held the same); 0 if it holds nothing."""
-        own = self._tokens.get(tenant, 0.0)
-        return own * len(self._tokens) / self._total if own and self._total > 0 else 0.0
+        held = self._held.get(tenant)
+        return held[0] * len(self._held) / self._total if held and self._total > 0 else 0.0

@@ -116,8 +116,9 @@ class Scheduler:
         return self._line.queues.held(tenant)
 
     def hashes(self, tenant: str | None = None) -> int:
-        """Return how many hashes their prefixes have, O(1); of all in flight without a tenant."""
-        return self._flights.hashes() if tenant is None else self._line.queues.hashes(tenant)
+        """Return how many hashes their prefixes have, O(1); without a tenant, of all jobs."""
+        queues = self._line.queues
+        return queues.hashes(tenant) + (self._flights.hashes() if tenant is None else 0)
 
     def knows(self, job_id: str) -> bool:
         """Whether this job is queued here or in flight. O(1)."""

@@ -1,8 +1,9 @@
 """Long prefixes on their way into memory: read apart from the arrivals, within budgets of bytes.
 
 A prefix is a hint for routing and may be a thousand times as long as all else that is known of a
-job. So jobs that have long ones are taken in only while there is room for them, in bytes: the rest
-of the tenant's stream is read later. Nobody's long prefixes take the room of others.
+job. So a tenant whose jobs have long ones is read on only while its share of the room, in bytes, is
+not full; and when all of the room is, jobs come in without their prefixes, and are routed as if
+they shared nothing. Nobody waits for the long prefixes of others.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ TURN_BYTES = 4 << 20
 #: A hash in memory, and as it is written (bytes).
 HASH_BYTES, HASH_TEXT = 40, 20
 
-#: Room of all prefixes that wait in memory, and once more of those in flight (bytes).
-HELD_BYTES = 96 << 20
+#: Room of the prefixes of all jobs that wait in memory or are in flight (bytes). The tenants share
+#: one half; what is in flight, and who comes later to a smaller share, has the other.
+HELD_BYTES = 192 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,13 @@ class Prefixes:
         self._link, self._keys, self._rewind = link, keys, rewind
 
     def taken(
-        self, arrivals: Sequence[Arrivals], room: Callable[[str], int], flying: int
+        self, arrivals: Sequence[Arrivals], room: Callable[[str], int], free: int
     ) -> list[JobArrived]:
         """Return the jobs that are taken in now, with their prefixes: at most one round trip.
 
         `room` says how many more bytes a tenant may hold; one job is taken where there is none, so
-        that no prefix is too long to be served. While those in flight (`flying` bytes) take all of
-        their room, jobs come in without their prefixes: they are routed as if they shared nothing.
+        that no prefix is too long to be served. `free` is what is left of `HELD_BYTES`: a prefix
+        that does not fit stays where it is.
         """
         budget, taken = TURN_BYTES, list[JobArrived]()
         wanted: dict[str, int] = {}
@@ -62,11 +64,9 @@ class Prefixes:
                     self._rewind(some.tenant, before(event.entry))
                     break
                 taken.append(event)
-                if text:
+                if text and held <= free:
                     wanted[event.job.id] = text
-                    left, budget = left - held, budget - text
-        if flying >= HELD_BYTES:
-            return taken
+                    left, budget, free = left - held, budget - text, free - held
         found = dict(zip(wanted, self._read(list(wanted)), strict=True))
         return [_with(event, found[event.job.id]) if event.job.id in found else event
                 for event in taken]  # fmt: skip

@@ -303,7 +303,7 @@ class SchedulerService:
             self._pending += self._recoverer.poll(lease, self._clock.monotonic())
             self._metrics.recovered(self._recoverer.drain_counts())
             self._pending += self._measure()
-            self._pending += self._due_soon()
+            self._pending += self._deadlines.look(self._now(), self._full, self._scheduler.knows)
             self._pending += self._weights(look=False)
             self._retire()
             self._metrics.observe(self._scheduler.snapshot())
@@ -329,13 +329,6 @@ class SchedulerService:
         lengths = self._dispatching.unread(full)
         return [BacklogMeasured(t, max(0, n - self._scheduler.held(t))) for t, n in lengths.items()]
 
-    def _due_soon(self) -> list[Event]:
-        """Read first what is due soon and waits behind a full window."""
-        found = self._deadlines.look(self._now(), self._full, self._scheduler.knows)
-        for event in found:
-            self._watch.add(event.job.tenant, self._now())
-        return list(found)
-
     def _retire(self) -> None:
         quiet = self._watch.idle(self._now(), self._settings.idle_s)
         quiet = [tenant for tenant in quiet if not self._scheduler.held(tenant)][:MAX_STREAMS]
@@ -350,7 +343,7 @@ class SchedulerService:
 
     def _byte_room(self, tenant: str) -> int:
         """Return how many more bytes of prefixes of this tenant may be read into memory."""
-        share = HELD_BYTES // max(1, len(self._watch.tenants))
+        share = HELD_BYTES // 2 // max(1, len(self._watch.tenants))
         return share - HASH_BYTES * self._scheduler.hashes(tenant)
 
     def _read(self) -> Turn:
@@ -386,8 +379,8 @@ class SchedulerService:
                 events += arrived
             self._outbox.set_aside(self._keys.arrivals(tenant), junk)
         if long:
-            flying = HASH_BYTES * self._scheduler.hashes()
-            events += self._prefixes.taken(long, self._byte_room, flying)
+            free = HELD_BYTES - HASH_BYTES * self._scheduler.hashes()
+            events += self._prefixes.taken(long, self._byte_room, free)
         return events
 
     def _reports(self, entry: Entry) -> list[Event]:

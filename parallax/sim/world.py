@@ -82,13 +82,12 @@ class World:
         self._wake_ms = inf
         self._sample_ms = 0.0
         self._carry_out: dict[type, Callable[[Any], None]] = {
-            Admitted: lambda _: None,
             Dispatch: self._dispatch,
             Cancel: self._cancel,
             Steal: self._steal,
             Reject: self._reject,
             Expire: self._expire,
-            SaveAccounts: lambda _: None,
+            **dict.fromkeys((Admitted, SaveAccounts), lambda _: None),
         }
         self._hasty = spec.policies.hedging.name != "never"
 
@@ -156,8 +155,7 @@ class World:
         self._retire(worker)
         self._events.append(WorkerLost(worker.id))
         for attempt in worker.attempts.values():
-            begun = worker.engine.has_begun(attempt.job.id)
-            used = None if begun else Usage(0, 0)  # nobody can ask it how much
+            used = None if worker.engine.has_begun(attempt.job.id) else Usage(0, 0)
             self._events.append(self._ended(worker, attempt, None, used))
             if not self._elsewhere(attempt.job.id):
                 self._again(attempt)

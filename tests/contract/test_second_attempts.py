@@ -214,9 +214,9 @@ def test_a_hand_over_costs_no_attempt(cell: Cell) -> None:
 
 def test_handing_back_unharmed_costs_no_attempt(cell: Cell) -> None:
     cell.join("w1")
-    first = cell.begun(job(max_attempts=1))
+    first = cell.begun(job(max_attempts=2))
     assert finish(cell, first, "back", "w1")[0] == "requeued"
-    assert finish(cell, again(cell, 2), "back", "w3")[0] == "requeued"
+    assert finish(cell, again(cell, 2), "retry", "w3")[0] == "requeued"
     assert finish(cell, again(cell, 3), "retry", "w3") == ("ok", "dead")
 
 

@@ -13,11 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MARK = "PARALLAX_TEST_MARK"
+
+
+class Command(subprocess.Popen[str]):
+    """A command of a test: one that fails in the middle does not wait for it."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *rest)
 
 
 @dataclass(slots=True)
@@ -34,7 +44,7 @@ class Room:
 
     def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
         """Start `parallax ARGUMENTS...`."""
-        return subprocess.Popen(
+        return Command(
             [sys.executable, "-m", "parallax", *arguments], env=self.environment(**more),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
         )  # fmt: skip

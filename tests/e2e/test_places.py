@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -19,7 +20,7 @@ from parallax.broker.server_home import running_server
 from parallax.core.model import Job
 from parallax.producers.client import Client
 from parallax.services.clock import SystemClock
-from tests.e2e.ending import MARK, Room, room
+from tests.e2e.ending import MARK, Command, Room, room
 from tests.integration.processes import ask
 from tests.waiting import wait_until
 
@@ -56,7 +57,7 @@ def here() -> Iterator[Room]:
 
 def apart(here: Room, *arguments: str, **more: str) -> subprocess.Popen[str]:
     """Start `parallax` as process 1 of a namespace of its own."""
-    return subprocess.Popen(
+    return Command(
         [*APART, *PARALLAX, *arguments], env=here.environment(**more), stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
@@ -238,3 +239,36 @@ def test_a_worker_whose_redis_is_gone_ends_at_its_deadline(here: Room, how: int)
 def _running(client: Client, job: str) -> bool:
     (record,) = client.records([job])
     return record is not None and record.state == "running"
+
+
+# -- a directory of a stranger's ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_up_in_a_strangers_directory_removes_nothing_of_ours(here: Room, mode: int) -> None:
+    """With settings that make it the home, and a file that says where the last server was."""
+    foreign, precious = here.folder / "home", here.folder / "home" / "precious"
+    foreign.mkdir(mode=0o755)
+    precious.write_text("mine")
+    told = {
+        "url": f"unix://:x@{precious}?db=0", "tcp_url": "redis://:x@127.0.0.1:1/0", "pid": 1,
+        "version": "9.0.0", "data_dir": str(foreign), "durability": "always",
+    }  # fmt: skip
+    (foreign / "server.json").write_text(json.dumps(told))
+    (foreign / "server.json").chmod(mode)
+    (foreign / "parallax.toml").write_text('home = "."\n')
+    environment = here.environment()
+    del environment["PARALLAX_HOME"]
+    with subprocess.Popen(
+        [*PARALLAX, "up", "--workers", "1", "--engine", "noop"], env=environment, cwd=foreign,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == (0 if mode == 0o600 else 2), err
+    assert ("Parallax is up" in line) == (mode == 0o600)
+    assert precious.read_text() == "mine"
+    assert foreign.stat().st_mode & 0o777 == 0o755
+    here.await_empty()

@@ -15,7 +15,7 @@ from redis._parsers.base import BaseParser
 
 from parallax.broker.connection import Link
 from parallax.broker.nodes import MOST_HOPS, MOST_NODES, Moved
-from parallax.broker.scripts import script
+from parallax.broker.scripts import names, script
 from parallax.core.errors import StoreFault, StoreFull, Unreachable
 
 Command = tuple[bytes, ...]
@@ -166,13 +166,19 @@ def test_an_error_is_raised_after_the_rest_was_done_elsewhere() -> None:
     assert network.done == [("b", (b"SET", b"y", b"2"))]
 
 
-def test_a_script_is_loaded_where_the_slot_is() -> None:
+def test_scripts_are_loaded_where_the_slot_is() -> None:
+    loaded: list[Command] = []
+
     def new(command: Command) -> Any:
-        return [b"ok"] if command[0] == b"EVAL" else error("NOSCRIPT No matching script.")
+        if command[0] == b"SCRIPT":
+            loaded.append(command)
+            return b"digest"
+        return [b"ok"] if loaded else error("NOSCRIPT No matching script.")
 
     network = Network(a=moved_to(B), b=new)
     assert network.link().run(script("renew"), ["k"], ["token", 1]) == [b"ok"]
-    assert [where for where, _ in network.done] == ["b"]
+    assert {where for where, _ in network.done} == {"b"}
+    assert len(loaded) == len(names())
 
 
 def test_a_reply_lost_at_the_new_node_is_unreachable_and_not_sent_again() -> None:

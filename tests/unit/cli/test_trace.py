@@ -138,6 +138,12 @@ def test_a_load_without_jobs_never_ends_with_0(run: Run, words: list[str]) -> No
     assert "at least one job" in answer.err
 
 
+def test_a_made_up_load_without_jobs_never_ends_with_0(run: Run) -> None:
+    answer = run("loadgen", "--rate", "0.001", "--duration", "0.01", "--workers", "1")
+    assert (answer.code, answer.out) == (2, "")
+    assert "no job comes" in answer.err
+
+
 def test_a_part_without_jobs_never_ends_with_0(run: Run) -> None:
     answer = run("trace", "sample", "trace.csv", "--begin", "99")
     assert (answer.code, answer.out) == (2, "")

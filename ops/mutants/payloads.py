@@ -1,0 +1,53 @@
+"""Planted bugs of what is large: bodies that stay, lists and prefixes without bounds."""
+
+from __future__ import annotations
+
+from ops.mutants.planted import LUA, Mutant
+
+PAYLOADS: tuple[Mutant, ...] = (
+    Mutant("terminate leaves the body", f"{LUA}/terminate.lua",
+           "KEYS[k + 1], KEYS[k + 5], verdict", "KEYS[k + 1], nil, verdict",
+           "a body goes with its job, whoever ends it"),
+    Mutant("reclaim leaves the body", f"{LUA}/reclaim.lua",
+           "job, KEYS[jobs + n + i], 'dead'", "job, nil, 'dead'",
+           "a body goes with its job, whoever ends it"),
+    Mutant("repair leaves the body", f"{LUA}/repair.lua",
+           "redis.call('DEL', KEYS[k + 1], KEYS[6 + 4 * n + i])", "redis.call('DEL', KEYS[k + 1])",
+           "a body goes with its job"),
+    Mutant("all of the room and more", "parallax/services/prefixes.py",
+           "if text and held <= free:", "if text:", "memory is bounded in bytes"),
+    Mutant("a dead job's body goes at once", f"{LUA}/common.lua",
+           "if body and state == 'dead' then", "if false then",
+           "a dead letter can be requeued while its record is there"),
+    Mutant("a dead job's body stays", f"{LUA}/common.lua",
+           "redis.call('PEXPIRE', body, ttl)", "", "nothing stays for ever"),
+    Mutant("one entry tells of everything", f"{LUA}/common.lua",
+           "local TOLD = 200", "local TOLD = 1e9", "lists of any length pass"),
+    Mutant("a requeued job has lost its prefix", "parallax/broker/dead_letters.py",
+           "joined(data, prefix)", "data", "what is offered again is the same job"),
+    Mutant("the worker gets no long prefix", f"{LUA}/begin.lua",
+           "return j[4] .. ']'", "return '[],16]'", "a worker knows what the job begins with"),
+    Mutant("prefixes without a budget", "parallax/services/prefixes.py",
+           "if text and ((n and held > left) or (wanted and text > budget)):", "if False:",
+           "memory is bounded in bytes"),
+    Mutant("what found no room is not read again", "parallax/services/prefixes.py",
+           "self._rewind(some.tenant, before(event.entry))", "pass",
+           "every accepted job is served"),
+    Mutant("a room that nothing leaves", "parallax/scheduling/queues.py",
+           "self.hashes -= len(queued.job.prefix)", "pass", "the window goes on"),
+    Mutant("one read of any size", "parallax/broker/dispatching.py",
+           "max(1, READ_BYTES // (ENTRY_BYTES * len(streams)))", "10**9",
+           "a read is bounded in bytes"),
+    Mutant("a long list in one call", "producers/batches.py",
+           "place - start >= MOST_JOBS or held + size > MOST_BYTES", "False",
+           "nobody waits long for somebody's long list"),
+    Mutant("who reads keeps the others' news", "producers/mailbox.py",
+           "                self._keep(came)\n                found = self._claimed(wanted)\n",
+           "                found = [c for c in came if c.job_id in wanted]\n",
+           "threads that share a client are told at once"),
+    Mutant("a file is sent as it is read", "producers/submission.py",
+           "for _ in jobs_from_lines(_copied(lines, kept), defaults, prefix):\n            pass\n",
+           "yield from jobs_from_lines(_copied(lines, kept), defaults, prefix)\n        return\n",
+           "a file with a bad line sends nothing"),
+)  # fmt: skip
+"""Each is seen by a test that says what is promised."""
