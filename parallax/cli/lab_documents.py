@@ -118,6 +118,7 @@ class Drills(Document, frozen=True):
     shapes: list[str]
     bodies_checked: int
     keys_with_junk: int
+    contended_s: float
     longest_drain_s: float
     promises: int
     violations: int

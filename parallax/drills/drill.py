@@ -103,6 +103,7 @@ class DrillResult:
     junk: Counter[str] = field(default_factory=Counter)  # by key or family of keys
     bodies: int = 0  # bodies of open jobs that were looked at
     weights: int = 0  # changes of weights
+    contended_s: float = 0.0  # while two tenants were backlogged, and their shares were held
 
     @property
     def excused(self) -> bool:
@@ -273,6 +274,7 @@ class _Drill:
             max(0.0, self._end - max([self._peace, *deaths])),
             violations(replace(evidence, survivors=survivors)),
             dict(evidence.memory), self._stage.junk, self._load.bodies.looked, self._load.weights,
+            sum(window.seconds for window in evidence.windows),
         )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def test_the_page_tells_runs_promises_and_faults() -> None:
     assert "| all |  | 8 | 200 | 240 |  |  |  | 1.5 | 1 |" in text
     assert "| I1 | every accepted job has a terminal record | 1 |" in text
     assert "| kill a worker | 6 |" in text
-    assert "| 11 | small | 0 | 0 | 0 | 0 |" in text
+    assert "| 11 | small | 0 | 0 | 0 | 0 | 0 |" in text
 
 
 def test_what_broke_may_be_excused_only_where_the_store_may_forget() -> None:
