@@ -26,6 +26,7 @@ from parallax.broker.attempts import (
     Assignment,
     Attempt,
     Attempts,
+    Cancellation,
     Finish,
     decode_assignment,
     decode_cancellation,
@@ -42,6 +43,7 @@ from parallax.consumers.heartbeat import Heartbeat
 from parallax.consumers.history import History
 from parallax.consumers.retries import Resting
 from parallax.consumers.running import Running
+from parallax.consumers.second_look import SecondLook
 from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
@@ -80,6 +82,7 @@ class Worker:
         self._link, self._keys, self._engine = links[0], keys, engine
         self._settings, self._clock = settings, clock
         self._attempts = Attempts(links[0], keys, self.id, limits)
+        self._second_look = SecondLook(self._attempts, clock)
         self._rescue = Rescue(links[0], keys, limits)
         self._waiting: deque[Assignment] = deque()
         self._running: dict[str, Running] = {}
@@ -193,8 +196,11 @@ class Worker:
         self.heartbeat.reborn.clear()
         self._attempts.restart()
         self._history.restarted()
-        begun = [r.attempt for r in self._running.values()] + self._resting.attempts()
-        self._seen = {a.entry for a in self._waiting} | {a.assignment.entry for a in begun}
+        begun = {attempt.assignment.entry for attempt in self._begun()}
+        self._seen = {a.entry for a in self._waiting} | begun
+
+    def _begun(self) -> list[Attempt]:
+        return [r.attempt for r in self._running.values()] + self._resting.attempts()
 
     def _read(self) -> None:
         block_ms = 0 if self._draining_since is not None else self._block_ms()
@@ -209,7 +215,8 @@ class Worker:
             except InvalidInput as error:
                 self._junk.append((entry, str(error)))
                 self._metrics.malformed(1)
-        for order in orders:
+        told = [order for order in map(decode_cancellation, orders) if order is not None]
+        for order in told + self._second_look.orders(self._begun):
             self._cancel(order)
         self._set_aside()
 
@@ -219,10 +226,7 @@ class Worker:
             self._rescue.quarantine(self._keys.work(self.id), self._junk)
             self._junk.clear()
 
-    def _cancel(self, entry: Entry) -> None:
-        order = decode_cancellation(entry)
-        if order is None:
-            return
+    def _cancel(self, order: Cancellation) -> None:
         running = self._running.get(order.job_id)
         if running and running.attempt.assignment.attempt == order.attempt:
             self._stop(running)

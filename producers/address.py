@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from parallax.broker.secret_file import read_url
 from parallax.broker.server_home import running_server
-from parallax.core.errors import InvalidInput, Unreachable
+from parallax.core.errors import Unreachable
 
 #: The address itself, and a file that holds it: as for the commands.
 VARIABLE, FILE_VARIABLE = "PARALLAX_REDIS", "PARALLAX_REDIS_FILE"
@@ -15,15 +16,12 @@ VARIABLE, FILE_VARIABLE = "PARALLAX_REDIS", "PARALLAX_REDIS_FILE"
 def found_url() -> str:
     """Return the address in the environment, or in the file named there, or the embedded server's.
 
-    Raises Unreachable if there is none of them, InvalidInput if the file cannot be read.
+    Raises Unreachable if there is none of them, InvalidInput if the file cannot be used.
     """
     if url := os.environ.get(VARIABLE):
         return url
     if file := os.environ.get(FILE_VARIABLE):
-        try:
-            return Path(file).read_text(encoding="utf-8-sig").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(FILE_VARIABLE, file, f"a file with a URL ({error})") from None
+        return read_url(Path(file), FILE_VARIABLE)
     server = running_server()
     if server is None:
         how = f"start one with `parallax up`, set {VARIABLE}, or give the client a URL"

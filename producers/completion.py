@@ -12,8 +12,9 @@ from parallax.core.clock import Clock
 from parallax.core.errors import NotCompleted, Unreachable
 from parallax.core.lifecycle import Outcome
 
-#: A waiter that heard nothing for so long looks at the records themselves (seconds).
-LOOK_S = 1.0
+#: A waiter that heard nothing for so long looks at the records themselves (seconds), and one that
+#: hears of other jobs all the time does so at last.
+LOOK_S, LAST_LOOK_S = 1.0, 10.0
 
 #: How long one look into the inbox may take (milliseconds), and at how many records (in one go).
 LISTEN_MS, MOST_RECORDS = 200, 1_000
@@ -55,13 +56,14 @@ class Waiting:
     def each(self, job_ids: Iterable[str], timeout_s: float) -> Iterator[Completion]:
         """Yield each job as it ends; stop when all have, or after `timeout_s` without a new one."""
         missing = set(job_ids)
+        unseen: list[str] = []  # whose turn it is to be looked at
         heard = looked = self.clock.monotonic()
         while missing and self.clock.monotonic() - heard < timeout_s:
             ended = self._heard(missing)
             now = self.clock.monotonic()
-            if not ended and now - looked >= LOOK_S:
+            if now - looked >= (LAST_LOOK_S if ended else LOOK_S):
                 looked = now
-                ended = self._seen(missing)
+                ended = ended + self._seen(missing - {c.job_id for c in ended}, unseen)
             for completion in ended:
                 heard = now
                 missing.discard(completion.job_id)
@@ -74,9 +76,14 @@ class Waiting:
             self.clock.wait(self.random.uniform(0.0, 0.2))
             return []
 
-    def _seen(self, missing: set[str]) -> list[Completion]:
+    def _seen(self, missing: set[str], unseen: list[str]) -> list[Completion]:
+        """Look at some of the records; all of them have their turn, however many there are."""
+        if not unseen:
+            unseen += sorted(missing, reverse=True)
+        page = [job for job in unseen[-MOST_RECORDS:] if job in missing]
         try:
-            records = self.records(sorted(missing)[:MOST_RECORDS])
+            records = self.records(page) if page else []
         except Unreachable:
             return []
+        del unseen[-MOST_RECORDS:]
         return [Completion.recorded(r, r.outcome) for r in records if r is not None and r.outcome]

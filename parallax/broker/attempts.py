@@ -15,6 +15,7 @@ from parallax.broker.limits import Limits
 from parallax.broker.scripts import script
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
+from parallax.core.lifecycle import TERMINAL
 from parallax.core.model import MAX_TOKENS, NAME
 
 #: Stands for the tenant of a job whose record does not tell it.
@@ -75,6 +76,9 @@ class Finish(Struct, frozen=True):
     attempt: Attempt
     verdict: str
     report: Report
+
+
+_ENDS = frozenset(state.value.encode() for state in TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,13 @@ class Attempts:
         bodies = answer[3 * len(assignments) :] or [b""] * len(assignments)
         rows = iter(answer[: 3 * len(assignments)])
         return list(zip(rows, rows, rows, bodies, strict=True))
+
+    def without_use(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Return those whose jobs have ended, or have no record any more."""
+        if not attempts:
+            return []
+        places = self._link.calls([("HGET", self._keys.job(a.job_id), "at") for a in attempts])
+        return [a for a, at in zip(attempts, places, strict=True) if _is_over(at)]
 
     def finish(self, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
         """Write the ends of attempts; return (word, detail) for each. Safe to repeat.
@@ -271,6 +282,12 @@ def _plausible(prefilled: Prefilled) -> bool:
         and 0 <= prefilled.cached_tokens <= MAX_TOKENS
         and 0 <= prefilled.first_s <= 1e9
     )
+
+
+def _is_over(at: bytes | None) -> bool:
+    """Whether a record says that its job has ended; one that cannot be read says nothing."""
+    word = b"" if at is None else at.partition(b" ")[0]
+    return at is None or word in _ENDS
 
 
 def decode_cancellation(entry: Entry) -> Cancellation | None:

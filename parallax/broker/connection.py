@@ -102,6 +102,7 @@ class Link:
     def __init__(self, connect: Callable[..., Any], *, asks: bool = False) -> None:
         # `connect` may be given another host and port than those of the URL. With `asks` the first
         # server is asked whether it is a node of a cluster: once it is gone, others must be known.
+        self._origin = connect, asks
         self._route = Route(connect, asks)
         self._connection: Any = None
         self._served = False  # whether any server has ever answered here
@@ -135,6 +136,11 @@ class Link:
         if secure:
             tls.check_files(pool.connection_kwargs)
         return cls(connect, asks="path" not in pool.connection_kwargs)
+
+    def twin(self) -> Link:
+        """Return another link to the same server, for another thread."""
+        connect, asks = self._origin
+        return Link(connect, asks=asks)
 
     @property
     def address(self) -> str:
@@ -187,6 +193,23 @@ class Link:
         """Run a script and return its flat reply."""
         reply: list[bytes] = self._run(script.invocation(keys, args), script)
         return reply
+
+    def run_each(
+        self, script: Script, rounds: Sequence[tuple[Sequence[str], Sequence[Argument]]]
+    ) -> list[list[bytes]]:
+        """Run a script once for each pair of keys and arguments, in one write; return the replies.
+
+        When the server does not have the script all of it is sent again: scripts answer the same
+        when they are run twice.
+        """
+        if not rounds:
+            return []
+        commands = [script.invocation(keys, args) for keys, args in rounds]
+        try:
+            return self.calls(commands)
+        except ScriptMissing:
+            first, *others = commands
+            return self.calls([["EVAL", script.text, *first[2:]], *others])
 
     def _run(self, command: Sequence[Argument], script: Script) -> Reply:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 
 from msgspec import Struct
 
@@ -13,10 +12,15 @@ from parallax.broker.keys import Keys
 from parallax.broker.misfits import expel, name_of, names_of
 from parallax.broker.scripts import script
 from parallax.core.errors import Fenced
+from parallax.core.pages import pages
 from parallax.scheduling.actions import Dispatch
 
 START = "0-0"
 
+#: About so many names of active tenants are read at once: a millisecond of the server's time.
+_ACTIVE = 5_000
+#: Most tenants in one run of `retire`.
+_RETIRED = 500
 #: Most bytes of one read of the leader, and of one arrival: a spec (see `codec.MOST_INLINE`) beside
 #: names and numbers.
 READ_BYTES, ENTRY_BYTES = 32 << 20, 1_300
@@ -40,6 +44,7 @@ class Turn:
     arrivals: dict[str, list[Entry]] = field(default_factory=dict)
     events: list[Entry] = field(default_factory=list)
     rung: list[str] = field(default_factory=list)
+    behind: bool = False  # the bell had more than was read, or than it could keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +78,45 @@ class Dispatching:
         self.events_cursor, self.bell_cursor = START, "$"
         self.cursors.clear()
 
-    def active(self) -> list[str]:
-        """Return the tenants with arrivals, in order. What is no tenant's name is set aside."""
-        names, junk = names_of(self._link.call("SMEMBERS", self._keys.active))
+    def active(self, cursor: str) -> tuple[str, list[str]]:
+        """Return the next cursor ("0" at the end) and a page of the tenants with arrivals.
+
+        Who is in the set from the first page to the last is on one of them. What is no tenant's
+        name is set aside.
+        """
+        following, found = self._link.call("SSCAN", self._keys.active, cursor, "COUNT", _ACTIVE)
+        names, junk = names_of(found)
         expel(self._link, self._keys, self._keys.active, junk)
-        return sorted(names)
+        return following.decode(), names
 
     def bell_end(self) -> str:
         """Return the id of the bell's last entry: read from there, after `active` was read."""
         last = self._link.call("XREVRANGE", self._keys.bell, "+", "-", "COUNT", 1)
         return last[0][0].decode() if last else START
 
-    def read(self, tenants: Sequence[str], count: int, block_ms: int) -> Turn:
-        """Wait up to `block_ms` for arrivals of these tenants, worker events and the bell."""
-        keys = self._keys
-        streams = [keys.events, keys.bell, *map(keys.arrivals, tenants)]
-        positions = [self.events_cursor, self.bell_cursor]
-        positions += [self.cursors.get(tenant, START) for tenant in tenants]
-        count = min(count, max(1, READ_BYTES // (ENTRY_BYTES * len(streams))))
-        command: list[Argument] = ["XREAD", "COUNT", count]
-        if block_ms > 0:
-            command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
-        reply = self._link.call(*command, "STREAMS", *streams, *positions)
-        return self._sorted(reply or ())
+    def read(
+        self, tenants: Sequence[str], count: int, block_ms: int, share: int | None = None
+    ) -> Turn:
+        """Wait up to `block_ms` for arrivals of these tenants, worker events and the bell.
 
-    def _sorted(self, reply: Reply) -> Turn:
+        At most `count` entries of a stream are read, and at most `share` of a tenant's: fewer if
+        all of them together could have more than `READ_BYTES`. One round trip; with a smaller
+        `share` two, if there is nothing yet.
+        """
+        keys = self._keys
+        most = max(1, READ_BYTES // (ENTRY_BYTES * (len(tenants) + 2)))
+        share = min(count, most, count if share is None else share)
+        news = [(keys.events, self.events_cursor), (keys.bell, self.bell_cursor)]
+        arrivals = [(keys.arrivals(t), self.cursors.get(t, START)) for t in tenants]
+        reply: list[Reply] = []
+        if share < count and tenants:
+            for streams in self._link.calls([_xread(news, count), _xread(arrivals, share)]):
+                reply += streams or ()
+        if not reply and (share == count or block_ms > 0 or not tenants):
+            reply = self._link.call(*_xread(news + arrivals, share, block_ms)) or []
+        return self._sorted(reply, count)
+
+    def _sorted(self, reply: Reply, count: int) -> Turn:
         turn, keys = Turn(), self._keys
         events, bell = keys.events.encode(), keys.bell.encode()
         for stream, raw in reply:
@@ -110,6 +129,7 @@ class Dispatching:
             elif stream == bell:
                 turn.rung = [name for name in map(_tenant, entries) if name]
                 self.bell_cursor = entries[-1].id
+                turn.behind = len(entries) >= count
             else:
                 tenant = keys.tenant_of(stream.decode())
                 turn.arrivals[tenant] = entries
@@ -164,12 +184,11 @@ class Dispatching:
 
     def retire(self, tenants: Sequence[str]) -> list[str]:
         """Stop watching tenants whose streams are empty; return those that were retired."""
-        if not tenants:
-            return []
-        keys = self._keys
-        names = [keys.active, *map(keys.arrivals, tenants)]
-        answer = self._link.run(script("retire"), names, list(tenants))
-        gone = [t for t, word in zip(tenants, answer, strict=True) if word == b"retired"]
+        keys, gone = self._keys, list[str]()
+        parts = list(pages(tenants, _RETIRED))
+        rounds = [([keys.active, *map(keys.arrivals, part)], part) for part in parts]
+        for part, answer in zip(parts, self._link.run_each(script("retire"), rounds), strict=True):
+            gone += [t for t, word in zip(part, answer, strict=True) if word == b"retired"]
         for tenant in gone:
             self.cursors.pop(tenant, None)
         return gone
@@ -181,19 +200,21 @@ class Dispatching:
         lengths = self._link.calls([("XLEN", self._keys.arrivals(t)) for t in tenants])
         return dict(zip(tenants, lengths, strict=True))
 
-    def accounts(self) -> dict[str, float]:
-        """Return the saved accounts; a balance that is not a number is dropped."""
-        flat = iter(self._link.call("HGETALL", self._keys.ledger))
-        balances = {}
-        for tenant, account in zip(flat, flat, strict=True):
-            try:
-                balance = float(account)
-            except ValueError:
-                continue
-            name = name_of(tenant)
-            if name and isfinite(balance):
-                balances[name] = balance
-        return balances
+    def rewind(self, tenant: str, entry: str) -> None:
+        """Read a tenant's stream from its beginning if this entry was passed over."""
+        if _place(entry) <= _place(self.cursors.get(tenant, START)):
+            self.cursors.pop(tenant, None)
+
+
+def _xread(streams: Sequence[tuple[str, str]], count: int, block_ms: int = 0) -> list[Argument]:
+    block = ("BLOCK", min(block_ms, MAX_BLOCK_MS)) if block_ms > 0 else ()
+    names, positions = zip(*streams, strict=True)
+    return ["XREAD", "COUNT", count, *block, "STREAMS", *names, *positions]
+
+
+def _place(entry: str) -> tuple[int, int]:
+    ms, _, serial = entry.partition("-")
+    return int(ms or 0), int(serial or 0)
 
 
 def after(entry: str) -> str:

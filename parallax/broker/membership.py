@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -13,9 +14,17 @@ from parallax.broker.keys import Keys
 from parallax.broker.misfits import expel, name_of
 from parallax.broker.scripts import script
 from parallax.core.errors import Conflict, Fenced, InvalidInput
+from parallax.core.pages import pages
 
 #: Most entries of a worker's stream that are looked at in one go.
 MOST_HELD = 5_000
+
+#: Most commands in one write: their replies wait in memory on both sides.
+_PIPELINE = 2_000
+#: Most heartbeats in one run of `clamp`.
+_CLAMPED = 500
+#: What PTTL says of a key that is not there.
+_GONE = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,7 @@ class Member:
     alive: bool
     registration: Registration
     report: Mapping[str, str]
+    ttl_ms: int = 0  # of its heartbeat; -1 if that would stay for ever
 
     def number(self, name: str) -> float:
         """Return a number from its report; 0 if it is missing or not a finite number."""
@@ -62,21 +72,31 @@ class Membership:
         self._link.calls([("HSET", key, *flat), ("PEXPIRE", key, ttl_ms)])
 
     def members(self) -> list[Member]:
-        """Return all registered workers, in the order of their ids: two round trips."""
+        """Return all registered workers, in the order of their ids.
+
+        Two round trips, and one more for each further thousand.
+        """
         flat = iter(self._link.call("HGETALL", self._keys.workers))
         known = sorted((name_of(name), data) for name, data in zip(flat, flat, strict=True))
         known = [(worker, data) for worker, data in known if worker]
         commands: list[Sequence[Argument]] = []
         for worker, _ in known:
-            commands.append(("EXISTS", self._keys.heartbeat(worker)))
+            commands.append(("PTTL", self._keys.heartbeat(worker)))
             commands.append(("HGETALL", self._keys.status(worker)))
-        answers: Iterator[Reply] = iter(self._link.calls(commands) if commands else ())
+        answers: Iterator[Reply] = iter(self._in_pages(commands))
         members = []
-        for (worker, data), alive, report in zip(known, answers, answers, strict=True):
+        for (worker, data), ttl, report in zip(known, answers, answers, strict=True):
             registration = _registration(data)
             if registration is not None:
-                members.append(Member(worker, bool(alive), registration, _report(report)))
+                alive = ttl != _GONE
+                members.append(Member(worker, alive, registration, _report(report), ttl))
         return members
+
+    def _in_pages(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        replies: list[Reply] = []
+        for page in pages(commands, _PIPELINE):
+            replies += self._link.calls(page)
+        return replies
 
     def set_aside(self) -> int:
         """Take out what can be no worker: bad names, and registrations that cannot be read.
@@ -113,19 +133,36 @@ class Membership:
 
     def held(self, worker: str) -> list[tuple[str, Sequence[bytes]]]:
         """Return what lies in a worker's stream: (entry id, fields)."""
-        entries = self._link.call("XRANGE", self._keys.work(worker), "-", "+", "COUNT", MOST_HELD)
-        return [(entry.decode(), fields or ()) for entry, fields in entries]
+        return self.held_by([worker])[worker]
+
+    def held_by(
+        self, workers: Sequence[str], count: int = MOST_HELD
+    ) -> dict[str, list[tuple[str, Sequence[bytes]]]]:
+        """Return the first entries of each worker's stream: (entry id, fields). One round trip."""
+        if not workers:
+            return {}
+        reads = [("XRANGE", self._keys.work(w), "-", "+", "COUNT", count) for w in workers]
+        return {
+            worker: [(entry.decode(), fields or ()) for entry, fields in entries]
+            for worker, entries in zip(workers, self._link.calls(reads), strict=True)
+        }
 
     def bury(self, worker: str, lease: Lease | None = None) -> str:
         """Forget a worker that holds nothing any more; the leader shows its lease."""
-        keys = self._keys
-        names = [
-            keys.leader if lease else keys.heartbeat(worker),  # a worker may not touch `leader`
-            keys.heartbeat(worker), keys.work(worker), keys.control(worker),
-            keys.status(worker), keys.workers,
-        ]  # fmt: skip
-        args = [lease.token if lease else "", worker]
-        return self._link.run(script("bury"), names, args)[0].decode()
+        return self.bury_all([worker], lease)[0]
+
+    def bury_all(self, workers: Sequence[str], lease: Lease | None = None) -> list[str]:
+        """The same for several workers; return a word for each. One round trip."""
+        keys, token = self._keys, lease.token if lease else ""
+        rounds = []
+        for worker in workers:
+            names = [
+                keys.leader if lease else keys.heartbeat(worker),  # a worker may not touch `leader`
+                keys.heartbeat(worker), keys.work(worker), keys.control(worker),
+                keys.status(worker), keys.workers,
+            ]  # fmt: skip
+            rounds.append((names, [token, worker]))
+        return [answer[0].decode() for answer in self._link.run_each(script("bury"), rounds)]
 
 
 class Leadership:
@@ -134,7 +171,9 @@ class Leadership:
     def __init__(self, link: Link, keys: Keys, candidate: str, ttl_ms: int) -> None:
         self._link = link
         self._keys = keys
-        self._candidate = candidate
+        # Two processes may have the same name, in two containers for example, and each of them
+        # would find that it leads already.
+        self._candidate = f"{secrets.token_hex(4)}-{candidate}"
         self._ttl_ms = ttl_ms
 
     def acquire(self) -> Lease | None:
@@ -155,8 +194,11 @@ class Leadership:
 
     def clamp(self, workers: Sequence[str], ttl_ms: int) -> None:
         """Cut back heartbeats whose TTL a step of the server's clock made too long."""
-        if workers:
-            self._link.run(script("clamp"), [self._keys.heartbeat(w) for w in workers], [ttl_ms])
+        rounds = [
+            ([self._keys.heartbeat(worker) for worker in page], [ttl_ms])
+            for page in pages(workers, _CLAMPED)
+        ]
+        self._link.run_each(script("clamp"), rounds)
 
 
 def _registration(data: bytes) -> Registration | None:

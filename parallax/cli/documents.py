@@ -33,6 +33,7 @@ class JobLine(Document, frozen=True, omit_defaults=True):
     id: str
     state: str  # accepted, refused, unknown, waiting, or the outcome
     error: str | None = None
+    reason: str | None = None
     tenant: str | None = None
     worker: str | None = None
     attempt: int | None = None
@@ -43,7 +44,6 @@ class JobLine(Document, frozen=True, omit_defaults=True):
     wait_s: float | None = None
     ttft_s: float | None = None
     service_s: float | None = None
-    first_s: float | None = None
     retry_after_s: float | None = None
 
 

@@ -38,6 +38,7 @@ class SchedulerSettings:
     idle_s: float = 5.0  # a tenant without arrivals for so long is no longer watched
     sweep_s: float = 5.0  # how often the janitor takes its turn
     repair_grace_s: float = 30.0  # an open job untouched for so long is looked for
+    stall_s: float = 10.0  # a loop without progress for so long does not keep the lease
     seed: int = 0  # seed of the policies' random numbers
 
     def __post_init__(self) -> None:
@@ -49,6 +50,7 @@ class SchedulerSettings:
             ("idle_s", 0.0, 3600.0),
             ("sweep_s", 0.1, 3600.0),
             ("repair_grace_s", 0.5, 86_400.0),
+            ("stall_s", 0.2, 3600.0),
         ):
             check_number(name, getattr(self, name), low, high)
         check_int("batch", self.batch, 1, 2_000)

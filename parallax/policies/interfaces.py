@@ -87,10 +87,17 @@ class FairnessPolicy(Protocol):
         """From now on this tenant is due `weight` shares (> 0)."""
 
     def accounts(self, tenants: Iterable[str]) -> dict[str, float]:
-        """Return what must be remembered of these tenants, and of the system under the key ''."""
+        """Return what must be remembered of these tenants, and of the system under the key ''.
+
+        An account at or below that of the system says nothing: it may be forgotten.
+        """
 
     def restore(self, accounts: Mapping[str, float]) -> None:
-        """Go on where `accounts` stopped (a new leader)."""
+        """Go on where `accounts` stopped (a new leader).
+
+        Without the key '' these are more accounts of the same time, of tenants that have not acted
+        since.
+        """
 
 
 class OrderingPolicy(Protocol):

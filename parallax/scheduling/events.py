@@ -28,6 +28,14 @@ class JobWithdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountRestored:
+    """The account that a tenant had under a former leader, found before it acts under this one."""
+
+    tenant: str
+    account: float
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptRestored:
     """A new leader found this attempt at a worker; it was charged `estimate` before.
 
@@ -159,6 +167,7 @@ Event = (
     JobArrived
     | JobWithdrawn
     | AttemptRestored
+    | AccountRestored
     | AttemptBegan
     | PrefillEnded
     | AttemptEnded

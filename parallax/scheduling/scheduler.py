@@ -27,6 +27,7 @@ from parallax.policies.interfaces import AdmissionObserver
 from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch
 from parallax.scheduling.composition import Composition, compose
 from parallax.scheduling.events import (
+    AccountRestored,
     AttemptBegan,
     AttemptEnded,
     AttemptMoved,
@@ -71,6 +72,7 @@ class Scheduler:
         door = policies.admission if isinstance(policies.admission, AdmissionObserver) else None
         self._line = Line(policies.fairness, policies.ordering, door)
         self._handovers = Handovers()
+        self._rejected: set[str] = set()
         self._settling = Settling(self._line, self._fleet, self._flights, policies.cost)
         learning = (policies.predictor, self._fleet, policies.hedging, policies.rollout)
         self.memory = Memory(dict(zip(LEARNING, learning, strict=True)))
@@ -82,6 +84,7 @@ class Scheduler:
     def handle(self, events: Sequence[Event], now: float) -> list[Action]:
         """Take note of a batch of events and return what to do. O((events + dispatches) log n)."""
         actions: list[Action] = []
+        self._rejected.clear()
         for event in events:
             _REACT[type(event)](self, event, now, actions)
         self._settling.overdue(now)
@@ -138,8 +141,7 @@ class Scheduler:
     @property
     def backlog_cost(self) -> float:
         """What is queued and in flight, in cost units. O(workers)."""
-        pending = sum(worker.pending_cost for worker in self._fleet.workers.values())
-        return self._line.queues.cost + pending
+        return self._line.queues.cost + sum(w.pending_cost for w in self._fleet.workers.values())
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -159,6 +161,8 @@ class Scheduler:
         if known is not None:
             queues.by_tenant[known].jobs[job.id].entry = event.entry
             return
+        if job.id in self._rejected:  # it was read twice in this batch
+            return
         self._forget(job.id)
         output = self._policies.predictor.predict(job)
         estimate = self._policies.cost(job.prompt_tokens, output)
@@ -167,6 +171,7 @@ class Scheduler:
             rejection = self._policies.admission.admit(job, estimate, view, now)
             if rejection is not None:
                 actions.append(refusal(job, event.entry, rejection))
+                self._rejected.add(job.id)
                 return
             actions.append(Admitted(job.id, job.tenant))
         self._enqueue(Queued(job, event.entry, estimate, output, now))
@@ -298,12 +303,6 @@ class Scheduler:
             self._settling.back(queued)
             self._enqueue(restarted(queued))
 
-    def _configured(self, event: TenantConfigured, now: float, actions: list[Action]) -> None:
-        self._line.weigh(event.tenant, event.weight)
-
-    def _measured(self, event: BacklogMeasured, now: float, actions: list[Action]) -> None:
-        self._line.queues.measured(event.tenant, event.unread)
-
     # -- accounts -----------------------------------------------------------------------------
 
     def _enqueue(self, queued: Queued) -> None:
@@ -387,8 +386,10 @@ _REACT: dict[type, Callable[[Scheduler, Any, float, list[Action]], None]] = {
     AttemptEnded: Scheduler._ended, AttemptRestored: Scheduler._restored,
     AttemptMoved: Scheduler._moved, AttemptsHeld: Scheduler._held,
     DispatchRefused: Scheduler._refused, WorkerReported: Scheduler._reported,
-    WorkerLost: Scheduler._lost, TenantConfigured: Scheduler._configured,
-    BacklogMeasured: Scheduler._measured,
+    WorkerLost: Scheduler._lost,
+    TenantConfigured: lambda on, event, *_: on._line.weigh(event.tenant, event.weight),
+    BacklogMeasured: lambda on, event, *_: on._line.queues.measured(event.tenant, event.unread),
+    AccountRestored: lambda on, event, *_: on.restore({event.tenant: event.account}),
 }  # fmt: skip
 
 

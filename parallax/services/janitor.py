@@ -1,9 +1,9 @@
 """The janitor: the net below the net. Finds what no healthy path leaves behind.
 
-Each sweep does a bounded amount of work and goes on where the last one stopped, so that it costs
-the same in calm and in storm:
+A sweep is done in pieces, one between two turns of the leader, each of bounded size:
 * open jobs that nobody touched for long are looked for, and re-queued if they are nowhere, or
-  dead-lettered if that was their last attempt;
+  dead-lettered if that was their last attempt. The more jobs are open, the more pieces: all of them
+  are seen within a minute, as long as there are no more than 240,000;
 * entries in workers' streams that no longer belong to their job are deleted;
 * tenants whose stream has entries nobody rang for are made active;
 * streams of workers that are not registered are found, for the recoverer to clear away.
@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import ceil
 
 from parallax.broker.attempts import NOBODY, Assignment, decode_assignment
 from parallax.broker.codec import Report
@@ -23,19 +25,43 @@ from parallax.broker.intake import Ending, Intake
 from parallax.broker.keys import Keys
 from parallax.broker.membership import MOST_HELD, Membership
 from parallax.broker.misfits import name_of
-from parallax.broker.rescue import Rescue
+from parallax.broker.rescue import Found, Rescue
 from parallax.broker.results import Record, Results
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
+from parallax.core.pages import pages
 from parallax.core.reasons import Reason
 from parallax.core.settings import SchedulerSettings
 
-_PAGE = 200
 log = logging.getLogger(__name__)
+
+#: Entries of a worker's stream that are scrubbed in a sweep.
+_PAGE = 200
+
+#: Open jobs in one piece, and at least and at most in one sweep per second of its interval.
+_JOBS, _LEAST, _MOST_PER_S = 1_000, 200, 4_000
+#: All open jobs are looked at in so many seconds.
+_ROUND_S = 60.0
+#: Workers in one piece.
+_WORKERS = 100
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a piece of a sweep has found."""
+
+    words: Counter[str] = field(default_factory=Counter)
+    #: What lies in workers' streams: (job, number of the attempt), for those that were read whole.
+    held: dict[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
+    #: Tenants with entries in their streams, and jobs that wait there, with their entries.
+    tenants: list[str] = field(default_factory=list)
+    waiting: list[Found] = field(default_factory=list)
+    #: Workers that have a stream and are not registered.
+    strays: list[str] = field(default_factory=list)
 
 
 class Janitor:
-    """Sweeps a page of each at a time."""
+    """Sweeps, a piece at a time."""
 
     def __init__(
         self, link: Link, keys: Keys, rescue: Rescue, intake: Intake, settings: SchedulerSettings
@@ -45,33 +71,44 @@ class Janitor:
         self._rescue, self._intake = rescue, intake
         self._settings = settings
         self._scan = "0"
-        self.held: dict[str, frozenset[tuple[str, int]]] = {}  # what lay in workers' streams
-        self.strays: list[str] = []  # workers that have a stream and are not registered
 
-    def sweep(self, lease: Lease, workers: Sequence[str]) -> Counter[str]:
-        """Take one turn; return what was found, by word."""
-        found: Counter[str] = Counter()
+    def sweep(self, lease: Lease, workers: Sequence[str]) -> Iterator[Findings]:
+        """Yield after each piece of a sweep what was found; a few round trips each."""
         self._membership.set_aside()
-        self.held.clear()
-        found.update(self._repair(lease))
-        for worker in workers:
-            found.update(self._scrub(worker))
-        self._scan, tenants, self.strays = self._rescue.scan(self._scan)
-        found["rung"] = self._rescue.wake(tenants)
-        found["stray"] = len(self.strays)
-        return found
+        yield from self._repair(lease)
+        for some in pages(workers, _WORKERS):
+            yield self._scrub(some)
+        yield self._look_around()
 
-    def _repair(self, lease: Lease) -> list[str]:
-        page = self._rescue.oldest_open(_PAGE)
-        words = self._rescue.repair(lease, page, int(self._settings.repair_grace_s * 1000))
-        spent = [job for job, word in zip(page, words, strict=True) if word == "spent"]
+    def _repair(self, lease: Lease) -> Iterator[Findings]:
+        # Oldest first: what was looked at moved to the end, so each piece starts at the front.
+        budget = self._budget(self._rescue.open_jobs())
+        while budget > 0:
+            page = self._rescue.oldest_open(min(_JOBS, budget))
+            budget -= _JOBS
+            found = self._rescue.looked_for(lease, page, int(self._settings.repair_grace_s * 1000))
+            self._bury([one.job_id for one in found if one.word == "spent"], lease)
+            self._bury_spoilt([one.job_id for one in found if one.word == "spoilt"], lease)
+            old = [one for one in found if one.word != "young"]
+            waiting = [one for one in old if one.word == "present" and one.detail]
+            tenants = [one.tenant for one in old if one.word == "ok"]
+            yield Findings(Counter(one.word for one in old), tenants=tenants, waiting=waiting)
+            if not old:
+                break  # the others are younger still
+
+    def _budget(self, jobs: int) -> int:
+        """Return how many open jobs this sweep looks at."""
+        sweep_s = self._settings.sweep_s
+        wanted = ceil(jobs * sweep_s / _ROUND_S)
+        return max(_LEAST, min(wanted, ceil(_MOST_PER_S * sweep_s)))
+
+    def _bury(self, spent: Sequence[str], lease: Lease) -> None:
+        if not spent:
+            return
         records = [record for record in self._results.records(spent) if record is not None]
         self._intake.terminate([_lost(record) for record in records], lease.token)
-        self._bury([job for job, word in zip(page, words, strict=True) if word == "spoilt"], lease)
-        # Oldest first: what was looked at moved to the end, so each sweep starts at the front.
-        return [word for word in words if word != "young"]
 
-    def _bury(self, spoilt: Sequence[str], lease: Lease) -> None:
+    def _bury_spoilt(self, spoilt: Sequence[str], lease: Lease) -> None:
         """Dead-letter jobs whose record nobody can understand: each by itself, they are few."""
         for job in spoilt:
             holders: list[str] = []
@@ -87,17 +124,32 @@ class Janitor:
                     break
                 holders = [name_of(name.encode()) for name in detail.split(" ")[:2]]
 
-    def _scrub(self, worker: str) -> list[str]:
-        held: list[Assignment] = []
-        for entry, fields in self._membership.held(worker):
-            try:
-                held.append(decode_assignment(Entry(entry, fields)))
-            except InvalidInput:
-                continue  # the worker sets it aside
-        if len(held) < MOST_HELD:  # else there may be more
-            self.held[worker] = frozenset((a.job_id, int(a.attempt)) for a in held)
-        words = self._rescue.scrub(worker, held[:_PAGE], int(self._settings.repair_grace_s * 1000))
-        return [word for word in words if word == "removed"]
+    def _scrub(self, workers: Sequence[str]) -> Findings:
+        findings, attempts = Findings(), dict[str, list[Assignment]]()
+        for worker, entries in self._membership.held_by(workers).items():
+            held = attempts[worker] = list(_understood(entries))
+            if len(held) < MOST_HELD:  # else there may be more
+                findings.held[worker] = frozenset((a.job_id, int(a.attempt)) for a in held)
+        some = {worker: held[:_PAGE] for worker, held in attempts.items()}
+        words = self._rescue.scrub_all(some, int(self._settings.repair_grace_s * 1000))
+        findings.words["removed"] = words.count("removed")
+        return findings
+
+    def _look_around(self) -> Findings:
+        self._scan, tenants, strays = self._rescue.scan(self._scan)
+        woken = self._rescue.wake(tenants)
+        findings = Findings(strays=strays, tenants=[t for t in woken if woken[t] != "quiet"])
+        findings.words["rung"] = sum(word == "rung" for word in woken.values())
+        findings.words["stray"] = len(strays)
+        return findings
+
+
+def _understood(entries: Sequence[tuple[str, Sequence[bytes]]]) -> Iterator[Assignment]:
+    for entry, fields in entries:
+        try:
+            yield decode_assignment(Entry(entry, fields))
+        except InvalidInput:
+            continue  # the worker sets it aside
 
 
 def _spoilt(job: str, worker: str = "", rival: str = "") -> Ending:

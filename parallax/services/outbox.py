@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from parallax.broker.codec import Report, decode_about
@@ -44,6 +44,7 @@ class Outbox:
     recoverer: Recoverer
     metrics: SchedulingMetrics
     batch: int
+    progressed: Callable[[], None] = lambda: None  # called after each bounded piece of work
     news: list[Event] = field(default_factory=list)
     uncommitted: bool = False  # balances or events wait for a commit
     _accounts: dict[str, float] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class Outbox:
         caps: Mapping[str, int] = {d.worker: self.recoverer.cap(d.worker) for d in part}
         answers = self.dispatching.commit(lease, part, caps, self._accounts)
         self._accounts, self.uncommitted = {}, False
+        self.progressed()
         return answers
 
     def _spoilt(self, lease: Lease, dispatch: Dispatch, error: Spoilt) -> None:

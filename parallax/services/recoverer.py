@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import ceil
 
 from parallax.broker.attempts import Assignment, decode_assignment
@@ -29,7 +29,14 @@ from parallax.scheduling.events import Event, WorkerLost, WorkerReported
 
 log = logging.getLogger(__name__)
 
-_PAGE = 500
+#: Entries of a dead worker that are given back in one go, and how many times in one look.
+_PAGE, _PAGES = 500, 5
+#: Most workers that are given up in one look: the others are, in the next one.
+_AT_ONCE = 100
+#: The time to live of a key that has none.
+_FOR_EVER = -1
+#: What the store says of a worker that is not gone.
+_LIVES = ("alive", "fenced")
 #: More than this share of four or more workers missing at once is not believed at first sight.
 _MASS = 0.5
 
@@ -73,11 +80,11 @@ class Recoverer:
             self.known[member.worker] = member
             events.append(_reported(member))
         gone = set(self.known) - {member.worker for member in members}
-        for worker in self._believed_dead(len(members), now):
-            if self._give_back(lease, worker):
-                log.warning("worker %s is dead; its jobs go back to their queues", worker)
-                self._counts["deaths"] += 1
-                gone.add(worker)
+        dead = self._give_back(lease, self._believed_dead(len(members), now)[:_AT_ONCE])
+        for worker in dead:
+            log.warning("worker %s is dead; its jobs go back to their queues", worker)
+            self._counts["deaths"] += 1
+        gone.update(dead)
         for worker in sorted(gone):
             self.known.pop(worker, None)
             events.append(WorkerLost(worker))
@@ -93,13 +100,18 @@ class Recoverer:
 
     def clear_away(self, lease: Lease, strays: Sequence[str]) -> None:
         """Give back what lies in streams of workers that are not registered, and delete these."""
-        for worker in strays:
-            self._give_back(lease, worker)
+        self._give_back(lease, strays[:_AT_ONCE])
 
     def cap(self, worker: str) -> int:
         """Return the most entries a worker's stream may hold: twice what the gate would send."""
         member = self.known.get(worker)
         return 2 * member.registration.slots + 16 if member else 0
+
+    def unbounded(self) -> list[str]:
+        """Return the workers whose heartbeat lasts longer than any was written to last."""
+        most = self._settings.heartbeat_s * 1000
+        ttls = {worker: member.ttl_ms for worker, member in self.known.items()}
+        return [worker for worker, ttl in ttls.items() if ttl > most or ttl == _FOR_EVER]
 
     def drain_counts(self) -> Counter[str]:
         """Return what was reclaimed since the last call, by word."""
@@ -120,23 +132,37 @@ class Recoverer:
         self._at_sight += len(at_sight)
         return certain + at_sight
 
-    def _give_back(self, lease: Lease, worker: str) -> bool:
-        """Reclaim everything a dead worker held; say whether it is really gone."""
-        while held := list(self._held(worker)):
-            words = self._rescue.reclaim(lease, worker, held[:_PAGE])
-            if not words:
-                return False  # alive after all
-            self._counts.update(words)
-        return self._membership.bury(worker, lease) != "alive"
+    def _give_back(self, lease: Lease, workers: Sequence[str]) -> list[str]:
+        """Reclaim what dead workers held; return those that are really gone.
 
-    def _held(self, worker: str) -> Iterator[Assignment]:
-        junk = []
-        for entry, fields in self._membership.held(worker):
+        All of them at once, a page of each at a time: four round trips, and three for each further
+        page. What is left after some pages is found again by the next look.
+        """
+        left, empty = list(workers), list[str]()
+        for _ in range(_PAGES):
+            entries = self._membership.held_by(left, _PAGE)
+            empty += [worker for worker, page in entries.items() if not page]
+            held = {worker: self._held(worker, page) for worker, page in entries.items() if page}
+            words = self._rescue.reclaim_all(lease, {w: page for w, page in held.items() if page})
+            for some in words.values():
+                self._counts.update(some)
+            left = [worker for worker in held if words.get(worker, held)]  # others live after all
+            if not left:
+                break
+        answers = self._membership.bury_all(empty, lease)
+        return [w for w, word in zip(empty, answers, strict=True) if word not in _LIVES]
+
+    def _held(
+        self, worker: str, entries: Sequence[tuple[str, Sequence[bytes]]]
+    ) -> list[Assignment]:
+        held, junk = [], []
+        for entry in (Entry(place, fields) for place, fields in entries):
             try:
-                yield decode_assignment(Entry(entry, fields))
+                held.append(decode_assignment(entry))
             except InvalidInput as error:
-                junk.append((Entry(entry, fields), str(error)))
+                junk.append((entry, str(error)))
         self._rescue.quarantine(self._membership.stream(worker), junk)
+        return held
 
 
 def _reported(member: Member) -> WorkerReported:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 
 from parallax.broker.attempts import Assignment, decode_assignment
@@ -14,41 +14,59 @@ from parallax.broker.membership import Membership
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import State
 from parallax.core.model import JobView
+from parallax.core.pages import pages
 from parallax.scheduling.events import AttemptRestored
+
+#: Workers whose streams, and attempts whose records, are read in one go.
+_WORKERS, _RECORDS = 1_000, 2_000
+
+Held = tuple[str, Assignment]  # a worker, and what lies in its stream
 
 _HELD = frozenset({State.ASSIGNED, State.RUNNING, State.PREFILLED})
 
 
-def attempts(link: Link, keys: Keys, workers: Iterable[str]) -> list[AttemptRestored]:
+def attempts(
+    link: Link, keys: Keys, workers: Iterable[str], progressed: Callable[[], None]
+) -> list[AttemptRestored]:
     """Return the attempts that lie in the streams of these workers, in the order of their numbers.
 
     Those that their jobs do not own any more are left out: their workers will say what they cost.
+    One round trip for a thousand workers and one for each two thousand attempts; after each of them
+    `progressed` is called.
     """
     membership = Membership(link, keys)
     restored: list[AttemptRestored] = []
-    for worker in workers:
-        held = list(_assignments(membership, worker))
-        fields = ("about", "deadline", "prefilled", "at", "hedge")
-        records = link.calls([("HMGET", keys.job(a.job_id), *fields) for a in held])
-        for assignment, (about, deadline, computed, *holders) in zip(held, records, strict=True):
-            job = _view(assignment, about, deadline)
-            state = _state(assignment.signature(worker), holders)
-            if job is not None and state:
-                attempt, prefilled = int(assignment.attempt), state == State.PREFILLED
-                restored.append(
-                    AttemptRestored(
-                        job, worker, attempt, assignment.estimate, prefilled, _cached(computed)
-                    )
-                )
+    for some in pages(list(workers), _WORKERS):
+        held = list(_assignments(membership, some))
+        progressed()
+        for part in pages(held, _RECORDS):
+            restored += _owned(link, keys, part)
+            progressed()
     return sorted(restored, key=lambda event: event.attempt)
 
 
-def _assignments(membership: Membership, worker: str) -> Iterator[Assignment]:
-    for entry, fields in membership.held(worker):
-        try:
-            yield decode_assignment(Entry(entry, fields))
-        except InvalidInput:
-            continue  # the worker that reads it sets it aside
+def _owned(link: Link, keys: Keys, held: Sequence[Held]) -> Iterator[AttemptRestored]:
+    """Yield the attempts among these that their jobs own."""
+    fields = ("about", "deadline", "prefilled", "at", "hedge")
+    records = link.calls([("HMGET", keys.job(a.job_id), *fields) for _, a in held])
+    for (worker, assignment), record in zip(held, records, strict=True):
+        about, deadline, computed, *holders = record
+        job = _view(assignment, about, deadline)
+        state = _state(assignment.signature(worker), holders)
+        if job is not None and state:
+            attempt, prefilled = int(assignment.attempt), state == State.PREFILLED
+            yield AttemptRestored(
+                job, worker, attempt, assignment.estimate, prefilled, _cached(computed)
+            )
+
+
+def _assignments(membership: Membership, workers: Sequence[str]) -> Iterator[Held]:
+    for worker, entries in membership.held_by(workers).items():
+        for entry, fields in entries:
+            try:
+                yield worker, decode_assignment(Entry(entry, fields))
+            except InvalidInput:
+                continue  # the worker that reads it sets it aside
 
 
 def _state(signature: str, holders: Iterable[bytes | None]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -29,6 +29,7 @@ class Cell:
     link: Link
     keys: Keys
     limits: Limits
+    candidates: dict[str, Leadership] = field(default_factory=dict)
 
     @property
     def intake(self) -> Intake:
@@ -54,9 +55,15 @@ class Cell:
         return Attempts(self.link, self.keys, worker, self.limits)
 
     def lead(self, candidate: str = "leader") -> Lease:
-        lease = Leadership(self.link, self.keys, candidate, 60_000).acquire()
+        lease = self.leadership(candidate).acquire()
         assert lease is not None
         return lease
+
+    def leadership(self, candidate: str) -> Leadership:
+        """Return one and the same candidate for each name."""
+        if candidate not in self.candidates:
+            self.candidates[candidate] = Leadership(self.link, self.keys, candidate, 60_000)
+        return self.candidates[candidate]
 
     def join(self, worker: str = "w1", slots: int = 4) -> None:
         self.membership.beat(worker, f"{worker}-life", 60_000, Registration(VERSION, slots))

@@ -19,6 +19,7 @@ from parallax.broker.codec import VERSION, Registration
 from parallax.broker.connection import Argument, Link
 from parallax.broker.dispatching import Entry, Lease
 from parallax.broker.intake import Ending
+from parallax.broker.ledger import Ledger
 from parallax.broker.membership import Leadership
 from parallax.broker.policy_store import PolicyDocument, PolicyStore
 from parallax.broker.scripts import names, script
@@ -632,17 +633,64 @@ def _(cell: Cell) -> Question:
     return lambda: "retired" if cell.dispatching.retire(["acme"]) else "busy"
 
 
-@scene("wake", "rung", again="quiet")
-@scene("wake", "quiet")
+@scene("wake", "rung", again="active")
 def _(cell: Cell) -> Question:
     cell.link.call("XADD", cell.keys.arrivals("acme"), "*", "junk", "1")
-    return lambda: "rung" if cell.rescue.wake(["acme"]) else "quiet"
+    return lambda: cell.rescue.wake(["acme"])["acme"]
+
+
+@scene("wake", "active")
+def _(cell: Cell) -> Question:
+    cell.submit(job())
+    return lambda: cell.rescue.wake(["acme"])["acme"]
+
+
+@scene("wake", "quiet")
+def _(cell: Cell) -> Question:
+    return lambda: cell.rescue.wake(["acme"])["acme"]
+
+
+def forgotten(cell: Cell, account: str | None, lease: Lease | None = None) -> Question:
+    lease = lease or cell.lead()
+    ledger = cell.keys.ledger
+    cell.link.call("HSET", ledger, "", "100.0", *(("acme", account) if account else ()))
+
+    def ask() -> str:
+        before = cell.link.call("HGET", ledger, "acme")
+        try:
+            Ledger(cell.link, cell.keys).forget(lease, ["acme", ""])
+        except Fenced:
+            return "fenced"
+        assert cell.link.call("HGET", ledger, "") == b"100.0"
+        after = cell.link.call("HGET", ledger, "acme")
+        return "gone" if before is None else "kept" if after else "forgotten"
+
+    return ask
+
+
+@scene("forget", "kept")
+def _(cell: Cell) -> Question:
+    return forgotten(cell, "100.5")
+
+
+@scene("forget", "forgotten", again="gone")
+def _(cell: Cell) -> Question:
+    return forgotten(cell, "100.0")
+
+
+@scene("forget", "gone")
+def _(cell: Cell) -> Question:
+    return forgotten(cell, None)
+
+
+@scene("forget", "fenced")
+def _(cell: Cell) -> Question:
+    cell.lead()
+    return forgotten(cell, "1.0", STRANGER)
 
 
 def leading(cell: Cell, candidate: str) -> Question:
-    return lambda: (
-        "acquired" if Leadership(cell.link, cell.keys, candidate, 60_000).acquire() else "held"
-    )
+    return lambda: "acquired" if cell.leadership(candidate).acquire() else "held"
 
 
 @scene("lead", "acquired")

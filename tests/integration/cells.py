@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ QUICK = SchedulerSettings(
     sweep_s=0.1,
     repair_grace_s=2.0,
     idle_s=0.0,
+    stall_s=5.0,
 )
 
 
@@ -213,9 +214,9 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     given_up: list[str] = []
     give_back = Recoverer._give_back
 
-    def noted(recoverer: Recoverer, lease: Lease, worker: str) -> bool:
-        gone = give_back(recoverer, lease, worker)
-        given_up.extend([worker] if gone else [])
+    def noted(recoverer: Recoverer, lease: Lease, workers: Sequence[str]) -> list[str]:
+        gone = give_back(recoverer, lease, workers)
+        given_up.extend(gone)
         return gone
 
     monkeypatch.setattr(Recoverer, "_give_back", noted)

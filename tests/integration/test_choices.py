@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from parallax.broker.connection import Link
+from parallax.broker.ledger import Ledger
 from parallax.broker.policy_store import Choice, PolicyStore, Rollout
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.lifecycle import Outcome
@@ -12,6 +13,7 @@ from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.prediction.bucket_quantile import BucketQuantile
 from parallax.scheduling.memory import Memory
 from parallax.scheduling.scheduler import build_scheduler
+from parallax.services.accounts import Accounts
 from parallax.services.choices import arms_of
 from tests.integration.cells import Cell, StuckEngine, job, jobs
 
@@ -67,10 +69,11 @@ def test_balances_are_the_same_before_and_after_a_change(connect: Callable[[], L
     cell.submit(*jobs(30))
     cell.until_ended(*(f"j{n}" for n in range(30)))
     settled(cell)
-    before = cell.link.call("HGETALL", cell.keys.ledger)
+    before = Accounts(Ledger(cell.link, cell.keys)).begin()
+    assert before[""] > 0
     choose(cell, "ordering", "edf")
     cell.until(lambda: policy_of(cell, "ordering") == "Edf", "the leader to change")
-    assert cell.link.call("HGETALL", cell.keys.ledger) == before
+    assert Accounts(Ledger(cell.link, cell.keys)).begin() == before
 
 
 def test_what_cannot_be_used_changes_nothing(connect: Callable[[], Link]) -> None:

@@ -16,6 +16,7 @@ from parallax.broker.connection import Link
 from parallax.broker.intake import Receipt
 from parallax.broker.limits import Limits
 from parallax.broker.results import Record
+from parallax.broker.secret_file import read_url
 from parallax.core.errors import InvalidInput, Refused, StoreFault
 from parallax.producers import address, mailbox
 from parallax.producers.batches import MOST_BYTES, MOST_JOBS, batches
@@ -256,6 +257,9 @@ def test_without_a_url_the_environment_is_asked_and_then_the_embedded_server(
             client.ping()
     file = tmp_path / "url"
     file.write_bytes(b"\xef\xbb\xbf" + embedded_url.encode() + b"\n")
+    with pytest.raises(InvalidInput, match="closed to others"):
+        read_url(file, "url")
+    file.chmod(0o600)
     monkeypatch.setenv("PARALLAX_REDIS_FILE", str(file))
     with Client() as client:
         client.ping()

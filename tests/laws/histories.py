@@ -285,8 +285,8 @@ class History:
             assert self.waiting.pop(action.job_id).deadline < self.now
             self.gone[action.job_id] += 1
         elif isinstance(action, Reject):
-            del self.waiting[action.job_id]
-            self.gone[action.job_id] += 1
+            if self.waiting.pop(action.job_id, None):  # else it was withdrawn in this very batch
+                self.gone[action.job_id] += 1
         elif isinstance(action, Cancel):
             assert self.gone[action.job_id] == 1, "only what is decided is stopped"
         elif isinstance(action, Admitted):

@@ -49,7 +49,7 @@ POLICIES = Policies(
 )
 SETTINGS = SchedulerSettings(
     lease_s=60.0, heartbeat_s=60.0, poll_s=10.0, block_s=0.001, sweep_s=5.0, repair_grace_s=0.5,
-    idle_s=0.0,
+    idle_s=0.0, stall_s=3600.0,
 )  # fmt: skip
 OUTCOMES = [outcome.value for outcome in Outcome]
 
@@ -231,7 +231,7 @@ class Protocol(RuleBasedStateMachine):
                 worker._link.close()
                 worker.heartbeat._link.close()
             for scheduler in self.schedulers:
-                scheduler._link.close()
+                scheduler.close()
             self.link.close()
 
     def _drain(self) -> None:

@@ -1,12 +1,13 @@
 -- Re-queues open jobs that are nowhere: their stream was deleted, trimmed, or its worker is unknown.
 -- KEYS  leader open counts active bell events | n x (job in work hb) | n x body
 -- ARGV  token grace_ms maxlen n | n x (id tenant worker)
--- REPLY fenced | ok, n x (ok entry | present '' | young '' | moved worker | done state | vanished ''
+-- REPLY fenced | ok, n x (ok entry | present entry | young '' | moved worker | done state | vanished ''
 --                         | spent attempts | held worker | yielded '' | spoilt worker)
 -- `grace` must exceed the time a healthy recovery takes: this is the net below the net. What lies in
 -- the stream of a worker without a heartbeat is `held` for some time more, since the recoverer is
 -- about to take it. A job whose last attempt is lost is `spent`: the caller dead-letters it; one
 -- that has another attempt alive is left (`yielded`) to that.
+-- The entry of a `present` job is '' unless it waits in its tenant's stream.
 -- An empty tenant says that the caller could not read the record: such a job is `spoilt`, for who
 -- cannot be understood cannot run, and is dead-lettered by the caller.
 -- A computed prompt that nobody has taken on is told of once more.
@@ -32,7 +33,7 @@ for i = 1, n do
     local stream = KEYS[k + (who == 'queue' and 2 or 3)]
     local found = entry and #redis.call('XRANGE', stream, entry, entry) == 1
     if found and (who == 'queue' or redis.call('EXISTS', KEYS[k + 4]) == 1) then
-      word = 'present'
+      word, detail = 'present', who == 'queue' and entry or ''
     elseif found and t >= score and t - score < PATIENCE * tonumber(ARGV[2]) then
       word, detail = 'held', who
     elseif second(KEYS[k + 1]) then word = 'yielded'

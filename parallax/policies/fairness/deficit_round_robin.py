@@ -114,7 +114,8 @@ class DeficitRoundRobin:
     def restore(self, accounts: Mapping[str, float]) -> None:
         """See `interfaces.FairnessPolicy`."""
         known = {name: account for name, account in accounts.items() if isfinite(account)}
-        self._round = floor(known.pop(_SYSTEM, 0.0) / self.quantum + 1e-9)  # a whole number again
+        if _SYSTEM in accounts:
+            self._round = floor(known.pop(_SYSTEM, 0.0) / self.quantum + 1e-9)  # a whole one again
         for tenant, charged in known.items():
             self._owe(tenant, charged)
 

@@ -100,7 +100,7 @@ class FairQueuing:
 
     def restore(self, accounts: Mapping[str, float]) -> None:
         """See `interfaces.FairnessPolicy`."""
-        self._virtual = accounts.get(_SYSTEM, 0.0)
+        self._virtual = accounts.get(_SYSTEM, self._virtual)
         for tenant, tag in accounts.items():
             if tenant != _SYSTEM and tag > self._virtual:
                 self._tags[tenant] = tag

@@ -17,6 +17,7 @@ from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.cli.contract import DOCUMENTS, LINES, WITHOUT, kinds, page
 from parallax.cli.documents import JobLine
+from parallax.producers.cli import shown
 from tests.unit.cli.invoking import CLOSED, Answer, Run
 from tests.unit.cli.test_help import EVERY
 
@@ -165,7 +166,12 @@ def test_submitted_jobs_are_a_line_each(ask: Run) -> None:
 
 
 def test_a_line_of_a_job_may_say_all_that_a_report_does() -> None:
-    assert set(Report.__struct_fields__) <= {*JobLine.__struct_fields__}
+    full = Report(
+        "acme", "w1", 1, 2.0, 3, 4, 5, 0.1, 0.2, 0.3, "broke", 0.4, 0.5, reason="no_worker"
+    )
+    line = {"id": "j1", "state": "failed", **shown(full)}
+    fits("submit", line)
+    assert set(line) == {*JobLine.__struct_fields__}
 
 
 def test_a_number_that_json_does_not_have_is_null(capsys: pytest.CaptureFixture[str]) -> None:

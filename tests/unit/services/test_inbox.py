@@ -47,7 +47,7 @@ def test_what_is_no_end_is_understood() -> None:
         PrefillEnded("j4", "w1", 1),
     ]  # fmt: skip
     assert isinstance(events[4], AttemptEnded)
-    assert (events[4].outcome, events[4].estimate) == (Outcome.COMPLETED, 0.0)
+    assert (events[4].outcome, events[4].estimate) == (Outcome.COMPLETED, 10.0)  # corrects the estimate that stood
 
 
 @pytest.mark.parametrize(

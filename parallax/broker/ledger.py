@@ -1,0 +1,85 @@
+"""The hash `ledger`: what every tenant was charged, and the level from which who is new starts.
+
+An account at or below that level says nothing: its tenant is where one that was never seen would
+be. Such accounts are forgotten, so that the hash follows the tenants that are ahead of the level
+and not all that ever were. It is read a page at a time: a cell that had three million tenants
+before accounts were forgotten has a hash that takes seconds to read at once, and nobody else is
+served meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+
+from parallax.broker.connection import Argument, Link
+from parallax.broker.dispatching import Lease
+from parallax.broker.keys import Keys
+from parallax.broker.scripts import script
+from parallax.core.errors import Fenced
+from parallax.core.pages import pages
+
+#: Under this field stands the level (`FairnessPolicy.accounts`).
+SYSTEM = ""
+
+#: About so many accounts are read at once: some milliseconds of the server's time.
+PAGE = 5_000
+
+#: Most accounts that one run of the script forgets.
+_FORGOTTEN = 1_000
+
+
+class Ledger:
+    """Reads accounts, and forgets those that say nothing."""
+
+    def __init__(self, link: Link, keys: Keys) -> None:
+        self._link = link
+        self._keys = keys
+
+    def page(self, cursor: str) -> tuple[str, float | None, dict[str, float | None]]:
+        """Return the next cursor ("0" at the end), the level, and a page of accounts.
+
+        One round trip. None stands for what is no finite number, and for a level that is not there.
+        """
+        ledger = self._keys.ledger
+        level, (following, flat) = self._link.calls(
+            [("HGET", ledger, SYSTEM), ("HSCAN", ledger, cursor, "COUNT", PAGE)]
+        )
+        pairs = iter(flat)
+        accounts = {
+            name.decode("utf-8", "surrogateescape"): _number(text)
+            for name, text in zip(pairs, pairs, strict=True)
+        }
+        accounts.pop(SYSTEM, None)
+        return following.decode(), _number(level), accounts
+
+    def of(self, tenants: Iterable[str]) -> dict[str, float]:
+        """Return the accounts of these tenants, as far as they have one."""
+        found: dict[str, float] = {}
+        for page in pages(list(tenants), PAGE):
+            texts = self._link.call("HMGET", self._keys.ledger, *page)
+            numbers = zip(page, map(_number, texts), strict=True)
+            found |= {tenant: number for tenant, number in numbers if number is not None}
+        return found
+
+    def forget(self, lease: Lease, tenants: Sequence[str]) -> int:
+        """Forget those of these accounts that say nothing; return how many. Raises Fenced."""
+        names = [self._keys.leader, self._keys.ledger]
+        raw = [tenant.encode("utf-8", "surrogateescape") for tenant in tenants]
+        rounds: list[tuple[list[str], list[Argument]]] = [
+            (names, [lease.token, *page]) for page in pages(raw, _FORGOTTEN)
+        ]
+        forgotten = 0
+        for answer in self._link.run_each(script("forget"), rounds):
+            if answer[0] == b"fenced":
+                raise Fenced("another process holds the lease")
+            forgotten += answer.count(b"forgotten")
+        return forgotten
+
+
+def _number(text: bytes | None) -> float | None:
+    try:
+        number = float(text or b"")
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
