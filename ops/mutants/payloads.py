@@ -36,7 +36,7 @@ PAYLOADS: tuple[Mutant, ...] = (
     Mutant("a room that nothing leaves", "parallax/scheduling/queues.py",
            "self.hashes -= len(queued.job.prefix)", "pass", "the window goes on"),
     Mutant("one read of any size", "parallax/broker/dispatching.py",
-           "max(1, READ_BYTES // (ENTRY_BYTES * len(streams)))", "10**9",
+           "max(1, READ_BYTES // (ENTRY_BYTES * (len(tenants) + 2)))", "10**9",
            "a read is bounded in bytes"),
     Mutant("a long list in one call", "producers/batches.py",
            "place - start >= MOST_JOBS or held + size > MOST_BYTES", "False",

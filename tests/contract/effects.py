@@ -13,7 +13,8 @@ from parallax.broker.connection import Link
 
 Store = dict[str, dict[str, list[str]]]
 _ENTRY, _TIME = re.compile(r"\d{13}-\d+"), re.compile(r"(?<![\w.])\d{13}(?!\d)")
-_TOKEN, _WAITED = re.compile(r"\|\d{13,}"), re.compile(r"waited_s=[\d.e-]+")
+_TOKEN = re.compile(r"(?:\b[0-9a-f]{8}-)?(\w+)\|\d{13,}")  # who leads, with a part drawn by lot
+_WAITED = re.compile(r"waited_s=[\d.e-]+")
 
 
 def stored(link: Link) -> Store:
@@ -63,7 +64,7 @@ def _content(link: Link, key: str, kind: str) -> list[str]:
 
 def _word(data: bytes) -> str:
     text = data.decode("utf-8", "backslashreplace")
-    return _TIME.sub("TIME", _ENTRY.sub("ENTRY", _TOKEN.sub("|EPOCH", text)))
+    return _TIME.sub("TIME", _ENTRY.sub("ENTRY", _TOKEN.sub(r"\1|EPOCH", text)))
 
 
 def _flat(what: dict[str, list[str]]) -> list[str]:
