@@ -450,9 +450,10 @@ def _(cell: Cell) -> Question:
 def _(cell: Cell) -> Question:
     running(cell)
     cell.die()
-    cell.link.call("ZADD", cell.keys.open, 5, "b1")
+    now_ms = 1000 * int(cell.link.call("TIME")[0])
+    cell.link.call("ZADD", cell.keys.open, now_ms - 120_000, "a1", 5, "b1")
     lease = cell.lead()
-    return lambda: cell.rescue.repair(lease, ["a1", "b1"], 1)
+    return lambda: cell.rescue.repair(lease, ["a1", "b1"], 60_000)
 
 
 @larger("repair of the second attempt's loss")
