@@ -41,10 +41,12 @@ class History:
     def asked(self, finishes: Sequence[Finish]) -> None:
         """The store is about to be told of these ends."""
         for finish in finishes:
-            tokens = finish.report.output_tokens
+            report = finish.report
             self._write(
-                what="asked", verdict=finish.verdict, tokens=tokens, **_named(finish.attempt)
-            )
+                what="asked", verdict=finish.verdict, tokens=report.output_tokens,
+                prompt=report.prompt_tokens, cached=report.cached_tokens, tenant=report.tenant,
+                **_named(finish.attempt),
+            )  # fmt: skip
 
     def answered(self, finishes: Sequence[Finish], answers: Sequence[tuple[str, str]]) -> None:
         """The store has said what it did with these ends."""

@@ -23,11 +23,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
+from ops.mutants.further import FURTHER
+from ops.mutants.further_services import SERVING
 from ops.mutants.payloads import PAYLOADS
 from ops.mutants.planted import MUTANTS, Mutant
 from ops.mutants.trial import ROOT, Clean, Copy, Verdict, tried
 from parallax.services.clock import SystemClock
 
+ALL: tuple[Mutant, ...] = (*MUTANTS, *PAYLOADS, *FURTHER, *SERVING)
 LEAST = 0.95
 SEEN_BY = Path(__file__).with_name("seen_by.json")
 
@@ -66,7 +69,7 @@ def _options() -> argparse.Namespace:
         "--learn", action="store_true", help="note which test saw which mutant, for the next time"
     )
     options = parser.parse_args()
-    options.planted = (*MUTANTS, *PAYLOADS)
+    options.planted = ALL
     if options.list is not None:
         options.planted = runpy.run_path(str(options.list))["MUTANTS"]
     return options

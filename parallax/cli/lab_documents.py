@@ -115,6 +115,10 @@ class Drills(Document, frozen=True):
     accepted_jobs: int
     executions: int
     outcomes: dict[str, int]
+    shapes: list[str]
+    bodies_checked: int
+    keys_with_junk: int
+    contended_s: float
     longest_drain_s: float
     promises: int
     violations: int

@@ -14,10 +14,11 @@ from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import start_logging
 from parallax.cli.output import show_one
 from parallax.cli.run_options import write
-from parallax.core.model import check_int, check_number
+from parallax.core.model import check_number
 from parallax.drills.drill import DrillResult, DrillSpec, run_drill
 from parallax.drills.invariants import INVARIANTS
 from parallax.drills.report import page
+from parallax.drills.shape import drawn, pinned
 from parallax.drills.stage import Cast
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Interrupted, Orders
@@ -32,8 +33,9 @@ from parallax.services.orders import Interrupted, Orders
 @click.option("--pause", "pause_s", type=float, default=0.4, show_default=True,
               help="Mean seconds between two faults.")  # fmt: skip
 @click.option("--fault", "kinds", multiple=True, metavar="KIND", help="Only faults of this kind.")
-@click.option("--workers", type=int, default=3, show_default=True,
-              help="Workers, beside one for prompts and one behind a proxy.")  # fmt: skip
+@click.option("--shape", "words", multiple=True, metavar="NAME|FIELD=VALUE",
+              help="Pin the shape, or a part of it: small, wide, slow, workers=50 ... "
+                   "[default: drawn from the seed].")  # fmt: skip
 @click.option("--durability", type=click.Choice(["always", "everysec"]), default="always",
               show_default=True, help="What the server writes before it answers.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
@@ -47,7 +49,7 @@ def verify(
     rate: float,
     pause_s: float,
     kinds: tuple[str, ...],
-    workers: int,
+    words: tuple[str, ...],
     durability: str,
     output: Path | None,
     logs: Path | None,
@@ -56,23 +58,29 @@ def verify(
     """Kill, pause, cut, fill and confuse a private system under load, and check every promise.
 
     Starts its own server, schedulers and workers and leaves nothing behind. The same seed draws
-    the same faults and jobs again; odd seeds delete nothing by hand, and then nothing may have to
-    be repaired. Exits with 1 if a promise was broken. Ctrl-C ends it early and tells of the drills
-    before.
+    the same shape (how many tenants and workers, how far from the server, which jobs), faults and
+    jobs again; odd seeds delete nothing by hand, and then nothing may have to be repaired. A part
+    of the shape that is pinned with --shape changes no other. Filling a disk takes root; without,
+    that fault is left out. Exits with 1 if a promise was broken. Ctrl-C ends it early and tells of
+    the drills before.
     """
     check_number("--duration", duration_s, 1.0, 86_400.0)
     check_number("--rate", rate, 1.0, 10_000.0)
     check_number("--pause", pause_s, 0.05, 3600.0)
-    check_int("--workers", workers, 1, 50)
+    fixed = pinned(words)
     if logs is not None:
         logs.mkdir(parents=True, exist_ok=True)
     start_logging()
     clock, results = SystemClock(), []
     with Orders() as orders:
         for seed in seeds or (secrets.randbelow(10**6),):
-            _say(f"seed {seed}: {duration_s:g} s of faults, durability {durability}")
-            cast = Cast(workers, 2, durability)
-            spec = DrillSpec(seed, duration_s, rate, pause_s, kinds, cast)
+            cast, shape = Cast(durability=durability), drawn(seed, fixed)
+            spec = DrillSpec(seed, duration_s, rate, pause_s, kinds, cast, shape)
+            _say(
+                f"seed {seed}: {duration_s:g} s of faults, durability {durability}; {shape.told()}"
+            )
+            if spec.left_out:
+                _say(f"seed {seed}: {spec.left_out}")
             try:
                 results.append(run_drill(spec, clock, _say, logs, orders))
             except Interrupted:
@@ -104,6 +112,10 @@ def _summary(results: list[DrillResult]) -> Drills:
         accepted_jobs=sum(result.accepted for result in results),
         executions=sum(result.executions for result in results),
         outcomes=dict(sorted(outcomes.items())),
+        shapes=[result.spec.shape.told() for result in results],
+        bodies_checked=sum(result.bodies for result in results),
+        contended_s=round(sum(result.contended_s for result in results), 1),
+        keys_with_junk=len(sum((result.junk for result in results), Counter[str]())),
         longest_drain_s=round(max((result.drained_s for result in results), default=0.0), 2),
         promises=len(INVARIANTS),
         violations=sum(len(s) for result in results for s in result.broken.values()),

@@ -11,20 +11,25 @@ from pathlib import Path
 from random import Random
 
 from parallax.broker.connection import Link
-from parallax.broker.results import Record, Results
+from parallax.broker.results import Record
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
-from parallax.drills.evidence import Evidence, left_over, lines_of, records_of
+from parallax.drills.contention import Contention, windows
+from parallax.drills.disk import SmallDisk
+from parallax.drills.evidence import Evidence, counts_of, lines_of, open_of, records_of
 from parallax.drills.faults import FAULTS, Fault, Undo
 from parallax.drills.invariants import violations
-from parallax.drills.load import TENANTS, Load
-from parallax.drills.stage import CELL, POISON, Cast, Stage
+from parallax.drills.leftovers import left_over, unexplained
+from parallax.drills.load import Load
+from parallax.drills.shape import Shape
+from parallax.drills.stage import CELL, POISON, PREFETCH, Cast, Stage
+from parallax.drills.watching import Memory, Watching
 from parallax.producers.client import Client
 from parallax.services.orders import Orders
 
 log = logging.getLogger(__name__)
 
-READY_S, DRAIN_S = 30.0, 60.0
+READY_S = 30.0
 #: With a store that may forget its last two seconds, only this promise may break, and only then.
 FORGETFUL = {"I1"}
 
@@ -43,6 +48,7 @@ class DrillSpec:
     pause_s: float = 0.4  # mean time between two faults
     kinds: Sequence[str] = ()  # of faults; none named: all
     cast: Cast = field(default_factory=Cast)
+    shape: Shape = field(default_factory=Shape)
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
@@ -64,8 +70,21 @@ class DrillSpec:
         return [
             fault
             for name, fault in FAULTS.items()
-            if (not self.kinds or name in self.kinds) and (self.destroys or not fault.destroys)
+            if (not self.kinds or name in self.kinds)
+            and (self.destroys or not fault.destroys)
+            and self._has(fault.needs)
         ]
+
+    @property
+    def left_out(self) -> str:
+        """What of its shape this machine cannot do; '' if nothing."""
+        if self.shape.disk and not SmallDisk.possible():
+            return "disks are not filled: that takes root on Linux, with mount"
+        return ""
+
+    def _has(self, needs: str) -> bool:
+        has = {"disk": self.shape.disk and SmallDisk.possible(), "crowd": self.shape.crowd > 0}
+        return not needs or bool(has[needs])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +99,11 @@ class DrillResult:
     counts: dict[str, int]
     drained_s: float  # from the last fault, or the last death by poison, until nothing was open
     broken: dict[str, list[str]]
+    memory: dict[str, Memory] = field(default_factory=dict)
+    junk: Counter[str] = field(default_factory=Counter)  # by key or family of keys
+    bodies: int = 0  # bodies of open jobs that were looked at
+    weights: int = 0  # changes of weights
+    contended_s: float = 0.0  # while two tenants were backlogged, and their shares were held
 
     @property
     def excused(self) -> bool:
@@ -98,26 +122,36 @@ def run_drill(
     orders: Orders | None = None,
 ) -> DrillResult:  # fmt: skip
     """Run one drill on a stage of its own; raises Interrupted after an order to stop."""
-    stage = Stage(spec.cast, clock, logs, orders)
+    stage = Stage(spec.cast, clock, logs, orders, spec.shape)
     with stage:
-        client = Client(stage.system.url, CELL)
-        drill = _Drill(spec, stage, clock, client)
+        clients = [Client(stage.system.url, CELL) for _ in range(2)]
+        drill = _Drill(spec, stage, clock, clients)
         try:
             drill.play(say)
             evidence = drill.reckon()
         finally:
-            client.close()
-        pids = [child.process.pid for child in stage.system.fleet.children.values()]
-        pids.append(stage.server_pid)
+            for client in clients:
+                client.close()
+        pids = [*stage.processes().values(), stage.server_pid]
     survivors = sum(_runs(pid) for pid in pids)
     return drill.result(evidence, survivors)
 
 
 class _Drill:
-    def __init__(self, spec: DrillSpec, stage: Stage, clock: Clock, client: Client) -> None:
+    def __init__(
+        self, spec: DrillSpec, stage: Stage, clock: Clock, clients: Sequence[Client]
+    ) -> None:
         self._spec, self._stage, self._clock = spec, stage, clock
         self._random = Random(f"{spec.seed}/faults")
-        self._load = Load(client, clock, Random(f"{spec.seed}/load"), spec.rate, spec.seed)
+        seed, shape = spec.seed, spec.shape
+        rate = shape.rate(spec.rate)
+        self._load = Load(clients[0], clock, Random(f"{seed}/load"), rate, seed, shape)
+        rivals = Load(clients[1], clock, Random(f"{seed}/rivals"), rate, seed)
+        self._contention = Contention(rivals, stage.keys, clock, Random(f"{seed}/contest"), seed)
+        self._loads = [self._load, rivals]
+        self._watching = Watching(
+            stage.processes, stage.link, stage.keys, self._load, clock, Random(f"{seed}/watching")
+        )
         self._undoing: list[threading.Thread] = []
         self._faults: Counter[str] = Counter()
         self._destroyed = False
@@ -125,26 +159,34 @@ class _Drill:
 
     def play(self, say: Callable[[str], None]) -> None:
         """Load and faults, then peace until nothing is open."""
-        self._until(lambda: self._stage.members() >= len(self._stage.workers), READY_S)
-        over = threading.Event()
-        loading = threading.Thread(target=self._load.run, args=(over,), name="load", daemon=True)
-        loading.start()
+        shape = self._spec.shape
+        self._until(lambda: self._stage.members() >= shape.workers, READY_S + shape.workers / 5)
+        over, seen = threading.Event(), threading.Event()
+        threads = [_started(self._load.run, over)]
+        if shape.contended:
+            threads.append(_started(self._contention.run, self._stage.link(), over))
+        watching = _started(self._watching.run, seen)
         self._disturb(say)
         over.set()
-        for undoing in self._undoing:
-            undoing.join(DRAIN_S)
-        loading.join(DRAIN_S)
+        for thread in [*self._undoing, *threads]:
+            thread.join(shape.drain_s)
         self._peace = self._clock.now()
-        self._until(self._drained, DRAIN_S)
+        self._until(self._drained, shape.drain_s)
         self._end = self._clock.now()
-        self._until(lambda: not self._left(), DRAIN_S / 4)  # dead workers are still to be buried
-        self._load.listen()
+        self._until(lambda: not self._left(), shape.drain_s / 4)  # the dead are still to be buried
+        seen.set()
+        watching.join(shape.drain_s)
+        for load in self._loads:
+            before = -1
+            while before != load.told.total():  # no more than a page is heard at once
+                before = load.told.total()
+                load.listen()
 
     def _disturb(self, say: Callable[[str], None]) -> None:
         started = self._clock.monotonic()
         due, told = started + self._spec.pause_s, started
         while (now := self._clock.monotonic()) - started < self._spec.duration_s:
-            self._stage.system.watch()
+            self._stage.watch()
             if now >= due:
                 due = now + self._random.expovariate(1 / self._spec.pause_s)
                 self._break()
@@ -173,11 +215,11 @@ class _Drill:
     def _until(self, condition: Callable[[], bool], seconds: float) -> None:
         deadline = self._clock.monotonic() + seconds
         while not condition() and self._clock.monotonic() < deadline:
-            self._stage.system.watch()
+            self._stage.watch()
             self._clock.wait(0.02)
 
     def _drained(self) -> bool:
-        return self._asked(lambda link: link.call("ZCARD", self._stage.keys.open) == 0)
+        return self._asked(lambda link: open_of(link, self._stage.keys) == 0)
 
     def _left(self) -> bool:
         return self._asked(lambda link: bool(left_over(link, self._stage.keys)), broken=True)
@@ -193,17 +235,33 @@ class _Drill:
 
     def reckon(self) -> Evidence:
         """Gather what is known."""
-        load, keys, link = self._load, self._stage.keys, self._stage.link()
-        lines = lines_of(self._stage.histories)
-        poison = {line["job"] for line in lines if "job" in line} - load.tenants.keys()
-        records = records_of(link, keys, load.accepted | load.refused | load.unknown | poison)
+        stage, keys, link = self._stage, self._stage.keys, self._stage.link()
+        shape = stage.shape
+        accepted, refused, unknown = (
+            set[str]().union(*(getattr(load, name) for load in self._loads))
+            for name in ("accepted", "refused", "unknown")
+        )
+        lines = lines_of(stage.histories)
+        known = {name for load in self._loads for name in load.tenants}
+        poison = {line["job"] for line in lines if "job" in line} - known
+        records = records_of(link, keys, accepted | refused | unknown | poison)
         evidence = Evidence(
-            load.accepted, load.refused, load.unknown, dict(load.told), records, lines,
-            Results(link, keys).counts(), int(link.call("ZCARD", keys.open)), left_over(link, keys),
+            accepted, refused, unknown, dict(self._loads[0].told + self._loads[1].told), records,
+            lines, counts_of(link, keys), open_of(link, keys), left_over(link, keys),
             destroyed=self._destroyed, longest_silence_s=longest_silence_s(records),
+            floor_s=shape.floor_s, excused=stage.junk["open"],
+            misplaced=[
+                wrong for wrong in self._watching.misplaced
+                if wrong.partition(" ")[0] not in stage.spoiled
+            ],
+            unexplained=unexplained(link, keys),
+            windows=windows(
+                self._contention.samples, lines, shape.workers * (shape.slots + PREFETCH)
+            ),
+            untold=self._faults["delete the events"] > 0, memory=self._watching.memory(),
         )  # fmt: skip
         link.close()
-        return evidence
+        return evidence.without(stage.spoiled)
 
     def result(self, evidence: Evidence, survivors: int) -> DrillResult:
         """Hold the evidence against the promises."""
@@ -214,30 +272,36 @@ class _Drill:
             self._spec, self._faults, len(evidence.accepted), len(began),
             Counter(record.outcome.value for record in ended if record.outcome), evidence.counts,
             max(0.0, self._end - max([self._peace, *deaths])),
-            violations(_with_survivors(evidence, survivors)),
+            violations(replace(evidence, survivors=survivors)),
+            dict(evidence.memory), self._stage.junk, self._load.bodies.looked, self._load.weights,
+            sum(window.seconds for window in evidence.windows),
         )  # fmt: skip
 
 
-def _with_survivors(evidence: Evidence, survivors: int) -> Evidence:
-    return replace(evidence, survivors=survivors)
+def _started(run: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=run, args=arguments, daemon=True)
+    thread.start()
+    return thread
 
 
 def longest_silence_s(records: dict[str, Record | None]) -> float:
     """Return how long a tenant with open jobs heard of no end, at most. O(n log n)."""
-    longest = 0.0
-    for tenant in TENANTS:
-        jobs = [r for r in records.values() if r and r.tenant == tenant and r.finished]
-        moments = sorted(
-            [(record.accepted, 1) for record in jobs]
-            + [(record.finished, -1) for record in jobs if record.finished]
-        )
-        waiting, since = 0, 0.0
-        for at, step in moments:
-            if waiting and step < 0:
-                longest = max(longest, at - since)
-            if step < 0 or not waiting:
-                since = at
-            waiting += step
+    moments: dict[str, list[tuple[float, int]]] = {}
+    for record in records.values():
+        if record is not None and record.finished:
+            own = moments.setdefault(record.tenant, [])
+            own += [(record.accepted, 1), (record.finished, -1)]
+    return max((_silence_s(sorted(own)) for own in moments.values()), default=0.0)
+
+
+def _silence_s(moments: Sequence[tuple[float, int]]) -> float:
+    longest, waiting, since = 0.0, 0, 0.0
+    for at, step in moments:
+        if waiting and step < 0:
+            longest = max(longest, at - since)
+        if step < 0 or not waiting:
+            since = at
+        waiting += step
     return longest
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.results import Record, Results
+from parallax.drills.contention import Window
+from parallax.drills.watching import Memory
 
 _PAGE = 500
 
@@ -35,6 +37,28 @@ class Evidence:
     survivors: int = 0  # processes that outlived the drill
     destroyed: bool = False  # entries were deleted by hand
     longest_silence_s: float = 0.0  # of a tenant that had jobs
+    floor_s: float = 20.0  # how long such a silence may be
+    excused: int = 0  # jobs and marks of jobs that were damaged or made up by hand
+    misplaced: Sequence[str] = ()  # what is wrong with bodies
+    unexplained: Mapping[str, str] = field(default_factory=dict)  # keys that no rule explains
+    windows: Sequence[Window] = ()  # while two tenants were backlogged
+    untold: bool = False  # events were deleted by hand: what they told was not charged exactly
+    memory: Mapping[str, Memory] = field(default_factory=dict)
+
+    def without(self, spoiled: set[str]) -> Evidence:
+        """Return the same without these jobs, which were damaged by hand."""
+        if not spoiled:
+            return self
+        return replace(
+            self,
+            accepted=self.accepted - spoiled,
+            refused=self.refused - spoiled,
+            unknown=self.unknown | spoiled,
+            told={name: count for name, count in self.told.items() if name not in spoiled},
+            records={n: record for n, record in self.records.items() if n not in spoiled},
+            lines=[line for line in self.lines if line.get("job") not in spoiled],
+            excused=self.excused + len(spoiled),
+        )
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
@@ -59,30 +83,13 @@ def records_of(link: Link, keys: Keys, names: set[str]) -> dict[str, Record | No
     return found
 
 
-def left_over(link: Link, keys: Keys) -> dict[str, str]:
-    """Return what lies in Redis that should be gone, or should go one day and will not."""
-    found: dict[str, str] = {}
-    members = {name.decode() for name in link.call("HKEYS", keys.workers)}
-    for key in _scan(link, f"plx:{{{keys.cell}}}:*"):
-        kind, _, name = key.rpartition("}:")[2].partition(":")
-        if kind in {"in", "work"}:
-            length = link.call("XLEN", key)
-            if length:
-                found[key] = f"{length} entries"
-            elif kind == "work" and name not in members:
-                found[key] = "the stream of a worker that is gone"
-        elif kind == "body":
-            found[key] = "a body that nobody needs"
-        elif kind in {"job", "out", "hb", "stat", "ctl"} and link.call("PTTL", key) == -1:
-            found[key] = "it would stay for ever"
-    return found
+def counts_of(link: Link, keys: Keys) -> dict[str, int]:
+    """Return the totals of the cell; what is no total (junk) is left out."""
+    flat = iter(link.call("HGETALL", keys.counts))
+    pairs = zip(flat, flat, strict=True)
+    return {name.decode("ascii", "replace"): int(v) for name, v in pairs if v.isdigit()}
 
 
-def _scan(link: Link, pattern: str) -> Iterator[str]:
-    cursor = "0"
-    while True:
-        after, page = link.call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-        yield from (key.decode("utf-8", "replace") for key in page)
-        cursor = after.decode()
-        if cursor == "0":
-            return
+def open_of(link: Link, keys: Keys) -> int:
+    """Return how many jobs are open; names that were made up (junk) are no jobs."""
+    return sum(not name.startswith(b"junk") for name in link.call("ZRANGE", keys.open, 0, -1))

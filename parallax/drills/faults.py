@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from random import Random
 
 from parallax.broker.intake import Intake
-from parallax.core.errors import ParallaxError
+from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.model import Job
+from parallax.drills import junk
 from parallax.drills.proxy import Mode
-from parallax.drills.stage import HEARTBEAT_S, LEASE_S, POISON, Stage
+from parallax.drills.stage import POISON, Stage
 
 Undo = Callable[[], None]
 Deed = Callable[[Stage, Random], tuple[float, Undo] | None]
@@ -30,17 +31,18 @@ class Fault:
     deed: Deed
     weight: int = 2
     destroys: bool = False  # entries of streams are gone: what the janitor is for
+    needs: str = ""  # what the shape must have: `disk` or `crowd`
 
 
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(weight: int = 2, *, destroys: bool = False) -> Callable[[Deed], Deed]:
+def fault(weight: int = 2, *, destroys: bool = False, needs: str = "") -> Callable[[Deed], Deed]:
     """Register a kind of fault under the name of its function."""
 
     def add(deed: Deed) -> Deed:
         name = deed.__name__.replace("_", " ")
-        FAULTS[name] = Fault(name, deed, weight, destroys)
+        FAULTS[name] = Fault(name, deed, weight, destroys, needs)
         return deed
 
     return add
@@ -77,7 +79,7 @@ def pause_a_worker(stage: Stage, random: Random) -> tuple[float, Undo] | None:
     """SIGSTOP past its heartbeat: it wakes up as a zombie."""
     if not stage.workers:
         return None
-    return _paused(stage.pid(random.choice(stage.workers)), HEARTBEAT_S * 1.6)
+    return _paused(stage.pid(random.choice(stage.workers)), stage.shape.heartbeat_s * 1.6)
 
 
 @fault()
@@ -95,11 +97,49 @@ def kill_the_leader(stage: Stage, random: Random) -> None:
         stage.system.fleet.kill(leader)
 
 
+@fault(1)
+def kill_workers_and_the_leader(stage: Stage, random: Random) -> None:
+    """SIGKILL of the leader and of half of the workers, all at once."""
+    leader = _leader(stage)
+    kill_some_of_the_crew(stage, random)
+    for worker in random.sample(stage.workers, len(stage.workers) // 2):
+        stage.system.fleet.kill(worker)
+    if leader is not None:
+        stage.system.fleet.kill(leader)
+
+
+@fault(2, needs="crowd")
+def kill_some_of_the_crew(stage: Stage, random: Random) -> None:
+    """A fifth of the workers that share a process die: rarely so many are gone at once."""
+    if stage.crew is not None:
+        stage.crew.send(signal.SIGUSR1)
+
+
+@fault(1, needs="crowd")
+def kill_the_crew(stage: Stage, random: Random) -> None:
+    """SIGKILL of the process that holds most of the workers."""
+    if stage.crew is not None:
+        stage.crew.send(signal.SIGKILL)
+
+
+@fault(1, needs="disk")
+def fill_the_disk(stage: Stage, random: Random) -> tuple[float, Undo] | None:
+    """No further byte can be written for a while; then there is room again."""
+    disk = stage.disk
+    if disk is None:
+        return None
+    try:
+        disk.fill()
+    except StoreFault:
+        return None
+    return random.choice((0.5, 2.0, 4.0)), disk.empty
+
+
 @fault()
 def pause_the_leader(stage: Stage, random: Random) -> tuple[float, Undo] | None:
     """SIGSTOP past its lease: it wakes up believing that it leads."""
     leader = _leader(stage)
-    return None if leader is None else _paused(stage.pid(leader), LEASE_S * 1.8)
+    return None if leader is None else _paused(stage.pid(leader), stage.shape.lease_s * 1.8)
 
 
 @fault(3)
@@ -130,7 +170,7 @@ def partition_a_worker(stage: Stage, random: Random) -> tuple[float, Undo] | Non
     def mend() -> None:
         proxy.mode = Mode.OPEN
 
-    return HEARTBEAT_S * random.choice((0.3, 1.6)), mend
+    return stage.shape.heartbeat_s * random.choice((0.3, 1.6)), mend
 
 
 @fault(1)
@@ -149,7 +189,7 @@ def pause_redis(stage: Stage, random: Random) -> tuple[float, Undo] | None:
 def fill_redis(stage: Stage, random: Random) -> tuple[float, Undo] | None:
     """Out of memory for longer than a heartbeat: nobody may be taken for dead."""
     _command(stage, "CONFIG", "SET", "maxmemory", "1")
-    return HEARTBEAT_S * 1.2, lambda: _insist(stage, "CONFIG", "SET", "maxmemory", "0")
+    return stage.shape.heartbeat_s * 1.2, lambda: _insist(stage, "CONFIG", "SET", "maxmemory", "0")
 
 
 @fault(3)
@@ -160,13 +200,18 @@ def flush_the_scripts(stage: Stage, random: Random) -> None:
 
 @fault(3)
 def write_junk(stage: Stage, random: Random) -> None:
-    """Entries that nobody can understand, where entries are expected."""
-    keys = stage.keys
-    streams = [keys.events, keys.bell, keys.arrivals("t0"), *_streams(stage, "work")]
+    """Things that nobody can understand, in every key there is; nothing true is overwritten."""
     for _ in range(3):
-        fields = [random.randbytes(random.randint(1, 20)) for _ in range(2 * random.randint(1, 3))]
-        name = random.choice((b"j", fields[0]))
-        _command(stage, "XADD", random.choice(streams), "*", name, *fields[1:])
+        name = junk.write(lambda *command: _command(stage, *command), stage.keys, random)
+        stage.junk[name] += 1
+
+
+@fault(1, destroys=True)
+def spoil_a_record(stage: Stage, random: Random) -> None:
+    """Junk where a job's record was: the job is lost, and no other may be."""
+    for name in stage.some_open(random, 2):
+        stage.spoiled.add(name)
+        junk.spoil(lambda *command: _command(stage, *command), stage.keys, name, random)
 
 
 @fault(2)

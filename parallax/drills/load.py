@@ -1,19 +1,26 @@
-"""The load of a drill: jobs of several tenants, some with deadlines, some twice, some cancelled."""
+"""The load of a drill: jobs as its shape wants them, some twice, some cancelled at any stage."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import exp, log
 from random import Random
 
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.core.model import Job
+from parallax.drills.bodies import Bodies
+from parallax.drills.shape import Shape
 from parallax.producers.client import Client
 
-TENANTS = ("t0", "t1", "t2")
 BATCH = 20
+#: Jobs in one submission of the burst at the start: one job of each tenant.
+BURST = 500
+_BLOCK = 1  # tokens of a block: prefixes are long in the store, and not for the engine
+_FAMILIES = 8
 
 
 @dataclass(slots=True)
@@ -25,16 +32,23 @@ class Load:
     random: Random
     rate: float  # jobs per second
     seed: int
+    shape: Shape = field(default_factory=Shape)
     accepted: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)  # the store did not say
     told: Counter[str] = field(default_factory=Counter)  # ends heard of, by job
     tenants: dict[str, str] = field(default_factory=dict)
+    weights: int = 0  # changes made
+    bodies: Bodies = field(default_factory=Bodies)
     _made: int = 0
     _due: float = 0.0
+    _weigh_at: float = 0.0
+    _recent: deque[str] = field(default_factory=lambda: deque(maxlen=400))
+    _families: list[tuple[int, ...]] = field(default_factory=list)
 
     def run(self, over: threading.Event) -> None:
         """Submit what is due and listen to what has ended, until it is over."""
+        self._burst(over)
         while not over.is_set():
             self.step()
 
@@ -42,42 +56,26 @@ class Load:
         """Submit what is due; listen. Never raises for what the store does."""
         now = self.clock.monotonic()
         if now >= self._due:
-            self._due = max(self._due + BATCH / self.rate, now - 1.0)
-            self._submit()
-            self._cancel()
+            batch = max(1, min(BATCH, round(self.rate)))
+            self._due = max(self._due + batch / self.rate, now - 1.0)
+            self._submit([self._job(self._tenant()) for _ in range(batch)])
+            self._cancel(batch)
+        if self.shape.weights and now >= self._weigh_at:
+            self._weigh_at = now + 60.0 / self.shape.weights
+            self._weigh()
         self.listen()
 
-    def _submit(self) -> None:
-        jobs = [self._job() for _ in range(BATCH)]
-        if self.random.random() < 0.1:
-            jobs.append(jobs[0])  # the same job once more
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Offer jobs and note what is said of each."""
         self.tenants |= {job.id: job.tenant for job in jobs}
+        bodies = {job.id: body for job in jobs if (body := self.bodies.of(job.id))}
         try:
-            receipts = self.client.submit(jobs)
+            receipts = self.client.submit(jobs, bodies=bodies)
         except ParallaxError:
             self.unknown |= {job.id for job in jobs}
             return
         for receipt in receipts:
             (self.accepted if receipt.accepted else self.refused).add(receipt.job_id)
-
-    def _job(self) -> Job:
-        self._made += 1
-        random = self.random
-        prompt = random.choice((20, 100, 100, 600))
-        return Job(
-            f"d{self.seed}-{self._made}", random.choice(TENANTS), prompt, 60,
-            f"s{random.randrange(20)}" if random.random() < 0.3 else "",
-            random.randint(1, 60), random.choice((None, None, None, 0.3, 20.0)),
-        )  # fmt: skip
-
-    def _cancel(self) -> None:
-        if not self.accepted or self.random.random() > 0.3:
-            return
-        name = f"d{self.seed}-{max(1, self._made - self.random.randrange(100))}"
-        try:
-            self.client.cancel(name)
-        except ParallaxError:
-            return
 
     def listen(self) -> None:
         """Hear which jobs have ended."""
@@ -85,3 +83,90 @@ class Load:
             self.told.update(completion.job_id for completion in self.client.news(20))
         except ParallaxError:
             self.clock.wait(0.02)
+
+    def recent(self) -> list[str]:
+        """Return the ids of the jobs that were submitted last."""
+        return list(self._recent)
+
+    def _burst(self, over: threading.Event) -> None:
+        """Let all tenants become active at once, if they are many."""
+        if self.shape.tenants <= BATCH:
+            return
+        for start in range(0, self.shape.tenants, BURST):
+            if over.is_set():
+                return
+            names = range(start, min(start + BURST, self.shape.tenants))
+            self._submit([self._job(f"t{n}") for n in names], again=False)
+
+    def _submit(self, jobs: list[Job], *, again: bool = True) -> None:
+        if again and self.random.random() < 0.1:
+            jobs.append(jobs[0])  # the same job once more
+        for job in jobs:
+            self._recent.append(job.id)
+            self.bodies.make(job.id, self.random, self.shape.body_bytes)
+        self.submit(jobs)
+
+    def _tenant(self) -> str:
+        """Half of the jobs are of the first three tenants, half of anybody."""
+        few = self.random.random() < 0.5
+        return (
+            f"t{self.random.randrange(min(3, self.shape.tenants) if few else self.shape.tenants)}"
+        )
+
+    def _job(self, tenant: str) -> Job:
+        self._made += 1
+        random = self.random
+        prompt = random.choice((20, 100, 100, 600))
+        prefix = self._prefix()
+        return Job(
+            f"d{self.seed}-{self._made}", tenant, max(prompt, len(prefix) * _BLOCK), 60,
+            f"s{random.randrange(20)}" if random.random() < 0.3 else "",
+            random.randint(1, 60), self._deadline(), prefix=prefix, prefix_block=_BLOCK,
+        )  # fmt: skip
+
+    def _deadline(self) -> float | None:
+        """Near ones may pass while the job waits or runs; far ones are hours or days away."""
+        draw, shape = self.random.random(), self.shape
+        if draw < shape.near:
+            return self.random.choice((0.05, 0.3, 2.0, 20.0))
+        if draw < shape.near + shape.far:
+            return self.random.choice((3600.0, 7 * 86_400.0))
+        return None
+
+    def _prefix(self) -> tuple[int, ...]:
+        """Of any length, with one of a few beginnings."""
+        if not self.shape.prefix or self.random.random() > 0.3:
+            return ()
+        while len(self._families) < _FAMILIES:
+            source = Random(f"{self.seed}/prefix/{len(self._families)}")
+            self._families.append(tuple(source.getrandbits(62) for _ in range(self.shape.prefix)))
+        length = round(exp(self.random.uniform(0.0, log(self.shape.prefix))))
+        return self.random.choice(self._families)[:length]
+
+    def _cancel(self, submitted: int) -> None:
+        """Cancel at every stage: just submitted, assigned or running, ended, or never heard of."""
+        count = sum(self.random.random() < self.shape.cancels for _ in range(submitted))
+        for _ in range(count if self._recent else 0):
+            stage = self.random.random()
+            if stage < 0.4:
+                name = self._recent[-self.random.randint(1, min(20, len(self._recent)))]
+            elif stage < 0.95:
+                name = self.random.choice(self._recent)
+            else:
+                name = f"d{self.seed}-never-{self.random.randrange(100)}"
+            self.cancel(name)
+
+    def cancel(self, name: str) -> None:
+        """Cancel a job; whether it worked is what its record says."""
+        try:
+            self.client.cancel(name)
+        except ParallaxError:
+            return
+
+    def _weigh(self) -> None:
+        weight = round(exp(self.random.uniform(log(0.02), log(50.0))), 4)
+        try:
+            self.client.set_weights({self._tenant(): weight})
+        except ParallaxError:
+            return
+        self.weights += 1

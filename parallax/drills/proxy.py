@@ -6,11 +6,17 @@ import contextlib
 import selectors
 import socket
 import threading
+from collections import deque
 from enum import Enum
 from pathlib import Path
 
+from parallax.core.clock import Clock
+from parallax.services.clock import SystemClock
+
 _CHUNK = 65_536
 _TICK_S = 0.05
+#: Bytes on their way at once; beyond, senders wait, as they would for any network.
+_MOST_BYTES = 1 << 26
 
 
 class Mode(Enum):
@@ -25,12 +31,18 @@ class Proxy:
     """Listens on a unix socket and forwards to another one, in a thread of its own.
 
     `cut_reply` lets the next request through and closes the connection instead of passing its
-    reply: the server has done what the client will never hear of.
+    reply: the server has done what the client will never hear of. With a `round_trip_s` everything
+    takes half of it each way, in the order in which it came.
     """
 
-    def __init__(self, target: Path, path: Path) -> None:
+    def __init__(
+        self, target: Path, path: Path, round_trip_s: float = 0.0, clock: Clock | None = None
+    ) -> None:
         self.path, self.mode, self.cut_replies = path, Mode.OPEN, 0
-        self._target = target
+        self._target, self._delay_s = target, round_trip_s / 2
+        self._clock: Clock = clock or SystemClock()
+        self._coming: deque[tuple[float, socket.socket, bytes]] = deque()
+        self._bytes = 0
         self._stop = threading.Event()
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._clients: set[socket.socket] = set()
@@ -69,12 +81,28 @@ class Proxy:
             if self.mode is Mode.HANG:
                 self._stop.wait(_TICK_S)
                 continue
-            for key, _ in self._selector.select(_TICK_S):
+            self._deliver()
+            for key, _ in self._selector.select(self._patience()):
                 ready = key.fileobj
                 if ready is self._listener:
                     self._accept()
                 elif isinstance(ready, socket.socket) and ready in self._pairs:
                     self._forward(ready)
+
+    def _patience(self) -> float:
+        """How long to wait for more before something that is on its way is due."""
+        if not self._coming:
+            return _TICK_S
+        return min(_TICK_S, max(0.0, self._coming[0][0] - self._clock.monotonic()))
+
+    def _deliver(self) -> None:
+        """Pass on what has been on its way for long enough."""
+        now = self._clock.monotonic()
+        while self._coming and (self._coming[0][0] <= now or self._bytes > _MOST_BYTES):
+            _, source, data = self._coming.popleft()
+            self._bytes -= len(data)
+            if source in self._pairs:
+                self._pass(source, data)
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
@@ -100,6 +128,17 @@ class Proxy:
             if source not in self._clients and self.cut_replies > 0:
                 self.cut_replies -= 1
                 raise ConnectionResetError
+        except OSError:
+            self._drop(source)
+            return
+        if not self._delay_s:
+            self._pass(source, data)
+            return
+        self._coming.append((self._clock.monotonic() + self._delay_s, source, data))
+        self._bytes += len(data)
+
+    def _pass(self, source: socket.socket, data: bytes) -> None:
+        try:
             self._pairs[source].sendall(data)
         except OSError:
             self._drop(source)

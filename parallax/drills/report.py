@@ -21,6 +21,8 @@ def page(results: Sequence[DrillResult]) -> str:
         "",
         *_runs(results),
         "",
+        *_shapes(results),
+        "",
         *_promises(results),
         "",
         *_faults(results),
@@ -46,6 +48,21 @@ def _runs(results: Sequence[DrillResult]) -> list[str]:
         sum(r.executions for r in results), "", "", "",
         f"{max(r.drained_s for r in results):.1f}", sum(map(_violations, results)),
     ))  # fmt: skip
+    return _table(head, rows)
+
+
+def _shapes(results: Sequence[DrillResult]) -> list[str]:
+    """What each seed drew, and what was looked at beside the promises of all."""
+    head = ("seed", "shape", "most MB of a process", "bodies looked at", "weights changed",
+            "keys with junk", "shares held over (s)")  # fmt: skip
+    rows = [
+        (
+            r.spec.seed, r.spec.shape.told() + (" (disk not filled)" if r.spec.left_out else ""),
+            f"{max((m.most for m in r.memory.values()), default=0.0):.0f}", r.bodies, r.weights,
+            len(r.junk), f"{r.contended_s:.0f}",
+        )
+        for r in results
+    ]  # fmt: skip
     return _table(head, rows)
 
 

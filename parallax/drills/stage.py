@@ -1,12 +1,21 @@
-"""The stage of a drill: a private server, schedulers, workers, and one worker behind a proxy."""
+"""The stage of a drill: a private server, schedulers and workers, as its shape says.
+
+Up to `PROCESSES` workers are processes of their own: one computes prompts only, one stands behind a
+proxy that faults can cut. The others are threads of one more process (`crew`). With a round trip,
+all of them speak to the server through a proxy that takes its time.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -16,33 +25,29 @@ from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.broker.server_home import ServerInfo
 from parallax.core.clock import Clock
-from parallax.core.errors import ParallaxError, Unreachable
+from parallax.core.errors import ParallaxError, StoreFault, Unreachable
+from parallax.core.model import NAME
+from parallax.drills.crew import FAIL, POISON, SLOW, SPEED, Crewed
+from parallax.drills.disk import SmallDisk
 from parallax.drills.proxy import Proxy
+from parallax.drills.shape import PROCESSES, Shape
 from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 
-HEARTBEAT_S, LEASE_S, SWEEP_S, GRACE_S = 1.5, 1.0, 0.5, 2.5
-POISON = "poison"
-CELL = "drill"
-FAR = "worker-far"  # the child behind the proxy
+log = logging.getLogger(__name__)
 
-_WORKER = (
-    "--engine", "clock", "--speed", "20", "--slots", "8", "--heartbeat", f"{HEARTBEAT_S}",
-    "--crash-on", POISON, "--slow", "0.01:20", "--fail", "0.01",
-)  # fmt: skip
-_SCHEDULER = (
-    "--lease", f"{LEASE_S}", "--heartbeat", f"{HEARTBEAT_S}", "--sweep", f"{SWEEP_S}",
-    "--repair-grace", f"{GRACE_S}", "--routing", "disaggregated", "--set", "min_tokens=300",
-    "--set", "disturbance=100", "--hedging", "tied:delay_s=0.05:budget=0.05",
-    "--stealing", "steal_half", "--set", "gate.prefetch=4",
-)  # fmt: skip
+__all__ = ["CELL", "FAR", "POISON", "PREFETCH", "Cast", "Stage"]
+
+CELL = "drill"
+FAR = "worker-far"  # the child behind a proxy of its own
+SWEEP_S = 0.5
+PREFETCH = 4  # attempts that are sent to a worker beyond its slots
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """How many of each; one of the workers computes prompts only, one stands behind a proxy."""
+    """How many schedulers there are, and what the server writes before it answers."""
 
-    workers: int = 3
     schedulers: int = 2
     durability: str = "always"
 
@@ -51,26 +56,32 @@ class Stage:
     """Everything that a drill starts, breaks, and stops. Use it in a `with`."""
 
     def __init__(
-        self, cast: Cast, clock: Clock, logs: Path | None = None, orders: Orders | None = None
+        self,
+        cast: Cast,
+        clock: Clock,
+        logs: Path | None = None,
+        orders: Orders | None = None,
+        shape: Shape | None = None,
     ) -> None:
-        self.clock, self.keys = clock, Keys(CELL)
+        self.clock, self.keys, self.shape = clock, Keys(CELL), shape or Shape()
         self.folder = Path(tempfile.mkdtemp(prefix="plx-drill-", dir=_short()))
         self.histories = self.folder / "histories"
         self.histories.mkdir()
-        plan = Plan(
-            0,
-            cast.schedulers,
-            scheduler_arguments=_SCHEDULER,
-            durability=cast.durability,
-            cell=CELL,
-        )
-        logs, self._orders = logs or Path(os.devnull), orders or Orders()
+        self._cast, self._logs = cast, logs or Path(os.devnull)
+        self._orders = orders or Orders()
+        plan = Plan(0, 0, durability=cast.durability, cell=CELL)
+        home = self.folder / "data"
+        self.disk = _small_disk(home) if self.shape.disk else None
         self.system = System(
-            plan, clock, home=self.folder / "data", ephemeral=False, logs=logs, orders=self._orders
+            plan, clock, home=home, ephemeral=False, logs=self._logs, orders=self._orders
         )
         self.system.guardian.keep(self.folder)
-        self._workers = cast.workers
         self._proxy: Proxy | None = None
+        self._ocean: Proxy | None = None
+        self.crew: Crewed | None = None
+        #: Jobs whose records were damaged by hand: whatever becomes of them is right.
+        self.spoiled: set[str] = set()
+        self.junk: Counter[str] = Counter()  # how often junk was written, by key or family
 
     def __enter__(self) -> Stage:
         try:
@@ -88,22 +99,70 @@ class Stage:
     ) -> None:
         self.close()
 
+    # -- who is there ---------------------------------------------------------------------------
+
     def _start(self) -> None:
         self.system.start()
-        self.system.fleet.longest_pause_s = 0.1
-        self._proxy = Proxy(socket_path(self._info), self.folder / "p")
-        for n in range(1, self._workers + 1):
-            self._worker(f"worker-{n}", f"w{n}", "decode" if n == 1 else "both")
-        self._worker("worker-prompts", "p", "prefill")
-        far = urlsplit(self.system.url)._replace(path=str(self.proxy.path)).geturl()
-        self._worker(FAR, "far", "both", {"PARALLAX_REDIS": far})
+        fleet, shape, server = self.system.fleet, self.shape, socket_path(self._info)
+        fleet.longest_pause_s = 0.1
+        self._proxy = Proxy(server, self.folder / "p", shape.rtt_s)
+        near: dict[str, str] = {}
+        if shape.rtt_ms:
+            self._ocean = Proxy(server, self.folder / "o", shape.rtt_s)
+            near = {"PARALLAX_REDIS": self._through(self._ocean)}
+        for n in range(1, self._cast.schedulers + 1):
+            fleet.start(f"scheduler-{n}", "scheduler", *self._leading(), environment=near)
+        for n in range(1, min(shape.workers, PROCESSES) - 1):
+            self._worker(f"worker-{n}", f"w{n}", "decode" if n == 1 else "both", near)
+        self._worker("worker-prompts", "p", "prefill", near)
+        self._worker(FAR, "far", "both", {"PARALLAX_REDIS": self._through(self._proxy)})
+        if shape.crowd:
+            self.crew = self._crewed({"PARALLAX_REDIS": self.system.url, **near})
 
-    def _worker(
-        self, child: str, name: str, role: str, environment: dict[str, str] | None = None
-    ) -> None:
+    def _through(self, proxy: Proxy) -> str:
+        return urlsplit(self.system.url)._replace(path=str(proxy.path)).geturl()
+
+    def _worker(self, child: str, name: str, role: str, environment: dict[str, str]) -> None:
         history = str(self.histories / f"{child}.jsonl")
-        arguments = (*_WORKER, "--name", name, "--role", role, "--history", history)
+        arguments = (
+            "--engine", "clock", "--speed", f"{SPEED:g}", "--slots", f"{self.shape.slots}",
+            "--heartbeat", f"{self.shape.heartbeat_s:g}", "--crash-on", POISON,
+            "--slow", "{:g}:{:g}".format(*SLOW), "--fail", f"{FAIL:g}",
+            "--name", name, "--role", role, "--history", history,
+        )  # fmt: skip
         self.system.fleet.start(child, "worker", *arguments, environment=environment)
+
+    def _leading(self) -> tuple[str, ...]:
+        shape = self.shape
+        return (
+            "--lease", f"{shape.lease_s:g}", "--heartbeat", f"{shape.heartbeat_s:g}",
+            "--sweep", f"{SWEEP_S:g}", "--repair-grace", f"{shape.grace_s:g}",
+            "--routing", "disaggregated", "--set", "min_tokens=300",
+            "--set", "disturbance=100", "--hedging", "tied:delay_s=0.05:budget=0.05",
+            "--stealing", "steal_half", "--set", f"gate.prefetch={PREFETCH}",
+        )  # fmt: skip
+
+    def _crewed(self, environment: dict[str, str]) -> Crewed:
+        arguments = (
+            "--size", f"{self.shape.crowd}", "--slots", f"{self.shape.slots}",
+            "--heartbeat", f"{self.shape.heartbeat_s:g}", "--histories", str(self.histories),
+        )  # fmt: skip
+        output = self._logs if self._logs.is_char_device() else self._logs / "crew.log"
+        environment = {**environment, "PARALLAX_CELL": CELL}
+        crew = Crewed(arguments, environment, output, self.system.guardian)
+        crew.watch()
+        return crew
+
+    def watch(self) -> None:
+        """Start again what has ended. What cannot start just now is tried the next time."""
+        try:
+            self.system.watch()
+            if self.crew is not None:
+                self.crew.watch()
+        except (ParallaxError, OSError) as error:
+            log.warning("not everything could be started again: %s", error)
+
+    # -- what is asked of it --------------------------------------------------------------------
 
     @property
     def server(self) -> EmbeddedServer:
@@ -131,7 +190,7 @@ class Stage:
         return self._proxy
 
     def link(self) -> Link:
-        """Return a new link to the server."""
+        """Return a new link to the server, without any detour."""
         return Link.to(self.system.url)
 
     def members(self) -> int:
@@ -153,14 +212,54 @@ class Stage:
         """Return the process id of a child."""
         return self.system.fleet.children[child].process.pid
 
+    def some_open(self, random: Random, count: int) -> list[str]:
+        """Return the names of some open jobs; none while the server is away."""
+        link = self.link()
+        try:
+            page = link.call("ZRANGE", self.keys.open, 0, 999)
+        except ParallaxError:
+            return []
+        finally:
+            link.close()
+        names = [name.decode("ascii") for name in page if name.isascii()]
+        names = [name for name in names if NAME.fullmatch(name) and not name.startswith("junk")]
+        return random.sample(names, min(count, len(names)))
+
+    def processes(self) -> dict[str, int]:
+        """Return the process ids of all that run now, by name."""
+        found = {name: self.pid(name) for name in self.system.fleet.alive()}
+        if self.crew is not None and self.crew.pid is not None:
+            found["crew"] = self.crew.pid
+        return found
+
     def close(self) -> None:
         """Stop everything and remove its files."""
         if self._orders.stop.is_set():
             self._orders.hurry()
+        if self.disk is not None:
+            with contextlib.suppress(StoreFault):
+                self.disk.empty()
+        if self.crew is not None:
+            self.crew.end(0.1 if self._orders.now.is_set() else 15.0)
         self.system.stop()
-        if self._proxy is not None:
-            self._proxy.close()
+        for proxy in (self._proxy, self._ocean):
+            if proxy is not None:
+                proxy.close()
+        if self.disk is not None:
+            with contextlib.suppress(StoreFault):
+                self.disk.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _small_disk(folder: Path) -> SmallDisk | None:
+    """Return a disk that can be filled, or None where this process may not have one."""
+    if not SmallDisk.possible():
+        return None
+    try:
+        return SmallDisk(folder)
+    except StoreFault as error:
+        log.warning("the disk of this drill cannot be filled: %s", error)
+        return None
 
 
 def _short() -> str | None:

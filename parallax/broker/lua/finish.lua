@@ -80,6 +80,7 @@ if needed.requeued then
 end
 
 -- First write: an XDEL, which is let through at maxmemory.
+if #mine == 0 then make_way(KEYS[1]) end
 delete_entries(KEYS[1], mine)
 for _, i in ipairs(others) do
   there[i] = redis.call('XDEL', KEYS[1], ARGV[first + (i - 1) * WIDTH + 2]) == 1

@@ -7,9 +7,11 @@ from collections import Counter
 import pytest
 
 from parallax.core.errors import InvalidInput
+from parallax.drills.disk import SmallDisk
 from parallax.drills.drill import DrillResult, DrillSpec
 from parallax.drills.faults import FAULTS
 from parallax.drills.report import page
+from parallax.drills.shape import Shape
 
 
 def result(seed: int, **broken: list[str]) -> DrillResult:
@@ -20,7 +22,24 @@ def result(seed: int, **broken: list[str]) -> DrillResult:
 def test_odd_seeds_destroy_nothing_and_even_ones_do() -> None:
     assert not any(fault.destroys for fault in DrillSpec(11).faults)
     assert any(fault.destroys for fault in DrillSpec(12).faults)
-    assert {fault.name for fault in DrillSpec(12).faults} == FAULTS.keys()
+    everywhere = {name for name, fault in FAULTS.items() if not fault.needs}
+    assert {fault.name for fault in DrillSpec(12).faults} == everywhere
+
+
+def test_what_a_shape_has_can_be_broken() -> None:
+    crowd = DrillSpec(12, shape=Shape(workers=50))
+    assert "kill the crew" in {fault.name for fault in crowd.faults}
+    assert "kill the crew" not in {fault.name for fault in DrillSpec(12).faults}
+
+
+def test_disks_are_filled_where_that_is_allowed_and_else_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = DrillSpec(12, shape=Shape(disk=1))
+    for allowed in (True, False):
+        monkeypatch.setattr(SmallDisk, "possible", lambda allowed=allowed: allowed)
+        assert ("fill the disk" in {fault.name for fault in spec.faults}) is allowed
+        assert ("takes root" in spec.left_out) is not allowed
 
 
 def test_a_kind_that_is_not_known_or_not_left_is_refused() -> None:
@@ -38,6 +57,7 @@ def test_the_page_tells_runs_promises_and_faults() -> None:
     assert "| all |  | 8 | 200 | 240 |  |  |  | 1.5 | 1 |" in text
     assert "| I1 | every accepted job has a terminal record | 1 |" in text
     assert "| kill a worker | 6 |" in text
+    assert "| 11 | small | 0 | 0 | 0 | 0 | 0 |" in text
 
 
 def test_what_broke_may_be_excused_only_where_the_store_may_forget() -> None:

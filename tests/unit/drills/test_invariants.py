@@ -11,9 +11,11 @@ import pytest
 from parallax.broker.codec import Report
 from parallax.broker.results import Record
 from parallax.core.lifecycle import State
+from parallax.drills.contention import Window
 from parallax.drills.drill import longest_silence_s
 from parallax.drills.evidence import Evidence
 from parallax.drills.invariants import INVARIANTS, violations
+from parallax.drills.watching import Memory
 
 
 def record(name: str = "j1", **fields: Any) -> Record:
@@ -50,6 +52,13 @@ GOOD = Evidence(
 Spoil = Callable[[], Evidence]
 
 
+def window(**fields: Any) -> Window:
+    """A minute in which the weights 1 and 4 were followed, and what was used was charged."""
+    fair = {"cheat": 1000.0, "honest": 4000.0}
+    values: dict[str, Any] = {"computed": fair, "busy_s": {"cheat": 10.0, "honest": 40.0}}
+    return Window(60.0, **(values | {"charged": fair, "in_flight": 50.0} | fields))
+
+
 def more(*lines: dict[str, Any]) -> Evidence:
     return replace(GOOD, lines=[*GOOD.lines, *lines])
 
@@ -79,6 +88,15 @@ BROKEN: list[tuple[str, Spoil]] = [
     ("I12", lambda: replace(GOOD, longest_silence_s=30.0)),
     ("I13", lambda: more(line("read", epoch=4))),
     ("I14", lambda: replace(GOOD, survivors=1)),
+    ("I15", lambda: replace(GOOD, misplaced=["j1 is open and its body is gone"])),
+    ("I16", lambda: replace(GOOD, unexplained={"plx:{c}:odd": "no rule explains it"})),
+    ("I17", lambda: replace(GOOD, told={})),
+    ("I18", lambda: replace(GOOD, windows=[window(computed={"cheat": 1500.0, "honest": 4000.0})])),
+    ("I18", lambda: replace(GOOD, windows=[window(busy_s={"cheat": 30.0, "honest": 40.0})])),
+    ("I19", lambda: replace(GOOD, windows=[window(charged={"cheat": 700.0, "honest": 4000.0})])),
+    ("I19", lambda: replace(GOOD, windows=[window(charged={"cheat": 1000.0, "honest": 5000.0})])),
+    ("I20", lambda: replace(GOOD, memory={"scheduler-1 (7)": Memory(60.0, 501.0, 500.0, 501.0)})),
+    ("I20", lambda: replace(GOOD, memory={"scheduler-1 (7)": Memory(60.0, 300.0, 100.0, 300.0)})),
 ]
 
 
@@ -93,7 +111,7 @@ def test_evidence_that_breaks_a_promise_is_seen(name: str, spoil: Spoil) -> None
 
 def test_every_promise_can_be_broken() -> None:
     assert {name for name, _ in BROKEN} == set(INVARIANTS)
-    assert len(INVARIANTS) == 14
+    assert len(INVARIANTS) == 20
 
 
 @pytest.mark.parametrize("spoil", [
@@ -103,6 +121,12 @@ def test_every_promise_can_be_broken() -> None:
                            line("asked", "j9", verdict="completed", tokens=7)]),
     lambda: replace(GOOD, counts={**GOOD.counts, "repaired": 1}, destroyed=True),
     lambda: more({"what": "restarted", "worker": "w1"}, line("read", epoch=4)),
+    lambda: replace(GOOD, windows=[window()]),
+    lambda: replace(GOOD, windows=[window(charged={"cheat": 900.0, "honest": 4300.0})]),
+    lambda: replace(GOOD, windows=[window(charged={"cheat": 9.0, "honest": 9.0})], untold=True),
+    lambda: replace(GOOD, memory={"worker-1 (8)": Memory(10.0, 300.0, 100.0, 300.0)}),
+    lambda: replace(GOOD, accepted={"j1", "j9"}, counts={"accepted": 2, "completed": 1})
+            .without({"j9"}),
 ])  # fmt: skip
 def test_what_may_have_happened_or_not_breaks_nothing(spoil: Spoil) -> None:
     assert violations(spoil()) == {}
@@ -115,3 +139,18 @@ def test_silence_is_counted_while_a_tenant_has_jobs() -> None:
         "c": record("c", accepted=100.0, finished=101.0),
     }
     assert longest_silence_s(dict(records)) == 5.0
+
+
+def test_every_tenant_is_listened_to() -> None:
+    records = {
+        "a": record("a", tenant="t0", accepted=0.0, finished=4.0),
+        "b": record("b", tenant="t9999", accepted=1.0, finished=31.0),
+    }
+    assert longest_silence_s(dict(records)) == 30.0
+
+
+def test_a_damaged_job_is_excused_and_no_other() -> None:
+    spoiled = replace(GOOD, records=GOOD.records | {"j1": None})
+    assert "I1" in violations(spoiled)
+    assert violations(spoiled.without({"j1"})) == {}
+    assert "I1" in violations(spoiled.without({"j2"}))

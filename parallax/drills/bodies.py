@@ -1,0 +1,66 @@
+"""Bodies of jobs, from nothing to a megabyte, made again from the job's id when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from math import exp, log
+from random import Random
+
+from parallax.broker.connection import Link
+from parallax.broker.keys import Keys
+from parallax.core.lifecycle import TERMINAL
+
+_ENDED = frozenset(state.value.encode() for state in TERMINAL)
+
+
+@dataclass(slots=True)
+class Bodies:
+    """Which jobs have a body, how long it is, and whether it is where it belongs.
+
+    Only lengths are kept: the bytes follow from the job's id.
+    """
+
+    lengths: dict[str, int] = field(default_factory=dict)
+    looked: int = 0  # bodies of open jobs that were looked at
+
+    def make(self, job_id: str, random: Random, most: int) -> None:
+        """Draw whether a job has a body, and of which length."""
+        if most and job_id not in self.lengths and random.random() < 0.3:
+            self.lengths[job_id] = round(exp(random.uniform(0.0, log(most))))
+
+    def of(self, job_id: str) -> bytes:
+        """Return the body of a job; b"" if it has none."""
+        length = self.lengths.get(job_id, 0)
+        seed = blake2b(job_id.encode(), digest_size=32).digest()
+        return (seed * (length // len(seed) + 1))[:length]
+
+    def look(self, link: Link, keys: Keys, names: Sequence[str]) -> list[str]:
+        """Return what is wrong with the bodies of accepted jobs that have not ended.
+
+        A record is read before and after its body: what ended in between proves nothing.
+        """
+        names = [name for name in names if self.lengths.get(name)]
+        if not names:
+            return []
+        at = [("HGET", keys.job(name), "at") for name in names]
+        answers = link.calls([*at, *(("GET", keys.body(name)) for name in names), *at])
+        count, wrong = len(names), []
+        for n, name in enumerate(names):
+            before, body, after = answers[n], answers[count + n], answers[2 * count + n]
+            if _open(before) and _open(after):
+                self.looked += 1
+                if body != self.of(name):
+                    wrong.append(f"{name} is open and {_amiss(body, self.lengths[name])}")
+        return wrong
+
+
+def _open(at: bytes | None) -> bool:
+    return bool(at) and (at or b"").partition(b" ")[0] not in _ENDED
+
+
+def _amiss(body: bytes | None, length: int) -> str:
+    if body is None:
+        return "its body is gone"
+    return f"its body of {length} bytes is another one of {len(body)}"
