@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 
 import click
@@ -15,6 +17,7 @@ from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int, check_number
 from parallax.core.quantiles import quantile
 from parallax.engine.profiles import profile_named
+from parallax.lab import against_sim
 from parallax.lab.against_sim import Setting, every_routing, hops, measured
 from parallax.lab.report import publish
 from parallax.policies.registry import ROUTING
@@ -70,15 +73,22 @@ def bench(
     for routing in routings or every_routing():
         gaps += measured(setting, routing, jobs, hops_s, clock)
         click.echo(f"{gaps[-1].routing}: run {gaps[-1].draws} times", err=True)
-    if as_json:
-        write_json([
-            Gap(
-                g.routing, g.latency, g.draws, g.live[0], g.simulated[0], g.live[1],
-                g.simulated[1], g.held,
-            )
-            for g in gaps
-        ])  # fmt: skip
-        sys.exit(0 if all(g.held for g in gaps) else EXIT_MISSED)
+    title = f"{len(jobs)} jobs in {seconds:g} s, {workers} workers: seconds, live and simulated"
+    (_documents if as_json else partial(_table, title))(gaps)
+
+
+def _documents(gaps: Sequence[against_sim.Gap]) -> None:
+    write_json([
+        Gap(
+            g.routing, g.latency, g.draws, g.live[0], g.simulated[0], g.live[1], g.simulated[1],
+            g.held,
+        )
+        for g in gaps
+    ])  # fmt: skip
+    sys.exit(0 if all(g.held for g in gaps) else EXIT_MISSED)
+
+
+def _table(title: str, gaps: Sequence[against_sim.Gap]) -> None:
     head = (
         "routing", "latency", "draws", "p50", "simulated p50", "error p50", "p95",
         "simulated p95", "error p95",
@@ -96,7 +106,4 @@ def bench(
         for i, name in enumerate(("p50", "p95"))
     }
     floors = {f"{gap.routing} {gap.latency}": gap.held for gap in gaps}
-    publish(
-        f"{len(jobs)} jobs in {seconds:g} s, {workers} workers: seconds, live and simulated",
-        head, rows, worst, floors,
-    )  # fmt: skip
+    publish(title, head, rows, worst, floors)

@@ -207,7 +207,8 @@ class Scheduler:
         self._handovers.add(flight, spent, now)
 
     def _ended(self, event: AttemptEnded, now: float, actions: list[Action]) -> None:
-        flight, used = self._flights.find(event.job_id, event.worker, event.attempt), event.usage
+        used = event.usage
+        flight = self._flights.find(event.job_id, event.worker, event.attempt)
         if flight is None:
             self._settling.unbooked(event)
             if event.outcome is not None:  # a worker that was believed dead: stop the others

@@ -31,7 +31,7 @@ class Settling:
     fleet: Fleet
     flights: Flights
     cost: TokenCost
-    _lost: deque[tuple[float, str]] = field(default_factory=deque)
+    _lost: deque[tuple[float, list[Flight]]] = field(default_factory=deque)
 
     def consumed(self, usage: Usage) -> float:
         """Return what was computed, in cost units: what came from a cache was not."""
@@ -69,15 +69,16 @@ class Settling:
 
     def lost(self, worker: str, now: float) -> None:
         """A worker is gone: its attempts decide nothing any more. O(attempts)."""
-        for flight in self.flights.of_worker(worker):
+        gone = self.flights.of_worker(worker)
+        for flight in gone:
             self.flights.stop(flight)
             flight.predicted_s = 0.0  # how long it flew says nothing of how long jobs take
-        self._lost.append((now + LOST_S, worker))
+        if gone:
+            self._lost.append((now + LOST_S, gone))
 
     def overdue(self, now: float) -> None:
         """Let the estimate stand of what nobody has told of since its worker was lost."""
         while self._lost and self._lost[0][0] <= now:
-            _, worker = self._lost.popleft()
-            if worker not in self.fleet.workers:
-                for flight in self.flights.of_worker(worker):
+            for flight in self._lost.popleft()[1]:
+                if self.flights.find(flight.job.id, flight.worker, flight.attempt) is flight:
                     self.land(flight, None)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract import rescue_scenes  # noqa: F401 - it adds its scenes to LARGER
 from tests.contract.conftest import Cell
 from tests.contract.effects import difference, stored, told
 from tests.contract.larger_scenes import LARGER

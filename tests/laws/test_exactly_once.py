@@ -84,7 +84,7 @@ def test_tenants_pay_for_all_that_their_attempts_used(
 
 def test_attempts_that_vanish_without_a_word_are_noticed() -> None:
     """The control: a cell that cancels and does not say so leaves attempts in flight."""
-    left = [played("tied", seed, silent=True).left_over() for seed in range(5)]
+    left = [played("tied", seed, silent=True).left_over() for seed in range(12)]
     assert any("the scheduler is not idle" in wrong for wrong in left)
 
 
