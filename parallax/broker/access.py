@@ -32,8 +32,9 @@ _CONNECTING = ("ping", "auth", "hello", "select", "time", "cluster|slots")
 _RUNNING = ("evalsha",)
 _BRINGING = ("evalsha", "script|load")
 _READING = (
-    "exists", "get", "hexists", "hget", "hgetall", "hkeys", "hmget", "pttl", "scard", "sismember",
-    "smembers", "type", "xlen", "xrange", "xread", "xrevrange", "zcard", "zrange", "zscore",
+    "exists", "get", "hexists", "hget", "hgetall", "hkeys", "hmget", "hscan", "pttl", "scard",
+    "sismember", "smembers", "sscan", "type", "xlen", "xrange", "xread", "xrevrange", "zcard",
+    "zrange", "zrangebyscore", "zscore",
 )  # fmt: skip
 _SUBMITTING = ("hincrby", "hset", "sadd", "setnx", "xadd", "xtrim", "zadd")
 _WRITING = (

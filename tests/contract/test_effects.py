@@ -67,15 +67,15 @@ def test_every_scene_is_known_and_no_other() -> None:
 
 
 def test_a_difference_says_what_went_and_what_came(cell: Cell) -> None:
-    cell.link.call("SET", "a", "1", "PX", 60_000)
-    cell.link.call("XADD", "s", "*", "j", "x")
+    cell.link.call("SET", "{x}a", "1", "PX", 60_000)
+    cell.link.call("XADD", "{x}s", "*", "j", "x")
     before = stored(cell.link)
-    cell.link.call("PERSIST", "a")
-    cell.link.call("XADD", "s", "*", "j", "x")
-    cell.link.call("SADD", "c", "2")
+    cell.link.call("PERSIST", "{x}a")
+    cell.link.call("XADD", "{x}s", "*", "j", "x")
+    cell.link.call("SADD", "{x}c", "2")
     assert difference(before, stored(cell.link)) == {
-        "a": ["- string, for a while", "+ string, for ever"],
-        "c": ["+ set, for ever", "+ 2"],
-        "s": ["+ j x"],
+        "{x}a": ["- string, for a while", "+ string, for ever"],
+        "{x}c": ["+ set, for ever", "+ 2"],
+        "{x}s": ["+ j x"],
     }
     assert difference(before, before) == {}

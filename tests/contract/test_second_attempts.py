@@ -264,7 +264,7 @@ def test_reclaiming_the_same_twice_gives_nothing_back_twice(cell: Cell) -> None:
     cell.die("w1")
     for _ in range(2):
         cell.rescue.reclaim(cell.lead(), "w1", [Assignment(entry, "j1", "1", 10.0)])
-    assert cell.events() == ["j1 dropped", "j1 lost"]  # the second says: leave it as it is
+    assert cell.events() == ["j1 dropped"]  # who asks again finds nothing to tell of
 
 
 def test_what_is_scrubbed_of_a_job_that_was_cancelled_while_it_ran_may_have_run(cell: Cell) -> None:

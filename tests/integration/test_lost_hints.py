@@ -120,6 +120,7 @@ def test_lost_events_are_noticed_when_as_many_as_are_kept_wait(cell: Cell, kept:
     wait_until(lambda: _ended_quietly(cell, worker), "its end, of which nobody is told")
     for n in range(3):
         cell.link.call("XADD", cell.keys.events, "*", f"other{n}", "withdrawn ")
+    leader._timetable._due.clear()  # it counts the events before it reads them
     leader.run_once()
     turns(cell, 3)
     assert leader._scheduler.in_flight == (0 if kept == 3 else 1)
