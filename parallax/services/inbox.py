@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from parallax.broker.codec import Report, decode_report, decode_waiting, usage_of, whole
 from parallax.broker.dispatching import Entry
 from parallax.core.errors import InvalidInput
@@ -99,8 +101,14 @@ def _signed(data: bytes) -> Report:
     """Decode a report that accounts are settled by: it must say whose, and who made it."""
     report = decode_report(data)
     for field in ("tenant", "worker"):
-        check_name(f"report.{field}", getattr(report, field))
+        _check_familiar(f"report.{field}", getattr(report, field))
     return report
+
+
+@lru_cache(maxsize=4096)
+def _check_familiar(where: str, name: str) -> None:
+    """Check a name that is told again and again, once."""
+    check_name(where, name)
 
 
 def _name(where: str, data: bytes) -> str:

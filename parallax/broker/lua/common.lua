@@ -82,10 +82,9 @@ end
 -- Splits `at`; nil if there is no record, or none that anybody could have written.
 local function parsed(at)
   if not at then return end
-  local state, holder, started = string.match(at, '^(%a+) ([^ ]+) ?(%d*)')
-  if holder == 'system' or string.match(holder or '', '/%d+/%d+%-%d+$') then
-    return state, holder, started
-  end
+  local state, holder, started = string.match(at, '^(%a+) ([^ ]+/%d+/%d+%-%d+) ?(%d*)')
+  if state then return state, holder, started end
+  return string.match(at, '^(%a+) (system) ?(%d*)')
 end
 
 -- Whether an attempt is the job's own.

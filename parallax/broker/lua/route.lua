@@ -49,11 +49,12 @@ for i = 1, n do
   local attempt, kind = ARGV[a + 5], ARGV[a + 7]
   local j = redis.call('HMGET', job, 'at', 'deadline')
   local word = 'ok'
-  if not parsed(j[1]) then word = 'orphan'
-  elseif not waits(job, j[1], entry, attempt, kind) then
+  if not (j[1] and waits(job, j[1], entry, attempt, kind)) then
     local worker = ARGV[caps + 2 * w - 1]
     local at = kind == 'hedge' and redis.call('HGET', job, 'hedge') or j[1]
-    if there(at, worker, attempt) then skip[i] = true else word = 'stale' end
+    if not parsed(j[1]) then word = 'orphan'
+    elseif there(at, worker, attempt) then skip[i] = true
+    else word = 'stale' end
   elseif past(j[2], t) then word = kind == 'hedge' and 'stale' or 'expired'
   elseif not alive[w] then word = 'noworker'
   elseif room[w] <= 0 then word = 'busy'
