@@ -13,15 +13,26 @@ from parallax.core.errors import Unreachable
 VARIABLE, FILE_VARIABLE = "PARALLAX_REDIS", "PARALLAX_REDIS_FILE"
 
 
+def url_in_file() -> str | None:
+    """Return the address in the file that the environment names; None if it names none.
+
+    Raises InvalidInput if the file cannot be used.
+    """
+    file = os.environ.get(FILE_VARIABLE)
+    return read_url(Path(file), FILE_VARIABLE) if file else None
+
+
 def found_url() -> str:
     """Return the address in the environment, or in the file named there, or the embedded server's.
+
+    A program reads no parallax.toml: that is the commands' own.
 
     Raises Unreachable if there is none of them, InvalidInput if the file cannot be used.
     """
     if url := os.environ.get(VARIABLE):
         return url
-    if file := os.environ.get(FILE_VARIABLE):
-        return read_url(Path(file), FILE_VARIABLE)
+    if url := url_in_file():
+        return url
     server = running_server()
     if server is None:
         how = f"start one with `parallax up`, set {VARIABLE}, or give the client a URL"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import click
@@ -15,7 +16,7 @@ from parallax.cli.output import show, show_one, write_json
 from parallax.cli.progress import progress
 from parallax.core.cells import Place, home
 from parallax.core.clock import Clock
-from parallax.core.errors import InvalidInput, ParallaxError, StoreFault
+from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, Unreachable
 from parallax.core.model import Job
 from parallax.producers.cells import Cells
 from parallax.producers.client import Client
@@ -73,10 +74,10 @@ class Live:
         An order to stop ends it early; the run says so, and what is known so far.
         """
         client = self.connect()
-        client.ping()  # without a server there is nothing to drive
-        self._weigh(client)
-        driver = Driver(client, self.clock)
         try:
+            client.ping()  # without a server there is nothing to drive
+            self._weigh(client)
+            driver = Driver(client, self.clock)
             with progress() as told:
 
                 def tick() -> None:
@@ -133,22 +134,30 @@ class Live:
     def _crash(self, offered: int) -> None:
         for crash in self.crashes:
             if not crash.done and offered >= crash.after:
-                crash.done = kill(self.system, crash.victim)
-                click.echo(f"killed {crash.done} with SIGKILL", err=True)
+                with suppress(Unreachable):  # the server is away, and so is who leads
+                    crash.done = kill(self.system, crash.victim)
+                if crash.done:  # else the next tick tries again
+                    click.echo(f"killed {crash.done} with SIGKILL", err=True)
 
 
 def kill(system: System | None, victim: str) -> str:
-    """Kill a worker, the leading scheduler or the server; return who it was."""
+    """Kill a worker, the leading scheduler or the server; return who it was, "" if none is alive.
+
+    Raises Unreachable while nobody can say who leads.
+    """
     if system is None:
         raise InvalidInput("--kill", victim, "only a system started by this command may be harmed")
     if victim == "server" and system.server is not None:
         system.server.kill()
         return "server"
     if victim == "worker":
-        name = system.fleet.alive("worker")[0]
+        name = next(iter(system.fleet.alive("worker")), "")
     else:
-        name = system.leader() or system.fleet.alive("scheduler")[0]
-    system.fleet.kill(name)
+        alive = system.fleet.alive("scheduler")
+        leader = system.leader() if alive else None
+        name = leader if leader in alive else next(iter(alive), "")
+    if name:
+        system.fleet.kill(name)
     return name
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from parallax.cli.engine_options import engine_arguments, engine_options
 from parallax.cli.main import EXIT_FAILED
@@ -70,8 +71,9 @@ def _system(
             raise InvalidInput("--workers", workers, allowed)
         yield where.places(), None
         return
-    redis = first.url or where.redis
-    url = None if workers else found_url(redis, where.home)
+    if workers:
+        _refuse_server(first)
+    url = None if workers else found_url(first.url or where.redis, where.home)
     if url is not None:
         yield (Place(first.name, url),), None
         return
@@ -83,8 +85,20 @@ def _system(
         cell=first.name,
     )
     logs = None if verbose else Path(os.devnull)
-    with System(plan, SystemClock(), url=redis, ephemeral=True, logs=logs, orders=orders) as system:
+    with System(plan, SystemClock(), ephemeral=True, logs=logs, orders=orders) as system:
         yield (Place(first.name, system.url),), system
+
+
+def _refuse_server(cell: Place) -> None:
+    """Refuse flags that name a server beside --workers, which starts one of its own.
+
+    What the environment or the file names is for other commands, and no contradiction.
+    """
+    source = click.get_current_context().get_parameter_source
+    for name, told in (("redis", True), ("cells", bool(cell.url))):
+        if told and source(name) is ParameterSource.COMMANDLINE:
+            allowed = "leave it away: --workers starts a private system with a server of its own"
+            raise InvalidInput(f"--{name}", "(a server)", allowed)
 
 
 @click.command()

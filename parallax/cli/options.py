@@ -61,14 +61,17 @@ def redis_options(command: F) -> F:
 
 
 def _url(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
-    """Take the URL from a file if nobody gave one; warn of a password among the arguments."""
-    warn_of_password(context, parameter, url, f"PARALLAX_REDIS, or name a file in {FILE_VARIABLE}")
-    file = os.environ.get(FILE_VARIABLE)
-    if url or not file:
-        return url
-    from parallax.broker.secret_file import read_url
+    """Take the URL from a file if none was given in a stronger place; warn of a password.
 
-    return read_url(Path(file), FILE_VARIABLE)
+    A file that the environment names beats parallax.toml, as all of the environment does.
+    """
+    warn_of_password(context, parameter, url, f"PARALLAX_REDIS, or name a file in {FILE_VARIABLE}")
+    weak = context.get_parameter_source(parameter.name or "") is ParameterSource.DEFAULT_MAP
+    if not os.environ.get(FILE_VARIABLE) or (url and not weak):
+        return url
+    from parallax.producers.address import url_in_file
+
+    return url_in_file()
 
 
 def warn_of_password(
@@ -182,8 +185,3 @@ def start_logging(verbose: bool = False) -> None:
 
     level = logging.DEBUG if verbose else logging.INFO
     configure(level, sys.stderr, json=not sys.stderr.isatty())
-
-
-def secret_environment(url: str) -> dict[str, str]:
-    """Return the environment that tells a child process the URL: never through its arguments."""
-    return {"PARALLAX_REDIS": url, HOME_VARIABLE: os.environ.get(HOME_VARIABLE, "")}

@@ -24,6 +24,20 @@ log = logging.getLogger(__name__)
 RESTART_BASE_S, RESTART_CAP_S = 0.5, 10.0
 STOP_S = 40.0  # a worker drains for 30 s, and then says good-bye
 POLL_S = 0.02
+USAGE = 2  # exit code of a command that was used wrongly
+#: Variables of commands that a user may run beside this fleet, whose children get arguments.
+_OTHERS = ("PARALLAX_SCHEDULER_", "PARALLAX_WORKER_")
+
+
+def _inherited() -> dict[str, str]:
+    """Return what children get of our environment.
+
+    Their arguments are all that they are told: neither `[scheduler]` and `[worker]` of the user's
+    settings file are for them, nor variables such as PARALLAX_WORKER_METRICS_PORT, which would make
+    all of them want one port.
+    """
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(_OTHERS)}
+    return {**kept, "PARALLAX_CONFIG": os.devnull}
 
 
 @dataclass(slots=True)
@@ -62,7 +76,7 @@ class Fleet:
         self, name: str, arguments: Sequence[str], own: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "parallax", *arguments]
-        environment = {**os.environ, **self.environment, **own}
+        environment = {**_inherited(), **self.environment, **own}
         output = self._output(name)
         try:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own arguments
@@ -85,6 +99,10 @@ class Fleet:
         if self.logs is None:
             return None
         return (self.logs if self.logs.is_char_device() else self.logs / f"{name}.log").open("ab")
+
+    def misused(self) -> list[str]:
+        """Return the names of children that ended for wrong usage: another start helps nothing."""
+        return [name for name, child in self.children.items() if child.process.poll() == USAGE]
 
     def watch(self) -> list[str]:
         """Restart children that ended unasked, when their pause is over; return who ended."""

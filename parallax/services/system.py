@@ -105,7 +105,11 @@ class System:
         self.stop()
 
     def start(self) -> None:
-        """Start server and processes; return when every worker has registered."""
+        """Start server and processes; return when every worker has registered, and one leads.
+
+        Raises StoreFault if that takes too long, ParallaxError if a process refuses what it was
+        told: it would be started again for ever.
+        """
         try:
             if self.server is not None:
                 self._url = self.server.start().url
@@ -192,13 +196,18 @@ class System:
         return self._orders.now.is_set() or (self._forgets and self._orders.stop.is_set())
 
     def await_workers(self, count: int) -> None:
-        """Return when so many workers have registered; raises StoreFault if they do not."""
-        link = Link.to(self.url)
-        deadline = self._clock.monotonic() + READY_S
+        """Return when so many workers have registered, and a scheduler leads.
+
+        Raises StoreFault if they do not, ParallaxError if a process ended for wrong usage.
+        """
+        link, keys = Link.to(self.url), Keys(self.plan.cell)
+        deadline, led = self._clock.monotonic() + READY_S, False
         try:
             while self._clock.monotonic() < deadline:
-                members = Membership(link, Keys(self.plan.cell)).members()
-                if sum(member.alive for member in members) >= count:
+                led = not self.plan.schedulers or link.call("GET", keys.leader) is not None
+                if self.fleet.misused():
+                    break
+                if led and sum(one.alive for one in Membership(link, keys).members()) >= count:
                     return
                 self._orders.check()
                 if self.fleet.watch() and not self._restart:
@@ -206,4 +215,7 @@ class System:
                 self._clock.wait(0.02)
         finally:
             link.close()
-        raise StoreFault(f"the workers did not start within {READY_S:g} s; see their logs")
+        for name in self.fleet.misused():
+            raise ParallaxError(f"{name} cannot be started as it was told to; its log says why")
+        missing = "the workers" if led else "the schedulers"
+        raise StoreFault(f"{missing} did not start within {READY_S:g} s; see their logs")

@@ -52,6 +52,18 @@ def test_a_flag_beats_the_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     assert run("status", "--redis", CLOSED).code == 4
 
 
+def test_the_file_that_the_environment_names_beats_the_settings_file(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("parallax.toml").write_text('redis = "redis://127.0.0.1:9"\n')
+    assert run("url").out == "redis://127.0.0.1:9\n"
+    Path("url").write_text(CLOSED)
+    monkeypatch.setenv("PARALLAX_REDIS_FILE", "url")
+    assert run("url").out == f"{CLOSED}\n"
+    monkeypatch.setenv("PARALLAX_REDIS", "redis://127.0.0.1:8")
+    assert run("url").out == "redis://127.0.0.1:8\n"
+
+
 def test_a_file_that_cannot_be_read_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARALLAX_REDIS_FILE", "nowhere")
     answer = run("status")

@@ -12,7 +12,6 @@ from parallax.cli.options import (
     found_url,
     policies_from,
     policy_arguments,
-    secret_environment,
     server_url,
 )
 from parallax.core.errors import InvalidInput, UnknownPolicy, Unreachable
@@ -146,10 +145,6 @@ def test_without_any_server_it_is_said_what_to_do(tmp_path: Path) -> None:
     assert found_url(None, tmp_path) is None
     with pytest.raises(Unreachable, match=r"parallax up.*--redis URL"):
         server_url(None, tmp_path)
-
-
-def test_a_child_process_is_told_the_url_through_its_environment() -> None:
-    assert secret_environment(OTHER)["PARALLAX_REDIS"] == OTHER
 
 
 # -- policies on the command line
