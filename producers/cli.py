@@ -19,7 +19,7 @@ from parallax.cli.main import EXIT_FAILED
 from parallax.cli.output import say, show
 from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
-from parallax.core.errors import InvalidInput, StoreFull, Unreachable
+from parallax.core.errors import InvalidInput, ParallaxError, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.producers.interface import Jobs
@@ -101,44 +101,57 @@ def _submitted(
     accepted: list[str] = []
     refused = 0
     silent: list[Unreachable] = []
-    while batch := list(islice(jobs, _BATCH)):
-        for receipt in _receipts(client, batch, bool(accepted)):
-            error = receipt.error()
-            if error is None:
-                accepted.append(receipt.job_id)
-                if not (as_json and wait):  # else the line of its end is the job's only one
-                    _told(receipt.job_id, "accepted", {}, as_json)
-                continue
-            refused += 1
-            state = "refused"
-            if isinstance(error, Unreachable):
-                state = "unknown"
-                silent.append(error)
-            _told(receipt.job_id, state, {"error": str(error)}, as_json)
+    later = as_json and wait  # the line of its end is an accepted job's only one
+    try:
+        while batch := list(islice(jobs, _BATCH)):
+            for receipt in _receipts(client, batch, bool(accepted)):
+                error = receipt.error()
+                if error is None:
+                    accepted.append(receipt.job_id)
+                    if not later:
+                        _told(receipt.job_id, "accepted", {}, as_json)
+                    continue
+                refused += 1
+                state = "refused"
+                if isinstance(error, Unreachable):
+                    state = "unknown"
+                    silent.append(error)
+                _told(receipt.job_id, state, {"error": str(error)}, as_json)
+    except BaseException:
+        for job_id in accepted if later else ():
+            _told(job_id, "accepted", {}, as_json)
+        raise
     if silent and len(silent) == refused and not accepted:
         raise silent[0]  # nothing was reachable
     return accepted, refused
 
 
 def _receipts(client: Jobs, batch: list[Job], told: bool) -> list[Receipt]:
-    """Offer a batch; if somebody was told of jobs before, all of it has receipts, too."""
+    """Offer a batch; if jobs were accepted before, all of it has receipts, whatever went wrong."""
     try:
         return client.submit(batch)
-    except (StoreFull, Unreachable) as error:
-        if isinstance(error, Unreachable) and not told:
+    except ParallaxError as error:
+        if not told and not isinstance(error, StoreFull):
             raise
         return [Receipt.failed(job.id, error) for job in batch]
 
 
 def _awaited(client: Jobs, accepted: list[str], timeout_s: float, as_json: bool) -> int:
+    """Tell how jobs end; return how many did not complete.
+
+    Every accepted job is told of, even if waiting is interrupted or fails: it goes on without us.
+    """
     missing = set(accepted)
-    failed = 0
-    for completion in client.wait(accepted, timeout_s):
-        missing.discard(completion.job_id)
-        failed += completion.outcome is not Outcome.COMPLETED
-        _told(completion.job_id, completion.outcome.value, shown(completion.report), as_json)
-    for job_id in sorted(missing):
-        _told(job_id, "waiting", {"error": f"no news for {timeout_s:g} s"}, as_json)
+    failed, why = 0, "it is no longer waited for"
+    try:
+        for completion in client.wait(accepted, timeout_s):
+            missing.discard(completion.job_id)
+            failed += completion.outcome is not Outcome.COMPLETED
+            _told(completion.job_id, completion.outcome.value, shown(completion.report), as_json)
+        why = f"no news for {timeout_s:g} s"
+    finally:
+        for job_id in sorted(missing):
+            _told(job_id, "waiting", {"error": why}, as_json)
     return failed + len(missing)
 
 

@@ -9,7 +9,7 @@ from random import Random
 from types import TracebackType
 from typing import Self, overload
 
-from parallax.broker.connection import Link, repeated
+from parallax.broker.connection import MAX_BLOCK_MS, Link, repeated
 from parallax.broker.intake import Ending, Intake, Receipt
 from parallax.broker.keys import Keys
 from parallax.broker.limits import Limits
@@ -29,6 +29,9 @@ __all__ = ["Client", "Completion"]
 
 #: The inbox is cut back after so many notices have been read from it.
 KEPT = 1_000
+
+#: `follow` has the connection for so long (milliseconds), and leaves it to others between.
+SLICE_MS, PAUSE_S = 20, 0.001
 
 #: Longest wait without news, if nobody says otherwise (seconds).
 WAIT_S = 300.0
@@ -217,10 +220,20 @@ class Client:
         return ended[jobs.id] if isinstance(jobs, Job) else [ended[job.id] for job in jobs]
 
     def follow(self, job_id: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]:
-        """Return what a job with a stream of its own told after `cursor`, and the new cursor."""
+        """Return what a job with a stream of its own told after `cursor`, and the new cursor.
+
+        Waits up to `block_ms` (at most two seconds) for news, with pauses in which other threads of
+        this client are heard.
+        """
         check_name("job id", job_id)
-        with self._listening:
-            return self._news.follow(job_id, cursor, block_ms)
+        left = min(block_ms, MAX_BLOCK_MS)
+        while True:
+            with self._listening:
+                told, notices = self._news.follow(job_id, cursor, max(0, min(left, SLICE_MS)))
+            left -= SLICE_MS
+            if told != cursor or left <= 0:
+                return told, notices
+            self._clock.wait(PAUSE_S)  # a lock is not fair: who asks at once would get it again
 
     def records(self, job_ids: Sequence[str]) -> list[Record | None]:
         """Return the records of jobs; None where there is none (any more)."""

@@ -49,7 +49,7 @@ def write_policy(kind: str, name: str, root: Path) -> list[Path]:
     }
     files = _in_checkout(kind, name, root)
     if files is None:
-        values["module"] = name
+        values["module"] = _module(name)
         files = _in_project(kind, name, root)
     for path in files:
         if path.exists():
@@ -72,10 +72,15 @@ def _in_checkout(kind: str, name: str, root: Path) -> dict[Path, str] | None:
     }
 
 
+def _module(name: str) -> str:
+    """Return the module of a distribution: no policy shall hide one such as `queue`, or miss it."""
+    return f"parallax_{name}"
+
+
 def _in_project(kind: str, name: str, root: Path) -> dict[Path, str]:
     project = root / f"parallax-{name.replace('_', '-')}"
     return {
-        project / f"{name}.py": f"{kind}.py.txt",
+        project / f"{_module(name)}.py": f"{kind}.py.txt",
         project / "tests" / f"test_{name}.py": f"{kind}_test.py.txt",
         project / "pyproject.toml": "pyproject.toml.txt",
     }

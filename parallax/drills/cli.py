@@ -87,8 +87,8 @@ def verify(
                 _say(f"seed {seed}: interrupted; it proves nothing")
                 break
             _tell(results[-1])
-    if output is not None:
-        write(output, page(results))
+    if output is not None and results:  # the first may have been interrupted
+        write(output, page(results, words))
     show_one(_summary(results), as_json=as_json, title="Promises under faults")
     passed = all(result.passed for result in results)
     sys.exit(orders.code or (0 if passed else EXIT_FAILED))

@@ -95,6 +95,9 @@ class Crew:
             except ParallaxError as error:
                 log.warning("%s%d could not start: %s", NAME, number, error)
                 self.stop.wait(0.5)
+            except Exception:
+                log.exception("%s%d ended, and is replaced", NAME, number)
+                self.stop.wait(0.5)
 
     def _worker(self, number: int) -> Worker:
         engine = Deadly(replace(profile_named("laptop"), max_seqs=self.slots), SPEED, self.clock)
@@ -113,11 +116,13 @@ class Crew:
         while not self.stop.is_set():
             try:
                 worker.run_once()
-            except ParallaxError as error:
-                worker.recover(error)
-                self.stop.wait(self.random.uniform(0.0, 0.3))
             except Killed:
                 self.doomed.add(number)
+            except Exception as error:
+                if not isinstance(error, ParallaxError):
+                    log.exception("%s%d failed, and goes on", NAME, number)
+                worker.recover(error)
+                self.stop.wait(self.random.uniform(0.0, 0.3))
             if number in self.doomed:
                 self.doomed.discard(number)
                 worker.heartbeat.stop()

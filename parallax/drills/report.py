@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from parallax.drills.drill import DrillResult
+from parallax.drills.drill import DrillResult, DrillSpec
 from parallax.drills.invariants import INVARIANTS
 
 
-def page(results: Sequence[DrillResult]) -> str:
-    """Return the page about these drills."""
+def page(results: Sequence[DrillResult], pins: Sequence[str] = ()) -> str:
+    """Return the page about these drills, at least one; `pins` are what --shape was told."""
     return "\n".join([
         "# Promises under faults",
         "",
         f"{len(results)} drills, durability `{results[0].spec.cast.durability}`. Repeat one with "
-        f"`parallax verify --seed SEED --duration {results[0].spec.duration_s:g} "
-        f"--rate {results[0].spec.rate:g} --pause {results[0].spec.pause_s:g}`. Odd seeds delete "
-        "nothing by hand, and then nothing may have to be repaired.",
+        f"`{_command(results[0].spec, pins)}`. Odd seeds delete nothing by hand, and then nothing "
+        "may have to be repaired.",
         "",
         *_runs(results),
         "",
@@ -27,6 +27,17 @@ def page(results: Sequence[DrillResult]) -> str:
         "",
         *_faults(results),
         "",
+    ])  # fmt: skip
+
+
+def _command(spec: DrillSpec, pins: Sequence[str]) -> str:
+    """Return what to type for the same drill, its seed left open."""
+    kinds = [word for kind in spec.kinds for word in ("--fault", kind)]
+    shape = [word for pin in pins for word in ("--shape", pin)]
+    return shlex.join([
+        "parallax", "verify", "--seed", "SEED", "--duration", f"{spec.duration_s:g}",
+        "--rate", f"{spec.rate:g}", "--pause", f"{spec.pause_s:g}",
+        "--durability", spec.cast.durability, *kinds, *shape,
     ])  # fmt: skip
 
 

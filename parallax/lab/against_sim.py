@@ -29,6 +29,7 @@ from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.registry import ROUTING
 from parallax.producers.drive import Sample
 from parallax.producers.live import Live
+from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 from parallax.sim.simulate import simulate
 from parallax.sim.spec import FleetSpec, RunSpec, WorkloadSpec
@@ -101,11 +102,18 @@ def every_routing() -> list[str]:
 
 
 def measured(
-    setting: Setting, routing: str, jobs: Sequence[Timed], hops_s: Sequence[float], clock: Clock
-) -> list[Gap]:
-    """Run the load in both worlds; return the gaps of both latencies."""
-    drawn = [simulated(setting, routing, jobs, hops_s, setting.seed + n) for n in range(DRAWS)]
-    live = [lived(setting, routing, jobs, clock, n) for n in range(live_draws(drawn))]
+    setting: Setting, routing: str, jobs: Sequence[Timed], hops_s: Sequence[float], clock: Clock,
+    orders: Orders,
+) -> list[Gap]:  # fmt: skip
+    """Run the load in both worlds; return the gaps of both latencies.
+
+    Raises Interrupted after an order to stop.
+    """
+    drawn = []
+    for n in range(DRAWS):
+        orders.check()
+        drawn.append(simulated(setting, routing, jobs, hops_s, setting.seed + n))
+    live = [lived(setting, routing, jobs, clock, orders, n) for n in range(live_draws(drawn))]
     return [
         Gap(
             routing or "(default)",
@@ -153,27 +161,32 @@ def _means(drawn: Sequence[Draw], latency: str) -> tuple[float, ...]:
 
 
 def lived(
-    setting: Setting, routing: str, jobs: Sequence[Timed], clock: Clock, number: int = 0
-) -> Draw:
-    """Run the load on real processes, for the so-manieth time."""
-    samples = _samples(setting, routing, jobs, clock, number)
+    setting: Setting, routing: str, jobs: Sequence[Timed], clock: Clock, orders: Orders,
+    number: int = 0,
+) -> Draw:  # fmt: skip
+    """Run the load on real processes, for the so-manieth time; raises Interrupted when told to."""
+    samples = _samples(setting, routing, jobs, clock, orders, number)
     known = [(s.ttft, s.e2e) for s in samples if s.ttft is not None and s.e2e is not None]
     return Draw([ttft for ttft, _ in known], [e2e for _, e2e in known])
 
 
 def _samples(
-    setting: Setting, routing: str, jobs: Sequence[Timed], clock: Clock, number: int
-) -> list[Sample]:
+    setting: Setting, routing: str, jobs: Sequence[Timed], clock: Clock, orders: Orders,
+    number: int,
+) -> list[Sample]:  # fmt: skip
     fleet = setting.fleet(routing)
     arguments = (*policy_arguments(policies(routing)), "--seed", str(setting.seed + number))
     worker = ("--engine", "clock", "--profile", setting.profile)
     plan = Plan(0, 1, worker, arguments)
-    with System(plan, clock, ephemeral=True, logs=Path(os.devnull)) as system:
+    logs = Path(os.devnull)
+    with System(plan, clock, ephemeral=True, logs=logs, orders=orders) as system:
         for n in range(fleet.workers):
             role = ("--role", _role(n, fleet.prefill_workers))
             system.fleet.start(f"worker-{n}", "worker", "--name", f"w{n:04d}", *worker, *role)
         system.await_workers(fleet.workers)
-        return list(Live(system.url, "main", clock, system).run(jobs).samples.values())
+        run = Live(system.url, "main", clock, system, orders=orders).run(jobs)
+        orders.check()  # a run that ended early is no draw
+        return list(run.samples.values())
 
 
 def _role(number: int, prefill: int) -> str:
@@ -182,11 +195,14 @@ def _role(number: int, prefill: int) -> str:
     return "prefill" if number < prefill else "decode"
 
 
-def hops(setting: Setting, clock: Clock) -> list[float]:
-    """Return how long it takes jobs to reach an engine that has nothing else to do (seconds)."""
+def hops(setting: Setting, clock: Clock, orders: Orders) -> list[float]:
+    """Return how long it takes jobs to reach an engine that has nothing else to do (seconds).
+
+    Raises Interrupted after an order to stop.
+    """
     probes = [
         (n * PROBE_PAUSE_S, Job(f"probe-{n}", "probe", 16, 1, output_tokens=1))
         for n in range(PROBES)
     ]
-    waits = [sample.wait for sample in _samples(setting, "", probes, clock, 0)]
+    waits = [sample.wait for sample in _samples(setting, "", probes, clock, orders, 0)]
     return [wait for wait in waits if wait is not None]

@@ -22,6 +22,7 @@ from parallax.lab.against_sim import Setting, every_routing, hops, measured
 from parallax.lab.report import publish
 from parallax.policies.registry import ROUTING
 from parallax.services.clock import SystemClock
+from parallax.services.orders import Orders
 from parallax.sim.spec import WorkloadSpec
 from parallax.sim.workloads.catalog import load
 
@@ -54,10 +55,12 @@ def bench(
     """Measure how far the simulator is from the live system, policy by policy.
 
     WORKLOAD is a trace or a made-up load. Exits with 3 if a latency is off by more than 5 % at the
-    median or 10 % at the 95th percentile. Where one run says little it takes several.
+    median or 10 % at the 95th percentile. Where one run says little it takes several. Ctrl-C ends
+    it without a result.
     """
     if not against_sim:
-        raise InvalidInput("parallax bench", "nothing to measure", "--against-sim")
+        allowed = "it must be given: nothing else can be measured"
+        raise InvalidInput("--against-sim", None, allowed)
     check_int("--workers", workers, 2, 64)
     check_number("--seconds", seconds, 1.0, 86_400.0)
     profile_named(profile)
@@ -68,11 +71,13 @@ def bench(
     jobs = list(takewhile(lambda timed: timed[0] < seconds, load(spec, seed)))
     if not jobs:
         raise InvalidInput("--seconds", seconds, "longer: no job of the load comes in it")
-    gaps, hops_s = [], hops(setting, clock)
-    click.echo(f"a hop takes {quantile(hops_s, 0.5) * 1000:.1f} ms", err=True)
-    for routing in routings or every_routing():
-        gaps += measured(setting, routing, jobs, hops_s, clock)
-        click.echo(f"{gaps[-1].routing}: run {gaps[-1].draws} times", err=True)
+    gaps = []
+    with Orders() as orders:
+        hops_s = hops(setting, clock, orders)
+        click.echo(f"a hop takes {quantile(hops_s, 0.5) * 1000:.1f} ms", err=True)
+        for routing in routings or every_routing():
+            gaps += measured(setting, routing, jobs, hops_s, clock, orders)
+            click.echo(f"{gaps[-1].routing}: run {gaps[-1].draws} times", err=True)
     title = f"{len(jobs)} jobs in {seconds:g} s, {workers} workers: seconds, live and simulated"
     (_documents if as_json else partial(_table, title))(gaps)
 

@@ -17,6 +17,7 @@ from parallax.broker.intake import Receipt
 from parallax.broker.limits import Limits
 from parallax.broker.results import Record
 from parallax.broker.secret_file import read_url
+from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, Refused, StoreFault
 from parallax.producers import address, mailbox
 from parallax.producers.batches import MOST_BYTES, MOST_JOBS, batches
@@ -269,6 +270,29 @@ def test_without_a_url_the_environment_is_asked_and_then_the_embedded_server(
     monkeypatch.setenv("PARALLAX_REDIS", embedded_url)
     with Client() as client:
         client.ping()
+
+
+def test_who_follows_a_job_lets_others_in(embedded_url: str) -> None:
+    paused: list[bool] = []
+    asked: list[int] = []
+
+    class Watched(ManualClock):
+        def wait(self, seconds: float) -> None:
+            paused.append(mine._listening.locked())
+
+    def news(_job: str, cursor: str, block_ms: int) -> tuple[str, list[object]]:
+        asked.append(block_ms)
+        assert mine._listening.locked()
+        return ("1-0" if len(asked) == 9 else cursor), []
+
+    with Client(embedded_url, clock=Watched()) as mine:
+        mine._news = SimpleNamespace(follow=news)  # type: ignore[assignment]
+        assert mine.follow("j", "", 110) == ("", [])
+        assert asked == [20] * 5 + [10]
+        assert mine.follow("j", "", 10_000) == ("1-0", [])  # there is news in the third slice
+        assert mine.follow("j", "1-0", 0) == ("1-0", [])
+    assert asked[6:] == [20, 20, 20, 0]
+    assert paused == [False] * 7
 
 
 def test_leaving_it_drops_its_inbox(embedded_url: str) -> None:

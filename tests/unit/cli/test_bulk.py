@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from parallax.broker.connection import Link
 from parallax.broker.intake import Receipt
 from parallax.broker.keys import Keys
-from parallax.core.errors import InvalidInput, Unreachable
+from parallax.core.errors import InvalidInput, StoreFault, Unreachable
 from parallax.core.model import Job
 from parallax.producers import submission
 from parallax.producers.client import Client
@@ -84,6 +85,58 @@ def test_when_redis_falls_silent_every_job_has_a_receipt(
     assert {line["id"] for line in told if line["state"] == "unknown"} == {
         f"n-{n}" for n in range(calls[0] + 1, LINES + 1)
     }
+
+
+@pytest.mark.parametrize("error", [StoreFault("it broke"), InvalidInput("a body", 1, "smaller")])
+def test_what_was_accepted_is_told_whatever_befalls_a_later_batch(
+    ask: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    submit, calls = Client.submit, list[int]()
+
+    def breaks(client: Client, jobs: list[Job], **options: object) -> list[Receipt]:
+        calls.append(len(jobs))
+        if len(calls) > 1:
+            raise error
+        return submit(client, jobs, **options)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(Client, "submit", breaks)
+    answer = ask("-f", written(tmp_path / "jobs.jsonl", GOOD), "--id", "n", "--json")
+    assert answer.code == 1
+    told = [json.loads(line) for line in answer.out.splitlines()]
+    assert [line["id"] for line in told] == [f"n-{n}" for n in range(1, LINES + 1)]
+    assert [line["state"] for line in told].count("accepted") == calls[0]
+
+
+@pytest.mark.parametrize(
+    ("stopped", "code"), [(KeyboardInterrupt(), 130), (StoreFault("it broke"), 1)]
+)
+@pytest.mark.parametrize("where", ["wait", "submit"])
+def test_who_stops_waiting_knows_what_was_accepted(
+    run: Run, embedded_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    stopped: BaseException, code: int, where: str,
+) -> None:  # fmt: skip
+    submit, calls = Client.submit, list[int]()
+
+    def stops(*_: object) -> Iterator[None]:
+        yield from ()
+        raise stopped
+
+    def breaks(client: Client, jobs: list[Job], **options: object) -> list[Receipt]:
+        calls.append(len(jobs))
+        if where == "submit" and len(calls) > 1:
+            raise KeyboardInterrupt
+        return submit(client, jobs, **options)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setenv("PARALLAX_REDIS", embedded_url)
+    monkeypatch.setattr(Client, "wait", stops)
+    monkeypatch.setattr(Client, "submit", breaks)
+    file = written(tmp_path / "jobs.jsonl", GOOD)
+    answer = run("submit", "-f", file, "--id", "n", "--json")
+    assert answer.code == (code if where == "wait" else 130)
+    told = [json.loads(line) for line in answer.out.splitlines()]
+    many = LINES if where == "wait" else calls[0]
+    assert {line["id"] for line in told} == {f"n-{n}" for n in range(1, many + 1)}
+    assert {line["state"] for line in told} == {"waiting" if where == "wait" else "accepted"}
 
 
 def test_a_file_is_bounded_and_is_kept_on_the_disk_beyond_a_few_megabytes(

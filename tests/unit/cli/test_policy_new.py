@@ -95,13 +95,26 @@ def test_outside_of_a_checkout_a_distribution_is_written(run: Run) -> None:
     answer = run("policy", "new", "routing", "my_own")
     assert answer.code == 0
     assert answer.out.splitlines() == [
-        "parallax-my-own/my_own.py", "parallax-my-own/tests/test_my_own.py",
+        "parallax-my-own/parallax_my_own.py", "parallax-my-own/tests/test_my_own.py",
         "parallax-my-own/pyproject.toml",
     ]  # fmt: skip
     assert "pip install -e parallax-my-own" in answer.err
     settings = tomllib.loads(Path("parallax-my-own/pyproject.toml").read_text())
-    assert settings["project"]["entry-points"]["parallax.policies"] == {"my_own": "my_own"}
+    assert settings["project"]["entry-points"]["parallax.policies"] == {"my_own": "parallax_my_own"}
     assert run("policy", "new", "routing", "my_own").code == 2  # it is there already
+
+
+def test_a_policy_may_be_called_like_a_module_of_python(run: Run) -> None:
+    assert run("policy", "new", "routing", "queue").code == 0
+    code = (
+        "import queue, parallax_queue; from parallax.policies.registry import ROUTING; "
+        "print(queue.Queue.__name__, type(ROUTING.build('queue', {})).__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd="parallax-queue", capture_output=True, text=True,
+        timeout=60, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout == "Queue Queue\n"
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from parallax.core.errors import InvalidInput
+from parallax.drills import cli
 from parallax.drills.disk import SmallDisk
 from parallax.drills.drill import DrillResult, DrillSpec
 from parallax.drills.faults import FAULTS
 from parallax.drills.report import page
 from parallax.drills.shape import Shape
+from parallax.drills.stage import Cast
+from parallax.services.orders import Interrupted, Orders
 
 
 def result(seed: int, **broken: list[str]) -> DrillResult:
@@ -58,6 +64,31 @@ def test_the_page_tells_runs_promises_and_faults() -> None:
     assert "| I1 | every accepted job has a terminal record | 1 |" in text
     assert "| kill a worker | 6 |" in text
     assert "| 11 | small | 0 | 0 | 0 | 0 | 0 |" in text
+
+
+def test_the_page_says_how_to_repeat_a_drill_with_all_that_was_chosen() -> None:
+    spec = DrillSpec(12, 5.0, 20.0, 0.5, ("kill a worker",), Cast(durability="everysec"))
+    text = page([replace(result(12), spec=spec)], ["wide", "workers=50"])
+    assert (
+        "`parallax verify --seed SEED --duration 5 --rate 20 --pause 0.5 --durability everysec "
+        "--fault 'kill a worker' --shape wide --shape workers=50`"
+    ) in text
+
+
+def test_a_page_is_not_written_where_the_first_drill_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object) -> DrillResult:
+        orders = args[-1]
+        assert isinstance(orders, Orders)
+        orders.code = 130
+        raise Interrupted(130)
+
+    monkeypatch.setattr(cli, "run_drill", interrupted)
+    monkeypatch.setattr(cli, "start_logging", lambda: None)
+    told = CliRunner().invoke(cli.verify, ["--seed", "1", "-o", str(tmp_path / "page.md")])
+    assert told.exit_code == 130, told.exception
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_broke_may_be_excused_only_where_the_store_may_forget() -> None:

@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
-from parallax.lab.against_sim import DRAWS, MOST_LIVE_DRAWS, Draw, Gap, live_draws
+import pytest
+from click.testing import CliRunner
+
+from parallax.core.clock import ManualClock
+from parallax.core.errors import InvalidInput
+from parallax.lab import against_sim
+from parallax.lab.against_sim import (
+    DRAWS,
+    MOST_LIVE_DRAWS,
+    Draw,
+    Gap,
+    Setting,
+    hops,
+    live_draws,
+    measured,
+)  # fmt: skip
+from parallax.lab.cli import bench
+from parallax.producers.drive import Run
+from parallax.producers.live import Live
+from parallax.services.orders import Interrupted, Orders
 
 
 def drawn(spread: float) -> list[Draw]:
@@ -29,3 +50,51 @@ def test_a_gap_holds_within_both_tolerances_only() -> None:
     assert Gap("r", "ttft", 1, (1.0, 1.0), (1.04, 0.91)).held
     assert not Gap("r", "ttft", 1, (1.0, 1.0), (1.06, 1.0)).held
     assert not Gap("r", "ttft", 1, (1.0, 1.0), (1.0, 0.89)).held
+
+
+# -- orders to stop
+
+
+def test_an_order_to_stop_reaches_the_processes_and_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    orders = Orders()
+    heard: list[object] = []
+
+    class Private:
+        """A system that starts nothing."""
+
+        url = ""
+        fleet = SimpleNamespace(start=lambda *_: None)
+
+        def __init__(self, *_: object, **options: Any) -> None:
+            heard.append(options["orders"])
+
+        def __enter__(self) -> Private:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            heard.append("stopped")
+
+        def await_workers(self, count: int) -> None:
+            """All are there."""
+
+    def run(live: Live, _jobs: object) -> Run:
+        heard.append(live.orders)
+        live.orders.stop.set()
+        return Run()
+
+    monkeypatch.setattr(against_sim, "System", Private)
+    monkeypatch.setattr(Live, "run", run)
+    setting = Setting(2, "llama3-8b-a100", 1)
+    with pytest.raises(Interrupted):
+        hops(setting, ManualClock(), orders)
+    assert heard == [orders, orders, "stopped"]
+    with pytest.raises(Interrupted):  # before the first of many simulations
+        measured(setting, "", [], [0.001], ManualClock(), orders)
+
+
+def test_what_must_be_given_is_named() -> None:
+    told = CliRunner().invoke(bench, []).exception
+    assert isinstance(told, InvalidInput)
+    assert str(told).startswith("--against-sim")
