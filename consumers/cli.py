@@ -12,6 +12,7 @@ import click
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.cli.engine_options import ENGINE, PORT, PROFILE, SPEED
+from parallax.cli.leader import leader_of
 from parallax.cli.options import (
     metrics_host_option,
     parsed_choice,
@@ -19,7 +20,7 @@ from parallax.cli.options import (
     server_url,
     start_logging,
 )
-from parallax.cli.silence import leader_of, said_after
+from parallax.cli.silence import said_after
 from parallax.consumers.engines.factory import build_engine
 from parallax.consumers.trouble import parsed_failures, parsed_slowdown
 from parallax.consumers.worker import Worker

@@ -7,7 +7,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import click
 from click.core import ParameterSource
@@ -218,7 +218,7 @@ def cancel(where: Where, speaker: str | None, job_ids: tuple[str, ...], as_json:
     if len(silent) == len(answers):
         raise silent[0]
     rows = [(job_id, _SAID[word]) for job_id, word in answers.items()]
-    found = [Cancelled(job_id, word) for job_id, word in answers.items()]
+    found = [Cancelled(job_id, cast("Any", word)) for job_id, word in answers.items()]
     show(found, as_json=as_json, title="Cancelled", head=("job", "answer"), rows=rows)
     sys.exit(0 if set(answers.values()) == {"ok"} else EXIT_FAILED)
 

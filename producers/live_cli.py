@@ -26,7 +26,7 @@ from parallax.cli.options import (
 from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place
-from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS
 from parallax.producers.live import Live, overloaded, parsed_crashes, report
 from parallax.producers.traces import recorded
@@ -218,6 +218,4 @@ def replay(
         with silence_explained(places):
             run = live.run(load, speed)
         kept = report(run, live, as_json, None)
-    if not run.samples and not run.interrupted:
-        raise ParallaxError(f"{file} has no jobs")
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))

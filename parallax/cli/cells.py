@@ -12,8 +12,9 @@ from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.cli.documents import CellRow, Home
+from parallax.cli.leader import leader_name
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.output import printable, say, show_all
+from parallax.cli.output import say, show_all
 from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place, home
 from parallax.core.errors import Unreachable
@@ -86,8 +87,3 @@ def _looked(link: Link, keys: Keys) -> tuple[str | None, int, int]:
     leader, opened = link.calls([("GET", keys.leader), ("ZCARD", keys.open)])
     alive = sum(member.alive for member in Membership(link, keys).members())
     return leader_name(leader), alive, opened
-
-
-def leader_name(token: bytes | None) -> str | None:
-    """Return who leads, as people may read it; None if nobody does."""
-    return None if token is None else printable(token.decode("utf-8", "replace"))

@@ -28,10 +28,13 @@ class Spread(Document, frozen=True):
 
 
 class JobLine(Document, frozen=True, omit_defaults=True):
-    """One job of `submit`, a line each: how it ended, or (with --detach) that it was accepted."""
+    """One job of `submit`, a line each: how it ended, or what is known of it so far."""
 
     id: str
-    state: str  # accepted, refused, unknown, waiting, or the outcome
+    state: Literal[
+        "accepted", "refused", "unknown", "waiting",
+        "completed", "failed", "rejected", "expired", "cancelled", "dead",
+    ]  # fmt: skip
     error: str | None = None
     reason: str | None = None
     tenant: str | None = None
@@ -52,7 +55,10 @@ class JobRecord(Document, frozen=True):
 
     id: str
     tenant: str
-    state: str
+    state: Literal[
+        "queued", "assigned", "running", "prefilled",
+        "completed", "failed", "rejected", "expired", "cancelled", "dead",
+    ]  # fmt: skip
     attempts: int
     session: str | None
     worker: str | None
@@ -68,10 +74,10 @@ class JobRecord(Document, frozen=True):
 
 
 class Cancelled(Document, frozen=True):
-    """What `cancel` was answered."""
+    """What `cancel` was answered: late if it had ended before, silent if its cell was."""
 
     id: str
-    answer: str  # ok, late (it had ended before), unknown, or silent (its cell did not answer)
+    answer: Literal["ok", "late", "unknown", "silent"]
 
 
 # -- a running cell
@@ -224,12 +230,12 @@ class PolicyPage(Document, frozen=True):
 
 
 class PolicyInForce(Document, frozen=True):
-    """What a cell uses of one kind, and where that choice was made."""
+    """What a cell uses of one kind, and where that choice was made: scheduler is its own option."""
 
     kind: str
     name: str
     parameters: dict[str, Any]
-    source: str  # default, scheduler option, policy set, or canary
+    source: Literal["default", "scheduler", "policy set", "canary"]
 
 
 class PolicyChange(Document, frozen=True):

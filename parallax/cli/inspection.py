@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import click
 
@@ -15,7 +16,7 @@ from parallax.broker.membership import Member, Membership
 from parallax.broker.misfits import names_of
 from parallax.broker.results import Results
 from parallax.broker.tenancy import Tenancy
-from parallax.cli.cells import ask_each, exit_code, leader_name
+from parallax.cli.cells import ask_each, exit_code
 from parallax.cli.documents import (
     CellsStatus,
     CellStatus,
@@ -24,6 +25,7 @@ from parallax.cli.documents import (
     TenantWeight,
     WorkerRow,
 )
+from parallax.cli.leader import leader_name
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
 from parallax.cli.output import say, show, show_all, show_one, write_json
@@ -122,7 +124,7 @@ def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
     found = JobRecord(
         id=record.job_id,
         tenant=record.tenant,
-        state=record.state.value,
+        state=cast("Any", record.state.value),
         attempts=record.attempts,
         session=record.session or None,
         worker=record.worker or None,

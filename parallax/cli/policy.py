@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -164,12 +164,16 @@ def current(redis: str | None, cell: str, home: Path | None, as_json: bool) -> N
     show_all(found, as_json=as_json, title=f"Policies of cell {cell}")
 
 
+#: Where a choice was made.
+Source = Literal["default", "scheduler", "policy set", "canary"]
+
+
 def in_force(
     started: Mapping[str, Choice], document: PolicyDocument
-) -> dict[str, tuple[Choice, str]]:
+) -> dict[str, tuple[Choice, Source]]:
     """Return for each kind what a cell uses, and where that choice was made."""
     usual = told(Policies())
-    found = {
+    found: dict[str, tuple[Choice, Source]] = {
         kind: (choice, "default" if choice == usual.get(kind) else "scheduler")
         for kind, choice in started.items()
     }

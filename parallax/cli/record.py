@@ -16,10 +16,11 @@ from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.recording import Batch, Line, Recording, decode_line
 from parallax.cli.lab_documents import Candidate, RecordingCheck, Written
+from parallax.cli.leader import leader_of
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
 from parallax.cli.output import say, show_all, show_one, write_json
-from parallax.cli.silence import leader_of, said_after
+from parallax.cli.silence import said_after
 from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_name, check_number

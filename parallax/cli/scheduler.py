@@ -17,6 +17,7 @@ from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.server_policy import refuse_eviction
 from parallax.cli.engine_options import PORT
+from parallax.cli.leader import leader_of
 from parallax.cli.options import (
     metrics_host_option,
     policies_from,
@@ -25,7 +26,7 @@ from parallax.cli.options import (
     server_url,
     start_logging,
 )
-from parallax.cli.silence import leader_of, said_after
+from parallax.cli.silence import said_after
 from parallax.core.cells import Place
 from parallax.core.settings import SchedulerSettings
 from parallax.services import service

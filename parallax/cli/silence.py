@@ -77,13 +77,3 @@ def reasons(place: Place) -> list[str]:
     finally:
         link.close()
     return found
-
-
-def leader_of(place: Place) -> str | None:
-    """Return who leads a cell; None if nobody does."""
-    link = Link.to(place.url)
-    try:
-        token: bytes | None = link.call("GET", Keys(place.name).leader)
-        return None if token is None else token.decode("utf-8", "replace").partition("|")[0]
-    finally:
-        link.close()

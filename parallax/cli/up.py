@@ -68,7 +68,7 @@ def up(
     """
     count = workers + schedulers
     if metrics_port is not None:
-        check_int("--metrics-port", metrics_port, 1, 65_535 - count * len(where.named))
+        check_int("--metrics-port", metrics_port, 1, 65_536 - count * len(where.named))
     worker_arguments = engine_arguments(engine, profile, engine_speed)
     scheduler_arguments = policy_arguments(policies_from(options))
     start_logging()

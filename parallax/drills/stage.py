@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import shutil
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from parallax.broker.connection import Link
 from parallax.broker.embedded import EmbeddedServer, socket_path
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
-from parallax.broker.server_home import ServerInfo
+from parallax.broker.server_home import DataDirectory, ServerInfo
+from parallax.broker.temporary import new_home
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.core.model import NAME
@@ -64,7 +64,9 @@ class Stage:
         shape: Shape | None = None,
     ) -> None:
         self.clock, self.keys, self.shape = clock, Keys(CELL), shape or Shape()
-        self.folder = Path(tempfile.mkdtemp(prefix="plx-drill-", dir=_short()))
+        self.folder = _new_home()
+        self._home = DataDirectory(self.folder)
+        self._home.take(clock)  # a later start removes it, if nobody is left who could
         self.histories = self.folder / "histories"
         self.histories.mkdir()
         self._cast, self._logs = cast, logs or Path(os.devnull)
@@ -249,6 +251,7 @@ class Stage:
             with contextlib.suppress(StoreFault):
                 self.disk.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._home.release()
 
 
 def _small_disk(folder: Path) -> SmallDisk | None:
@@ -262,6 +265,7 @@ def _small_disk(folder: Path) -> SmallDisk | None:
         return None
 
 
-def _short() -> str | None:
-    """Return a directory whose name leaves room for a socket's, which may have 100 characters."""
-    return None if len(tempfile.gettempdir()) < 40 else "/tmp"  # noqa: S108 - mkdtemp is private
+def _new_home() -> Path:
+    """Return where a temporary home may be made, with room for a socket's 100 characters."""
+    home = new_home()
+    return home if len(str(home.parent)) < 40 else Path("/tmp") / home.name  # noqa: S108 - its own

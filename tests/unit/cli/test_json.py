@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import click
 import msgspec
@@ -16,8 +16,9 @@ from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
 from parallax.cli.contract import DOCUMENTS, LINES, WITHOUT, kinds, page
-from parallax.cli.documents import JobLine
-from parallax.producers.cli import shown
+from parallax.cli.documents import Cancelled, Document, JobLine, JobRecord
+from parallax.core.lifecycle import Outcome, State
+from parallax.producers.cli import _SAID, shown
 from tests.unit.cli.invoking import CLOSED, Answer, Run
 from tests.unit.cli.test_help import EVERY
 
@@ -56,6 +57,18 @@ def test_every_command_has_a_document_or_says_why_not() -> None:
     for name in LEAVES:
         has = any("--json" in parameter.opts for parameter in EVERY[name].params)
         assert has == (name in DOCUMENTS), name
+
+
+def test_documents_know_every_state_of_a_job_and_every_answer() -> None:
+    told = {"accepted", "refused", "unknown", "waiting"}
+    assert words(JobLine, "state") == told | set(map(str, Outcome))
+    assert words(JobRecord, "state") == set(map(str, State))
+    assert words(Cancelled, "answer") == set(_SAID)
+
+
+def words(kind: type[Document], key: str) -> set[str]:
+    """Return the words that may stand there."""
+    return set(get_args(get_type_hints(kind)[key]))
 
 
 def test_the_page_is_up_to_date() -> None:

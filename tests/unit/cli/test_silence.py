@@ -13,8 +13,9 @@ from parallax.broker.codec import VERSION, Registration
 from parallax.broker.connection import Link
 from parallax.broker.keys import Keys
 from parallax.broker.membership import Membership
+from parallax.cli.leader import leader_name, leader_of
 from parallax.cli.scheduler import _standing_by
-from parallax.cli.silence import SILENCE_S, leader_of, reasons, said_after
+from parallax.cli.silence import SILENCE_S, reasons, said_after
 from parallax.consumers.cli import _leaderless
 from parallax.core.cells import Place
 from parallax.core.errors import Unreachable
@@ -56,6 +57,8 @@ def test_who_leads_is_told_without_the_epoch(place: Place, link: Link) -> None:
     assert leader_of(place) is None
     lead(link)
     assert leader_of(place) == "host-1-abc"
+    assert leader_name(b"host-1\x1b[2J|7") == "host-1\\x1b[2J"
+    assert leader_name(None) is None
 
 
 def told_by(sentences: Sequence[str] | Exception) -> list[str]:

@@ -21,7 +21,7 @@ from parallax.lab.against_sim import (
     hops,
     live_draws,
     measured,
-)  # fmt: skip
+)
 from parallax.lab.cli import bench
 from parallax.producers.drive import Run
 from parallax.producers.live import Live

@@ -1,0 +1,24 @@
+"""Who leads a cell, as people may read it."""
+
+from __future__ import annotations
+
+from parallax.broker.connection import Link
+from parallax.broker.keys import Keys
+from parallax.cli.output import printable
+from parallax.core.cells import Place
+
+
+def leader_name(token: bytes | None) -> str | None:
+    """Return the name in the leader's token, without the epoch; None if nobody leads."""
+    if token is None:
+        return None
+    return printable(token.decode("utf-8", "replace").partition("|")[0])
+
+
+def leader_of(place: Place) -> str | None:
+    """Return who leads a cell; None if nobody does."""
+    link = Link.to(place.url)
+    try:
+        return leader_name(link.call("GET", Keys(place.name).leader))
+    finally:
+        link.close()
