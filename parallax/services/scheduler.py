@@ -20,7 +20,7 @@ is compared with its truth in the store, see `docs/promises.md`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from parallax.broker.bulletin import Bulletin, read_bulletin
 from parallax.broker.connection import Link
@@ -359,7 +359,7 @@ class SchedulerService:
         return events
 
     def _forgotten_prompts(self, events: Sequence[Event]) -> list[Event]:
-        """Read anew what lies with workers that computed a prompt of which this leader knows nothing.
+        """Read anew what lies with workers that computed a prompt this leader knows nothing of.
 
         The janitor tells of such a prompt; nobody else would ever hand it over.
         """

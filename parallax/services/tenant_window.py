@@ -80,9 +80,7 @@ class TenantWindow:
         if not self.crowded:
             self._fresh.clear()
             return [tenant for tenant in self._line if self._wanted(tenant, share, now)]
-        page = dict.fromkeys(
-            islice(self._fresh, MAX_STREAMS // 2)
-        )  # the others have their turn, too
+        page = dict.fromkeys(islice(self._fresh, MAX_STREAMS))
         for tenant in page:
             del self._fresh[tenant]
         for tenant in list(islice(self._line, LOOKS)):
