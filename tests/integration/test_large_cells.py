@@ -57,6 +57,7 @@ def populated(cell: Cell, workers: int) -> SchedulerService:
     return cell.scheduler(CALM)
 
 
+@pytest.mark.slow_on_fakeredis
 @pytest.mark.parametrize("workers", [FEW, MANY])
 def test_a_take_over(
     connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, workers: int
@@ -71,6 +72,7 @@ def test_a_take_over(
     assert leader._scheduler.in_flight == workers
 
 
+@pytest.mark.slow_on_fakeredis
 @pytest.mark.parametrize("workers", [FEW, MANY])
 def test_a_poll(connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     cell = Cell(connect)
@@ -82,6 +84,7 @@ def test_a_poll(connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, wo
         leader._poll(lease)
 
 
+@pytest.mark.slow_on_fakeredis
 @pytest.mark.parametrize("workers", [FEW, MANY])
 def test_the_death_of_many(
     connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, workers: int
@@ -113,6 +116,7 @@ def swept(cell: Cell, opened: int, settings: Any = CALM) -> list[int]:
     return [piece.words["ok"] for piece in pieces if piece.words["ok"]]
 
 
+@pytest.mark.slow_on_fakeredis
 def test_a_sweep_grows_with_what_is_open_and_its_pieces_do_not(
     connect: Callable[[], Link],
 ) -> None:

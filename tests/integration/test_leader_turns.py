@@ -206,6 +206,7 @@ def fleet(connect: Callable[[], Link]) -> Fleet:
     return Fleet(connect())
 
 
+@pytest.mark.slow_on_fakeredis
 def test_all_that_a_dead_worker_held_is_taken_back_at_once(fleet: Fleet) -> None:
     fleet.join("w1", "w2")
     fleet.recoverer.start()

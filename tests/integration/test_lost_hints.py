@@ -52,6 +52,7 @@ def held(cell: Cell) -> int:
     return cell.schedulers[0]._scheduler.queued
 
 
+@pytest.mark.slow_on_fakeredis
 def test_a_trimmed_bell_is_noticed_at_once(cell: Cell) -> None:
     led(cell)
     ring_and_trim(cell, LEFT)
@@ -59,12 +60,14 @@ def test_a_trimmed_bell_is_noticed_at_once(cell: Cell) -> None:
     assert held(cell) == TENANTS
 
 
+@pytest.mark.slow_on_fakeredis
 def test_a_bell_that_is_gone_is_noticed_at_the_next_poll(cell: Cell) -> None:
     led(cell, poll_s=0.01)
     ring_and_trim(cell, 0)
     cell.until(lambda: held(cell) == TENANTS, "all jobs to be read")
 
 
+@pytest.mark.slow_on_fakeredis
 def test_without_a_look_at_who_is_active_they_wait_for_ever(
     cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
