@@ -91,6 +91,7 @@ class Worker:
         self._junk: list[tuple[Entry, str]] = []
         self._seen: set[str] = set()  # entries that are read a second time
         self._draining_since: float | None = None
+        self._broken = False  # the last turn ended in a fault that is not the store's
         self._role, self._slowdown, self._failures = checked_role(role), slowdown, failures
         self._crash_on = crash_on
         self._history = History(history, self.id, clock)
@@ -131,7 +132,8 @@ class Worker:
 
     def run_once(self) -> None:
         """One turn: news, begin, work, report."""
-        self.heartbeat.progressed()
+        if not self._broken:
+            self.heartbeat.progressed()
         if self.heartbeat.reborn.is_set():
             self._read_again()
         self._send()
@@ -143,9 +145,11 @@ class Worker:
         self._send()
         if self._draining_since is not None:
             self._give_back()
+        self._broken = False
 
     def recover(self, error: Exception) -> None:
-        """The store did not answer: the next turn sends again what it was not told."""
+        """The store did not answer: the next turn sends again. Any other fault is no progress."""
+        self._broken = not isinstance(error, ParallaxError)
         self._metrics.failed(error)
         self._link.close()
 

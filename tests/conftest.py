@@ -17,6 +17,14 @@ from tests.cluster import LocalCluster
 from tests.servers import EMBEDDED, REAL, Running
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what is slow over fakeredis be `slow` there."""
+    for item in items:
+        if item.get_closest_marker("slow_on_fakeredis") and "[fakeredis" in item.name:
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Running]:
     running = Running()

@@ -213,7 +213,8 @@ class Attempts:
                 tenants.setdefault(attempt.tenant, len(tenants) + 1),
                 outs.setdefault(reply, len(outs) + 1) if reply else "",
             )
-        with_bodies = any(f.attempt.body_bytes for f in finishes)
+        # Of a record that cannot be understood nobody knows whether it has a body.
+        with_bodies = any(f.attempt.body_bytes or f.verdict == "dead" for f in finishes)
         bodies = [keys.body(f.attempt.job_id) for f in finishes] if with_bodies else []
         names = [
             keys.work(self._worker), keys.events, keys.open, keys.counts, keys.dead, keys.active,

@@ -168,9 +168,13 @@ class Rescue:
         """Return how many jobs are open."""
         return int(self._link.call("ZCARD", self._keys.open))
 
-    def oldest_open(self, count: int) -> list[str]:
-        """Return the open jobs that nobody touched for longest. What is no job is set aside."""
-        jobs, junk = names_of(self._link.call("ZRANGE", self._keys.open, 0, count - 1))
+    def oldest_open(self, count: int, skip: int = 0) -> list[str]:
+        """Return the open jobs that nobody touched for longest. What is no job is set aside.
+
+        `skip` is how many of the oldest are left out.
+        """
+        found = self._link.call("ZRANGE", self._keys.open, skip, skip + count - 1)
+        jobs, junk = names_of(found)
         expel(self._link, self._keys, self._keys.open, junk)
         return jobs
 

@@ -169,7 +169,7 @@ class QueueView:
     @property
     def presses(self) -> bool:
         """Whether the tenant is among those who make memory scarce: it holds its part or more."""
-        return self.memory_part >= 1.0
+        return self.memory_part >= 1.0 - 1e-9  # a sum of floats
 
 
 @dataclass(frozen=True, slots=True)

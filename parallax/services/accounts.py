@@ -74,6 +74,7 @@ class Accounts:
         if level is not None:
             self._ledger.forget(lease, [t for t, a in page.items() if a is None or a <= level])
         if known:
+            self._known.clear()
             return []
         above = _above(level, page)
         return [AccountRestored(t, a) for t, a in above.items() if t not in self._known]

@@ -42,7 +42,9 @@ class Deadlines:
         until_ms = int((now + AHEAD_S if hidden else now - OVERDUE_S) * 1000)
         found: list[JobArrived] = []
         start = 0
-        while start < MOST_LOOKED and len(found) < MOST:
+        for _ in range(MOST_LOOKED // PAGE):
+            if len(found) >= MOST:
+                break
             page = self._link.call(
                 "ZRANGEBYSCORE", self._keys.due, "-inf", until_ms, "LIMIT", start, PAGE
             )

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Renewals in the time that a lease lasts.
 RENEWALS = 4
+#: Pause after a renewal that was not answered (seconds).
+AGAIN_S = 0.05
 
 
 class LeaseKeeper:
@@ -38,7 +40,7 @@ class LeaseKeeper:
         self._link, self._leadership, self._lease = link, leadership, lease
         self._settings, self._clock = settings, clock
         self._stop = threading.Event()
-        self._lost = ""
+        self._lost, self._failed = "", False
         self._progress = clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
@@ -67,17 +69,22 @@ class LeaseKeeper:
             return False
         try:
             self._leadership.renew(self._lease)
+            self._failed = False
         except Fenced as error:
             self._lost = str(error)
             return False
         except ParallaxError as error:
+            self._failed = True
             log.warning("the lease is not renewed just now: %s", error)
         return True
 
+    def _pause_s(self) -> float:
+        return AGAIN_S if self._failed else self._settings.lease_s / RENEWALS
+
     def _run(self) -> None:
         try:
-            while not self._stop.wait(self._settings.lease_s / RENEWALS):
-                if not self.renew():
-                    return
+            # At once: to connect takes several round trips, and the lease may not last that long.
+            while self.renew() and not self._stop.wait(self._pause_s()):
+                pass
         finally:
             self._link.close()

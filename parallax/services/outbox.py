@@ -101,9 +101,9 @@ class Outbox:
             log.warning("set aside %d entries of %s: %s", len(junk), stream, junk[0][1])
 
     def note(self, stream: str, entry: Entry, reasons: Sequence[str]) -> None:
-        """Write dead letters on parts of an entry that cannot be understood; the rest was."""
-        for why in reasons:
-            self.rescue.note(stream, entry, why)
+        """Write a dead letter on parts of an entry that cannot be understood; the rest was."""
+        others = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        self.rescue.note(stream, entry, f"{reasons[0]}{others}")
         self.metrics.malformed(len(reasons))
 
     def _steal(self, lease: Lease, steals: Sequence[Steal]) -> None:
@@ -132,7 +132,8 @@ class Outbox:
 
     def _dead(self, lease: Lease, tenant: str, entry: str, job_id: str, why: str) -> None:
         """Set the entry aside, and end the job if there is anything of its record."""
-        self.set_aside(self.keys.arrivals(tenant), [(Entry(entry, [job_id.encode()]), why)])
+        if entry:  # else it was restored, and where it had waited is not known
+            self.set_aside(self.keys.arrivals(tenant), [(Entry(entry, [job_id.encode()]), why)])
         self._end(lease, [Ending(job_id, tenant, Outcome.DEAD, Report(error=why[:500]))])
 
     def _end(self, lease: Lease, endings: Sequence[Ending]) -> None:

@@ -20,7 +20,7 @@ is compared with its truth in the store, see `docs/promises.md`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from parallax.broker.bulletin import Bulletin, read_bulletin
 from parallax.broker.connection import Link
@@ -39,6 +39,7 @@ from parallax.scheduling.events import (
     AttemptsHeld,
     BacklogMeasured,
     Event,
+    PrefillEnded,
     TenantConfigured,
 )
 from parallax.services import choices, inbox, takeover
@@ -199,6 +200,8 @@ class SchedulerService:
         And so it is when there are as many events as are kept: some may be lost, and what became of
         the attempts they told of is in the workers' streams.
         """
+        if self._outbox.news:  # what was refused is to be given back by those who charged it
+            return
         if self._policies.conclude(self._scheduler):
             bulletin = self._look()
         lost = bulletin.events >= self._limits.log_entries
@@ -336,6 +339,7 @@ class SchedulerService:
         events: list[Event] = []
         for entry in read.events:
             events += self._reports(entry)
+        self._pending += self._forgotten_prompts(events)
         for tenant in read.rung:
             self._window.add(tenant, now)
         if read.behind:
@@ -353,6 +357,21 @@ class SchedulerService:
             free = HELD_BYTES - HASH_BYTES * self._scheduler.hashes()
             events += self._prefixes.taken(long, self._byte_room, free)
         return events
+
+    def _forgotten_prompts(self, events: Sequence[Event]) -> list[Event]:
+        """Read anew what lies with workers that computed a prompt this leader knows nothing of.
+
+        The janitor tells of such a prompt; nobody else would ever hand it over.
+        """
+        workers = {
+            event.worker
+            for event in events
+            if type(event) is PrefillEnded and not self._scheduler.knows(event.job_id)
+        }
+        if not workers:
+            return []
+        found = takeover.attempts(self._link, self._keys, workers, self._progressed)
+        return [event for event in found if not self._scheduler.knows(event.job.id)]
 
     def _reports(self, entry: Entry) -> list[Event]:
         told, junk = inbox.reports(entry)

@@ -184,7 +184,7 @@ def _(cell: Cell) -> Question:
     running(cell)
     cell.die()
     now_ms = 1000 * int(cell.link.call("TIME")[0])
-    cell.link.call("ZADD", cell.keys.open, now_ms - 120_000, "a1", 5, "b1")
+    cell.link.call("ZADD", cell.keys.open, now_ms - 120_000, "a1", 5.5, "b1")
     lease = cell.lead()
     return lambda: cell.rescue.repair(lease, ["a1", "b1"], 60_000)
 

@@ -38,6 +38,7 @@ def test_the_balances_of_thousands_of_tenants_are_kept(wide: Cell) -> None:
     )
 
 
+@pytest.mark.slow_on_fakeredis
 def test_the_ends_of_thousands_of_jobs_are_told_in_entries_of_bounded_size(wide: Cell) -> None:
     jobs = [job(f"j{n}") for n in range(MANY)]
     wide.join(slots=MANY)
@@ -58,6 +59,7 @@ def test_the_ends_of_thousands_of_jobs_are_told_in_entries_of_bounded_size(wide:
         assert (sum(told), max(told)) == (2 * MANY, TOLD)
 
 
+@pytest.mark.slow_on_fakeredis
 def test_thousands_of_jobs_are_ended_at_once(wide: Cell) -> None:
     jobs = [job(f"j{n}") for n in range(MANY)]
     wide.submit(*jobs)

@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int]] = {
     "demo": (("demo", "--workers", "2", "--rate", "50"), 7),
     "loadgen": (("loadgen", "--workers", "1", "--duration", "60", "--rate", "20", *SLOW), 6),
     "replay": (("replay", "trace.csv", "--workers", "1", "--speed", "0.01", *SLOW), 6),
-    "verify": (("verify", "--seed", "7", "--workers", "1"), 8),
+    "verify": (("verify", "--seed", "7", "--shape", "small", "--shape", "workers=3"), 8),
     "up": (("up", "--workers", "1", *SLOW), 6),
 }
 

@@ -104,4 +104,4 @@ def test_python(place: Path, environment: dict[str, str]) -> None:
         timeout=90, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("question-1 ")
+    assert " completed " in done.stdout

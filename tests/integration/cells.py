@@ -223,6 +223,11 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return given_up
 
 
+def look_again(leader: SchedulerService) -> None:
+    """Let the time of the leader's next look at the cell have come."""
+    leader._timetable._due["poll"] = 0.0
+
+
 def job(name: str, tenant: str = "acme", **fields: Any) -> Job:
     """Return a small job."""
     values: dict[str, Any] = {"prompt_tokens": 10, "max_tokens": 20, "output_tokens": 5}

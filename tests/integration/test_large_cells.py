@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,14 +25,14 @@ CALM = replace(
 
 
 class Trips:
-    """Counts writes to the server."""
+    """Counts writes to the server by the thread of the test: not those of keepers of leases."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
+        self.count, here = 0, threading.current_thread()
         send = Link.send
 
         def counted(link: Link, commands: Any) -> None:
-            self.count += 1
+            self.count += threading.current_thread() is here
             send(link, commands)
 
         monkeypatch.setattr(Link, "send", counted)
@@ -56,6 +57,7 @@ def populated(cell: Cell, workers: int) -> SchedulerService:
     return cell.scheduler(CALM)
 
 
+@pytest.mark.slow_on_fakeredis
 @pytest.mark.parametrize("workers", [FEW, MANY])
 def test_a_take_over(
     connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, workers: int
@@ -70,6 +72,7 @@ def test_a_take_over(
     assert leader._scheduler.in_flight == workers
 
 
+@pytest.mark.slow_on_fakeredis
 @pytest.mark.parametrize("workers", [FEW, MANY])
 def test_a_poll(connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     cell = Cell(connect)
@@ -81,6 +84,7 @@ def test_a_poll(connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, wo
         leader._poll(lease)
 
 
+@pytest.mark.slow_on_fakeredis
 @pytest.mark.parametrize("workers", [FEW, MANY])
 def test_the_death_of_many(
     connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, workers: int
@@ -112,6 +116,7 @@ def swept(cell: Cell, opened: int, settings: Any = CALM) -> list[int]:
     return [piece.words["ok"] for piece in pieces if piece.words["ok"]]
 
 
+@pytest.mark.slow_on_fakeredis
 def test_a_sweep_grows_with_what_is_open_and_its_pieces_do_not(
     connect: Callable[[], Link],
 ) -> None:

@@ -30,7 +30,7 @@ from parallax.services.janitor import Janitor
 from parallax.services.recoverer import Recoverer
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
-from tests.integration.cells import QUICK, Cell, StuckEngine, job
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, look_again
 
 #: The janitor takes its turn when the leader begins, and not again.
 CALM = replace(QUICK, sweep_s=3600.0, repair_grace_s=3600.0)
@@ -55,6 +55,7 @@ def test_what_finds_its_worker_gone_is_sent_again_when_it_is_back(cell: Cell) ->
     for _ in range(3):
         cell.schedulers[0].run_once()
     assert cell.state("j1") is State.QUEUED
+    look_again(cell.schedulers[0])
     cell.until_ended("j1")
 
 
@@ -205,6 +206,7 @@ def fleet(connect: Callable[[], Link]) -> Fleet:
     return Fleet(connect())
 
 
+@pytest.mark.slow_on_fakeredis
 def test_all_that_a_dead_worker_held_is_taken_back_at_once(fleet: Fleet) -> None:
     fleet.join("w1", "w2")
     fleet.recoverer.start()

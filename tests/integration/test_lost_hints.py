@@ -16,7 +16,7 @@ from parallax.broker.limits import Limits
 from parallax.consumers import second_look
 from parallax.core.lifecycle import Outcome, State
 from parallax.services.tenant_window import TenantWindow
-from tests.integration.cells import QUICK, Cell, StuckEngine, job
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, look_again
 from tests.waiting import wait_until
 
 #: More than a read of the bell returns, and far less than that is left of it.
@@ -52,6 +52,7 @@ def held(cell: Cell) -> int:
     return cell.schedulers[0]._scheduler.queued
 
 
+@pytest.mark.slow_on_fakeredis
 def test_a_trimmed_bell_is_noticed_at_once(cell: Cell) -> None:
     led(cell)
     ring_and_trim(cell, LEFT)
@@ -59,12 +60,14 @@ def test_a_trimmed_bell_is_noticed_at_once(cell: Cell) -> None:
     assert held(cell) == TENANTS
 
 
+@pytest.mark.slow_on_fakeredis
 def test_a_bell_that_is_gone_is_noticed_at_the_next_poll(cell: Cell) -> None:
     led(cell, poll_s=0.01)
     ring_and_trim(cell, 0)
     cell.until(lambda: held(cell) == TENANTS, "all jobs to be read")
 
 
+@pytest.mark.slow_on_fakeredis
 def test_without_a_look_at_who_is_active_they_wait_for_ever(
     cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +80,7 @@ def test_without_a_look_at_who_is_active_they_wait_for_ever(
 
 def forgetful(cell: Cell) -> None:
     """The leader forgets a job that waits."""
-    led(cell, sweep_s=0.1, repair_grace_s=0.5)
+    led(cell, poll_s=0.01, sweep_s=0.1, repair_grace_s=0.5)
     cell.submit(job("j0"))
     cell.until(lambda: held(cell) == 1, "the job to be read")
     cell.schedulers[0]._scheduler._line.withdraw("j0")
@@ -120,7 +123,7 @@ def test_lost_events_are_noticed_when_as_many_as_are_kept_wait(cell: Cell, kept:
     wait_until(lambda: _ended_quietly(cell, worker), "its end, of which nobody is told")
     for n in range(3):
         cell.link.call("XADD", cell.keys.events, "*", f"other{n}", "withdrawn ")
-    leader._timetable._due.clear()  # it counts the events before it reads them
+    look_again(leader)
     leader.run_once()
     turns(cell, 3)
     assert leader._scheduler.in_flight == (0 if kept == 3 else 1)
@@ -139,9 +142,9 @@ def test_an_order_to_stop_that_was_lost_is_found_in_the_record(
     cell: Cell, monkeypatch: pytest.MonkeyPatch, look_s: float
 ) -> None:
     monkeypatch.setattr(second_look, "LOOK_S", look_s)
-    led(cell)
     engine = StuckEngine(1)
-    worker = cell.worker(engine)
+    worker = cell.worker(engine)  # before the leader, whose next look at workers is far
+    led(cell)
     cell.submit(job("j0"))
     cell.until(lambda: cell.state("j0") is State.RUNNING, "the job to run")
     assert cell.cancel("j0") == "ok"

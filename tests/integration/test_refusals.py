@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from parallax.broker import tls
 from parallax.broker.connection import Link, translated
 from parallax.broker.embedded import EmbeddedServer
 from parallax.core.errors import StoreFull, Unreachable, Unusable
@@ -64,11 +65,15 @@ def test_what_is_no_redis_or_will_not_serve_is_said(
         Link.to(f"redis://{user}127.0.0.1:{port}").call("PING")
 
 
-def test_tls_to_a_port_without_it(embedded: EmbeddedServer, speaking: Callable[..., int]) -> None:
+def test_tls_to_a_port_without_it(
+    embedded: EmbeddedServer, speaking: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert embedded.info is not None
     plain = embedded.info.tcp_url.rpartition("@")[2]
-    with pytest.raises(Unreachable, match="use redis://"):  # it never answers a handshake
-        Link.to(f"rediss://{plain}").call("PING")
+    with monkeypatch.context() as short:  # it never answers a handshake
+        short.setattr(tls, "HANDSHAKE_TIMEOUT_S", 0.1)
+        with pytest.raises(Unreachable, match="use redis://"):
+            Link.to(f"rediss://{plain}").call("PING")
     with pytest.raises(Unusable, match="does not speak TLS: use redis://"):
         Link.to(f"rediss://127.0.0.1:{speaking(HTTP)}").call("PING")
 

@@ -134,6 +134,7 @@ def hedges(load: float, saturation: float) -> float:
     return done.counters["hedges"] / len(jobs)
 
 
+@pytest.mark.slow
 def test_a_full_fleet_does_not_hedge() -> None:
     assert hedges(0.9, saturation=0.8) < 0.3 * hedges(0.9, saturation=1_000.0)
     assert hedges(0.4, saturation=0.8) > 0.01

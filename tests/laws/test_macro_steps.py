@@ -74,7 +74,9 @@ def untimed(change: Change) -> Change:
     return replace(change, at_ms=0.0, began_ms=0.0)
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize(
+    "block", [*range(3), *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 10))]
+)
 def test_every_request_has_its_first_and_last_token_when_single_steps_say(block: int) -> None:
     for seed in range(block * CASES // 10, (block + 1) * CASES // 10):
         one, whole = played(case(seed), exact=False)

@@ -57,7 +57,7 @@ def test_a_long_history_leaves_nothing_behind(policies: Policies) -> None:
     assert too_large(history.scheduler) == {}
 
 
-@pytest.mark.parametrize("pools", [False, True])
+@pytest.mark.parametrize("pools", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_rescues_leave_nothing_behind(pools: bool) -> None:
     stealing = PolicyChoice("longest_victim")
     routing = PolicyChoice("disaggregated" if pools else "power_of_two")

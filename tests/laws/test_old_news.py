@@ -25,6 +25,7 @@ def test_two_choices_on_fresh_news_are_the_supermarket_model() -> None:
     assert one.mean_s > 2 * supermarket(0.9), "the control: one choice"
 
 
+@pytest.mark.slow
 def test_on_old_news_the_least_loaded_is_worse_than_chance_unless_the_router_counts() -> None:
     chance, two = mean("random", 16, 0.0), mean("power_of_two", 16, 5.0)
     assert mean("least_loaded", 16, 0.0) < 0.7 * mean("power_of_two", 16, 0.0)

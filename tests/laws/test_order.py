@@ -181,6 +181,7 @@ def test_with_ageing_nobody_is_overtaken_beyond_the_bound_and_without_it_they_st
         assert worst_overtaking(Sjf(ageing_s=NO_AGEING), work) > 100.0  # the control starves
 
 
+@pytest.mark.slow
 def test_ageing_costs_little_of_the_mean_and_spares_the_longest() -> None:
     work = trace(60_000, 0.9, 2.0, 5)
     longest = work.service >= np.quantile(work.service, 0.99)
@@ -209,6 +210,7 @@ def met(policy: OrderingPolicy, load: float) -> float:
     return float(np.mean(end[possible] <= work.deadline[possible]))
 
 
+@pytest.mark.slow
 def test_deadline_order_falls_off_a_cliff_at_full_load() -> None:
     for policy in (Edf(drop_hopeless=False), LeastSlack(drop_hopeless=False)):
         assert met(policy, 0.8) >= 0.95
@@ -216,6 +218,7 @@ def test_deadline_order_falls_off_a_cliff_at_full_load() -> None:
         assert met(policy, 1.2) <= 0.05
 
 
+@pytest.mark.slow
 def test_dropping_the_hopeless_takes_the_cliff_away() -> None:
     assert met(Edf(), 0.8) >= 0.94
     assert met(Edf(), 1.2) >= 0.94

@@ -52,6 +52,7 @@ def goodput(admission: str, load: float) -> float:
     return len(good) / (SERVERS * 300.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("admission", ["codel", "aimd_on_wait", "thresholds"])
 def test_with_admission_control_overload_costs_little(admission: str) -> None:
     assert goodput(admission, 1.2) >= 0.90

@@ -78,14 +78,14 @@ def central(jobs: list[Timed], servers: int) -> float:
 
 @pytest.mark.parametrize(("servers", "load"), [(1, 0.7), (16, 0.9)])
 def test_late_binding_is_the_central_queue_to_the_microsecond(servers: int, load: float) -> None:
-    jobs = poisson(6_000, servers, load, 3)
+    jobs = poisson(2_000, servers, load, 3)
     late = replace(choose("random"), gate=PolicyChoice("jbsq", {"prefetch": 0}))
     assert mean_s(run_of(jobs, servers, late)) == pytest.approx(central(jobs, servers), rel=1e-6)
 
 
 def test_binding_at_arrival_is_not() -> None:
     """The control: every server is a queue of its own."""
-    jobs = poisson(6_000, 16, 0.9, 3)
+    jobs = poisson(3_000, 16, 0.9, 3)
     assert mean_s(run_of(jobs, 16, choose("random"))) > 3 * central(jobs, 16)
 
 
@@ -144,6 +144,7 @@ def test_hedging_cuts_the_tail_of_stragglers_for_few_extra_attempts(load: float)
     assert max(ended.values()) == 1, "a job has one end, however many attempts it had"
 
 
+@pytest.mark.slow
 def test_without_stragglers_hedging_gains_little_and_costs_little() -> None:
     """The control: nothing is wrong, so there is nothing to cure."""
     jobs = poisson(3_000, 16, 0.5, 7)
@@ -155,7 +156,7 @@ def test_without_stragglers_hedging_gains_little_and_costs_little() -> None:
 
 
 def test_tied_attempts_end_once() -> None:
-    jobs = poisson(4_000, 8, 0.5, 9)
+    jobs = poisson(1_500, 8, 0.5, 9)
     run = run_of(jobs, 8, choose("random", hedging=PolicyChoice("tied")))
     assert run.counters["hedges"] > 0
     assert run.counters["cancels"] == run.counters["hedges"]

@@ -76,7 +76,9 @@ slow = pytest.mark.slow
         pytest.param(Trick(first_of_all, at_any_time), 1000, id="priorities"),
     ],
 )
-@pytest.mark.parametrize("fairness", ["fair_queuing", "deficit_round_robin"])
+@pytest.mark.parametrize(
+    "fairness", ["fair_queuing", pytest.param("deficit_round_robin", marks=slow)]
+)
 def test_no_trick_changes_a_share(
     trick: Trick, jobs: int, fairness: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,13 +88,15 @@ def test_no_trick_changes_a_share(
     assert shares.worst() <= WITHIN
 
 
-@pytest.mark.parametrize("weight", [0.5, 3.0])
+@pytest.mark.parametrize("weight", [0.5, pytest.param(3.0, marks=slow)])
 def test_shares_follow_weights(weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
     assert served(EARLY, monkeypatch, weight=weight).worst() <= WITHIN
 
 
 @pytest.mark.parametrize(
-    "trick", [EARLY, LATE, RANDOM, FAILING], ids=["early", "late", "random", "failing"]
+    "trick",
+    [EARLY, LATE, pytest.param(RANDOM, marks=slow), pytest.param(FAILING, marks=slow)],
+    ids=["early", "late", "random", "failing"],
 )
 def test_the_control_in_which_only_what_finishes_is_charged(
     trick: Trick, monkeypatch: pytest.MonkeyPatch
@@ -121,6 +125,7 @@ def test_of_dead_workers_the_estimate_is_paid(monkeypatch: pytest.MonkeyPatch) -
     assert served(RANDOM, monkeypatch, faults=faults).worst() <= WITHIN
 
 
+@pytest.mark.slow
 def test_who_claims_the_longest_answers_waits_and_gains_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -129,6 +134,7 @@ def test_who_claims_the_longest_answers_waits_and_gains_nothing(
     assert shares.ahead() <= WITHIN
 
 
+@pytest.mark.slow
 def test_many_names_are_many_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fairness knows names: who may make up names must be stopped at the door, by its key."""
     shares = served(Trick(under_four_names), monkeypatch)

@@ -4,18 +4,19 @@
 -- REPLY fenced | ok, n x (ok entry | present entry | young '' | moved worker | done state | vanished ''
 --                         | spent attempts | held worker | yielded '' | spoilt worker)
 -- `grace` must exceed the time a healthy recovery takes: this is the net below the net. What lies in
--- the stream of a worker without a heartbeat is `held` for some time more, since the recoverer is
--- about to take it. A job whose last attempt is lost is `spent`: the caller dead-letters it; one
+-- the stream of a worker without a heartbeat is `held` for some time from when that is first seen, since
+-- the recoverer is about to take it. A job whose last attempt is lost is `spent`: the caller dead-letters it; one
 -- that has another attempt alive is left (`yielded`) to that.
 -- The entry of a `present` job is '' unless it waits in its tenant's stream.
 -- An empty tenant says that the caller could not read the record: such a job is `spoilt`, for who
 -- cannot be understood cannot run, and is dead-lettered by the caller.
 -- A computed prompt that nobody has taken on is told of once more.
 local PATIENCE = 5
+local SEEN = 0.5  -- the part of a score that says: since then its worker has no heartbeat
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 local n = tonumber(ARGV[4])
 local t = now()
-local reply, attempts, held, holders = {'ok'}, {}, {}, {}
+local reply, attempts, held, holders, seen = {'ok'}, {}, {}, {}, {}
 for i = 1, n do
   local k, a = 6 + (i - 1) * 4, 4 + (i - 1) * 3
   local at = redis.call('HGET', KEYS[k + 1], 'at')
@@ -26,7 +27,7 @@ for i = 1, n do
   local word, detail = 'ok', ''
   if not state then word = 'vanished'
   elseif TERMINAL[state] then word, detail = 'done', state
-  elseif t >= score and t - score < tonumber(ARGV[2]) then word = 'young'
+  elseif t >= score and t - score < tonumber(ARGV[2]) and score % 1 ~= SEEN then word = 'young'
   elseif ARGV[a + 2] == '' or state == 'spoilt' then word, detail = 'spoilt', who or ''
   elseif who ~= ARGV[a + 3] then word, detail = 'moved', who or ''
   else
@@ -34,8 +35,9 @@ for i = 1, n do
     local found = entry and #redis.call('XRANGE', stream, entry, entry) == 1
     if found and (who == 'queue' or redis.call('EXISTS', KEYS[k + 4]) == 1) then
       word, detail = 'present', who == 'queue' and entry or ''
-    elseif found and t >= score and t - score < PATIENCE * tonumber(ARGV[2]) then
+    elseif found and t >= score and (score % 1 ~= SEEN or t - score < PATIENCE * tonumber(ARGV[2])) then
       word, detail = 'held', who
+      if score % 1 ~= SEEN then seen[#seen + 1] = ARGV[a + 1] end
     elseif second(KEYS[k + 1]) then word = 'yielded'
     elseif BEGUN[state] and (tonumber(attempt) or 0) >= limit_of(KEYS[k + 1]) then
       word, detail = 'spent', attempt
@@ -48,6 +50,7 @@ expect('hash', KEYS[3])
 expect('set', KEYS[4])
 expect('stream', KEYS[5])
 make_way(KEYS[6])
+for _, id in ipairs(seen) do redis.call('ZADD', KEYS[2], 'XX', t - SEEN, id) end
 local events = {}
 for i = 1, n do
   local k, a = 6 + (i - 1) * 4, 4 + (i - 1) * 3

@@ -59,7 +59,7 @@ for i = 1, n do
   elseif not alive[w] then word = 'noworker'
   elseif room[w] <= 0 then word = 'busy'
   else room[w] = room[w] - 1 end
-  if kind == '' and (word == 'ok' or word == 'stale') then
+  if kind == '' and entry ~= '' and (word == 'ok' or word == 'stale') then
     local k = tonumber(ARGV[a + 3])
     local list = gone[k]
     if not list then list = {} gone[k] = list end

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PARALLAX = shlex.join([sys.executable, "-m", "parallax"])
-LINES = ["policy list", "--help", "policy --help"]
+LINES = ["policy list", "--help", pytest.param("policy --help", marks=pytest.mark.slow)]
 
 by_line = pytest.mark.parametrize("line", LINES)
 

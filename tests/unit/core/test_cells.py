@@ -21,7 +21,7 @@ from parallax.core.hashing import point
 TENANTS = [f"tenant-{n}" for n in range(10_000)]
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 CELLS = st.lists(NAMES, min_size=1, max_size=12, unique=True)
-MANY = st.lists(NAMES, min_size=1, max_size=60, unique=True)
+MANY = st.lists(NAMES, min_size=1, max_size=20, unique=True)
 
 Homes = Callable[[str, Sequence[str]], str]
 

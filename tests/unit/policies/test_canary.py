@@ -64,6 +64,7 @@ def peeking(canary_rate: float, stable_rate: float, seed: int, looks: int = 10_0
     return "promote"
 
 
+@pytest.mark.slow
 def test_a_version_that_is_as_good_is_rarely_rolled_back_however_often_one_looks() -> None:
     verdicts = [rolled_out(0.05, 0.05, seed) for seed in range(120)]
     assert verdicts.count("rollback") <= 0.05 * 120
