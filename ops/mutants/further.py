@@ -147,7 +147,7 @@ FURTHER: tuple[Mutant, ...] = (
            "redis.call('XDEL', KEYS[3], entry) == 1", "redis.call('XDEL', KEYS[3], entry) >= 0",
            "a charge is settled once"),
     Mutant("the young are repaired", f"{LUA}/repair.lua",
-           "t - score < tonumber(ARGV[2]) then word = 'young'", "false then word = 'young'",
+           "score % 1 ~= SEEN then word = 'young'", "false then word = 'young'",
            "who was just accepted is not lost"),
     Mutant("what was looked at is looked at again", f"{LUA}/repair.lua",
            "redis.call('ZADD', KEYS[2], 'XX', t, id)\n    if ARGV", "if ARGV",

@@ -182,6 +182,14 @@ class Rescue:
         """Re-queue open jobs that are nowhere; return a word for each (see `lua/repair.lua`)."""
         return [found.word for found in self.looked_for(lease, jobs, grace_ms)]
 
+    def remind(self, jobs: Sequence[str]) -> None:
+        """Note in `due` the deadlines of jobs that wait: that index may have been lost."""
+        keys = self._keys
+        told = self._link.calls([("HGET", keys.job(job), "deadline") for job in jobs])
+        known = [(job, due) for job, due in zip(jobs, told, strict=True) if due and due.isdigit()]
+        for some in pages(known, _REPAIRED):
+            self._link.call("ZADD", keys.due, *(part for job, due in some for part in (due, job)))
+
     def looked_for(self, lease: Lease, jobs: Sequence[str], grace_ms: int) -> list[Found]:
         """The same with all that was found, in two round trips.
 

@@ -21,6 +21,8 @@ BATCH = 20
 BURST = 500
 _BLOCK = 1  # tokens of a block: prefixes are long in the store, and not for the engine
 _FAMILIES = 8
+#: What a receipt says when nobody knows whether its job was accepted.
+_UNKNOWN = frozenset({"unknown", "fault"})
 
 
 @dataclass(slots=True)
@@ -75,7 +77,8 @@ class Load:
             self.unknown |= {job.id for job in jobs}
             return
         for receipt in receipts:
-            (self.accepted if receipt.accepted else self.refused).add(receipt.job_id)
+            said = self.unknown if receipt.word in _UNKNOWN else self.refused
+            (self.accepted if receipt.accepted else said).add(receipt.job_id)
 
     def listen(self) -> None:
         """Hear which jobs have ended."""

@@ -95,6 +95,7 @@ class Janitor:
             self._bury_spoilt([one.job_id for one in found if one.word == "spoilt"], lease)
             old = [one for one in found if one.word != "young"]
             waiting = [one for one in old if one.word == "present" and one.detail]
+            self._rescue.remind([one.job_id for one in waiting])
             tenants = [one.tenant for one in old if one.word == "ok"]
             yield Findings(Counter(one.word for one in old), tenants=tenants, waiting=waiting)
             skip += sum(one.word in _STAY for one in old)

@@ -125,3 +125,13 @@ def test_a_heart_beats_on_at_a_full_server(real: Cell) -> None:
     with full(real.link):
         real.join()
     assert left(real, real.keys.heartbeat("w1")) > 500
+
+
+@pytest.mark.parametrize(
+    "junk", [b"nan", b"-nan", b"inf", b"1e300", b"0x10", b"-5", b"many", b"", b"9" * 40, b"\xff"]
+)
+def test_an_epoch_that_is_no_number_is_counted_anew(cell: Cell, junk: bytes) -> None:
+    cell.link.call("SET", cell.keys.epoch, junk)
+    epoch = int(cell.lead().epoch)
+    assert 1_600_000_000_000 < epoch < 2**53
+    assert int(cell.link.call("GET", cell.keys.epoch)) == epoch

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from parallax.broker.connection import Link
+from parallax.broker.rescue import Rescue
 from parallax.core.lifecycle import Outcome, State
 from parallax.services import deadlines
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
@@ -81,3 +82,17 @@ def test_a_job_that_nobody_rang_for_expires_in_time(connect: Callable[[], Link])
     cell.submit(job("unheard", "a", deadline_s=0.05))
     cell.until_ended("unheard")
     assert cell.outcome("unheard") is Outcome.EXPIRED
+
+
+@pytest.mark.parametrize("reminded", [True, False], ids=["", "control"])
+def test_an_index_of_deadlines_that_was_lost_is_made_anew(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch, reminded: bool
+) -> None:
+    if not reminded:
+        monkeypatch.setattr(Rescue, "remind", lambda *_: None)
+    cell.submit(job("later", "a", deadline_s=3_600.0))
+    cell.link.call("DEL", cell.keys.due)
+    cell.link.call("ZADD", cell.keys.open, "XX", 0, "later")  # nobody touched it for long
+    cell.until(lambda: float(cell.link.call("ZSCORE", cell.keys.open, "later")) > 0, "a sweep")
+    cell.turn()
+    assert due(cell) == int(reminded)

@@ -23,6 +23,11 @@ local function whole(n)
   return string.format('%.0f', n)
 end
 
+-- The number that a counter says; nil if it says none. (To `tonumber` a nan is a number, too.)
+local function counter(text)
+  return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text)
+end
+
 -- The type of a key that has another one than it must; nil if it has that, or is not there.
 local function misplaced(key, kind)
   local found = redis.call('TYPE', key).ok
@@ -138,7 +143,7 @@ local function ended(state, signature, started, finished)
 end
 
 local function limit_of(job)
-  return tonumber(redis.call('HGET', job, 'limit') or USUAL_LIMIT) or USUAL_LIMIT
+  return counter(redis.call('HGET', job, 'limit')) or USUAL_LIMIT
 end
 
 -- An attempt is lost while another of the same job lives. The second attempt had raised the limit: a

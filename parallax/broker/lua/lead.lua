@@ -14,7 +14,7 @@ if current then
   end
   return {mine and 'acquired' or 'held', current}
 end
-local epoch = math.max((tonumber(redis.call('GET', KEYS[2]) or '0') or 0) + 1, now())
+local epoch = math.max((counter(redis.call('GET', KEYS[2])) or 0) + 1, now())
 local token = ARGV[1] .. '|' .. whole(epoch)
 redis.call('DEL', KEYS[1])  -- it is not there: rule 3, a full server gets a new leader too
 redis.call('SET', KEYS[2], whole(epoch))
