@@ -158,10 +158,20 @@ def current(redis: str | None, cell: str, home: Path | None, as_json: bool) -> N
     if not started:
         click.echo(f"parallax: no scheduler has led cell {cell} yet", err=True)
     found = [
-        PolicyInForce(kind, choice.name, dict(choice.parameters), source)
+        PolicyInForce(kind, choice.name, _values(kind, choice), source)
         for kind, (choice, source) in sorted(in_force(started, document).items())
     ]
     show_all(found, as_json=as_json, title=f"Policies of cell {cell}")
+
+
+def _values(kind: str, choice: Choice) -> dict[str, Any]:
+    """Return the parameters of a choice as values: text that came from a command line is read."""
+    of = "routing" if kind == "candidate" else kind
+    try:
+        (policy,) = (r.build(choice.name, choice.parameters) for r in REGISTRIES if r.kind == of)
+    except (InvalidInput, UnknownPolicy, ValueError):  # of a plug-in that is not installed here
+        return dict(choice.parameters)
+    return {name: getattr(policy, name, value) for name, value in choice.parameters.items()}
 
 
 #: Where a choice was made.
