@@ -295,7 +295,7 @@ class Rescue:
         Of workers those that are not registered: nobody reads their streams.
         """
         keys = self._keys
-        arrivals, work = keys.arrivals(""), keys.work("")
+        arrivals, of_workers = keys.arrivals(""), (keys.work(""), keys.control(""))
         command = ("SCAN", cursor, "MATCH", f"{keys.prefix}*", "COUNT", count, "TYPE", "stream")
         try:
             following, found = self._link.call(*command)
@@ -305,8 +305,8 @@ class Rescue:
             return "0", [], []  # this user may not list keys: they are of other cells, too
         names = [key.decode("utf-8", "replace") for key in found]
         tenants = [name.removeprefix(arrivals) for name in names if name.startswith(arrivals)]
-        workers = [name.removeprefix(work) for name in names if name.startswith(work)]
-        strays = [worker for worker in workers if NAME.fullmatch(worker)]
+        workers = {n.removeprefix(own) for n in names for own in of_workers if n.startswith(own)}
+        strays = sorted(worker for worker in workers if NAME.fullmatch(worker))
         if strays:
             known = self._link.call("HMGET", keys.workers, *strays)
             strays = [w for w, about in zip(strays, known, strict=True) if about is None]

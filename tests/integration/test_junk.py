@@ -185,3 +185,9 @@ def test_the_stream_of_a_worker_that_nobody_knows_is_cleared_away(cell: Cell) ->
     assert [letter["stream"] for letter in cell.dead_letters()] == [stray]
     assert cell.outcome("j") is Outcome.COMPLETED
     assert cell.link.call("HEXISTS", cell.keys.workers, known.id) == 1
+
+
+def test_orders_to_a_worker_that_nobody_knows_are_cleared_away(cell: Cell) -> None:
+    stray = cell.keys.control("w-000000")
+    add(cell, stray, [b"cancel", b"j1", b"attempt", b"1"])
+    cell.until(lambda: not cell.link.call("EXISTS", stray), "the stream to go")
