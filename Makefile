@@ -35,7 +35,7 @@ servers: $(STAMP)
 	|| echo "apt-get, as root, could not be used"
 	@$(BIN)/python -m tests.servers || true
 
-## check: lint, format, types, layers and the fast tests (ten minutes on two cores)
+## check: lint, format, types, layers and the fast tests (three to four minutes on two slow cores)
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
