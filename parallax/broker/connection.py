@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any, TypeVar
@@ -216,7 +217,8 @@ class Link:
             return self.call(*command)
         except ScriptMissing:  # a restart or SCRIPT FLUSH emptied the cache
             if self.bring_scripts():
-                return self.call(*command)
+                with suppress(ScriptMissing):  # it may be emptied again
+                    return self.call(*command)
             try:
                 return self.call("EVAL", script.text, *command[2:])
             except StoreFault as error:
