@@ -174,6 +174,8 @@ class _Drill:
         self._until(self._drained, shape.drain_s)
         self._end = self._clock.now()
         self._until(lambda: not self._left(), shape.drain_s / 4)  # the dead are still to be buried
+        if not self._drained():
+            self._stage.halt()  # what is read of work that goes on contradicts itself
         seen.set()
         watching.join(shape.drain_s)
         for load in self._loads:

@@ -19,6 +19,9 @@ from parallax.producers.client import Client
 BATCH = 20
 #: Jobs in one submission of the burst at the start: one job of each tenant.
 BURST = 500
+#: No more is offered while so many jobs are open, beyond one of each tenant: a machine that is too
+#: slow for the rate is not asked to drain in a minute what it could not do in another.
+MOST_OPEN = 4_000
 _BLOCK = 1  # tokens of a block: prefixes are long in the store, and not for the engine
 _FAMILIES = 8
 #: What a receipt says when nobody knows whether its job was accepted.
@@ -57,7 +60,7 @@ class Load:
     def step(self) -> None:
         """Submit what is due; listen. Never raises for what the store does."""
         now = self.clock.monotonic()
-        if now >= self._due:
+        if now >= self._due and self._bearable():
             batch = max(1, min(BATCH, round(self.rate)))
             self._due = max(self._due + batch / self.rate, now - 1.0)
             self._submit([self._job(self._tenant()) for _ in range(batch)])
@@ -66,6 +69,9 @@ class Load:
             self._weigh_at = now + 60.0 / self.shape.weights
             self._weigh()
         self.listen()
+
+    def _bearable(self) -> bool:
+        return len(self.accepted) - len(self.told) < MOST_OPEN + self.shape.tenants
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Offer jobs and note what is said of each."""

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,6 +234,12 @@ class Stage:
         if self.crew is not None and self.crew.pid is not None:
             found["crew"] = self.crew.pid
         return found
+
+    def halt(self) -> None:
+        """Kill schedulers and workers, so that nothing changes any more; the server goes on."""
+        for pid in self.processes().values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Stop everything and remove its files."""
