@@ -292,13 +292,14 @@ def test_a_new_directory_is_the_users_alone(
 
 
 def test_whoever_waits_for_it_to_load_may_change_his_mind(
-    make: Callable[..., EmbeddedServer], tmp_path: Path
+    make: Callable[..., EmbeddedServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def enough() -> None:
         raise ZeroDivisionError
 
     server = make(check=enough)
-    with pytest.raises(ZeroDivisionError):
+    with monkeypatch.context() as loading, pytest.raises(ZeroDivisionError):
+        loading.setattr(module, "answers", lambda _: False)
         server.start()
     assert server._process is None
     assert not (tmp_path / "data" / "server.json").exists()
