@@ -96,7 +96,14 @@ class Janitor:
             old = [one for one in found if one.word != "young"]
             waiting = [one for one in old if one.word == "present" and one.detail]
             self._rescue.remind([one.job_id for one in waiting])
-            tenants = [one.tenant for one in old if one.word == "ok"]
+            repaired = [one for one in old if one.word == "ok"]
+            if repaired:
+                log.warning(
+                    "%d jobs were nowhere and are queued again, %s among them",
+                    len(repaired),
+                    repaired[0].job_id,
+                )
+            tenants = [one.tenant for one in repaired]
             yield Findings(Counter(one.word for one in old), tenants=tenants, waiting=waiting)
             skip += sum(one.word in _STAY for one in old)
             if not old:
