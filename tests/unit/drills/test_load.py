@@ -45,4 +45,4 @@ def test_nothing_is_offered_while_too_much_is_open(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_rate_is_kept_while_there_is_room() -> None:
-    assert len(offered(30).accepted) == pytest.approx(3_000, rel=0.02)
+    assert len(offered(15).accepted) == pytest.approx(1_500, rel=0.02)
