@@ -9,8 +9,8 @@ from random import Random
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.cli.engine_options import ENGINE, PORT, PROFILE, SPEED
 from parallax.cli.leader import leader_of
 from parallax.cli.options import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from parallax.broker.attempts import Assignment, Attempt, Finish
+from parallax.broker.store.attempts import Assignment, Attempt, Finish
 from parallax.core.clock import Clock
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parallax.broker.attempts import Attempt
+from parallax.broker.store.attempts import Attempt
 from parallax.engine.request import Consumed
 
 

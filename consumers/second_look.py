@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from parallax.broker.attempts import Attempt, Attempts, Cancellation
+from parallax.broker.store.attempts import Attempt, Attempts, Cancellation
 from parallax.core.clock import Clock
 
 #: How often (seconds).

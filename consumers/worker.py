@@ -22,7 +22,8 @@ from math import inf
 from pathlib import Path
 from random import Random
 
-from parallax.broker.attempts import (
+from parallax.broker.link.connection import Argument, Link
+from parallax.broker.store.attempts import (
     Assignment,
     Attempt,
     Attempts,
@@ -31,13 +32,12 @@ from parallax.broker.attempts import (
     decode_assignment,
     decode_cancellation,
 )
-from parallax.broker.codec import VERSION, Registration, Report
-from parallax.broker.connection import Argument, Link
-from parallax.broker.dispatching import Entry
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.membership import Membership
-from parallax.broker.rescue import Rescue
+from parallax.broker.store.codec import VERSION, Registration, Report
+from parallax.broker.store.dispatch import Entry
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.membership import Membership
+from parallax.broker.store.rescue import Rescue
 from parallax.consumers.engines.interface import Engine, Progress
 from parallax.consumers.heartbeat import Heartbeat
 from parallax.consumers.history import History

@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parallax.broker.codec import Report
-    from parallax.broker.intake import Receipt
-    from parallax.broker.results import Record
+    from parallax.broker.store.codec import Report
+    from parallax.broker.store.intake import Receipt
+    from parallax.broker.store.results import Record
     from parallax.core.errors import (
         Conflict,
         InvalidInput,

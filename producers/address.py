@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from parallax.broker.secret_file import read_url
-from parallax.broker.server_home import running_server
+from parallax.broker.server.home import running_server
+from parallax.broker.server.secret_file import read_url
 from parallax.core.errors import Unreachable
 
 #: The address itself, and a file that holds it: as for the commands.

@@ -15,9 +15,9 @@ from operator import methodcaller
 from random import Random
 from typing import TypeVar
 
-from parallax.broker.intake import Receipt
-from parallax.broker.limits import Limits
-from parallax.broker.results import Notice, Record
+from parallax.broker.store.intake import Receipt
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.results import Notice, Record
 from parallax.core.cells import Place, home
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable

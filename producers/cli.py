@@ -12,8 +12,8 @@ from typing import Any, cast
 import click
 from click.core import ParameterSource
 
-from parallax.broker.codec import Report
-from parallax.broker.intake import Receipt
+from parallax.broker.store.codec import Report
+from parallax.broker.store.intake import Receipt
 from parallax.cli.documents import Cancelled
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.output import say, show

@@ -9,12 +9,12 @@ from random import Random
 from types import TracebackType
 from typing import Self, overload
 
-from parallax.broker.connection import MAX_BLOCK_MS, Link, repeated
-from parallax.broker.intake import Ending, Intake, Receipt
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.results import Notice, Record, Results
-from parallax.broker.tenancy import Tenancy
+from parallax.broker.link.connection import MAX_BLOCK_MS, Link, repeated
+from parallax.broker.store.intake import Ending, Intake, Receipt
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.results import Notice, Record, Results
+from parallax.broker.store.tenancy import Tenancy
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
 from parallax.core.lifecycle import Outcome

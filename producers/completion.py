@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from parallax.broker.codec import Report, decode_report, encode
-from parallax.broker.results import Record
+from parallax.broker.store.codec import Report, decode_report, encode
+from parallax.broker.store.results import Record
 from parallax.core.clock import Clock
 from parallax.core.errors import NotCompleted, Unreachable
 from parallax.core.lifecycle import Outcome

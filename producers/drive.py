@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from parallax.broker.intake import Receipt
+from parallax.broker.store.intake import Receipt
 from parallax.core.clock import Clock
 from parallax.core.cost import TokenCost
 from parallax.core.errors import ParallaxError, Refused, StoreFull, Unreachable

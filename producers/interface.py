@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from parallax.broker.intake import Receipt
-from parallax.broker.results import Notice, Record
+from parallax.broker.store.intake import Receipt
+from parallax.broker.store.results import Notice, Record
 from parallax.core.model import Job
 from parallax.producers.completion import Completion
 

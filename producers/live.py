@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.tenancy import Tenancy
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.tenancy import Tenancy
 from parallax.cli.documents import LiveReport
 from parallax.cli.output import show, show_one, write_json
 from parallax.cli.progress import progress

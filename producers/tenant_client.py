@@ -18,8 +18,8 @@ from dataclasses import replace
 
 import msgspec
 
-from parallax.broker.intake import Receipt
-from parallax.broker.results import Notice, Record
+from parallax.broker.store.intake import Receipt
+from parallax.broker.store.results import Notice, Record
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job, check_name
 from parallax.producers.completion import Completion

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from parallax.broker.connection import Argument, Link, Reply
-from parallax.broker.guardian import dying_with
-from parallax.broker.keys import Keys
-from parallax.broker.server_binary import find_binary
+from parallax.broker.link.connection import Argument, Link, Reply
+from parallax.broker.server.binary import find_binary
+from parallax.broker.server.guardian import dying_with
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import ParallaxError
 from tests.waiting import wait_until
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import fakeredis
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
 from tests.cluster import LocalCluster
 from tests.servers import EMBEDDED, REAL, Running
 

@@ -114,7 +114,7 @@ def test_files_have_one_duty(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "imported"),
     [
-        ("parallax.core.model", "parallax.broker.keys"),
+        ("parallax.core.model", "parallax.broker.store.keys"),
         ("parallax.policies.routing.x", "time"),
         ("parallax.scheduling.scheduler", "parallax.services.clock"),
         ("parallax.services.scheduler", "redis"),

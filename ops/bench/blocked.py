@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.core.model import MAX_PREFIX, Job
 from parallax.lab.report import publish
 from parallax.producers.batches import batches

@@ -19,8 +19,8 @@ from statistics import median
 
 import click
 
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.limits import Limits
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.store.limits import Limits
 from parallax.core.errors import Unreachable
 from parallax.core.model import Job
 from parallax.lab.report import publish

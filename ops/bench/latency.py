@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import click
 
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.core.errors import Unreachable
 from parallax.core.model import Job
 from parallax.core.quantiles import quantile

@@ -25,8 +25,8 @@ import click
 
 from ops.bench.limit import Raw, pipeline, redis_cpu
 from ops.bench.peers.rounds import AGAIN, LOST, PEERS, Broken, peer_round
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.limits import Limits
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.store.limits import Limits
 from parallax.cli.output import show
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome

@@ -24,7 +24,7 @@ from statistics import mean
 
 import click
 
-from parallax.broker.results import Record
+from parallax.broker.store.results import Record
 from parallax.core.model import Job
 from parallax.core.quantiles import quantile
 from parallax.lab.report import publish

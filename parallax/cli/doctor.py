@@ -14,10 +14,10 @@ from typing import Literal
 import click
 
 from parallax import __version__
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
-from parallax.broker.server_binary import find_binary
+from parallax.broker.link.connection import Link
+from parallax.broker.server.binary import find_binary
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.cli.lab_documents import DoctorFinding, Versions
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import found_url, redis_options

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from parallax.broker.embedded import DURABILITIES
+from parallax.broker.server.embedded import DURABILITIES
 from parallax.cli.names import Number
 from parallax.consumers.engines.factory import KINDS
 from parallax.engine.profiles import PROFILES

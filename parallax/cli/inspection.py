@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Member, Membership
-from parallax.broker.misfits import names_of
-from parallax.broker.results import Results
-from parallax.broker.tenancy import Tenancy
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Member, Membership
+from parallax.broker.store.misfits import names_of
+from parallax.broker.store.results import Results
+from parallax.broker.store.tenancy import Tenancy
 from parallax.cli.cells import ask_each, exit_code
 from parallax.cli.documents import (
     CellsStatus,

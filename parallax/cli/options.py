@@ -160,7 +160,7 @@ def found_url(redis: str | None, home: Path | None) -> str | None:
     """Return the URL that was given, or that of the embedded server that runs now."""
     if redis:
         return redis
-    from parallax.broker.embedded import running_server
+    from parallax.broker.server.embedded import running_server
 
     server = running_server(home)
     return server.url if server else None

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.recording import Batch, Line, Recording, decode_line
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.recording import Batch, Line, Recording, decode_line
 from parallax.cli.lab_documents import Candidate, RecordingCheck, Written
 from parallax.cli.leader import leader_of
 from parallax.cli.main import EXIT_FAILED

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.server_policy import refuse_eviction
+from parallax.broker.link.connection import Link
+from parallax.broker.server.eviction import refuse_eviction
+from parallax.broker.store.keys import Keys
 from parallax.cli.engine_options import PORT
 from parallax.cli.leader import leader_of
 from parallax.cli.options import (

@@ -8,8 +8,8 @@ from hashlib import blake2b
 from math import exp, log
 from random import Random
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.core.lifecycle import TERMINAL
 
 _ENDED = frozenset(state.value.encode() for state in TERMINAL)

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from parallax.broker.connection import Link
-from parallax.broker.guardian import Guardian, dying_with
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.server.guardian import Guardian, dying_with
+from parallax.broker.store.keys import Keys
 from parallax.cli.options import start_logging
 from parallax.consumers.engines.clock import ClockEngine
 from parallax.consumers.trouble import Failures, Slowdown

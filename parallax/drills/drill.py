@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from parallax.broker.connection import Link
-from parallax.broker.results import Record
+from parallax.broker.link.connection import Link
+from parallax.broker.store.results import Record
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.drills.contention import Contention, windows

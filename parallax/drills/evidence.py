@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.results import Record, Results
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.results import Record, Results
 from parallax.drills.contention import Window
 from parallax.drills.watching import Memory
 

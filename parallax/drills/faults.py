@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from parallax.broker.intake import Intake
+from parallax.broker.store.intake import Intake
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.model import Job
 from parallax.drills import junk

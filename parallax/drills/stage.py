@@ -19,12 +19,12 @@ from random import Random
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer, socket_path
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
-from parallax.broker.server_home import DataDirectory, ServerInfo
-from parallax.broker.temporary import new_home
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer, socket_path
+from parallax.broker.server.home import DataDirectory, ServerInfo
+from parallax.broker.server.temporary import new_home
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.core.model import NAME

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf
 
-from parallax.broker.codec import decode_about, view_of
-from parallax.broker.connection import Argument, Link, Reply
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Argument, Link, Reply
+from parallax.broker.store.codec import decode_about, view_of
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import TERMINAL, State
 from parallax.scheduling.events import JobArrived

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from parallax.broker.guardian import Guardian, dying_with
+from parallax.broker.server.guardian import Guardian, dying_with
 from parallax.core.clock import Clock
 
 log = logging.getLogger(__name__)

@@ -17,16 +17,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
-from parallax.broker.attempts import NOBODY, Assignment, decode_assignment
-from parallax.broker.codec import Report
-from parallax.broker.connection import Link, Spoilt
-from parallax.broker.dispatching import Entry, Lease
-from parallax.broker.intake import Ending, Intake
-from parallax.broker.keys import Keys
-from parallax.broker.membership import MOST_HELD, Membership
-from parallax.broker.misfits import name_of
-from parallax.broker.rescue import Found, Rescue
-from parallax.broker.results import Record, Results
+from parallax.broker.link.connection import Link, Spoilt
+from parallax.broker.store.attempts import NOBODY, Assignment, decode_assignment
+from parallax.broker.store.codec import Report
+from parallax.broker.store.dispatch import Entry, Lease
+from parallax.broker.store.intake import Ending, Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import MOST_HELD, Membership
+from parallax.broker.store.misfits import name_of
+from parallax.broker.store.rescue import Found, Rescue
+from parallax.broker.store.results import Record, Results
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.pages import pages

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from parallax.broker.codec import Report, decode_about
-from parallax.broker.connection import Link, Spoilt
-from parallax.broker.dispatching import Dispatching, Entry, Lease
-from parallax.broker.intake import Ending, Intake
-from parallax.broker.keys import Keys
-from parallax.broker.rescue import Rescue
+from parallax.broker.link.connection import Link, Spoilt
+from parallax.broker.store.codec import Report, decode_about
+from parallax.broker.store.dispatch import Dispatching, Entry, Lease
+from parallax.broker.store.intake import Ending, Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.rescue import Rescue
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome

@@ -19,10 +19,10 @@ from collections import Counter
 from collections.abc import Sequence
 from math import ceil
 
-from parallax.broker.attempts import Assignment, decode_assignment
-from parallax.broker.dispatching import Entry, Lease
-from parallax.broker.membership import Member, Membership
-from parallax.broker.rescue import Rescue
+from parallax.broker.store.attempts import Assignment, decode_assignment
+from parallax.broker.store.dispatch import Entry, Lease
+from parallax.broker.store.membership import Member, Membership
+from parallax.broker.store.rescue import Rescue
 from parallax.core.errors import InvalidInput, StoreFull
 from parallax.core.settings import SchedulerSettings
 from parallax.scheduling.events import Event, WorkerLost, WorkerReported

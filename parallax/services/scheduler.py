@@ -22,16 +22,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
-from parallax.broker.bulletin import Bulletin, read_bulletin
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Dispatching, Entry, Lease, Turn
-from parallax.broker.intake import Intake
-from parallax.broker.keys import Keys
-from parallax.broker.ledger import Ledger
-from parallax.broker.limits import Limits
-from parallax.broker.membership import Leadership, Membership
-from parallax.broker.rescue import Rescue
-from parallax.broker.tenancy import Tenancy
+from parallax.broker.link.connection import Link
+from parallax.broker.store.bulletin import Bulletin, read_bulletin
+from parallax.broker.store.dispatch import Dispatching, Entry, Lease, Turn
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.ledger import Ledger
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.membership import Leadership, Membership
+from parallax.broker.store.rescue import Rescue
+from parallax.broker.store.tenancy import Tenancy
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.core.settings import Policies, SchedulerSettings

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.guardian import Guardian
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.server.guardian import Guardian
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.services.fleet import RESTART_BASE_S, RESTART_CAP_S, Fleet

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 
-from parallax.broker.attempts import Assignment, decode_assignment
-from parallax.broker.codec import decode_about, view_of
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Entry
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Assignment, decode_assignment
+from parallax.broker.store.codec import decode_about, view_of
+from parallax.broker.store.dispatch import Entry
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import State
 from parallax.core.model import JobView

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
 
-from parallax.broker.dispatching import Dispatching
+from parallax.broker.store.dispatch import Dispatching
 from parallax.core.settings import SchedulerSettings
 
 #: Most streams in one read; more active tenants than that take turns.

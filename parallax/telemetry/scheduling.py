@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter
 
-from parallax.broker.codec import Report
+from parallax.broker.store.codec import Report
 from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch, Reject
 from parallax.scheduling.events import AttemptEnded, Event

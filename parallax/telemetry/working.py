@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parallax.broker.codec import Report
+from parallax.broker.store.codec import Report
 from parallax.telemetry.metrics import Metrics, error_kind
 
 

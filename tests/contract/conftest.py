@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Attempts, decode_assignment
-from parallax.broker.codec import VERSION, Registration, Report
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Dispatching, Entry, Lease
-from parallax.broker.intake import Intake, Receipt
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.membership import Leadership, Membership
-from parallax.broker.rescue import Rescue
-from parallax.broker.results import Results
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Attempts, decode_assignment
+from parallax.broker.store.codec import VERSION, Registration, Report
+from parallax.broker.store.dispatch import Dispatching, Entry, Lease
+from parallax.broker.store.intake import Intake, Receipt
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.membership import Leadership, Membership
+from parallax.broker.store.rescue import Rescue
+from parallax.broker.store.results import Results
 from parallax.core.model import Job
 from parallax.scheduling.actions import Dispatch
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 
 Store = dict[str, dict[str, list[str]]]
 _ENTRY, _TIME = re.compile(r"\d{13}-\d+"), re.compile(r"(?<![\w.])\d{13}(?!\d)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from parallax.broker.attempts import Assignment, Finish, decode_assignment
-from parallax.broker.intake import Ending
+from parallax.broker.store.attempts import Assignment, Finish, decode_assignment
+from parallax.broker.store.intake import Ending
 from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import Dispatch
 from tests.contract.conftest import Cell, job, report

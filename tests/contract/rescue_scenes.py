@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from parallax.broker.attempts import Finish, decode_assignment
-from parallax.broker.dispatching import Lease
-from parallax.broker.intake import Intake
+from parallax.broker.store.attempts import Finish, decode_assignment
+from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.intake import Intake
 from parallax.core.errors import Fenced
 from parallax.scheduling.actions import Dispatch
 from tests.contract.conftest import Cell, job, report

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from parallax.broker.attempts import Assignment, Finish, decode_assignment
-from parallax.broker.codec import VERSION, Registration
-from parallax.broker.connection import Argument, Link
-from parallax.broker.dispatching import Entry, Lease
-from parallax.broker.intake import Ending
-from parallax.broker.ledger import Ledger
-from parallax.broker.membership import Leadership
-from parallax.broker.policy_store import PolicyDocument, PolicyStore
-from parallax.broker.scripts import names, script
+from parallax.broker.link.connection import Argument, Link
+from parallax.broker.link.scripts import names, script
+from parallax.broker.store.attempts import Assignment, Finish, decode_assignment
+from parallax.broker.store.codec import VERSION, Registration
+from parallax.broker.store.dispatch import Entry, Lease
+from parallax.broker.store.intake import Ending
+from parallax.broker.store.ledger import Ledger
+from parallax.broker.store.membership import Leadership
+from parallax.broker.store.policies import PolicyDocument, PolicyStore
 from parallax.core.errors import Conflict, Fenced
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job

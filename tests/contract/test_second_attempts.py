@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Assignment, Finish
-from parallax.broker.intake import Ending
+from parallax.broker.store.attempts import Assignment, Finish
+from parallax.broker.store.intake import Ending
 from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import Dispatch
 from tests.contract.conftest import Cell, job, report

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.keys import Keys
-from parallax.broker.server_home import running_server
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.server.home import running_server
+from parallax.broker.store.keys import Keys
 from parallax.core.model import Job
 from parallax.producers.client import Client
 from parallax.services.clock import SystemClock

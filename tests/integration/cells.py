@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Lease
-from parallax.broker.intake import Ending, Intake, Receipt
-from parallax.broker.keys import Keys
-from parallax.broker.results import Record, Results
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.intake import Ending, Intake, Receipt
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.results import Record, Results
 from parallax.consumers.engines.interface import Engine
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker

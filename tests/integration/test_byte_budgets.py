@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import ENTRY_BYTES, READ_BYTES, Dispatching, before
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dispatch import ENTRY_BYTES, READ_BYTES, Dispatching, before
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.scheduling.events import JobArrived

@@ -9,8 +9,8 @@ from math import inf
 
 import pytest
 
-from parallax.broker.attempts import Attempts, Finish
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Attempts, Finish
 from parallax.consumers import second_look
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State

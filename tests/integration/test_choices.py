@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from parallax.broker.connection import Link
-from parallax.broker.ledger import Ledger
-from parallax.broker.policy_store import Choice, PolicyStore, Rollout
+from parallax.broker.link.connection import Link
+from parallax.broker.store.ledger import Ledger
+from parallax.broker.store.policies import Choice, PolicyStore, Rollout
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import Policies, PolicyChoice

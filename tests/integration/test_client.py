@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from parallax import Client, Completion, Job, NotCompleted, Outcome, TimedOut, Unreachable
-from parallax.broker.connection import Link
-from parallax.broker.intake import Receipt
-from parallax.broker.limits import Limits
-from parallax.broker.results import Record
-from parallax.broker.secret_file import read_url
+from parallax.broker.link.connection import Link
+from parallax.broker.server.secret_file import read_url
+from parallax.broker.store.intake import Receipt
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.results import Record
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, Refused, StoreFault
 from parallax.producers import address, mailbox

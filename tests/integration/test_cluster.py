@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.access import ROLES, acl_file, user_name
-from parallax.broker.connection import Link
-from parallax.broker.intake import Intake
-from parallax.broker.results import Results
-from parallax.broker.server_policy import refuse_eviction
+from parallax.broker.link.connection import Link
+from parallax.broker.server.eviction import refuse_eviction
+from parallax.broker.store.access import ROLES, acl_file, user_name
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.results import Results
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.errors import InvalidSettings, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome

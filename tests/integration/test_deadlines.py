@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.rescue import Rescue
+from parallax.broker.link.connection import Link
+from parallax.broker.store.rescue import Rescue
 from parallax.core.lifecycle import Outcome, State
 from parallax.services import deadlines
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Dispatching
-from parallax.broker.intake import Intake
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Leadership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dispatch import Dispatching
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Leadership
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker
 from parallax.core.clock import ManualClock

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.server_home import answers
-from parallax.broker.server_log import reason
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.server.home import answers
+from parallax.broker.server.log import reason
 from parallax.cli.doctor import _disk
 from parallax.core.clock import ManualClock
 from parallax.core.errors import StoreFault, StoreFull

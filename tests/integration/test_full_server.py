@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from parallax.broker.codec import Registration
-from parallax.broker.connection import Link
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import Registration
+from parallax.broker.store.membership import Membership
 from parallax.consumers.worker import Worker
 from parallax.core.clock import ManualClock
 from parallax.core.errors import ParallaxError, StoreFull

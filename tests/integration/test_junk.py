@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from tests.integration.cells import Cell, job

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.codec import VERSION, Registration
-from parallax.broker.connection import Link
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import VERSION, Registration
+from parallax.broker.store.membership import Membership
 from parallax.core.lifecycle import State
 from parallax.services.janitor import Janitor
 from parallax.services.scheduler import SchedulerService

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Attempts, Finish, decode_assignment
-from parallax.broker.codec import VERSION, Registration, Report
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Dispatching, Entry, Lease
-from parallax.broker.intake import Intake
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.membership import Leadership, Membership
-from parallax.broker.rescue import Rescue
-from parallax.broker.results import Results
-from parallax.broker.tenancy import Tenancy
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Attempts, Finish, decode_assignment
+from parallax.broker.store.codec import VERSION, Registration, Report
+from parallax.broker.store.dispatch import Dispatching, Entry, Lease
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.membership import Leadership, Membership
+from parallax.broker.store.rescue import Rescue
+from parallax.broker.store.results import Results
+from parallax.broker.store.tenancy import Tenancy
 from parallax.core.clock import ManualClock
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice, SchedulerSettings

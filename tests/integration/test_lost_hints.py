@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Dispatching
-from parallax.broker.limits import Limits
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dispatch import Dispatching
+from parallax.broker.store.limits import Limits
 from parallax.consumers import second_look
 from parallax.core.lifecycle import Outcome, State
 from parallax.services.tenant_window import TenantWindow

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from parallax.broker import ledger
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
+from parallax.broker.store import ledger
 from parallax.core.errors import Fenced
 from parallax.services import accounts
 from parallax.services.accounts import Accounts

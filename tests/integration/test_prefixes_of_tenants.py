@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.intake import Intake
+from parallax.broker.link.connection import Link
+from parallax.broker.store.intake import Intake
 from parallax.consumers.engines.factory import build_engine
 from parallax.core.model import Job
 from parallax.producers.client import Client

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from tests.integration.cells import Cell
 
 ROOT = Path(__file__).parents[2]

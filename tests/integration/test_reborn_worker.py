@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from parallax.broker.connection import Link
-from parallax.broker.intake import Intake
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.keys import Keys
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker
 from parallax.core.model import Job
@@ -26,8 +26,8 @@ class Held(NoopEngine):
 def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
     server_url: str,
 ) -> None:
-    from parallax.broker.dispatching import Dispatching
-    from parallax.broker.membership import Leadership
+    from parallax.broker.store.dispatch import Dispatching
+    from parallax.broker.store.membership import Leadership
 
     link, keys = Link.to(server_url), Keys("reborn")
     lease = Leadership(link, keys, "leader", 60_000).acquire()

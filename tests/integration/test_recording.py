@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.recording import (
+from parallax.broker.link.connection import Link
+from parallax.broker.store.recording import (
     Batch,
     Beginning,
     Line,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 from parallax.consumers.engines.clock import ClockEngine
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.trouble import Failures
 from parallax.consumers.worker import Worker

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.tenancy import Tenancy
+from parallax.broker.link.connection import Link
+from parallax.broker.store.tenancy import Tenancy
 from parallax.consumers.engines.clock import ClockEngine
 from parallax.consumers.worker import Worker
 from parallax.core.lifecycle import Outcome, State

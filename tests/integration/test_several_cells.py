@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.store.keys import Keys
 from parallax.core.cells import Place
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 import trustme
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.producers.client import Client

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Attempts, Finish
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Dispatching, Lease
-from parallax.broker.intake import Intake
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Leadership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Attempts, Finish
+from parallax.broker.store.dispatch import Dispatching, Lease
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Leadership
 from parallax.consumers.retries import Resting
 from parallax.consumers.trouble import Failures
 from parallax.consumers.worker import Worker

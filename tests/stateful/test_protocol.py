@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from parallax.broker.connection import Link
-from parallax.broker.intake import Ending, Intake
-from parallax.broker.keys import Keys
-from parallax.broker.results import Results
+from parallax.broker.link.connection import Link
+from parallax.broker.store.intake import Ending, Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.results import Results
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker
 from parallax.core.errors import ParallaxError

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallax.broker.attempts import Assignment, decode_assignment
-from parallax.broker.codec import (
+from parallax.broker.store.attempts import Assignment, decode_assignment
+from parallax.broker.store.codec import (
     VERSION,
     About,
     Registration,
@@ -27,7 +27,7 @@ from parallax.broker.codec import (
     ticket_of,
     usage_of,
 )
-from parallax.broker.dispatching import Entry
+from parallax.broker.store.dispatch import Entry
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job, JobView, Usage
 

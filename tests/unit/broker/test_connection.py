@@ -13,14 +13,14 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallax.broker.connection import (
+from parallax.broker.link.connection import (
     BACKOFF_BASE_S,
     BACKOFF_CAP_S,
     Link,
     repeated,
     translated,
 )
-from parallax.broker.scripts import script
+from parallax.broker.link.scripts import script
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
 from parallax.core.secrets import redacted

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from parallax.broker.keys import DEFAULT_CELL, Keys
+from parallax.broker.store.keys import DEFAULT_CELL, Keys
 from parallax.core.errors import InvalidInput
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)

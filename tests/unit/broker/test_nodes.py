@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis._parsers.base import BaseParser
 
-from parallax.broker.connection import Link
-from parallax.broker.nodes import MOST_HOPS, MOST_NODES, Moved
-from parallax.broker.scripts import names, script
+from parallax.broker.link.connection import Link
+from parallax.broker.link.nodes import MOST_HOPS, MOST_NODES, Moved
+from parallax.broker.link.scripts import names, script
 from parallax.core.errors import StoreFault, StoreFull, Unreachable
 
 Command = tuple[bytes, ...]

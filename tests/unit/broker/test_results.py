@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from parallax.broker.codec import Report, encode
-from parallax.broker.connection import Link
-from parallax.broker.intake import Ending, Intake, Receipt
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.results import Notice, Record, Results
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import Report, encode
+from parallax.broker.store.intake import Ending, Intake, Receipt
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.results import Notice, Record, Results
 from parallax.core.errors import Conflict, InvalidInput, ParallaxError, Refused, StoreFault
 from parallax.core.lifecycle import TERMINAL, Outcome, State
 from parallax.core.model import Job

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.intake import Receipt
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.intake import Receipt
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput, StoreFault, Unreachable
 from parallax.core.model import Job
 from parallax.producers import submission

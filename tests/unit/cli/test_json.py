@@ -11,10 +11,10 @@ import click
 import msgspec
 import pytest
 
-from parallax.broker.codec import VERSION, Registration, Report
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import VERSION, Registration, Report
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.cli.contract import DOCUMENTS, LINES, WITHOUT, kinds, page
 from parallax.cli.documents import Cancelled, Document, JobLine, JobRecord
 from parallax.core.lifecycle import Outcome, State

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.codec import Report, decode_report, encode
-from parallax.broker.intake import Receipt
+from parallax.broker.store.codec import Report, decode_report, encode
+from parallax.broker.store.intake import Receipt
 from parallax.core.errors import InvalidInput, Refused
 from parallax.core.model import Rejection
 from parallax.core.reasons import REASONS, Reason

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.codec import Report
-from parallax.broker.results import Record
+from parallax.broker.store.codec import Report
+from parallax.broker.store.results import Record
 from parallax.core.lifecycle import State
 from parallax.drills.contention import Window
 from parallax.drills.drill import longest_silence_s

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.drills.bodies import Bodies
 from parallax.drills.contention import LOW, Sample, windows
 from parallax.drills.disk import SmallDisk

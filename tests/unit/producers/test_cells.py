@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.codec import Report
-from parallax.broker.intake import Receipt
-from parallax.broker.results import Notice, Record
+from parallax.broker.store.codec import Report
+from parallax.broker.store.intake import Receipt
+from parallax.broker.store.results import Notice, Record
 from parallax.core.cells import Place
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable

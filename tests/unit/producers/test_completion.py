@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from parallax.broker.codec import Report, encode
-from parallax.broker.results import Record
+from parallax.broker.store.codec import Report, encode
+from parallax.broker.store.results import Record
 from parallax.core.clock import ManualClock
 from parallax.core.lifecycle import Outcome, State
 from parallax.producers.cli import shown

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.codec import Report, encode
-from parallax.broker.intake import Receipt
-from parallax.broker.results import Record
+from parallax.broker.store.codec import Report, encode
+from parallax.broker.store.intake import Receipt
+from parallax.broker.store.results import Record
 from parallax.core.clock import ManualClock
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State

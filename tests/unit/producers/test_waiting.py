@@ -7,7 +7,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from parallax.broker.codec import Report
+from parallax.broker.store.codec import Report
 from parallax.core.clock import ManualClock
 from parallax.core.lifecycle import Outcome
 from parallax.producers.completion import Completion, Waiting

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.keys import Keys
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import ParallaxError
 from parallax.services.clock import SystemClock
 from parallax.services.fleet import Fleet

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from parallax.broker.dispatching import Dispatching
+from parallax.broker.store.dispatch import Dispatching
 from parallax.core.settings import SchedulerSettings
 from parallax.services.tenant_window import LOOKS, MAX_STREAMS, TenantWindow
 

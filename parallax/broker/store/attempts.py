@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from parallax.broker.codec import Report, decode_about, decode_fields, encode, whole
-from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link, Spoilt
-from parallax.broker.dispatching import START, Entry
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.scripts import script
+from parallax.broker.link.connection import MAX_BLOCK_MS, Argument, Link, Spoilt
+from parallax.broker.link.scripts import script
+from parallax.broker.store.codec import Report, decode_about, decode_fields, encode, whole
+from parallax.broker.store.dispatch import START, Entry
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import TERMINAL

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from parallax.broker.codec import Report, decode_about, decode_report
-from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link
-from parallax.broker.dispatching import START, after
-from parallax.broker.keys import Keys
-from parallax.broker.refusals import is_forbidden
+from parallax.broker.link.connection import MAX_BLOCK_MS, Argument, Link
+from parallax.broker.link.refusals import is_forbidden
+from parallax.broker.store.codec import Report, decode_about, decode_report
+from parallax.broker.store.dispatch import START, after
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput, StoreFault
 from parallax.core.lifecycle import TERMINAL, Outcome, State
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
-from parallax.broker.connection import Argument, Link
-from parallax.broker.dispatching import Lease
-from parallax.broker.keys import Keys
-from parallax.broker.scripts import script
+from parallax.broker.link.connection import Argument, Link
+from parallax.broker.link.scripts import script
+from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import Fenced
 from parallax.core.pages import pages
 

@@ -14,11 +14,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import structs
 
-from parallax.broker.codec import Message, encode
-from parallax.broker.connection import Argument, Link
-from parallax.broker.dispatching import Lease
-from parallax.broker.keys import Keys
-from parallax.broker.scripts import script
+from parallax.broker.link.connection import Argument, Link
+from parallax.broker.link.scripts import script
+from parallax.broker.store.codec import Message, encode
+from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import Conflict, Fenced, InvalidInput
 from parallax.core.settings import PolicyChoice
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from parallax.broker.connection import MAX_BLOCK_MS, Argument, Link, Reply
-from parallax.broker.keys import Keys
-from parallax.broker.misfits import expel, name_of, names_of
-from parallax.broker.scripts import script
+from parallax.broker.link.connection import MAX_BLOCK_MS, Argument, Link, Reply
+from parallax.broker.link.scripts import script
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.misfits import expel, name_of, names_of
 from parallax.core.errors import Fenced
 from parallax.core.pages import pages
 from parallax.scheduling.actions import Dispatch

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from parallax.broker.attempts import NOBODY, Assignment
-from parallax.broker.codec import Report, decode_about, encode
-from parallax.broker.connection import Argument, Link, Spoilt
-from parallax.broker.dispatching import Entry, Lease
-from parallax.broker.intake import pairs_after_status
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.misfits import expel, name_of, names_of
-from parallax.broker.refusals import is_forbidden
-from parallax.broker.scripts import script
+from parallax.broker.link.connection import Argument, Link, Spoilt
+from parallax.broker.link.refusals import is_forbidden
+from parallax.broker.link.scripts import script
+from parallax.broker.store.attempts import NOBODY, Assignment
+from parallax.broker.store.codec import Report, decode_about, encode
+from parallax.broker.store.dispatch import Entry, Lease
+from parallax.broker.store.intake import pairs_after_status
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.misfits import expel, name_of, names_of
 from parallax.core.bisection import each
 from parallax.core.errors import Fenced, InvalidInput, StoreFault
 from parallax.core.model import NAME

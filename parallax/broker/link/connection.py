@@ -10,7 +10,8 @@ commands itself (redis-py looks at each argument twice more) and adds three rule
 2. Blocking reads wait at most `MAX_BLOCK_MS`, well below the socket timeout.
 3. Every foreign error becomes one of `parallax.core.errors`, here and nowhere else.
 
-On Redis Cluster it follows the slot of its cell to the node that has it (`parallax.broker.nodes`).
+On Redis Cluster it follows the slot of its cell to the node that has it
+(`parallax.broker.link.nodes`).
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
-from parallax.broker import misfits, refusals, tls
-from parallax.broker.nodes import MOST_HOPS, Moved, Route, redirected
-from parallax.broker.scripts import Script, names, script
+from parallax.broker.link import refusals, tls
+from parallax.broker.link.nodes import MOST_HOPS, Moved, Route, redirected
+from parallax.broker.link.scripts import Script, names, script
+from parallax.broker.store import misfits
 from parallax.core.clock import Clock
 from parallax.core.errors import (
     InvalidInput,

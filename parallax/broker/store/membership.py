@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from parallax.broker.codec import Registration, decode_registration, encode
-from parallax.broker.connection import Argument, Link, Reply
-from parallax.broker.dispatching import Lease
-from parallax.broker.keys import Keys
-from parallax.broker.misfits import expel, name_of
-from parallax.broker.scripts import script
+from parallax.broker.link.connection import Argument, Link, Reply
+from parallax.broker.link.scripts import script
+from parallax.broker.store.codec import Registration, decode_registration, encode
+from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.misfits import expel, name_of
 from parallax.core.errors import Conflict, Fenced, InvalidInput
 from parallax.core.pages import pages
 

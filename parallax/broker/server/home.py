@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 from parallax.core.clock import Clock
 from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFault, StoreFull
 

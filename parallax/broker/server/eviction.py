@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidSettings, StoreFault, Unusable
 
 log = logging.getLogger(__name__)

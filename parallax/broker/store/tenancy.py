@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Mapping
 from math import inf
 
-from parallax.broker.connection import Argument, Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Argument, Link
+from parallax.broker.store.keys import Keys
 from parallax.core.model import NAME, check_name, check_number
 
 #: This field of the hash is another number after each change; it is no tenant's name.

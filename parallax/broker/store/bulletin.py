@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.tenancy import CHANGES
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.tenancy import CHANGES
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
-from parallax.broker.server_home import DataDirectory, ServerInfo, socket_path
+from parallax.broker.server.home import DataDirectory, ServerInfo, socket_path
 from parallax.core.errors import InvalidInput
 
 SOCKET_PATH_MAX = 100  # bytes; the system's limit is 104 or 108, its final zero included

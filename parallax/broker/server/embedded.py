@@ -6,7 +6,7 @@ What it must survive, and how:
   append-only file and goes, and what was temporary is removed. No orphan is left.
 * *Kill -9 of itself*: the data directory holds an append-only file; `restart_if_dead` starts it
   again on the same port, socket and password, so that clients just reconnect.
-* *Two owners*: a lock on the data directory (`parallax.broker.server_home`).
+* *Two owners*: a lock on the data directory (`parallax.broker.server.home`).
 
 It listens on the loopback address and on a unix socket in a private directory, and asks for a
 random password, which reaches it through its standard input and other commands through a file that
@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from parallax.broker import temporary
-from parallax.broker.guardian import Guardian, dying_with
-from parallax.broker.server_binary import VARIABLE, find_binary, numbers
-from parallax.broker.server_home import (
+from parallax.broker.server import temporary
+from parallax.broker.server.binary import VARIABLE, find_binary, numbers
+from parallax.broker.server.guardian import Guardian, dying_with
+from parallax.broker.server.home import (
     POLL_S,
     DataDirectory,
     ServerInfo,
@@ -40,7 +40,7 @@ from parallax.broker.server_home import (
     running_server,
     socket_path,
 )
-from parallax.broker.server_log import reason
+from parallax.broker.server.log import reason
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, StoreFault
 

@@ -2,7 +2,7 @@
 
 The owner of processes and temporary folders tells it of each one. It notices the owner's end by the
 end of a pipe, which works on every Unix, in containers, and as process 1, and then does what
-`parallax.broker.aftermath` says. An owner that ends in good order closes it.
+`parallax.broker.server.aftermath` says. An owner that ends in good order closes it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from parallax.broker import aftermath
+from parallax.broker.server import aftermath
 
 #: How long a process may take to end after its owner's death, if nothing else was said (seconds).
 GRACE_S = 5.0

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from parallax.broker.codec import Report, encode, parts_of, ticket_of
-from parallax.broker.connection import Argument, Link
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.scripts import script
+from parallax.broker.link.connection import Argument, Link
+from parallax.broker.link.scripts import script
+from parallax.broker.store.codec import Report, encode, parts_of, ticket_of
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
 from parallax.core.errors import (
     Conflict,
     Fenced,

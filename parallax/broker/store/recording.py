@@ -18,9 +18,9 @@ from typing import Any, get_args
 
 import msgspec
 
-from parallax.broker.connection import MAX_BLOCK_MS, Link
-from parallax.broker.dispatching import START
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import MAX_BLOCK_MS, Link
+from parallax.broker.store.dispatch import START
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput
 from parallax.core.settings import Policies
 from parallax.scheduling.actions import Action

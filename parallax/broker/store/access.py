@@ -25,7 +25,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from parallax.broker.keys import Keys
+from parallax.broker.store.keys import Keys
 from parallax.core.model import check_name
 
 _CONNECTING = ("ping", "auth", "hello", "select", "time", "cluster|slots")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parallax.broker.codec import decode_about, joined
-from parallax.broker.connection import Link
-from parallax.broker.intake import Intake, Receipt
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import decode_about, joined
+from parallax.broker.store.intake import Intake, Receipt
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job
 

@@ -13,9 +13,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from parallax.broker.keys import Keys, kind_of
-from parallax.broker.limits import Limits
-from parallax.broker.scripts import Argument, Script, script
+from parallax.broker.link.scripts import Argument, Script, script
+from parallax.broker.store.keys import Keys, kind_of
+from parallax.broker.store.limits import Limits
 from parallax.core.errors import StoreFault
 from parallax.core.model import NAME
 
