@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from parallax.services.orders import Interrupted, Orders
 
 ROOT = Path(__file__).parents[3]
 each_signal = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+
+
+@pytest.fixture(autouse=True)
+def terminal_that_stays() -> Iterator[None]:
+    """Whoever started the tests under nohup ignores SIGHUP, and orders leave that as it is."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def state(orders: Orders) -> tuple[bool, bool, int]:
