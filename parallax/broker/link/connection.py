@@ -30,6 +30,7 @@ from redis.connection import ConnectionPool
 from redis.retry import Retry
 
 from parallax.broker.link import refusals, tls
+from parallax.broker.link.call import Call
 from parallax.broker.link.nodes import MOST_HOPS, Moved, Route, redirected
 from parallax.broker.link.scripts import Script, names, script
 from parallax.broker.store import misfits
@@ -191,6 +192,10 @@ class Link:
             self.send([commands[n] for n in wrong])
             for n, reply in zip(wrong, self.receive(len(wrong)), strict=True):
                 replies[n] = reply
+
+    def do(self, call: Call[R]) -> R:
+        """Carry out an operation and return its decoded reply."""
+        return call.decode(self.run(call.script, call.keys, call.args))
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
         """Run a script and return its flat reply."""
