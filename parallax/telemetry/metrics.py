@@ -62,8 +62,8 @@ ANSWERS = (
     "dead", "yielded", "kept",
 )  # fmt: skip
 FINDS = (
-    "ok", "present", "done", "vanished", "spent", "moved", "held", "yielded", "removed", "rung",
-    "stray", "spoilt",
+    "ok", "present", "done", "vanished", "spent", "broken", "moved", "held", "yielded", "removed",
+    "rung", "stray", "spoilt",
 )  # fmt: skip
 
 METRICS: tuple[Metric, ...] = (

@@ -23,6 +23,7 @@ from parallax.broker.store.intake import Ending
 from parallax.broker.store.ledger import Ledger
 from parallax.broker.store.membership import Leadership
 from parallax.broker.store.policies import PolicyDocument, PolicyStore
+from parallax.broker.store.relay import Chunk
 from parallax.core.errors import Conflict, Fenced
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
@@ -341,6 +342,15 @@ def _(cell: Cell) -> Question:
     return reclaimed(cell, attempt.assignment.entry)
 
 
+@scene("reclaim", "broken", again="done")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job(stream=True))
+    relayed(cell, attempt)()
+    cell.die()
+    return reclaimed(cell, attempt.assignment.entry)
+
+
 @scene("reclaim", "dropped")
 def _(cell: Cell) -> Question:
     cell.join()
@@ -514,6 +524,14 @@ def _(cell: Cell) -> Question:
     return repaired(cell)
 
 
+@scene("repair", "broken")
+def _(cell: Cell) -> Question:
+    cell.join()
+    relayed(cell, cell.begun(job(stream=True)))()
+    cell.link.call("DEL", cell.keys.work("w1"))
+    return repaired(cell)
+
+
 @scene("repair", "young")
 def _(cell: Cell) -> Question:
     cell.submit(job())
@@ -577,6 +595,23 @@ def _(cell: Cell) -> Question:
         return "ok" if cell.results.follow("j1", "", 0)[1][0].word == "first" else "silent"
 
     return ask
+
+
+def relayed(cell: Cell, attempt: Any, worker: str = "w1", sequence: int = 0) -> Question:
+    return lambda: cell.attempts(worker).relay([Chunk(attempt, sequence, b"a part")])[0]
+
+
+@scene("relay", "ok")
+def _(cell: Cell) -> Question:
+    cell.join()
+    return relayed(cell, cell.begun(job(stream=True), reply="inbox"))
+
+
+@scene("relay", "stop")
+def _(cell: Cell) -> Question:
+    first, second = cell.doubled(job(stream=True))
+    relayed(cell, first)()
+    return relayed(cell, second, "w2")
 
 
 def written(cell: Cell, before: PolicyDocument) -> Question:
