@@ -30,7 +30,7 @@ from redis.connection import ConnectionPool
 from redis.retry import Retry
 
 from parallax.broker.link import refusals, tls
-from parallax.broker.link.call import Call
+from parallax.broker.link.call import Call, Commands
 from parallax.broker.link.nodes import MOST_HOPS, Moved, Route, redirected
 from parallax.broker.link.scripts import Script, names, script
 from parallax.broker.store import misfits
@@ -195,7 +195,25 @@ class Link:
 
     def do(self, call: Call[R]) -> R:
         """Carry out an operation and return its decoded reply."""
-        return call.decode(self.run(call.script, call.keys, call.args))
+        return call.decode(self._run(call.command, call.script))
+
+    def do_each(self, calls: Sequence[Call[R]]) -> list[R]:
+        """Carry out operations in one write and return their decoded replies, in order.
+
+        When the server lacks a script all of it is sent again: scripts answer the same when they
+        are run twice.
+        """
+        if not calls:
+            return []
+        try:
+            replies = self.calls([call.command for call in calls])
+        except ScriptMissing:
+            replies = self.calls(_with_texts(calls))
+        return [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]
+
+    def ask(self, commands: Commands[R]) -> R:
+        """Send plain commands in one write and return what their replies say."""
+        return commands.decode(self.calls(commands.commands))
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
         """Run a script and return its flat reply."""
@@ -292,6 +310,17 @@ class Link:
         if self._connection is None:
             self._connection = self._route.open()
         return self._connection
+
+
+def _with_texts(calls: Sequence[Call[Any]]) -> list[list[Argument]]:
+    """Return the commands of these calls; the first run of each script brings its text."""
+    brought: set[str] = set()
+    commands = []
+    for call in calls:
+        known = call.script.digest in brought
+        commands.append(call.command if known else call.command_with_text)
+        brought.add(call.script.digest)
+    return commands
 
 
 def repeated(attempt: Callable[[], R], clock: Clock, random: Random, times: int = 5) -> R:
