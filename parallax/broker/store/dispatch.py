@@ -9,8 +9,9 @@ from functools import partial
 from msgspec import Struct
 
 from parallax.broker.link.call import Call
-from parallax.broker.link.connection import MAX_BLOCK_MS, Argument, Link, Reply
-from parallax.broker.link.scripts import script
+from parallax.broker.link.connection import Link, Reply
+from parallax.broker.link.endpoint import MAX_BLOCK_MS
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.misfits import expel, name_of, names_of
 from parallax.broker.store.words import Lexicon, Retired, Routed, led

@@ -14,8 +14,8 @@ from functools import partial
 from math import isfinite
 
 from parallax.broker.link.call import Call
-from parallax.broker.link.connection import Argument, Link
-from parallax.broker.link.scripts import script
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.words import Forgotten, Lexicon, led

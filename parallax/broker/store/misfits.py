@@ -10,7 +10,7 @@ gone already, and the janitor finds the jobs that lay there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from parallax.broker.link.call import Call
@@ -21,8 +21,11 @@ from parallax.broker.store.words import Lexicon, SetAside, Unseated
 from parallax.core.errors import StoreFault
 from parallax.core.model import NAME
 
-log = logging.getLogger(__name__)
+Y = TypeVar("Y")
+S = TypeVar("S")
 R = TypeVar("R")
+
+log = logging.getLogger(__name__)
 
 #: Keys, and members, that one call looks at.
 _PAGE = 500
@@ -65,7 +68,11 @@ def keys_of(command: Sequence[Argument]) -> list[str]:
     return [str(key) for key in command[1:2]]
 
 
-def set_aside(link: Does, keys: Iterable[str]) -> int:
+#: Carries out an operation as a part of a dialogue: see `parallax.broker.link.dialogue`.
+Doing = Callable[[Call[list[Unseated]]], Generator[Y, S, list[Unseated]]]
+
+
+def set_aside(do: Doing[Y, S], keys: Iterable[str]) -> Generator[Y, S, int]:
     """Delete those of these keys whose type is wrong, with a dead letter each; return how many.
 
     Only keys of cells are touched. A user that may not do it leaves them as they are.
@@ -77,14 +84,14 @@ def set_aside(link: Does, keys: Iterable[str]) -> int:
     removed = 0
     for prefix, own in named.items():
         for start in range(0, len(own), _PAGE):
-            removed += _set_aside(link, prefix, own[start : start + _PAGE])
+            removed += yield from _set_aside(do, prefix, own[start : start + _PAGE])
     return removed
 
 
-def _set_aside(link: Does, prefix: str, keys: Sequence[str]) -> int:
+def _set_aside(do: Doing[Y, S], prefix: str, keys: Sequence[str]) -> Generator[Y, S, int]:
     call = unseat_call(prefix, keys)
     try:
-        words = link.do(call)
+        words = yield from do(call)
     except StoreFault as error:
         log.warning("a key of a wrong type cannot be set aside: %s", error)
         return 0
