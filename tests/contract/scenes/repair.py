@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from parallax.broker.link.connection import Argument
-from parallax.broker.link.scripts import script
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.attempts import Assignment
 from parallax.broker.store.dispatch import Lease
 from parallax.core.errors import Fenced
