@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     )
     from parallax.core.lifecycle import Outcome
     from parallax.core.model import Job
-    from parallax.producers.cells import Cells
-    from parallax.producers.client import Client
-    from parallax.producers.completion import Completion
-    from parallax.producers.tenant_client import TenantClient
+    from parallax.producers.client.cells import Cells
+    from parallax.producers.client.client import Client
+    from parallax.producers.client.completion import Completion
+    from parallax.producers.client.tenant_client import TenantClient
 
 __version__ = "0.1.0"
 
@@ -39,10 +39,10 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "Cells": "producers.cells", "Client": "producers.client", "Completion": "producers.completion",
-    "Job": "core.model", "Outcome": "core.lifecycle", "Receipt": "broker.intake",
-    "Record": "broker.results", "Report": "broker.codec",
-    "TenantClient": "producers.tenant_client",
+    "Cells": "producers.client.cells", "Client": "producers.client.client",
+    "Completion": "producers.client.completion", "TenantClient": "producers.client.tenant_client",
+    "Job": "core.model", "Outcome": "core.lifecycle", "Receipt": "broker.store.intake",
+    "Record": "broker.store.results", "Report": "broker.store.codec",
 }  # fmt: skip
 
 

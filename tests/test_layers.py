@@ -118,7 +118,7 @@ def test_files_have_one_duty(path: Path) -> None:
         ("parallax.policies.routing.x", "time"),
         ("parallax.scheduling.scheduler", "parallax.services.clock"),
         ("parallax.services.scheduler", "redis"),
-        ("parallax.consumers.worker", "parallax.producers.client"),
+        ("parallax.consumers.worker", "parallax.producers.client.client"),
     ],
 )
 def test_planted_violations_are_found(module: str, imported: str) -> None:

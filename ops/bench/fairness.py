@@ -27,7 +27,7 @@ import click
 from parallax.core.cost import TokenCost
 from parallax.core.model import Job
 from parallax.lab.report import publish
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 

@@ -24,7 +24,7 @@ from parallax.broker.store.limits import Limits
 from parallax.core.errors import Unreachable
 from parallax.core.model import Job
 from parallax.lab.report import publish
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 

@@ -32,7 +32,7 @@ from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.lab.report import publish
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 

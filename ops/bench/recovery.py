@@ -20,7 +20,7 @@ from parallax.core.lifecycle import State
 from parallax.core.model import Job
 from parallax.core.quantiles import quantile
 from parallax.lab.report import publish
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 

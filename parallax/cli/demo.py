@@ -11,8 +11,8 @@ import click
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.names import Number
 from parallax.cli.options import start_logging
-from parallax.producers.live import Crash, Live, overloaded, report
-from parallax.producers.workload import Lengths, Workload
+from parallax.producers.load.live import Crash, Live, overloaded, report
+from parallax.producers.load.workload import Lengths, Workload
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
 from parallax.services.system import Plan, System

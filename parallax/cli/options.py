@@ -69,7 +69,7 @@ def _url(context: click.Context, parameter: click.Parameter, url: str | None) ->
     weak = context.get_parameter_source(parameter.name or "") is ParameterSource.DEFAULT_MAP
     if not os.environ.get(FILE_VARIABLE) or (url and not weak):
         return url
-    from parallax.producers.address import url_in_file
+    from parallax.producers.client.address import url_in_file
 
     return url_in_file()
 

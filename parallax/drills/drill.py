@@ -24,7 +24,7 @@ from parallax.drills.load import Load
 from parallax.drills.shape import Shape
 from parallax.drills.stage import CELL, POISON, PREFETCH, Cast, Stage
 from parallax.drills.watching import Memory, Watching
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.orders import Orders
 
 log = logging.getLogger(__name__)

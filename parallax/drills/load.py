@@ -14,7 +14,7 @@ from parallax.core.errors import ParallaxError
 from parallax.core.model import Job
 from parallax.drills.bodies import Bodies
 from parallax.drills.shape import Shape
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 
 BATCH = 20
 #: Jobs in one submission of the burst at the start: one job of each tenant.

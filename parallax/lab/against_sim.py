@@ -27,8 +27,8 @@ from parallax.core.model import Job
 from parallax.core.quantiles import quantile
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.registry import ROUTING
-from parallax.producers.drive import Sample
-from parallax.producers.live import Live
+from parallax.producers.load.drive import Sample
+from parallax.producers.load.live import Live
 from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 from parallax.sim.simulate import simulate

@@ -18,7 +18,7 @@ from parallax.broker.server.embedded import EmbeddedServer
 from parallax.broker.server.home import running_server
 from parallax.broker.store.keys import Keys
 from parallax.core.model import Job
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from tests.e2e.ending import MARK, Command, Room, room
 from tests.integration.processes import ask

@@ -19,10 +19,10 @@ from parallax.broker.store.limits import Limits
 from parallax.broker.store.results import Record
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, Refused, StoreFault
-from parallax.producers import address, mailbox
-from parallax.producers.batches import MOST_BYTES, MOST_JOBS, batches
-from parallax.producers.completion import Waiting
-from parallax.producers.mailbox import Mailbox
+from parallax.producers.client import address, mailbox
+from parallax.producers.client.batches import MOST_BYTES, MOST_JOBS, batches
+from parallax.producers.client.completion import Waiting
+from parallax.producers.client.mailbox import Mailbox
 from tests.integration.cells import Cell, StuckEngine
 
 THREADS = 20

@@ -17,7 +17,7 @@ from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.errors import InvalidSettings, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import Policies, PolicyChoice
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from tests.cluster import LocalCluster, Node
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
 from tests.unit.cli.invoking import run_main

@@ -16,7 +16,7 @@ from parallax.consumers.worker import Worker
 from parallax.core.clock import ManualClock
 from parallax.core.errors import ParallaxError, StoreFull
 from parallax.core.lifecycle import Outcome, State
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.scheduler import SchedulerService
 from tests.integration.cells import QUICK, BeatingCell, deaths, job, jobs
 from tests.unit.cli.invoking import run_main

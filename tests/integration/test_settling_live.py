@@ -14,7 +14,7 @@ from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.engine.profiles import profile_named
 from parallax.policies.fairness.fair_queuing import FairQueuing
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from tests.integration.cells import Cell, StuckEngine, job
 from tests.waiting import wait_until

@@ -16,7 +16,7 @@ from parallax.core.cells import Place
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from parallax.producers.cells import Cells
+from parallax.producers.client.cells import Cells
 from tests.integration.cells import Cell, job
 from tests.waiting import wait_until
 

@@ -18,10 +18,10 @@ from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import NAME, Job, check_name
-from parallax.producers.cells import Cells
-from parallax.producers.client import Client, Completion
-from parallax.producers.interface import Jobs
-from parallax.producers.tenant_client import TenantClient, stored_id
+from parallax.producers.client.cells import Cells
+from parallax.producers.client.client import Client, Completion
+from parallax.producers.client.interface import Jobs
+from parallax.producers.client.tenant_client import TenantClient, stored_id
 from tests.integration.cells import Cell, StuckEngine
 
 NAMES = st.from_regex(NAME, fullmatch=True)

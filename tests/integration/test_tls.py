@@ -15,7 +15,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.server.embedded import EmbeddedServer
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from tests.integration.cells import Cell, jobs
 from tests.servers import REDIS_7, wrapped

@@ -13,9 +13,9 @@ from parallax.broker.store.intake import Receipt
 from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput, StoreFault, Unreachable
 from parallax.core.model import Job
-from parallax.producers import submission
-from parallax.producers.client import Client
-from parallax.producers.submission import checked_jobs
+from parallax.producers.client import submission
+from parallax.producers.client.client import Client
+from parallax.producers.client.submission import checked_jobs
 from tests.unit.cli.invoking import Run
 
 GOOD = '{"prompt_tokens": 5, "max_tokens": 2}'

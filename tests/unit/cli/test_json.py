@@ -18,7 +18,7 @@ from parallax.broker.store.membership import Membership
 from parallax.cli.contract import DOCUMENTS, LINES, WITHOUT, kinds, page
 from parallax.cli.documents import Cancelled, Document, JobLine, JobRecord
 from parallax.core.lifecycle import Outcome, State
-from parallax.producers.cli import _SAID, shown
+from parallax.producers.cli.jobs import _SAID, shown
 from tests.unit.cli.invoking import CLOSED, Answer, Run
 from tests.unit.cli.test_help import EVERY
 

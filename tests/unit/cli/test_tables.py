@@ -11,7 +11,7 @@ from rich.console import Console
 from parallax.cli.output import cell_text
 from parallax.cli.tables import draw
 from parallax.policies.registry import REGISTRIES
-from parallax.producers.report import HEAD
+from parallax.producers.load.report import HEAD
 
 WIDTHS = (60, 72, 80, 100, 132, 200)
 TENANTS = [

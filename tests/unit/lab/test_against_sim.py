@@ -23,8 +23,8 @@ from parallax.lab.against_sim import (
     measured,
 )
 from parallax.lab.cli import bench
-from parallax.producers.drive import Run
-from parallax.producers.live import Live
+from parallax.producers.load.drive import Run
+from parallax.producers.load.live import Live
 from parallax.services.orders import Interrupted, Orders
 
 

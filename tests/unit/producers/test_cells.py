@@ -18,9 +18,9 @@ from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
-from parallax.producers import cells as module
-from parallax.producers.cells import Cells
-from parallax.producers.client import Client, Completion
+from parallax.producers.client import cells as module
+from parallax.producers.client.cells import Cells
+from parallax.producers.client.client import Client, Completion
 
 NAMES = ("a", "b", "c")
 

@@ -10,8 +10,8 @@ from parallax.broker.store.codec import Report, encode
 from parallax.broker.store.results import Record
 from parallax.core.clock import ManualClock
 from parallax.core.lifecycle import Outcome, State
-from parallax.producers.cli import shown
-from parallax.producers.completion import Completion, Waiting
+from parallax.producers.cli.jobs import shown
+from parallax.producers.client.completion import Completion, Waiting
 
 REPORT = Report("acme", "w1", 1, 10.0, 100, 11, 40, wait_s=2.0, prefill_s=0.5, service_s=1.5)
 

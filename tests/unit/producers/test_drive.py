@@ -15,8 +15,8 @@ from parallax.core.clock import ManualClock
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
-from parallax.producers.client import Client, Completion
-from parallax.producers.drive import PATIENCE_S, Driver, Run
+from parallax.producers.client.client import Client, Completion
+from parallax.producers.load.drive import PATIENCE_S, Driver, Run
 
 REPORT = Report(
     "acme", "w1", 1, 10.0, prompt_tokens=100, output_tokens=20, cached_tokens=30,

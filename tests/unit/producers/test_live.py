@@ -11,7 +11,7 @@ import pytest
 from parallax.core.cells import Place
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, Unreachable
-from parallax.producers.live import Crash, Live, kill
+from parallax.producers.load.live import Crash, Live, kill
 from parallax.services.orders import Orders
 from parallax.services.processes import Child, Processes
 from parallax.services.system import Plan, System
@@ -50,7 +50,7 @@ def test_a_kill_waits_until_it_is_known_who_leads(
             raise answer
         return answer
 
-    monkeypatch.setattr("parallax.producers.live.kill", killed)
+    monkeypatch.setattr("parallax.producers.load.live.kill", killed)
     for done in ("", "", "scheduler-2"):
         live._crash(5)
         assert crash.done == done

@@ -12,9 +12,9 @@ from parallax.cli.documents import Spread, TenantFigures
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
-from parallax.producers.drive import Run, Sample
-from parallax.producers.live import Crash, Live, kill, parsed_crashes, report
-from parallax.producers.report import HEAD, figures, row, totals
+from parallax.producers.load.drive import Run, Sample
+from parallax.producers.load.live import Crash, Live, kill, parsed_crashes, report
+from parallax.producers.load.report import HEAD, figures, row, totals
 
 
 def sample(tenant: str = "acme", **changes: Any) -> Sample:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job
-from parallax.producers.submission import FIELDS, MAX_LINE, jobs_from_lines
+from parallax.producers.client.submission import FIELDS, MAX_LINE, jobs_from_lines
 
 GOOD = {"prompt_tokens": 10, "max_tokens": 20}
 DEFAULTS: dict[str, Any] = {"tenant": "default"}

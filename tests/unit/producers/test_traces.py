@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS
-from parallax.producers.traces import recorded
+from parallax.producers.load.traces import recorded
 from parallax.sim.traces.rows import LONGEST
 
 HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"

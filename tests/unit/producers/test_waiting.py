@@ -10,7 +10,7 @@ from typing import Any
 from parallax.broker.store.codec import Report
 from parallax.core.clock import ManualClock
 from parallax.core.lifecycle import Outcome
-from parallax.producers.completion import Completion, Waiting
+from parallax.producers.client.completion import Completion, Waiting
 
 
 class World:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
-from parallax.producers.workload import Lengths, Workload, parsed_shares
+from parallax.producers.load.workload import Lengths, Workload, parsed_shares
 from parallax.sim.timed import Timed
 
 MANY = 4_000

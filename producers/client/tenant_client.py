@@ -22,8 +22,8 @@ from parallax.broker.store.intake import Receipt
 from parallax.broker.store.results import Notice, Record
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job, check_name
-from parallax.producers.completion import Completion
-from parallax.producers.interface import Jobs
+from parallax.producers.client.completion import Completion
+from parallax.producers.client.interface import Jobs
 
 
 def stored_id(tenant: str, job_id: str) -> str:

@@ -22,9 +22,9 @@ from parallax.core.cells import Place, home
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.model import Job, check_name
-from parallax.producers.client import Client
-from parallax.producers.completion import Completion, Waiting
-from parallax.producers.mailbox import Mailbox
+from parallax.producers.client.client import Client
+from parallax.producers.client.completion import Completion, Waiting
+from parallax.producers.client.mailbox import Mailbox
 from parallax.services.clock import SystemClock
 
 R = TypeVar("R")

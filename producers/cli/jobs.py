@@ -22,8 +22,8 @@ from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from parallax.producers.interface import Jobs
-from parallax.producers.submission import checked_jobs
+from parallax.producers.client.interface import Jobs
+from parallax.producers.client.submission import checked_jobs
 
 _BATCH = 500
 

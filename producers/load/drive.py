@@ -18,8 +18,8 @@ from parallax.core.cost import TokenCost
 from parallax.core.errors import ParallaxError, Refused, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from parallax.producers.completion import Completion
-from parallax.producers.interface import Producer
+from parallax.producers.client.completion import Completion
+from parallax.producers.client.interface import Producer
 
 log = logging.getLogger(__name__)
 

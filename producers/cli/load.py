@@ -28,9 +28,9 @@ from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS
-from parallax.producers.live import Live, overloaded, parsed_crashes, report
-from parallax.producers.traces import recorded
-from parallax.producers.workload import Lengths, Workload, parsed_shares
+from parallax.producers.load.live import Live, overloaded, parsed_crashes, report
+from parallax.producers.load.traces import recorded
+from parallax.producers.load.workload import Lengths, Workload, parsed_shares
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
 from parallax.services.system import Plan, System

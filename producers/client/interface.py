@@ -8,7 +8,7 @@ from typing import Protocol
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.results import Notice, Record
 from parallax.core.model import Job
-from parallax.producers.completion import Completion
+from parallax.producers.client.completion import Completion
 
 
 class Jobs(Protocol):

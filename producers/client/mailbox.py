@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 
-from parallax.producers.completion import Completion
+from parallax.producers.client.completion import Completion
 
 #: Ends of jobs that nobody has asked for yet; the oldest are forgotten, their records are not.
 KEPT = 10_000

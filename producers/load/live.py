@@ -18,11 +18,11 @@ from parallax.core.cells import Place, home
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, Unreachable
 from parallax.core.model import Job
-from parallax.producers.cells import Cells
-from parallax.producers.client import Client
-from parallax.producers.drive import Driver, Run
-from parallax.producers.interface import Producer
-from parallax.producers.report import HEAD, figures, row, totals
+from parallax.producers.client.cells import Cells
+from parallax.producers.client.client import Client
+from parallax.producers.client.interface import Producer
+from parallax.producers.load.drive import Driver, Run
+from parallax.producers.load.report import HEAD, figures, row, totals
 from parallax.services.orders import Interrupted, Orders
 from parallax.services.system import System
 

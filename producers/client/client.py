@@ -19,10 +19,10 @@ from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, check_name
-from parallax.producers.address import found_url
-from parallax.producers.batches import batches
-from parallax.producers.completion import Completion, Waiting
-from parallax.producers.mailbox import Mailbox
+from parallax.producers.client.address import found_url
+from parallax.producers.client.batches import batches
+from parallax.producers.client.completion import Completion, Waiting
+from parallax.producers.client.mailbox import Mailbox
 from parallax.services.clock import SystemClock
 
 __all__ = ["Client", "Completion"]

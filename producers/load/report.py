@@ -8,7 +8,7 @@ from typing import Any
 from parallax.cli.documents import Spread, TenantFigures
 from parallax.core.lifecycle import Outcome
 from parallax.core.quantiles import quantile
-from parallax.producers.drive import Run, Sample
+from parallax.producers.load.drive import Run, Sample
 
 HEAD = (
     "tenant", "weight", "offered", "completed", "jobs/s", "out tok/s", "share", "due",
