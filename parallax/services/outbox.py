@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from parallax.broker.link.connection import Link, Spoilt
+from parallax.broker.link.connection import Link
+from parallax.broker.link.errors import Spoilt
 from parallax.broker.store.codec import Report, decode_about
 from parallax.broker.store.dispatch import Dispatching, Entry, Lease
 from parallax.broker.store.intake import Ending, Intake

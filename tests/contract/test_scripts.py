@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from parallax.broker.link.connection import Argument, Link
-from parallax.broker.link.scripts import names, script
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument, names, script
 from parallax.broker.store.attempts import Assignment, Finish, decode_assignment
 from parallax.broker.store.codec import VERSION, Registration
 from parallax.broker.store.dispatch import Entry, Lease

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from parallax.broker.link.connection import MAX_BLOCK_MS, Argument, Link, Reply
-from parallax.broker.link.scripts import script
+from parallax.broker.link.connection import Link, Reply
+from parallax.broker.link.endpoint import MAX_BLOCK_MS
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.misfits import expel, name_of, names_of
 from parallax.core.errors import Fenced

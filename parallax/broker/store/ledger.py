@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
-from parallax.broker.link.connection import Argument, Link
-from parallax.broker.link.scripts import script
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
 from parallax.core.errors import Fenced

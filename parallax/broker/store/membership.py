@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from parallax.broker.link.connection import Argument, Link, Reply
-from parallax.broker.link.scripts import script
+from parallax.broker.link.connection import Link, Reply
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.codec import Registration, decode_registration, encode
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys

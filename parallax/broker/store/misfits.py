@@ -10,14 +10,17 @@ gone already, and the janitor finds the jobs that lay there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from parallax.broker.link.scripts import Argument, Script, script
 from parallax.broker.store.keys import Keys, kind_of
 from parallax.broker.store.limits import Limits
 from parallax.core.errors import StoreFault
 from parallax.core.model import NAME
+
+Y = TypeVar("Y")
+S = TypeVar("S")
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,11 @@ def keys_of(command: Sequence[Argument]) -> list[str]:
     return [str(key) for key in command[1:2]]
 
 
-def set_aside(link: Runs, keys: Iterable[str]) -> int:
+#: Runs a script as a part of a dialogue with the server: see `parallax.broker.link.dialogue`.
+Running = Callable[[Script, Sequence[str], Sequence[Argument]], Generator[Y, S, list[bytes]]]
+
+
+def set_aside(run: Running[Y, S], keys: Iterable[str]) -> Generator[Y, S, int]:
     """Delete those of these keys whose type is wrong, with a dead letter each; return how many.
 
     Only keys of cells are touched. A user that may not do it leaves them as they are.
@@ -55,15 +62,15 @@ def set_aside(link: Runs, keys: Iterable[str]) -> int:
     removed = 0
     for prefix, own in named.items():
         for start in range(0, len(own), _PAGE):
-            removed += _set_aside(link, prefix, own[start : start + _PAGE])
+            removed += yield from _set_aside(run, prefix, own[start : start + _PAGE])
     return removed
 
 
-def _set_aside(link: Runs, prefix: str, keys: Sequence[str]) -> int:
+def _set_aside(run: Running[Y, S], prefix: str, keys: Sequence[str]) -> Generator[Y, S, int]:
     names = [f"{prefix}dead", f"{prefix}counts", *keys]
     args: list[Argument] = [Limits().log_entries, *(kind_of(key) or "" for key in keys)]
     try:
-        answer = link.run(script("unseat"), names, args)
+        answer = yield from run(script("unseat"), names, args)
     except StoreFault as error:
         log.warning("a key of a wrong type cannot be set aside: %s", error)
         return 0

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import structs
 
-from parallax.broker.link.connection import Argument, Link
-from parallax.broker.link.scripts import script
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.codec import Message, encode
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
