@@ -1,8 +1,6 @@
 """A worker: reads its stream, takes the last look, feeds the engine, reports what came of it.
 
-    read (assignments, orders) -> begin -> engine.add -> engine.advance -> finish
-         ^                                                     |
-         +-----------------------------------------------------+
+    read (assignments, orders) -> begin -> engine.add -> events -> finish -> read ...
 
 A worker of role `prefill` computes prompts and leaves the answers to others: its attempts end as
 `prefilled`, and their KV cache waits here until the scheduler has found somebody for it.
@@ -22,7 +20,8 @@ from math import inf
 from pathlib import Path
 from random import Random
 
-from parallax.broker.link.connection import Argument, Link
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument
 from parallax.broker.store.attempts import (
     Assignment,
     Attempt,
@@ -305,8 +304,7 @@ class Worker:
             running = self._running.get(event.id)
             if running is None or isinstance(event, Chunk):
                 continue
-            attempt = running.attempt
-            running.tokens = event.output_tokens
+            attempt, running.tokens = running.attempt, event.output_tokens
             running.joined, running.cached = event.joined_at, event.cached_tokens
             first = event.first_at if isinstance(event, Done) else event.at
             if first is not None:

@@ -8,7 +8,7 @@ from parallax.consumers.engines.interface import Event, Timer
 from parallax.consumers.engines.modelled import ModelledEngine, event_of
 from parallax.consumers.engines.registry import ENGINES, Options
 from parallax.core.clock import Clock
-from parallax.engine.batch import Former
+from parallax.engine.batch import BatchingPolicy
 from parallax.engine.profiles import Profile
 from parallax.engine.request import Change, Consumed, Request
 
@@ -29,9 +29,9 @@ class ClockEngine(ModelledEngine):
         clock: Clock,
         *,
         exact: bool = False,
-        former: Former | None = None,
+        batching: BatchingPolicy | None = None,
     ) -> None:
-        super().__init__(profile, speed, clock, exact=exact, former=former)
+        super().__init__(profile, speed, clock, exact=exact, batching=batching)
         self._start = clock.monotonic()
         self._looked = 0.0
         self._unsaid: list[Change] = []
@@ -114,4 +114,4 @@ class ClockEngine(ModelledEngine):
 @ENGINES.register("clock")
 def build(options: Options) -> ClockEngine:
     """Waits the modelled time."""
-    return ClockEngine(options.profile, options.speed, options.clock, former=options.former)
+    return ClockEngine(options.profile, options.speed, options.clock, batching=options.batching)

@@ -13,7 +13,7 @@ from statistics import median
 from parallax.consumers.engines.modelled import ModelledEngine, events_of
 from parallax.consumers.engines.registry import ENGINES, Options
 from parallax.core.clock import Clock
-from parallax.engine.batch import Former
+from parallax.engine.batch import BatchingPolicy
 from parallax.engine.profiles import Profile
 from parallax.engine.request import Consumed, Request
 
@@ -54,9 +54,9 @@ class CpuEngine(ModelledEngine):
         speed: float,
         clock: Clock,
         burner: Burner = burn,
-        former: Former | None = None,
+        batching: BatchingPolicy | None = None,
     ) -> None:
-        super().__init__(profile, speed, clock, exact=True, former=former)
+        super().__init__(profile, speed, clock, exact=True, batching=batching)
         self._burner, self._burning, self._woken = burner, False, False
         self.units_per_ms = calibrated(clock, burner)
 
@@ -109,4 +109,4 @@ class CpuEngine(ModelledEngine):
 @ENGINES.register("cpu")
 def build(options: Options) -> CpuEngine:
     """Burns CPU in proportion to the tokens of every step."""
-    return CpuEngine(options.profile, options.speed, options.clock, former=options.former)
+    return CpuEngine(options.profile, options.speed, options.clock, batching=options.batching)

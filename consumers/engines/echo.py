@@ -17,7 +17,7 @@ from parallax.consumers.engines.interface import Chunk, Done, Event
 from parallax.consumers.engines.modelled import event_of
 from parallax.consumers.engines.registry import ENGINES, Options
 from parallax.core.clock import Clock
-from parallax.engine.batch import Former
+from parallax.engine.batch import BatchingPolicy
 from parallax.engine.profiles import Profile
 from parallax.engine.request import Change, Consumed, Request
 
@@ -80,9 +80,9 @@ class EchoEngine(ClockEngine):
     reads_bodies = True
 
     def __init__(
-        self, profile: Profile, speed: float, clock: Clock, former: Former | None = None
+        self, profile: Profile, speed: float, clock: Clock, batching: BatchingPolicy | None = None
     ) -> None:
-        super().__init__(profile, speed, clock, former=former)
+        super().__init__(profile, speed, clock, batching=batching)
         self._talks: dict[str, Talk] = {}
         self._streams: dict[str, Talk] = {}
 
@@ -132,4 +132,4 @@ class EchoEngine(ClockEngine):
 @ENGINES.register("echo")
 def build(options: Options) -> EchoEngine:
     """Says the words of the prompt again, in the modelled time."""
-    return EchoEngine(options.profile, options.speed, options.clock, former=options.former)
+    return EchoEngine(options.profile, options.speed, options.clock, batching=options.batching)

@@ -25,7 +25,7 @@ from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int, check_number
 from parallax.core.settings import PolicyChoice
-from parallax.engine.batch import Former
+from parallax.engine.batch import BatchingPolicy
 from parallax.engine.profiles import Profile, profile_named
 from parallax.policies.registry import BATCHING
 
@@ -44,7 +44,7 @@ class Options:
     slots: int | None  # requests that run at once, if that was given
     speed: float  # how many times faster than the profile
     clock: Clock
-    former: Former | None  # a batching policy; None: the engine's own
+    batching: BatchingPolicy | None  # a batching policy; None: the engine's own
 
 
 Builder = Callable[[Options], Engine]
@@ -134,7 +134,7 @@ def build_engine(
     chosen = profile_named(profile)
     if slots is not None:
         chosen = replace(chosen, max_seqs=slots)
-    former = None
+    policy = None
     if batching.name != CONTINUOUS.name:
-        former = BATCHING.build(batching.name, batching.parameters)
-    return ENGINES[kind](Options(chosen, slots, speed, clock, former))
+        policy = BATCHING.build(batching.name, batching.parameters)
+    return ENGINES[kind](Options(chosen, slots, speed, clock, policy))
