@@ -151,13 +151,13 @@ def kill(system: System | None, victim: str) -> str:
         system.server.kill()
         return "server"
     if victim == "worker":
-        name = next(iter(system.fleet.alive("worker")), "")
+        name = next(iter(system.processes.alive("worker")), "")
     else:
-        alive = system.fleet.alive("scheduler")
+        alive = system.processes.alive("scheduler")
         leader = system.leader() if alive else None
         name = leader if leader in alive else next(iter(alive), "")
     if name:
-        system.fleet.kill(name)
+        system.processes.kill(name)
     return name
 
 

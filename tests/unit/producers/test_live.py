@@ -12,8 +12,8 @@ from parallax.core.cells import Place
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, Unreachable
 from parallax.producers.load.live import Crash, Live, kill
-from parallax.services.fleet import Child, Fleet
 from parallax.services.orders import Orders
+from parallax.services.processes import Child, Processes
 from parallax.services.system import Plan, System
 from tests.unit.cli.invoking import CLOSED
 
@@ -24,11 +24,11 @@ from tests.unit.cli.invoking import CLOSED
 def system() -> System:
     """Return a system whose processes have all ended."""
     system = System(Plan(), ManualClock(), url=CLOSED)
-    system._fleet = Fleet({}, ManualClock(), guardian=system.guardian)
+    system._processes = Processes({}, ManualClock(), guardian=system.guardian)
     for name in ("worker-1", "scheduler-1"):
         process = subprocess.Popen([sys.executable, "-c", ""])
         process.wait()
-        system._fleet.children[name] = Child(name, (), process)
+        system._processes.children[name] = Child(name, (), process)
     return system
 
 
