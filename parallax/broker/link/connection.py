@@ -26,7 +26,7 @@ import redis
 from hiredis import pack_command
 
 from parallax.broker.link import dialogue, refusals
-from parallax.broker.link.call import Call
+from parallax.broker.link.call import Call, Commands
 from parallax.broker.link.dialogue import Ask, Dialogue
 from parallax.broker.link.endpoint import SOCKET_TIMEOUT_S, Endpoint
 from parallax.broker.link.errors import HUNG_UP, translated
@@ -108,7 +108,15 @@ class Link:
 
     def do(self, call: Call[R]) -> R:
         """Carry out an operation and return its decoded reply."""
-        return call.decode(self.run(call.script, call.keys, call.args))
+        return self.carry(dialogue.do(call))
+
+    def do_each(self, calls: Sequence[Call[R]]) -> list[R]:
+        """Carry out operations in one write and return their decoded replies, in order."""
+        return self.carry(dialogue.do_each(calls)) if calls else []
+
+    def ask(self, commands: Commands[R]) -> R:
+        """Send plain commands in one write and return what their replies say."""
+        return commands.decode(self.calls(commands.commands))
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
         """Run a script and return its flat reply."""
