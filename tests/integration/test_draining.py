@@ -25,11 +25,8 @@ SETTINGS = WorkerSettings(block_s=0.001, drain_s=2.0)
 class Held(NoopEngine):
     """Takes requests and never ends them."""
 
-    def advance(self, now: float) -> list:  # type: ignore[type-arg]
-        return []
-
-    def next_due(self, now: float) -> float | None:
-        return None
+    def _end(self, at: float) -> None:
+        pass
 
 
 class Cut(Link):
@@ -49,7 +46,7 @@ class Cut(Link):
 def held(connect: Callable[[], Link]) -> tuple[Worker, Cut, ManualClock]:
     """A worker in whose engine a job runs, and runs."""
     link, keys, clock = connect(), Keys("draining"), ManualClock()
-    own = Cut(link._route._connect)
+    own = Cut(link._connect)
     worker = Worker("w", (own, connect()), keys, Held(10), SETTINGS, clock)
     worker.heartbeat.beat()
     lease = Leadership(link, keys, "leader", 60_000).acquire()
