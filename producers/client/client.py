@@ -16,6 +16,7 @@ from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.results import Notice, Record, Results
 from parallax.broker.store.tenancy import Tenancy
+from parallax.broker.store.words import Terminated
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
 from parallax.core.lifecycle import Outcome
@@ -259,8 +260,8 @@ class Client:
                 reply=record.reply, rival=record.rival,
             )  # fmt: skip
             word, _ = self._intake.terminate([ending])[0]
-            if word != "moved":
-                return "ok" if word == "again" else word
+            if word is not Terminated.MOVED:
+                return "ok" if word is Terminated.AGAIN else word
         return "late"
 
     def counts(self) -> dict[str, int]:

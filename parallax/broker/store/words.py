@@ -13,6 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 from parallax.core.errors import Fenced, StoreFault
 
 W = TypeVar("W", bound=StrEnum)
+T = TypeVar("T")
 
 
 class Submitted(StrEnum):
@@ -250,6 +251,6 @@ def unfenced(reply: Sequence[bytes]) -> Sequence[bytes]:
     return reply
 
 
-def led(rows: Callable[[Sequence[bytes]], list[W]], reply: Sequence[bytes]) -> list[W]:
+def led(rows: Callable[[Sequence[bytes]], list[T]], reply: Sequence[bytes]) -> list[T]:
     """Return the rows that follow the status of a leader's script. Raises Fenced."""
     return rows(unfenced(reply)[1:])

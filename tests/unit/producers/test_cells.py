@@ -13,6 +13,7 @@ import pytest
 from parallax.broker.store.codec import Report
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.results import Notice, Record
+from parallax.broker.store.words import Submitted
 from parallax.core.cells import Place
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
@@ -55,7 +56,7 @@ class Stub(Client):
         self.jobs |= {job.id: job for job in jobs}
         self.accepted |= {job.id: self.clock.now() for job in jobs}
         self.bodies |= bodies or {}
-        return [Receipt(job.id, "ok", "1-0") for job in jobs]
+        return [Receipt(job.id, Submitted.OK, "1-0") for job in jobs]
 
     def news(self, block_ms: int) -> list[Completion]:
         self._called("news", block_ms)
