@@ -29,7 +29,7 @@ from parallax.broker.link import dialogue, refusals
 from parallax.broker.link.call import Call, Commands
 from parallax.broker.link.dialogue import Ask, Dialogue
 from parallax.broker.link.endpoint import SOCKET_TIMEOUT_S, Endpoint
-from parallax.broker.link.errors import translated
+from parallax.broker.link.errors import HUNG_UP, translated
 from parallax.broker.link.nodes import Route
 from parallax.broker.link.scripts import Argument, Script
 from parallax.core.clock import Clock
@@ -41,9 +41,6 @@ Reply = Any
 
 #: Waits between repetitions: full jitter up to base * 2^n, capped, in seconds.
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
-
-#: What is said of a connection that the server closed.
-HUNG_UP = ("reset", "closed by server", "roken pipe")
 
 
 class Link:
