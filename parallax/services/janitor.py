@@ -29,12 +29,12 @@ from parallax.broker.store.misfits import name_of
 from parallax.broker.store.rescue import Rescue
 from parallax.broker.store.rescue_calls import Found
 from parallax.broker.store.results import Record, Results
-from parallax.broker.store.words import Repaired, Scrubbed, Terminated, Woken
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.pages import pages
 from parallax.core.reasons import Reason
 from parallax.core.settings import SchedulerSettings
+from parallax.core.words import Repaired, Scrubbed, Terminated, Woken
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from parallax.broker.store.dispatch import Dispatching, Entry, Lease
 from parallax.broker.store.intake import Ending, Intake
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.rescue import Rescue
-from parallax.broker.store.words import Routed, Terminated
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.reasons import Reason
+from parallax.core.words import Routed, Terminated
 from parallax.scheduling.actions import (
     Action,
     Cancel,

@@ -16,11 +16,11 @@ from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.results import Notice, Record, Results
 from parallax.broker.store.tenancy import Tenancy
-from parallax.broker.store.words import Terminated
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, check_name
+from parallax.core.words import Terminated
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.completion import Completion, Waiting

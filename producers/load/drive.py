@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from parallax.broker.store.intake import Receipt
-from parallax.broker.store.words import Submitted
 from parallax.core.clock import Clock
 from parallax.core.cost import TokenCost
 from parallax.core.errors import ParallaxError, Refused, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
+from parallax.core.words import Submitted
 from parallax.producers.client.completion import Completion
 from parallax.producers.client.interface import Producer
 

@@ -12,10 +12,10 @@ from msgspec import Struct
 from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Answer, Lexicon, led
 from parallax.broker.store.codec import Report, encode, parts_of, ticket_of
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
-from parallax.broker.store.words import Answer, Lexicon, Submitted, Terminated, led
 from parallax.core.errors import (
     Conflict,
     InvalidInput,
@@ -29,6 +29,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.core.model import USUAL_ATTEMPTS, Job
 from parallax.core.pages import pages
 from parallax.core.reasons import Reason
+from parallax.core.words import Submitted, Terminated
 
 _REFUSED_RETRY_S = 1.0
 NOTHING = Report()

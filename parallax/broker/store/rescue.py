@@ -9,6 +9,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.link.errors import Spoilt
 from parallax.broker.link.refusals import is_forbidden
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Lexicon, led
 from parallax.broker.store.attempts import NOBODY, Assignment
 from parallax.broker.store.codec import Report, decode_about, encode
 from parallax.broker.store.dispatch import Entry, Lease
@@ -24,21 +25,12 @@ from parallax.broker.store.rescue_calls import (
     stop_call,
     wake_call,
 )
-from parallax.broker.store.words import (
-    Lexicon,
-    Reclaimed,
-    Repaired,
-    Scrubbed,
-    SetAside,
-    Stolen,
-    Woken,
-    led,
-)
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput, StoreFault
 from parallax.core.model import NAME
 from parallax.core.pages import pages
 from parallax.core.reasons import Reason
+from parallax.core.words import Reclaimed, Repaired, Scrubbed, SetAside, Stolen, Woken
 
 #: Most commands in one write, and most jobs in one run of `repair`.
 _PIPELINE, _REPAIRED = 2_000, 200

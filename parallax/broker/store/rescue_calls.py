@@ -8,24 +8,15 @@ from functools import partial
 
 from parallax.broker.link.call import Call
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Answer, Lexicon, led
 from parallax.broker.store.attempts import NOBODY, Assignment
 from parallax.broker.store.codec import decode_about
 from parallax.broker.store.dispatch import Entry, Lease
 from parallax.broker.store.holding import decode_holding
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
-from parallax.broker.store.words import (
-    Answer,
-    Done,
-    Lexicon,
-    Repaired,
-    Scrubbed,
-    SetAside,
-    Stolen,
-    Woken,
-    led,
-)
 from parallax.core.errors import InvalidInput
+from parallax.core.words import Done, Repaired, Scrubbed, SetAside, Stolen, Woken
 
 _REPAIRED, _STOLEN, _SCRUBBED = Lexicon(Repaired), Lexicon(Stolen), Lexicon(Scrubbed)
 _SET_ASIDE, _WOKEN, _DONE = Lexicon(SetAside), Lexicon(Woken), Lexicon(Done)

@@ -13,7 +13,6 @@ from parallax.broker.store.intake import Ending, Intake, Receipt, Unasked
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.results import Notice, Record, Results
-from parallax.broker.store.words import Submitted
 from parallax.core.errors import (
     Conflict,
     InvalidInput,
@@ -25,6 +24,7 @@ from parallax.core.errors import (
 )
 from parallax.core.lifecycle import TERMINAL, Outcome, State
 from parallax.core.model import Job
+from parallax.core.words import Submitted
 
 KEYS = Keys("test")
 JOB = Job("j1", "acme", 10, 20, "s1", 5, 30.0)

@@ -9,10 +9,10 @@ import pytest
 
 from parallax.broker.store.codec import Report, decode_report, encode
 from parallax.broker.store.intake import Receipt
-from parallax.broker.store.words import Submitted
 from parallax.core.errors import InvalidInput, Refused
 from parallax.core.model import Rejection
 from parallax.core.reasons import REASONS, Reason
+from parallax.core.words import Submitted
 
 SOURCE = Path(__file__).parents[3] / "parallax"
 

@@ -13,12 +13,12 @@ import pytest
 from parallax.broker.store.codec import Report
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.results import Notice, Record
-from parallax.broker.store.words import Submitted
 from parallax.core.cells import Place
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
+from parallax.core.words import Submitted
 from parallax.producers.client import cells as module
 from parallax.producers.client.cells import Cells
 from parallax.producers.client.client import Client, Completion

@@ -11,11 +11,11 @@ import pytest
 from parallax.broker.store.codec import Report, encode
 from parallax.broker.store.intake import Receipt, Unasked
 from parallax.broker.store.results import Record
-from parallax.broker.store.words import Submitted
 from parallax.core.clock import ManualClock
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
+from parallax.core.words import Submitted
 from parallax.producers.client.client import Client, Completion
 from parallax.producers.load.drive import PATIENCE_S, Driver, Run
 
