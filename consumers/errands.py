@@ -22,10 +22,10 @@ from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.membership import Membership
 from parallax.broker.store.rescue import Rescue
-from parallax.broker.store.words import Buried
 from parallax.consumers import actions as do
 from parallax.consumers import news as told
 from parallax.core.errors import InvalidInput
+from parallax.core.words import Buried
 
 #: Calls something that waits for the store, and awaits it.
 Aside = Callable[..., Awaitable[Any]]
@@ -61,7 +61,8 @@ class Ears:
             command += ("BLOCK", max(1, min(int(block_s * 1000), MAX_BLOCK_MS)))
         streams = [self._work, self._control] if count > 0 else [self._control]
         restarts = self._restarts
-        reply = self._link.call(*command, "STREAMS", *streams, *map(self._cursors.get, streams))
+        cursors = [self._cursors[stream] for stream in streams]
+        reply = self._link.call(*command, "STREAMS", *streams, *cursors)
         found = await reply if isawaitable(reply) else reply
         if restarts != self._restarts:
             return told.Read()

@@ -231,9 +231,8 @@ class Worker:
         running = self.desk.running
         for event in events:
             known = running.get(event.id)
-            if known is not None:
-                event = self._trouble.told(event, known.attempt.assignment.attempt)
-            self._inbox.append(event)
+            attempt = "" if known is None else known.attempt.assignment.attempt
+            self._inbox.append(self._trouble.told(event, attempt))
         if self._loop is not None:
             self._come.set()
 
