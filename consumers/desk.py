@@ -301,8 +301,9 @@ class Desk:
         return running.finish(self._worker, "completed", event.at, answer=answer)
 
     def _on_refused(self, news: told.Refused) -> None:
-        running = self.running.pop(news.job_id, None)
+        running = self._of(news.job_id)
         if running is not None:  # no other attempt would do better here
+            del self.running[news.job_id]
             self._unsent.append(running.finish(self._worker, "failed", self._now, news.why))
 
     def _on_stopped(self, news: told.Stopped) -> None:

@@ -134,7 +134,7 @@ def test_a_job_whose_workers_always_die_becomes_a_dead_letter(cell: Cell) -> Non
     cell.submit(job("poison", max_attempts=2))
     for _ in range(2):
         victim = cell.worker(StuckEngine(1))
-        cell.until(lambda v=victim: v._running, "it to run")  # type: ignore[misc]
+        cell.until(lambda v=victim: v.desk.running, "it to run")  # type: ignore[misc]
         cell.die(victim)
     cell.until_ended("poison")
     assert cell.outcome("poison") is Outcome.DEAD

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 from parallax.broker.store.attempts import Assignment, Attempt, Cancellation, Finish
 from parallax.broker.store.dispatch import Entry
@@ -223,43 +222,38 @@ class Play:
             return
         action = self.asked.pop(self.random.randrange(len(self.asked)))
         lost = self.faults and self.random.random() < 0.2
-        if not (lost and self.random.random() < 0.5):  # it was carried out, whoever hears of it
-            answer = self._carried_out(action, lost)
-        self.news.append(told.Undone([action]) if lost else answer)
+        self.news.append(told.Undone([action]) if lost else self._carried_out(action))
 
-    def _carried_out(self, action: do.Action, lost: bool) -> Any:
+    def _carried_out(self, action: do.Action) -> told.News:
         match action:
             case do.Begin():
-                return self._begun(action, lost)
+                return self._begun(action)
             case do.Relay():
-                return self._relayed(action, lost)
+                return self._relayed(action)
             case do.End():
-                if not lost:
-                    self.books.ended.update(f.attempt.assignment.entry for f in action.finishes)
+                self.books.ended.update(f.attempt.assignment.entry for f in action.finishes)
                 return told.Ended()
             case do.Look():
                 some = [a for a in action.attempts if self.random.random() < 0.1]
                 return told.Looked(some)
         raise AssertionError(action)
 
-    def _begun(self, action: do.Begin, lost: bool) -> told.Begun:
+    def _begun(self, action: do.Begin) -> told.Begun:
         groups: tuple[list[Attempt], ...] = ([], [], [], [])  # the last ones are not wanted
         for one in action.assignments:
             stream = int(one.entry.partition("-")[0]) % 2 == 0
             attempt = Attempt(one, "acme", "", 10, 20, 5, "in", 0.1, stream=stream)
             self.random.choices(groups, (8, 1, 0.5, 1))[0].append(attempt)
-        if not lost:
-            for attempt in (*groups[0], *groups[1], *groups[2]):
-                self.books.begun[attempt.assignment.entry] = attempt
+        for attempt in (*groups[0], *groups[1], *groups[2]):
+            self.books.begun[attempt.assignment.entry] = attempt
         return told.Begun(*groups[:3])
 
-    def _relayed(self, action: do.Relay, lost: bool) -> told.Relayed:
+    def _relayed(self, action: do.Relay) -> told.Relayed:
         stops = {c.attempt.assignment.entry: self.random.random() < 0.1 for c in action.chunks}
-        if not lost:
-            for chunk in action.chunks:
-                entry = chunk.attempt.assignment.entry
-                if stops[entry]:
-                    self.books.halted.add(entry)
-                self.books.chunks[entry] += 1
+        for chunk in action.chunks:
+            entry = chunk.attempt.assignment.entry
+            if stops[entry]:
+                self.books.halted.add(entry)
+            self.books.chunks[entry] += 1
         words = ["stop" if stops[c.attempt.assignment.entry] else "ok" for c in action.chunks]
         return told.Relayed(words)

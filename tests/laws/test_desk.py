@@ -21,7 +21,7 @@ STEPS = 120
 
 @pytest.mark.parametrize("role", ["both", "prefill"])
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_began_ends_once_within_its_bounds_and_its_chunks_are_told_in_order(
     role: str, seed: int
 ) -> None:
@@ -161,7 +161,7 @@ BROKEN_LINES = [Talkative, Backwards, Hasty, Lossy]
 
 
 def _is_found(kind: type[Desk]) -> bool:
-    for seed in range(100):
+    for seed in range(400):
         play = Play(seed, kind)
         try:
             play.play(STEPS)
