@@ -111,6 +111,8 @@ class DrillResult:
     junk: Counter[str] = field(default_factory=Counter)  # by key or family of keys
     bodies: int = 0  # bodies of open jobs that were looked at
     weights: int = 0  # changes of weights
+    answers: int = 0  # that were told, and held against what their workers had sent
+    pieces: int = 0  # the same of answers that came in pieces
     contended_s: float = 0.0  # while two tenants were backlogged, and their shares were held
 
     @property
@@ -287,6 +289,7 @@ class _Drill:
             max(0.0, self._end - max([self._peace, *deaths])),
             violations(replace(evidence, survivors=survivors)),
             dict(evidence.memory), self._stage.junk, self._load.bodies.looked, self._load.weights,
+            len(evidence.answers), sum(len(one.pieces) for one in evidence.pieces.values()),
             sum(window.seconds for window in evidence.windows),
         )  # fmt: skip
 
