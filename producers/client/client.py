@@ -20,6 +20,7 @@ from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, check_name
+from parallax.core.words import Terminated
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.completion import Completion, Waiting
@@ -175,7 +176,7 @@ class Client:
                 self.inbox, self._cursor, block_ms, forget=full
             )
             self._read += len(notices)
-        return [Completion(n.job_id, n.outcome, n.data) for n in notices if n.outcome is not None]
+        return Completion.told(notices)
 
     def wait(
         self, jobs: str | Job | Receipt | Iterable[str | Job | Receipt], timeout_s: float = WAIT_S
@@ -259,8 +260,8 @@ class Client:
                 reply=record.reply, rival=record.rival,
             )  # fmt: skip
             word, _ = self._intake.terminate([ending])[0]
-            if word != "moved":
-                return "ok" if word == "again" else word
+            if word is not Terminated.MOVED:
+                return "ok" if word is Terminated.AGAIN else word
         return "late"
 
     def counts(self) -> dict[str, int]:

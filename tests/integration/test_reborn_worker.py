@@ -16,11 +16,8 @@ from parallax.services.clock import SystemClock
 class Held(NoopEngine):
     """Takes requests and never ends them."""
 
-    def advance(self, now: float) -> list:  # type: ignore[type-arg]
-        return []
-
-    def next_due(self, now: float) -> float | None:
-        return None
+    def _end(self, at: float) -> None:
+        pass
 
 
 def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
@@ -44,13 +41,15 @@ def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
 
     send("one")
     worker.run_once()
-    worker._attempts._cursor = "9999999999999-0"  # as if the server's clock had gone back since
+    worker._ears._cursors[keys.work(worker.id)] = (
+        "9999999999999-0"  # as if the server's clock had gone back since
+    )
     send("two")
     worker.run_once()
-    assert list(worker._running) == ["one"]  # the control: without rebirth it is never seen
+    assert list(worker.desk.running) == ["one"]  # the control: without rebirth it is never seen
     link.call("DEL", keys.heartbeat(worker.id))
     worker.heartbeat.beat()
     worker.run_once()
-    assert sorted(worker._running) == ["one", "two"]
+    assert sorted(worker.desk.running) == ["one", "two"]
     for each in (link, *links):
         each.close()

@@ -75,16 +75,14 @@ class ToldEngine(NoopEngine):
 
     allowed = 0
 
-    def advance(self, now: float) -> Any:
+    def _end(self, at: float) -> None:
         held = self._requests[self.allowed :]
         self._requests = self._requests[: self.allowed]
         self.allowed = max(0, self.allowed - len(self._requests))
-        done = super().advance(now)
+        super()._end(at)
         self._requests = held
-        return done
-
-    def next_due(self, now: float) -> float | None:
-        return now
+        if held:  # it looks again at the next turn
+            self._host.at(at, lambda: self._end(at))
 
 
 class Protocol(RuleBasedStateMachine):
@@ -188,7 +186,7 @@ class Protocol(RuleBasedStateMachine):
         self.link.call("DEL", KEYS.heartbeat(worker.id))
         if zombie:
             self.zombies.append(worker)
-        self._join("prefill" if worker._role == "prefill" else "both")
+        self._join("prefill" if worker.desk._role == "prefill" else "both")
 
     @precondition(lambda self: self.zombies)
     @rule(finish=st.integers(0, 2), reborn=st.booleans())
@@ -228,7 +226,7 @@ class Protocol(RuleBasedStateMachine):
             self._drain()
         finally:
             for worker in (*self.workers, *self.zombies):
-                worker._link.close()
+                worker._errands.close()
                 worker.heartbeat._link.close()
             for scheduler in self.schedulers:
                 scheduler.close()

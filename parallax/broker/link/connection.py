@@ -26,10 +26,10 @@ import redis
 from hiredis import pack_command
 
 from parallax.broker.link import dialogue, refusals
-from parallax.broker.link.call import Call
+from parallax.broker.link.call import Call, Commands
 from parallax.broker.link.dialogue import Ask, Dialogue
 from parallax.broker.link.endpoint import SOCKET_TIMEOUT_S, Endpoint
-from parallax.broker.link.errors import translated
+from parallax.broker.link.errors import HUNG_UP, translated
 from parallax.broker.link.nodes import Route
 from parallax.broker.link.scripts import Argument, Script
 from parallax.core.clock import Clock
@@ -41,9 +41,6 @@ Reply = Any
 
 #: Waits between repetitions: full jitter up to base * 2^n, capped, in seconds.
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
-
-#: What is said of a connection that the server closed.
-HUNG_UP = ("reset", "closed by server", "roken pipe")
 
 
 class Link:
@@ -111,7 +108,15 @@ class Link:
 
     def do(self, call: Call[R]) -> R:
         """Carry out an operation and return its decoded reply."""
-        return call.decode(self.run(call.script, call.keys, call.args))
+        return self.carry(dialogue.do(call))
+
+    def do_each(self, calls: Sequence[Call[R]]) -> list[R]:
+        """Carry out operations in one write and return their decoded replies, in order."""
+        return self.carry(dialogue.do_each(calls)) if calls else []
+
+    def ask(self, commands: Commands[R]) -> R:
+        """Send plain commands in one write and return what their replies say."""
+        return commands.decode(self.calls(commands.commands))
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
         """Run a script and return its flat reply."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from parallax.broker.link import refusals
+from parallax.broker.link.call import Call
 from parallax.broker.link.errors import ScriptMissing, WrongType
 from parallax.broker.link.nodes import MOST_HOPS, Moved
 from parallax.broker.link.scripts import Argument, Script, names, script
@@ -74,10 +75,39 @@ def _cleared(commands: Sequence[Command], replies: list[Reply]) -> Dialogue[None
     if not wrong:
         return
     found = [key for n in wrong for key in misfits.keys_of(commands[n])]
-    if (yield from misfits.set_aside(run, found)):
+    if (yield from misfits.set_aside(do, found)):
         answers = yield Ask([commands[n] for n in wrong])
         for n, reply in zip(wrong, answers, strict=True):
             replies[n] = reply
+
+
+def do(call: Call[R]) -> Dialogue[R]:
+    """Carry out an operation and return its decoded reply."""
+    return call.decode((yield from run(call.script, call.keys, call.args)))
+
+
+def do_each(calls_: Sequence[Call[R]]) -> Dialogue[list[R]]:
+    """Carry out operations in one write and return their decoded replies, in order.
+
+    When the server lacks a script all of it is sent again: scripts answer the same when they are
+    run twice.
+    """
+    try:
+        replies = yield from calls([call.command for call in calls_])
+    except ScriptMissing:
+        replies = yield from calls(_with_texts(calls_))
+    return [call.decode(reply) for call, reply in zip(calls_, replies, strict=True)]
+
+
+def _with_texts(calls_: Sequence[Call[Any]]) -> list[Command]:
+    """Return the commands of these calls; the first run of each script brings its text."""
+    brought: set[str] = set()
+    commands: list[Command] = []
+    for call in calls_:
+        known = call.script.digest in brought
+        commands.append(call.command if known else call.command_with_text)
+        brought.add(call.script.digest)
+    return commands
 
 
 def run(script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Dialogue[list[bytes]]:

@@ -63,3 +63,8 @@ class Endpoint:
     def path(self) -> str:
         """The unix socket; '' for a host."""
         return str(self.arguments.get("path", ""))
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is reached over TLS."""
+        return self.kind is tls.TlsConnection
