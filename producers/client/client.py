@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from types import TracebackType
 from typing import Self, overload
@@ -22,7 +23,9 @@ from parallax.core.model import Job, check_name
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.completion import Completion, Waiting
+from parallax.producers.client.interface import WAIT_S
 from parallax.producers.client.mailbox import Mailbox
+from parallax.producers.client.stream import Stream
 from parallax.services.clock import SystemClock
 
 __all__ = ["Client", "Completion"]
@@ -32,9 +35,6 @@ KEPT = 1_000
 
 #: `follow` has the connection for so long (milliseconds), and leaves it to others between.
 SLICE_MS, PAUSE_S = 20, 0.001
-
-#: Longest wait without news, if nobody says otherwise (seconds).
-WAIT_S = 300.0
 
 
 class Client:
@@ -174,7 +174,7 @@ class Client:
                 self.inbox, self._cursor, block_ms, forget=full
             )
             self._read += len(notices)
-        return [Completion(n.job_id, n.outcome, n.data) for n in notices if n.outcome is not None]
+        return Completion.told(notices)
 
     def wait(
         self, jobs: str | Job | Receipt | Iterable[str | Job | Receipt], timeout_s: float = WAIT_S
@@ -184,31 +184,36 @@ class Client:
         Jobs are named by their ids, or by the jobs or receipts themselves.
         """
         some = [jobs] if isinstance(jobs, str | Job | Receipt) else jobs
-        waiting = Waiting(self._mailbox.take, self.records, self._clock, self._random)
+        waiting = Waiting(self._mailbox.take, self.records, self.answers, self._clock, self._random)
         return waiting.each(map(_name, some), timeout_s)
 
     @overload
     def run(
-        self, jobs: Job, timeout_s: float = WAIT_S, *, bodies: Mapping[str, bytes] | None = None,
-        retry_refused_s: float = 0.0,
+        self, jobs: Job, body: bytes = b"", *, timeout_s: float = WAIT_S,
+        bodies: Mapping[str, bytes] | None = None, retry_refused_s: float = 0.0,
     ) -> Completion: ...  # fmt: skip
 
     @overload
     def run(
-        self, jobs: Sequence[Job], timeout_s: float = WAIT_S, *,
+        self, jobs: Sequence[Job], *, timeout_s: float = WAIT_S,
         bodies: Mapping[str, bytes] | None = None, retry_refused_s: float = 0.0,
     ) -> list[Completion]: ...  # fmt: skip
 
     def run(
-        self, jobs: Job | Sequence[Job], timeout_s: float = WAIT_S, *,
+        self, jobs: Job | Sequence[Job], body: bytes = b"", *, timeout_s: float = WAIT_S,
         bodies: Mapping[str, bytes] | None = None, retry_refused_s: float = 0.0,
     ) -> Completion | list[Completion]:  # fmt: skip
         """Submit one job or many and wait; return how it ended, or a list in the jobs' order.
+
+        `body` is what the engine is to answer, of one job; `bodies` are those of many, by their
+        ids. What it answered is `Completion.answer`, and `Completion.text` if it is a chat.
 
         Raises what a receipt says if a job was not accepted (the others go on), and TimedOut after
         `timeout_s` without news. How they ended raises nothing: see `raise_for_outcome`.
         """
         some = [jobs] if isinstance(jobs, Job) else jobs
+        if isinstance(jobs, Job) and body:
+            bodies = {jobs.id: body}
         for receipt in self.submit(some, bodies=bodies, retry_refused_s=retry_refused_s):
             error = receipt.error()
             if error is not None:
@@ -218,6 +223,24 @@ class Client:
         if late:
             raise TimedOut(f"no news for {timeout_s:g} s of {len(late)} jobs, {late[0]} among them")
         return ended[jobs.id] if isinstance(jobs, Job) else [ended[job.id] for job in jobs]
+
+    def stream(self, job: Job, body: bytes = b"", *, timeout_s: float = WAIT_S) -> Stream:
+        """Submit a job; return its answer as it is made: an iterator of chunks.
+
+        The job gets a stream of its own, so that whoever reads it slowly keeps others waiting for
+        nothing. Raises what the receipt says if it is not accepted. See `Stream` for the end, and
+        for who leaves before.
+        """
+        return Stream(
+            self, replace(job, stream=True), body, timeout_s, self._clock, self._random
+        )  # fmt: skip
+
+    def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the answers of jobs that were to keep them; None where there is none (any more)."""
+        for job_id in job_ids:
+            check_name("job id", job_id)
+        with self._asking:
+            return self._results.answers(job_ids)
 
     def follow(self, job_id: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]:
         """Return what a job with a stream of its own told after `cursor`, and the new cursor.
