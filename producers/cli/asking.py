@@ -91,7 +91,14 @@ def _show(ended: Completion) -> None:
 
 
 def _ended(ended: Completion) -> None:
-    told(ended.job_id, ended.outcome.value, said_by(ended.report), as_json=False, err=True)
+    """Say on standard error how the job ended; `get` and `--json` tell all of it."""
+    details = said_by(ended.report)
+    few = {name: details[name] for name in _FEW if name in details}
+    told(ended.job_id, ended.outcome.value, few, as_json=False, err=True)
+
+
+#: What interests somebody who asked one question.
+_FEW = ("worker", "output_tokens", "ttft_s", "error", "reason", "retry_after_s")
 
 
 # -- as it is made

@@ -236,7 +236,7 @@ class Client:
         )  # fmt: skip
 
     def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
-        """Return the answers of jobs that were to keep them; None where there is none (any more)."""
+        """Return the answers of jobs that keep them; None where there is none (any more)."""
         for job_id in job_ids:
             check_name("job id", job_id)
         with self._asking:

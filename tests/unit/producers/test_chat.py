@@ -47,8 +47,10 @@ def test_a_length_that_cannot_be_is_refused(most: Any) -> None:
         chat("a", max_tokens=most)
 
 
-@pytest.mark.parametrize(("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("é", 1),
-                                              ("ééé", 2), ("\ud800", 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("é", 1), ("ééé", 2), ("\ud800", 1)],
+)
 def test_a_token_is_about_four_bytes(text: str, tokens: int) -> None:
     assert estimated_tokens(text) == tokens
 

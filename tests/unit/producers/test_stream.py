@@ -1,21 +1,13 @@
 """An answer as it is made: every chunk once, in order; or one clear error, and no job left behind.
 
-The door is a stand-in that tells what a test planned, on a clock that is moved by hand.
+The door tells what a test planned, on a clock that is moved by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from random import Random
-from typing import Any
-
 import pytest
 
-from parallax.broker.store.codec import Report, encode
-from parallax.broker.store.intake import Receipt
 from parallax.broker.store.results import Notice, Record
-from parallax.core.clock import ManualClock
 from parallax.core.errors import (
     BrokenAnswer,
     Conflict,
@@ -24,66 +16,8 @@ from parallax.core.errors import (
     TimedOut,
     Unreachable,
 )
-from parallax.core.lifecycle import Outcome, State
-from parallax.core.model import Job
-from parallax.producers.client.stream import Stream
-
-JOB, BODY = Job("j1", "acme", 3, 8, stream=True), b'{"messages":[]}'
-QUEUED = Record("j1", "acme", State.QUEUED, 1, 1.0, 3, 8, "", "", "j1", None, None, None, Report())
-ENDED = replace(QUEUED, state=State.COMPLETED)
-
-#: What a look at the stream brings: notices, none of them, or an error.
-Look = list[Notice] | ParallaxError
-
-
-class Door:
-    """Accepts one job, and tells of it what was planned; at the end of the plan it is silent."""
-
-    def __init__(self, *looks: Look, word: str = "ok", record: Record | None = QUEUED) -> None:
-        self.clock, self.looks, self.word, self.record = ManualClock(), list(looks), word, record
-        self.cancels, self.submitted, self.cursors = list[str](), list[Any](), list[str]()
-        self.cancelled: str | ParallaxError = "ok"
-
-    def submit(
-        self, jobs: Sequence[Job], *, own_streams: bool = False,
-        bodies: Mapping[str, bytes] | None = None,
-    ) -> list[Receipt]:  # fmt: skip
-        self.submitted.append((list(jobs), own_streams, dict(bodies or {})))
-        return [Receipt(job.id, self.word, "") for job in jobs]
-
-    def follow(self, job_id: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]:
-        assert job_id == "j1"
-        self.cursors.append(cursor)
-        look = self.looks.pop(0) if self.looks else []
-        if isinstance(look, ParallaxError):
-            raise look
-        if not look:
-            self.clock.wait(block_ms / 1000)
-        return str(len(self.cursors)), look
-
-    def records(self, job_ids: Sequence[str]) -> list[Record | None]:
-        assert list(job_ids) == ["j1"]
-        return [self.record]
-
-    def cancel(self, job_id: str) -> str:
-        self.cancels.append(job_id)
-        if isinstance(self.cancelled, ParallaxError):
-            raise self.cancelled
-        return self.cancelled
-
-    def stream(self, timeout_s: float = 30.0) -> Stream:
-        """Return the stream of the job."""
-        return Stream(self, JOB, BODY, timeout_s, self.clock, Random(1))  # type: ignore[arg-type]
-
-
-def chunk(sequence: int, data: bytes = b"x", attempt: int = 1) -> Notice:
-    return Notice("j1", "chunk", b"%d %d %s" % (attempt, sequence, data))
-
-
-def end(outcome: Outcome = Outcome.COMPLETED, **fields: Any) -> Notice:
-    report = Report("acme", "w1", 1, **({"output_tokens": 2} | fields))
-    return Notice("j1", outcome.value, encode(report))
-
+from parallax.core.lifecycle import Outcome
+from tests.unit.producers.doors import BODY, ENDED, JOB, Door, chunk, end
 
 FIRST = Notice("j1", "first", b"")
 
@@ -181,10 +115,14 @@ def test_who_leaves_before_the_first_chunk_cancels_the_job() -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_an_error_on_the_way_cancels_the_job(error: type[BaseException]) -> None:
-    door = Door([chunk(0, b"a")])
-    with pytest.raises(error), door.stream() as stream:
-        next(stream)
-        raise error
+    door = Door([chunk(0, b"a"), chunk(1, b"b")])
+
+    def taken() -> None:
+        for _ in door.stream():
+            raise error
+
+    with pytest.raises(error):
+        taken()
     assert door.cancels == ["j1"]
 
 
@@ -240,7 +178,7 @@ def test_a_job_that_has_ended_in_silence_is_not_waited_for(record: Record | None
 
 
 def test_what_was_told_before_the_record_was_looked_at_is_read() -> None:
-    door = Door([chunk(0, b"a")], *[[]] * 6, [chunk(1, b"b"), end()], record=ENDED)
+    door = Door([chunk(0, b"a")], *[[]] * 5, [chunk(1, b"b"), end()], record=ENDED)
     assert list(door.stream()) == [b"a", b"b"]
 
 
