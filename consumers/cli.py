@@ -31,6 +31,7 @@ from parallax.core.settings import WorkerSettings
 from parallax.services import service
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
+from parallax.services.orders import Orders
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
@@ -115,13 +116,13 @@ def worker(
         weight=weight, metrics=metrics, role=role, version=version, slowdown=parsed_slowdown(slow),
         failures=parsed_failures(fail), crash_on=crash_on, history=history,
     )  # fmt: skip
-    stop = threading.Event()
-    until = _Until(stop, duty)
-    service.stop_on_signals(until.drain, stop.set)
-    with Exporter(metrics.registry, metrics_port, metrics_host):
+    with (
+        Orders(duty.drain) as orders,
+        Exporter(metrics.registry, metrics_port, metrics_host),
+    ):
         duty.start()
         with said_after(lambda: _leaderless(Place(cell, url)), tell=log.warning):
-            service.run(duty, until, Random())
+            service.run(duty, _Until(orders, duty), Random())
 
 
 def _leaderless(place: Place) -> list[str]:
@@ -131,23 +132,18 @@ def _leaderless(place: Place) -> list[str]:
 
 
 class _Until(threading.Event):
-    """Set when told to stop, and also when the worker has drained."""
+    """Set when told to stop now, and also when the worker has drained."""
 
-    def __init__(self, stop: threading.Event, duty: Worker) -> None:
+    def __init__(self, orders: Orders, duty: Worker) -> None:
         super().__init__()
-        self._stop, self._duty, self._drains = stop, duty, False
-
-    def drain(self) -> None:
-        """The worker is to leave when it has drained."""
-        self._drains = True
-        self._duty.drain()
+        self._orders, self._duty = orders, duty
 
     def is_set(self) -> bool:
         """Whether to leave the loop."""
-        return self._stop.is_set() or self._duty.drained
+        return self._orders.now.is_set() or self._duty.drained
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait to be told to stop; while it drains, not so long as to miss its deadline."""
-        if timeout is not None and self._drains:
+        if timeout is not None and self._orders.stop.is_set():
             timeout = min(timeout, _DRAIN_POLL_S)
-        return self._stop.wait(timeout) or self._duty.drained
+        return self._orders.now.wait(timeout) or self._duty.drained

@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 
-from parallax.broker.link.connection import Argument, Link
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument
 from parallax.broker.store.codec import Registration
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.membership import Membership

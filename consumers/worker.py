@@ -22,7 +22,8 @@ from math import inf
 from pathlib import Path
 from random import Random
 
-from parallax.broker.link.connection import Argument, Link
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument
 from parallax.broker.store.attempts import (
     Assignment,
     Attempt,

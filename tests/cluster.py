@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from parallax.broker.link.connection import Argument, Link, Reply
+from parallax.broker.link.connection import Link, Reply
+from parallax.broker.link.scripts import Argument
 from parallax.broker.server.binary import find_binary
 from parallax.broker.server.guardian import dying_with
 from parallax.broker.store.keys import Keys

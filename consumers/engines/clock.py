@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallax.consumers.engines.interface import Progress
 from parallax.consumers.engines.modelled import ModelledEngine, progress_at
 from parallax.core.clock import Clock
-from parallax.engine.batch import Former
+from parallax.engine.batch import BatchingPolicy
 from parallax.engine.profiles import Profile
 from parallax.engine.request import Change, Consumed, Request
 
@@ -20,9 +20,9 @@ class ClockEngine(ModelledEngine):
     name = "clock"
 
     def __init__(
-        self, profile: Profile, speed: float, clock: Clock, former: Former | None = None
+        self, profile: Profile, speed: float, clock: Clock, batching: BatchingPolicy | None = None
     ) -> None:
-        super().__init__(profile, speed, clock, former=former)
+        super().__init__(profile, speed, clock, batching=batching)
         self._start = clock.monotonic()
         self._looked = 0.0
         self._unsaid: list[Change] = []

@@ -13,7 +13,7 @@ from statistics import median
 from parallax.consumers.engines.interface import Progress
 from parallax.consumers.engines.modelled import ModelledEngine, progress_at
 from parallax.core.clock import Clock
-from parallax.engine.batch import Former
+from parallax.engine.batch import BatchingPolicy
 from parallax.engine.profiles import Profile
 
 #: One unit of work: hashing this much. Long enough to release the interpreter's lock meanwhile, so
@@ -53,9 +53,9 @@ class CpuEngine(ModelledEngine):
         speed: float,
         clock: Clock,
         burner: Burner = burn,
-        former: Former | None = None,
+        batching: BatchingPolicy | None = None,
     ) -> None:
-        super().__init__(profile, speed, clock, exact=True, former=former)
+        super().__init__(profile, speed, clock, exact=True, batching=batching)
         self._burner = burner
         self.units_per_ms = calibrated(clock, burner)
 

@@ -15,7 +15,7 @@ from parallax.core.settings import PolicyChoice
 from parallax.engine.profiles import profile_named
 from parallax.policies.registry import BATCHING
 
-WHOEVER_FITS = PolicyChoice("continuous")  # what the engine does by itself
+CONTINUOUS = PolicyChoice("continuous")  # what the engine does by itself
 KINDS = ("cpu", "clock", "noop")
 NOOP_SLOTS = 2_000
 
@@ -27,7 +27,7 @@ def build_engine(
     slots: int | None,
     speed: float,
     clock: Clock,
-    batching: PolicyChoice = WHOEVER_FITS,
+    batching: PolicyChoice = CONTINUOUS,
 ) -> Engine:
     """Return a new engine.
 
@@ -40,13 +40,13 @@ def build_engine(
     chosen = profile_named(profile)
     if slots is not None:
         chosen = replace(chosen, max_seqs=slots)
-    former = None
-    if batching.name != WHOEVER_FITS.name:
-        former = BATCHING.build(batching.name, batching.parameters)
+    policy = None
+    if batching.name != CONTINUOUS.name:
+        policy = BATCHING.build(batching.name, batching.parameters)
     if kind == "cpu":
-        return CpuEngine(chosen, speed, clock, former=former)
+        return CpuEngine(chosen, speed, clock, batching=policy)
     if kind == "clock":
-        return ClockEngine(chosen, speed, clock, former=former)
+        return ClockEngine(chosen, speed, clock, batching=policy)
     if kind == "noop":
         return NoopEngine(slots or NOOP_SLOTS)
     raise InvalidInput("--engine", kind, f"known: {', '.join(KINDS)}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from parallax.consumers.engines.interface import Progress
 from parallax.core.clock import Clock
-from parallax.engine.batch import BatchEngine, Former
+from parallax.engine.batch import BatchEngine, BatchingPolicy
 from parallax.engine.profiles import Profile
 from parallax.engine.request import Change, Consumed, Request
 
@@ -16,7 +16,7 @@ class ModelledEngine:
     """The pure batching engine, `speed` times faster than its profile.
 
     A request whose prompt another worker computed joins when its KV cache has arrived, which takes
-    as long as the profile says; `former` decides who joins a batch when (None: whoever fits).
+    as long as the profile says; `batching` decides who joins a batch when (None: whoever fits).
     """
 
     def __init__(
@@ -26,9 +26,9 @@ class ModelledEngine:
         clock: Clock,
         *,
         exact: bool = False,
-        former: Former | None = None,
+        batching: BatchingPolicy | None = None,
     ) -> None:
-        self._engine = BatchEngine(profile, exact=exact, former=former)
+        self._engine = BatchEngine(profile, exact=exact, batching=batching)
         self._profile, self._speed, self._clock = profile, speed, clock
         self._coming: list[tuple[float, str, Request]] = []  # by when their KV cache is here
         self.slots, self.kv_capacity = profile.max_seqs, profile.kv_capacity

@@ -86,7 +86,7 @@ class Bench:
             start = CLOCK.monotonic()
             ended = self._keep_level(ends)
             self.rates.append(ended / (CLOCK.monotonic() - start))
-            pid = system.fleet.children["scheduler-1"].process.pid
+            pid = system.processes.children["scheduler-1"].process.pid
             self.memory_mb = max(self.memory_mb, resident_mb(pid))
 
     def _keep_level(self, ends: int) -> int:

@@ -80,7 +80,7 @@ def our_round(url: str, jobs: int, costs: Costs) -> float:
         closing(Client(url, "bench", Limits(max_depth=10 * jobs))) as client,
         closing(Raw(url)) as raw,
     ):
-        pids = {name: child.process.pid for name, child in system.fleet.children.items()}
+        pids = {name: child.process.pid for name, child in system.processes.children.items()}
         _through(client, jobs // 10, "warm")
         before = _cpu(pids, raw)
         start = CLOCK.monotonic()

@@ -29,8 +29,9 @@ from parallax.core.model import Job
 from parallax.core.quantiles import quantile
 from parallax.lab.report import publish
 from parallax.producers.client.client import Client
+from parallax.producers.load.crashes import Crash
 from parallax.producers.load.drive import Sample
-from parallax.producers.load.live import Crash, Live
+from parallax.producers.load.live import Live
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 

@@ -180,7 +180,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("what rests is forgotten by a drain", "consumers/worker.py",
            "        self._unsent += self._resting.release()\n", "",
            "a drain leaves nothing behind"),
-    Mutant("a moved batch is sent whole", "parallax/broker/link/connection.py",
+    Mutant("a moved batch is sent whole", "parallax/broker/link/dialogue.py",
            "moved = [n for n, reply in enumerate(replies) if isinstance(reply, Moved)]",
            "moved = list(range(len(replies)))",
            "what another node has done is not done again"),

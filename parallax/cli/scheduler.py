@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import socket
-import threading
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +31,7 @@ from parallax.core.settings import SchedulerSettings
 from parallax.services import service
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
+from parallax.services.orders import Orders
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
 
@@ -91,12 +91,10 @@ def scheduler(
         SystemClock(),
         metrics,
     )
-    stop = threading.Event()
-    service.stop_on_signals(stop.set, stop.set)
-    with Exporter(metrics.registry, metrics_port, metrics_host):
+    with Orders() as orders, Exporter(metrics.registry, metrics_port, metrics_host):
         refuse_eviction(Link.to(url), Keys(cell))
         with said_after(lambda: _standing_by(duty, Place(cell, url)), tell=log.info):
-            service.run(duty, stop, Random())
+            service.run(duty, orders.stop, Random())
 
 
 def _standing_by(duty: SchedulerService, place: Place) -> list[str]:

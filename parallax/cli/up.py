@@ -108,7 +108,7 @@ def _drain(systems: list[System], silent: bool) -> None:
     if not silent:
         click.echo("draining")
     for system in systems:
-        system.fleet.drain()
+        system.processes.drain()
 
 
 def _greet(where: Where, systems: list[System], workers: int, engine: str) -> None:

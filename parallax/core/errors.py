@@ -15,7 +15,7 @@
     └── StoreFault            Redis answered something that no retry will mend
         └── Unusable          what is at the address will not serve us: why, and what to do
 
-Foreign exceptions are translated into this tree at one door, `parallax.broker.link.connection`.
+Foreign exceptions are translated into this tree at one door, `parallax.broker.link.errors`.
 """
 
 from __future__ import annotations

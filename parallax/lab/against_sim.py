@@ -182,7 +182,7 @@ def _samples(
     with System(plan, clock, ephemeral=True, logs=logs, orders=orders) as system:
         for n in range(fleet.workers):
             role = ("--role", _role(n, fleet.prefill_workers))
-            system.fleet.start(f"worker-{n}", "worker", "--name", f"w{n:04d}", *worker, *role)
+            system.processes.start(f"worker-{n}", "worker", "--name", f"w{n:04d}", *worker, *role)
         system.await_workers(fleet.workers)
         run = Live(system.url, "main", clock, system, orders=orders).run(jobs)
         orders.check()  # a run that ended early is no draw

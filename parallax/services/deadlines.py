@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf
 
-from parallax.broker.link.connection import Argument, Link, Reply
+from parallax.broker.link.connection import Link, Reply
+from parallax.broker.link.scripts import Argument
 from parallax.broker.store.codec import decode_about, view_of
 from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput

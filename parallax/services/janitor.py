@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
-from parallax.broker.link.connection import Link, Spoilt
+from parallax.broker.link.connection import Link
+from parallax.broker.link.errors import Spoilt
 from parallax.broker.store.attempts import NOBODY, Assignment, decode_assignment
 from parallax.broker.store.codec import Report
 from parallax.broker.store.dispatch import Entry, Lease

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
-from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
@@ -78,16 +76,3 @@ def _recover(service: Service, error: Exception) -> None:
         service.recover(error)
     except Exception:
         log.exception("could not drop what may no longer be true; the next turn tries again")
-
-
-def stop_on_signals(first: Callable[[], None], second: Callable[[], None]) -> None:
-    """Call `first` on the first SIGTERM, SIGINT or SIGHUP, `second` on every further one."""
-    orders = iter((first,))
-
-    def on_signal(_number: int, _frame: object) -> None:
-        next(orders, second)()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: the terminal may go
-        signal.signal(signal.SIGHUP, on_signal)

@@ -40,7 +40,7 @@ class Faults:
 
     def _return(self, fault: FaultSpec) -> None:
         world = self._world
-        world.join(world.fleet.make(world.now_ms, fault.worker))
+        world.join(world.factory.make(world.now_ms, fault.worker))
         world.notes.append(f"{world.now_ms / 1000:g} s: {fault.worker} is back")
 
     def _slow(self, fault: FaultSpec) -> None:
@@ -121,7 +121,7 @@ class Autoscaling:
 
     def _started(self, _: None) -> None:
         self._starting.popleft()
-        self._world.join(self._world.fleet.make(self._world.now_ms))
+        self._world.join(self._world.factory.make(self._world.now_ms))
 
     def _drain(self, count: int) -> None:
         """Let go of those with the least work: placing stops at once, what runs may end."""

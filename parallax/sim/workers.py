@@ -9,7 +9,7 @@ from parallax.core.hashing import share
 from parallax.core.model import Job, JobView, Usage
 from parallax.core.roles import PREFILL
 from parallax.core.settings import PolicyChoice
-from parallax.engine.batch import BatchEngine, Former
+from parallax.engine.batch import BatchEngine, BatchingPolicy
 from parallax.engine.profiles import Profile, profile_named
 from parallax.engine.request import Change, Consumed, Request
 from parallax.policies.registry import BATCHING
@@ -107,7 +107,7 @@ class SimWorker:
         return attempt
 
 
-class Fleet:
+class WorkerFactory:
     """Makes workers as the spec says; each gets a batching policy of its own."""
 
     def __init__(
@@ -125,7 +125,7 @@ class Fleet:
         """Return a new worker, or a returning one by its name."""
         number = int(name[1:]) if name else self._made
         self._made += not name
-        engine = BatchEngine(self.profile, self._spec.exact, self._former(number), now_ms)
+        engine = BatchEngine(self.profile, self._spec.exact, self._batching_policy(number), now_ms)
         engine.run_until(now_ms)
         worker = name or f"w{number:04d}"
         return SimWorker(worker, self._role(number), self.profile, engine, reported_ms=now_ms)
@@ -143,7 +143,7 @@ class Fleet:
             return "both"
         return PREFILL if number < self._spec.prefill_workers else "decode"
 
-    def _former(self, number: int) -> Former | None:
+    def _batching_policy(self, number: int) -> BatchingPolicy | None:
         choice = self._batching
         if choice.name == CONTINUOUS:
             return None  # whoever fits joins: what the engine does by itself

@@ -41,10 +41,10 @@ from parallax.scheduling.scheduler import Scheduler
 from parallax.sim.outcome import JobOutcome, Sample
 from parallax.sim.spec import RunSpec
 from parallax.sim.timed import Timed
-from parallax.sim.workers import Attempt, Fleet, SimWorker, attempt_of, view_of
+from parallax.sim.workers import Attempt, SimWorker, WorkerFactory, attempt_of, view_of
 
 _COST = TokenCost()
-Deed = Callable[[Any], None]
+Callback = Callable[[Any], None]
 Followed = Callable[[JobOutcome], Iterable[Timed]]
 
 
@@ -59,7 +59,7 @@ class World:
         profile: Profile | None = None,
     ) -> None:
         self.spec, self.scheduler, self.follow = spec, scheduler, follow
-        self.fleet = Fleet(spec.fleet, spec.policies.batching, spec.seed, profile)
+        self.factory = WorkerFactory(spec.fleet, spec.policies.batching, spec.seed, profile)
         self.workers: dict[str, SimWorker] = {}
         self.now_ms = 0.0
         self.outcomes: dict[str, JobOutcome] = {}
@@ -74,10 +74,10 @@ class World:
         self.open = 0  # jobs that have arrived and not ended
         self.arriving = True
         self._jobs: dict[str, Job] = {}
-        self._heap: list[tuple[float, int, Deed, Any]] = []
+        self._heap: list[tuple[float, int, Callback, Any]] = []
         self._serial = 0
         self._events: list[Event] = []
-        self._quiet: list[Event] = []  # news that can wait for the next decision
+        self._deferred: list[Event] = []  # news that can wait for the next decision
         self._touched: dict[str, SimWorker] = {}
         self._wake_ms = inf
         self._sample_ms = 0.0
@@ -89,14 +89,14 @@ class World:
             Expire: self._expire,
             **dict.fromkeys((Admitted, SaveAccounts), lambda _: None),
         }
-        self._hasty = spec.policies.hedging.name != "never"
+        self._hedging = spec.policies.hedging.name != "never"
 
     # -- time -------------------------------------------------------------------------------------
 
     def play(self, jobs: Iterable[Timed]) -> None:
         """Run until every job has ended and nothing more can happen."""
         heap, tick_ms = self._heap, self.spec.tick_s * 1000
-        for worker in self.fleet.first():
+        for worker in self.factory.first():
             self.join(worker)
         for at_s, job in jobs:
             at_ms = at_s * 1000
@@ -114,16 +114,16 @@ class World:
         while heap:
             self._next()
 
-    def at(self, at_ms: float, deed: Deed, argument: Any = None) -> None:
+    def at(self, at_ms: float, callback: Callback, argument: Any = None) -> None:
         """Do something at a time."""
         self._serial += 1
-        heapq.heappush(self._heap, (max(at_ms, self.now_ms), self._serial, deed, argument))
+        heapq.heappush(self._heap, (max(at_ms, self.now_ms), self._serial, callback, argument))
 
     def _next(self) -> None:
         """Decide what has happened by now, or let the next thing happen."""
         if not self._events:
-            self.now_ms, _, deed, argument = heapq.heappop(self._heap)
-            deed(argument)
+            self.now_ms, _, callback, argument = heapq.heappop(self._heap)
+            callback(argument)
         self.decide()
 
     # -- what happens -----------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class World:
                     outcome.first_token_s = change.at_ms / 1000
                 if not change.finished:
                     began = AttemptBegan(job.id, worker.id, attempt.number)
-                    (self._events if self._hasty else self._quiet).append(began)
+                    (self._events if self._hedging else self._deferred).append(began)
             if not change.finished:
                 continue
             if worker.role == PREFILL and not attempt.prefilled_by and (job.output_tokens or 2) > 1:
@@ -211,7 +211,7 @@ class World:
         now, every = self.now_ms, self.spec.report_s * 1000
         if now - worker.reported_ms >= every and now >= worker.stale_until_ms:
             worker.reported_ms = now
-            self._quiet.append(worker.report())
+            self._deferred.append(worker.report())
 
     def _completed(
         self, worker: SimWorker, attempt: Attempt, outcome: JobOutcome, output: int
@@ -251,13 +251,13 @@ class World:
     def decide(self) -> None:
         """Let the scheduler react to what has happened now, and carry out what it decides."""
         while self._events:
-            events = self._quiet + self._events if self._quiet else self._events
-            self._quiet, self._events = [], []
+            events = self._deferred + self._events if self._deferred else self._events
+            self._deferred, self._events = [], []
             self._act(self.scheduler.handle(events, self.now_ms / 1000))
         for worker in self._touched.values():
             self._plan(worker)
         self._touched.clear()
-        if self._hasty:
+        if self._hedging:
             self._set_alarm()
         if self.now_ms >= self._sample_ms:
             self._sample()
@@ -275,9 +275,9 @@ class World:
 
     def _alarm(self, _: None) -> None:
         self._wake_ms = inf
-        quiet, self._quiet = self._quiet, []
+        deferred, self._deferred = self._deferred, []
         # A time in ms and back may be a breath too early: what is due at this moment is meant.
-        self._act(self.scheduler.handle(quiet, self.now_ms / 1000 + 1e-9))
+        self._act(self.scheduler.handle(deferred, self.now_ms / 1000 + 1e-9))
 
     def _plan(self, worker: SimWorker) -> None:
         due_ms = worker.engine.next_change_ms()
@@ -318,7 +318,7 @@ class World:
         if not worker.alive:
             return  # nobody has noticed yet
         self.catch_up(worker)
-        factor = self.fleet.factor(attempt.job.id, attempt.number)
+        factor = self.factory.factor(attempt.job.id, attempt.number)
         try:
             worker.engine.add(worker.request(attempt, factor))
         except InvalidInput:

@@ -14,6 +14,8 @@ import click
 from click.core import ParameterSource
 
 from parallax.cli.engine_options import engine_arguments, engine_options
+from parallax.cli.load_figures import overloaded
+from parallax.cli.load_report import report, watched_run
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.names import Number
 from parallax.cli.options import (
@@ -28,7 +30,8 @@ from parallax.cli.where import Where, cells_options
 from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS
-from parallax.producers.load.live import Live, overloaded, parsed_crashes, report
+from parallax.producers.load.crashes import parsed_crashes
+from parallax.producers.load.live import Live
 from parallax.producers.load.traces import recorded
 from parallax.producers.load.workload import Lengths, Workload, parsed_shares
 from parallax.services.clock import SystemClock
@@ -172,7 +175,7 @@ def loadgen(
     with Orders() as orders, _system(where, options, orders) as (places, system):
         live = Live.of(places, SystemClock(), system, crashes, due, orders)
         with silence_explained(places):
-            run = live.run(workload.jobs(duration_s=duration_s))
+            run = watched_run(live, workload.jobs(duration_s=duration_s))
         kept = report(run, live, as_json, overloaded(run, duration_s))
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))
 
@@ -216,6 +219,6 @@ def replay(
     with Orders() as orders, _system(where, options, orders) as (places, system):
         live = Live.of(places, SystemClock(), system, crashes, weights, orders)
         with silence_explained(places):
-            run = live.run(load, speed)
+            run = watched_run(live, load, speed)
         kept = report(run, live, as_json, None)
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))

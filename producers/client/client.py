@@ -10,7 +10,8 @@ from random import Random
 from types import TracebackType
 from typing import Self, overload
 
-from parallax.broker.link.connection import MAX_BLOCK_MS, Link, repeated
+from parallax.broker.link.connection import Link, repeated
+from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.store.intake import Ending, Intake, Receipt
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits

@@ -15,11 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract import rescue_scenes  # noqa: F401 - it adds its scenes to LARGER
 from tests.contract.conftest import Cell
 from tests.contract.effects import difference, stored, told
-from tests.contract.larger_scenes import LARGER
-from tests.contract.test_scripts import SCENES, Scene
+from tests.contract.scenes.every import LARGER, SCENES, Scene
 
 FILE = Path(__file__).with_name("effects.json")
 EVERY: dict[str, Scene] = {f"{name} {word}": stage for (name, word), stage in SCENES.items()}

@@ -19,7 +19,7 @@ from parallax.broker.store.limits import Limits
 from parallax.core.errors import Unreachable
 from parallax.drills.proxy import Mode, Proxy
 from tests.contract.conftest import Cell
-from tests.contract.test_scripts import REPEATS, SCENES, SECOND_ONLY
+from tests.contract.scenes.every import REPEATS, SCENES, SECOND_ONLY
 from tests.waiting import wait_until
 
 CASES = sorted(set(SCENES) - SECOND_ONLY)

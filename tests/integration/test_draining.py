@@ -49,7 +49,7 @@ class Cut(Link):
 def held(connect: Callable[[], Link]) -> tuple[Worker, Cut, ManualClock]:
     """A worker in whose engine a job runs, and runs."""
     link, keys, clock = connect(), Keys("draining"), ManualClock()
-    own = Cut(link._route._connect)
+    own = Cut(link._connect)
     worker = Worker("w", (own, connect()), keys, Held(10), SETTINGS, clock)
     worker.heartbeat.beat()
     lease = Leadership(link, keys, "leader", 60_000).acquire()

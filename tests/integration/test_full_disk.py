@@ -50,7 +50,7 @@ class Dying:
 def test_who_watches_survives_a_server_that_cannot_be_started_and_tries_again() -> None:
     clock = ManualClock()
     system = System(Plan(), clock, url="redis://h")
-    system._fleet = type("NoFleet", (), {"watch": lambda _: []})()
+    system._processes = type("NoProcesses", (), {"watch": lambda _: []})()
     system.server = dying = Dying()  # type: ignore[assignment]
     for _ in range(600):
         assert system.watch() == []

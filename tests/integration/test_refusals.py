@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from parallax.broker.link import tls
-from parallax.broker.link.connection import Link, translated
+from parallax.broker.link.connection import Link
+from parallax.broker.link.errors import translated
 from parallax.broker.server.embedded import EmbeddedServer
 from parallax.core.errors import StoreFull, Unreachable, Unusable
 

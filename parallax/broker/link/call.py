@@ -1,18 +1,20 @@
-"""Operations as values: what a script is called with, and how its reply is to be understood.
+"""Operations as values: what is asked of Redis, and how its reply is to be understood.
 
-A pure function builds a `Call`; a `Link` runs it and waits, an `AsyncLink` runs it among others.
-So every operation exists once, whoever waits for it and however.
+A pure function builds a `Call` (one run of a script) or `Commands` (plain commands in one write); a
+`Link` carries it out and waits, an `AsyncLink` carries it out among others. So every operation
+exists once, whoever waits for it and however.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from parallax.broker.link.scripts import Argument, Script
 
 R = TypeVar("R")
+Reply = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +29,24 @@ class Call(Generic[R]):
     keys: Sequence[str]
     args: Sequence[Argument]
     decode: Callable[[list[bytes]], R]
+
+    @property
+    def command(self) -> list[Argument]:
+        """The command that runs the script by its digest."""
+        return self.script.invocation(self.keys, self.args)
+
+    @property
+    def command_with_text(self) -> list[Argument]:
+        """The command that brings the script's text, for a server that lacks it."""
+        return ["EVAL", self.script.text, len(self.keys), *self.keys, *self.args]
+
+
+@dataclass(frozen=True, slots=True)
+class Commands(Generic[R]):
+    """Plain commands that are sent in one write, and the decoder of their replies, in order.
+
+    Whether they may be repeated is for each to say: reads may.
+    """
+
+    commands: Sequence[Sequence[Argument]]
+    decode: Callable[[list[Reply]], R]

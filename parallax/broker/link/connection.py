@@ -16,7 +16,6 @@ On Redis Cluster it follows the slot of its cell to the node that has it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,76 +24,23 @@ from typing import Any, TypeVar
 
 import redis
 from hiredis import pack_command
-from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
-from redis.retry import Retry
 
-from parallax.broker.link import refusals, tls
-from parallax.broker.link.call import Call
-from parallax.broker.link.nodes import MOST_HOPS, Moved, Route, redirected
-from parallax.broker.link.scripts import Script, names, script
-from parallax.broker.store import misfits
+from parallax.broker.link import dialogue, refusals
+from parallax.broker.link.call import Call, Commands
+from parallax.broker.link.dialogue import Ask, Dialogue
+from parallax.broker.link.endpoint import SOCKET_TIMEOUT_S, Endpoint
+from parallax.broker.link.errors import HUNG_UP, translated
+from parallax.broker.link.nodes import Route
+from parallax.broker.link.scripts import Argument, Script
 from parallax.core.clock import Clock
-from parallax.core.errors import (
-    InvalidInput,
-    ParallaxError,
-    StoreFault,
-    StoreFull,
-    Unreachable,
-)
-from parallax.core.redis_url import FIELD, URLS, checked
+from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
+from parallax.core.redis_url import FIELD, URLS
 
 R = TypeVar("R")
 Reply = Any
-Argument = str | bytes | int | float
 
-MAX_BLOCK_MS = 2_000
-SOCKET_TIMEOUT_S = 5.0
-CONNECT_TIMEOUT_S = 2.0
 #: Waits between repetitions: full jitter up to base * 2^n, capped, in seconds.
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 2.0
-
-_FULL = ("OOM",)
-#: Redis 6.2 puts what stopped a script into a sentence of its own, and the word into its middle.
-_WRAPPED = re.compile(r"^Error running script .*?: \d+: -([A-Z]+) ")
-#: What is said of a connection that the server closed.
-_HUNG_UP = ("reset", "closed by server", "roken pipe")
-_NO_SCRIPTS = "Redis does not have our scripts, and this user may not bring them: a scheduler does"
-_WRONG_TYPE = "WRONGTYPE"
-#: What scripts and servers say of a value that is not what it should be.
-_DATA = (
-    "attempt to ", "bad argument", "is not an integer", "not a valid float", "is not a float",
-    "Invalid stream ID", "out of range",
-)  # fmt: skip
-#: What will mend itself: redis-py has a class for some errors and cuts the word from their text.
-#: A key is "non local" to a script that removed it while its slot is on the way to another node.
-_PASSING = (
-    "LOADING",
-    "BUSY",
-    "NOREPLICAS",
-    "UNBLOCKED",
-    "non local key",
-)
-_PASSING_WORDS = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
-_PASSING_ERRORS = (
-    redis.BusyLoadingError,
-    redis.ReadOnlyError,
-    redis.exceptions.MasterDownError,
-    redis.exceptions.ClusterDownError,
-    redis.exceptions.TryAgainError,
-)
-
-
-class Spoilt(StoreFault):
-    """A command or script stumbled over a value that none of ours has written."""
-
-
-class WrongType(Spoilt):
-    """A key holds a value of a type that this command does not work on."""
-
-
-class ScriptMissing(StoreFault):
-    """The server does not have this script in its cache. Never leaves this file."""
 
 
 class Link:
@@ -107,8 +53,10 @@ class Link:
         # `connect` may be given another host and port than those of the URL. With `asks` the first
         # server is asked whether it is a node of a cluster: once it is gone, others must be known.
         self._origin = connect, asks
-        self._route = Route(connect, asks)
+        self._connect = connect
+        self._route = Route(asks)
         self._connection: Any = None
+        self._tried = "", 0  # host and port of the last connection
         self._served = False  # whether any server has ever answered here
 
     @classmethod
@@ -118,28 +66,8 @@ class Link:
         Raises InvalidInput for a URL that cannot be (see `parallax.core.redis_url`). `timeout_s` is
         the longest wait for a reply.
         """
-        url = checked(url)
-        try:
-            pool = ConnectionPool.from_url(
-                url,
-                protocol=2,
-                socket_timeout=timeout_s,
-                socket_connect_timeout=CONNECT_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-                health_check_interval=0,
-            )
-            # Not the pool's own `make_connection`: it counts, and refuses the hundredth reconnect.
-            secure = url.startswith("rediss://")
-            kind = tls.TlsConnection if secure else pool.connection_class
-            connect = partial(kind, **pool.connection_kwargs)
-            connect()
-        except (ValueError, TypeError, redis.RedisError):
-            raise InvalidInput(FIELD, "***", URLS) from None
-        except OSError as error:
-            raise translated(error) from error
-        if secure:
-            tls.check_files(pool.connection_kwargs)
-        return cls(connect, asks="path" not in pool.connection_kwargs)
+        endpoint = Endpoint.of(url, timeout_s)
+        return cls(partial(endpoint.kind, **endpoint.arguments), asks=not endpoint.path)
 
     def twin(self) -> Link:
         """Return another link to the same server, for another thread."""
@@ -152,55 +80,47 @@ class Link:
         host, port = getattr(self._connection, "host", ""), getattr(self._connection, "port", "")
         return f"{host}:{port}" if host else ""
 
+    def carry(self, dialogue: Dialogue[R]) -> R:
+        """Send what a dialogue asks for and give it the replies; return what came of it."""
+        answers: list[Reply] | None = None
+        while True:
+            try:
+                ask = next(dialogue) if answers is None else dialogue.send(answers)
+            except StopIteration as done:
+                result: R = done.value
+                return result
+            answers = self._answers(ask)
+
+    def _answers(self, ask: Ask) -> list[Reply]:
+        if ask.moved is not None:
+            self._route.follow(ask.moved, getattr(self._connection, "host", ""))
+            self.close()
+        self.send(ask.commands)
+        return self.receive(len(ask.commands))
+
     def call(self, *command: Argument) -> Reply:
         """Send one command and return its reply. An error reply is raised."""
         return self.calls([command])[0]
 
     def calls(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Send commands in one write and return their replies; the first error reply is raised."""
-        self.send(commands)
-        replies = self.receive(len(commands))
-        for reply in replies:
-            if isinstance(reply, ParallaxError):
-                return self._settled(commands, replies)
-        return replies
-
-    def _settled(self, commands: Sequence[Sequence[Argument]], replies: list[Reply]) -> list[Reply]:
-        """Send what another node must do there, and nothing else again; raise what stays wrong."""
-        for _ in range(MOST_HOPS):
-            moved = [n for n, reply in enumerate(replies) if isinstance(reply, Moved)]
-            if not moved:
-                break
-            self._route.follow(replies[moved[-1]], self._connection)
-            self.close()
-            self.send([commands[n] for n in moved])
-            for n, reply in zip(moved, self.receive(len(moved)), strict=True):
-                replies[n] = reply
-        self._cleared(commands, replies)
-        for reply in replies:
-            if isinstance(reply, ParallaxError):
-                raise reply
-        return replies
-
-    def _cleared(self, commands: Sequence[Sequence[Argument]], replies: list[Reply]) -> None:
-        """Set keys of a wrong type aside, and send what stumbled over them once more."""
-        wrong = [n for n, reply in enumerate(replies) if isinstance(reply, WrongType)]
-        if not wrong:
-            return
-        found = [key for n in wrong for key in misfits.keys_of(commands[n])]
-        if misfits.set_aside(self, found):
-            self.send([commands[n] for n in wrong])
-            for n, reply in zip(wrong, self.receive(len(wrong)), strict=True):
-                replies[n] = reply
+        return self.carry(dialogue.calls(commands))
 
     def do(self, call: Call[R]) -> R:
         """Carry out an operation and return its decoded reply."""
-        return call.decode(self.run(call.script, call.keys, call.args))
+        return self.carry(dialogue.do(call))
+
+    def do_each(self, calls: Sequence[Call[R]]) -> list[R]:
+        """Carry out operations in one write and return their decoded replies, in order."""
+        return self.carry(dialogue.do_each(calls)) if calls else []
+
+    def ask(self, commands: Commands[R]) -> R:
+        """Send plain commands in one write and return what their replies say."""
+        return commands.decode(self.calls(commands.commands))
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
         """Run a script and return its flat reply."""
-        reply: list[bytes] = self._run(script.invocation(keys, args), script)
-        return reply
+        return self.carry(dialogue.run(script, keys, args))
 
     def run_each(
         self, script: Script, rounds: Sequence[tuple[Sequence[str], Sequence[Argument]]]
@@ -210,38 +130,11 @@ class Link:
         When the server does not have the script all of it is sent again: scripts answer the same
         when they are run twice.
         """
-        if not rounds:
-            return []
-        commands = [script.invocation(keys, args) for keys, args in rounds]
-        try:
-            return self.calls(commands)
-        except ScriptMissing:
-            first, *others = commands
-            return self.calls([["EVAL", script.text, *first[2:]], *others])
-
-    def _run(self, command: Sequence[Argument], script: Script) -> Reply:
-        try:
-            return self.call(*command)
-        except ScriptMissing:  # a restart or SCRIPT FLUSH emptied the cache
-            if self.bring_scripts():
-                with suppress(ScriptMissing):  # it may be emptied again
-                    return self.call(*command)
-            try:
-                return self.call("EVAL", script.text, *command[2:])
-            except StoreFault as error:
-                if not refusals.is_forbidden(error):
-                    raise
-                raise Unreachable(_NO_SCRIPTS) from error
+        return self.carry(dialogue.run_each(script, rounds)) if rounds else []
 
     def bring_scripts(self) -> bool:
         """Load all scripts, also for those whose users may only run them; False for such a user."""
-        try:
-            self.calls([("SCRIPT", "LOAD", script(name).text) for name in names()])
-        except StoreFault as error:
-            if not refusals.is_forbidden(error):
-                raise
-            return False
-        return True
+        return self.carry(dialogue.bring_scripts())
 
     def send(self, commands: Sequence[Sequence[Argument]]) -> None:
         """Write commands without waiting for their replies; `receive` them in the same order."""
@@ -275,10 +168,10 @@ class Link:
 
     def _broken(self, error: Exception) -> ParallaxError:
         """Drop the connection; return what broke it, as the server says who never served us."""
-        host, port = self._route.tried
+        host, port = self._tried
         self.close()
         ours = translated(error)
-        if host and not self._served and any(word in str(ours) for word in _HUNG_UP):
+        if host and not self._served and any(word in str(ours) for word in HUNG_UP):
             return refusals.greeting(host, port) or ours
         return ours
 
@@ -290,8 +183,35 @@ class Link:
 
     def _opened(self) -> Any:
         if self._connection is None:
-            self._connection = self._route.open()
+            self._connection = self._made()
         return self._connection
+
+    def _made(self) -> Any:
+        """Return a new connection. After a failure the next one is made elsewhere."""
+        here = self._route.here
+        connection = self._connect() if here is None else self._connect(host=here[0], port=here[1])
+        self._tried = getattr(connection, "host", ""), getattr(connection, "port", 0)
+        try:
+            connection.connect()
+            questions = self._route.questions(self._tried[0])
+            answer = None
+            with suppress(StopIteration):
+                while True:
+                    answer = _asked(connection, questions.send(answer))
+        except BaseException:
+            self._route.failed()
+            raise
+        return connection
+
+
+def _asked(connection: Any, command: Sequence[str]) -> Any:
+    """Return the answer to a question that we can do without."""
+    packed = pack_command(tuple(command))  # type: ignore[arg-type]
+    connection.send_packed_command([packed], check_health=False)
+    try:
+        return connection.read_response(disable_decoding=True)
+    except redis.ResponseError:
+        return ()
 
 
 def repeated(attempt: Callable[[], R], clock: Clock, random: Random, times: int = 5) -> R:
@@ -305,33 +225,3 @@ def repeated(attempt: Callable[[], R], clock: Clock, random: Random, times: int 
         except Unreachable:
             clock.wait(random.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**n)))
     return attempt()
-
-
-def translated(error: Exception) -> ParallaxError:
-    """Return the error of our own tree that a foreign one stands for."""
-    text = str(error)
-    elsewhere = redirected(error)
-    if elsewhere is not None:
-        return elsewhere
-    told = refusals.refusal(error, text)
-    if told is not None:
-        return told
-    wrapped = _WRAPPED.search(text)
-    word = wrapped[1] if wrapped else ""
-    if (
-        word in _FULL
-        or any(full in text[:80] for full in _FULL)
-        or isinstance(error, redis.OutOfMemoryError)
-    ):
-        return StoreFull(f"Redis refuses writes that grow it: {text}")
-    if isinstance(error, redis.exceptions.NoScriptError):
-        return ScriptMissing(text)
-    if isinstance(error, _PASSING_ERRORS) or word in _PASSING_WORDS:
-        return Unreachable(f"Redis cannot serve just now: {text}")
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
-        return tls.refusal(text) or Unreachable(f"Redis does not answer: {text}{tls.hint(text)}")
-    if any(passing in text for passing in _PASSING) and not text.startswith("NOTBUSY"):
-        return Unreachable(f"Redis cannot serve just now: {text}")
-    if _WRONG_TYPE in text:
-        return WrongType(text)
-    return Spoilt(text) if any(words in text for words in _DATA) else StoreFault(text)

@@ -8,12 +8,11 @@ the node it knows, or the one in its URL, is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from itertools import cycle, islice
 from typing import Any
 
 import redis
-from hiredis import pack_command
 
 from parallax.core.errors import StoreFault, Unreachable
 
@@ -44,60 +43,37 @@ class Route:
     """Where a link connects next: to its URL, to the node it was sent to, or to another one.
 
     One address for each attempt: who cannot be reached is passed over by the next attempt, so that
-    none waits longer than for one connection.
+    none waits longer than for one connection. It decides only; its link connects and asks.
     """
 
-    def __init__(self, connect: Callable[..., Any], asks: bool) -> None:
-        self._connect = connect
-        self._here: Address | None = None  # where the URL points
+    def __init__(self, asks: bool) -> None:
+        self.here: Address | None = None  # where to connect next; None: where the URL points
         self._others: Iterator[Address | None] = cycle((None,))
         self._clustered = False
         self._asks = asks
-        self.tried: Address = ("", 0)  # what was connected to last
 
-    def open(self) -> Any:
-        """Return a new connection. After a failure the next one is made elsewhere."""
-        connection = self._made()
-        self.tried = getattr(connection, "host", ""), getattr(connection, "port", 0)
-        try:
-            connection.connect()
-            known = self._nodes(connection)
-        except BaseException:
-            self._here = next(self._others)
-            raise
-        self._others = cycle((None, *known))
-        return connection
+    def failed(self) -> None:
+        """Nobody who serves was reached there: the next connection is made elsewhere."""
+        self.here = next(self._others)
 
-    def follow(self, moved: Moved, connection: Any) -> None:
+    def follow(self, moved: Moved, host: str) -> None:
         """Connect from now on to the node that has the slot; no host means the same host."""
-        if not hasattr(connection, "host"):
+        if not host:
             raise StoreFault(f"{moved}; a unix socket leads to one node only: use a redis:// URL")
-        self._here = moved.host or connection.host, moved.port
+        self.here = moved.host or host, moved.port
         self._clustered = True
 
-    def _made(self) -> Any:
-        if self._here is None:
-            return self._connect()
-        host, port = self._here
-        return self._connect(host=host, port=port)
+    def questions(self, host: str) -> Generator[tuple[str, ...], Any, None]:
+        """Learn other nodes of the cluster from a new connection: yields commands, takes replies.
 
-    def _nodes(self, connection: Any) -> Sequence[Address]:
-        """Return other nodes of the cluster; only the first server is asked whether it is one."""
+        Only the first server is asked whether it is a node of one. An answer that we can do without
+        is anything else than what is expected: a narrow user may not ask.
+        """
         if self._asks:
-            self._clustered, self._asks = _is_node(_asked(connection, "HELLO")), False
-        if not self._clustered:
-            return ()
-        return _addresses(_asked(connection, "CLUSTER", "SLOTS"), connection.host)
-
-
-def _asked(connection: Any, *command: str) -> Any:
-    """Return the answer to a question we can do without: a narrow user may not ask it."""
-    packed = pack_command(command)  # type: ignore[arg-type]
-    connection.send_packed_command([packed], check_health=False)
-    try:
-        return connection.read_response(disable_decoding=True)
-    except redis.ResponseError:
-        return ()
+            self._clustered = _is_node((yield ("HELLO",)))
+            self._asks = False
+        known = _addresses((yield ("CLUSTER", "SLOTS")), host) if self._clustered else ()
+        self._others = cycle((None, *known))
 
 
 def _is_node(hello: Any) -> bool:

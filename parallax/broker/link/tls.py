@@ -24,9 +24,13 @@ _LASTING = re.compile(
 #: A server that misses our certificate hangs up, and TLS 1.3 has no place to say why.
 _HUNG_UP = "EOF occurred in violation of protocol"
 _PLAIN_HINT = "; this port does not speak TLS: use redis://, or the port that does"
-_SILENT = "silence where TLS was begun: if this port does not speak TLS, use redis://"
+SILENT = "silence where TLS was begun: if this port does not speak TLS, use redis://"
 #: Together with the time to connect below five seconds.
 HANDSHAKE_TIMEOUT_S = 2.5
+SHUTDOWN_TIMEOUT_S = 0.5
+_WANTED = {
+    "none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED,
+}  # fmt: skip
 _PAIR = "ssl_certfile and ssl_keyfile of the redis url"
 
 
@@ -52,6 +56,21 @@ def check_files(parameters: Mapping[str, Any]) -> None:
             raise InvalidInput(_PAIR, "***", allowed) from None
 
 
+def context(parameters: Mapping[str, Any]) -> ssl.SSLContext:
+    """Return what a URL's parameters ask of a handshake, as redis-py's own connections take it."""
+    made = ssl.create_default_context()
+    wanted = _WANTED[parameters.get("ssl_cert_reqs") or "required"]
+    made.check_hostname = wanted != ssl.CERT_NONE and parameters.get("ssl_check_hostname", True)
+    made.verify_mode = wanted
+    certificate, key = parameters.get("ssl_certfile"), parameters.get("ssl_keyfile")
+    if certificate or key:
+        made.load_cert_chain(certificate or "", key, parameters.get("ssl_password") or "")
+    ca_file, ca_path = parameters.get("ssl_ca_certs"), parameters.get("ssl_ca_path")
+    if ca_file or ca_path:
+        made.load_verify_locations(ca_file, ca_path)
+    return made
+
+
 def refusal(text: str) -> Unusable | None:
     """Return what a failed handshake means; None if it may go better the next time."""
     found = _LASTING.search(text)
@@ -69,7 +88,7 @@ class TlsConnection(SSLConnection):
         try:
             wrapped = super()._wrap_socket_with_ssl(sock)  # type: ignore[no-untyped-call]
         except TimeoutError:
-            raise RedisTimeout(_SILENT) from None
+            raise RedisTimeout(SILENT) from None
         wrapped.settimeout(self.socket_timeout)
         return wrapped
 

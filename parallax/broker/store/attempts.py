@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from parallax.broker.link.connection import MAX_BLOCK_MS, Argument, Link, Spoilt
-from parallax.broker.link.scripts import script
+from parallax.broker.link.connection import Link
+from parallax.broker.link.endpoint import MAX_BLOCK_MS
+from parallax.broker.link.errors import Spoilt
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.codec import Report, decode_about, decode_fields, encode, whole
 from parallax.broker.store.dispatch import START, Entry
 from parallax.broker.store.keys import Keys

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from msgspec import Struct
 
-from parallax.broker.link.connection import MAX_BLOCK_MS, Argument, Link, Reply
-from parallax.broker.link.scripts import script
+from parallax.broker.link.call import Call
+from parallax.broker.link.connection import Link, Reply
+from parallax.broker.link.endpoint import MAX_BLOCK_MS
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.misfits import expel, name_of, names_of
-from parallax.core.errors import Fenced
+from parallax.broker.store.words import Lexicon, Retired, Routed, led
 from parallax.core.pages import pages
 from parallax.scheduling.actions import Dispatch
 
@@ -24,6 +27,8 @@ _RETIRED = 500
 #: Most bytes of one read of the leader, and of one arrival: a spec (see `codec.MOST_INLINE`) beside
 #: names and numbers.
 READ_BYTES, ENTRY_BYTES = 32 << 20, 1_300
+
+_ROUTED, _RETIRED_WORDS = Lexicon(Routed), Lexicon(Retired)
 
 
 class Entry(Struct, frozen=True):
@@ -142,53 +147,21 @@ class Dispatching:
         dispatches: Sequence[Dispatch],
         caps: Mapping[str, int],
         accounts: Mapping[str, float],
-    ) -> list[str]:
+    ) -> list[Routed]:
         """Carry out dispatches, save accounts, drop the events they rest on; all or nothing.
 
         `caps` is the most entries each worker's stream may hold. Returns a word for each dispatch,
         see `lua/route.lua`. Raises Fenced when somebody else leads.
         """
-        keys = self._keys
-        workers: dict[str, int] = {}
-        tenants: dict[str, int] = {}
-        rows: list[Argument] = []
-        for d in dispatches:
-            rows += (
-                d.job_id,
-                d.entry,
-                tenants.setdefault(d.tenant, len(tenants) + 1),
-                workers.setdefault(d.worker, len(workers) + 1),
-                d.attempt,
-                repr(d.estimate),
-                "hedge"
-                if d.hedge
-                else workers.setdefault(d.prefilled_by, len(workers) + 1)
-                if d.prefilled_by
-                else "",
-            )
-        names = [keys.leader, keys.events, keys.ledger, keys.counts]
-        for worker in workers:
-            names += (keys.work(worker), keys.heartbeat(worker))
-        names += map(keys.arrivals, tenants)
-        names += [keys.job(d.job_id) for d in dispatches]
-        args: list[Argument] = [
-            lease.token, lease.epoch, after(self.events_cursor), len(accounts), len(workers),
-            len(tenants), len(dispatches),
-        ]  # fmt: skip
-        args += _flat((tenant, repr(account)) for tenant, account in accounts.items())
-        args += _flat((worker, caps.get(worker, 0)) for worker in workers)
-        answer = self._link.run(script("route"), names, args + rows)
-        if answer[0] == b"fenced":
-            raise Fenced("another process holds the lease")
-        return [word.decode() for word in answer[1:]]
+        read = after(self.events_cursor)
+        return self._link.do(route_call(self._keys, lease, read, dispatches, caps, accounts))
 
     def retire(self, tenants: Sequence[str]) -> list[str]:
         """Stop watching tenants whose streams are empty; return those that were retired."""
-        keys, gone = self._keys, list[str]()
-        parts = list(pages(tenants, _RETIRED))
-        rounds = [([keys.active, *map(keys.arrivals, part)], part) for part in parts]
-        for part, answer in zip(parts, self._link.run_each(script("retire"), rounds), strict=True):
-            gone += [t for t, word in zip(part, answer, strict=True) if word == b"retired"]
+        parts, gone = list(pages(tenants, _RETIRED)), list[str]()
+        answers = self._link.do_each([retire_call(self._keys, part) for part in parts])
+        for part, words in zip(parts, answers, strict=True):
+            gone += [t for t, word in zip(part, words, strict=True) if word is Retired.RETIRED]
         for tenant in gone:
             self.cursors.pop(tenant, None)
         return gone
@@ -204,6 +177,52 @@ class Dispatching:
         """Read a tenant's stream from its beginning if this entry was passed over."""
         if _place(entry) <= _place(self.cursors.get(tenant, START)):
             self.cursors.pop(tenant, None)
+
+
+def route_call(
+    keys: Keys,
+    lease: Lease,
+    trim_to: str,
+    dispatches: Sequence[Dispatch],
+    caps: Mapping[str, int],
+    accounts: Mapping[str, float],
+) -> Call[list[Routed]]:
+    """Build the commit of a leader's turn; it drops the events with ids below `trim_to`."""
+    workers: dict[str, int] = {}
+    tenants: dict[str, int] = {}
+    rows: list[Argument] = []
+    for d in dispatches:
+        rows += (
+            d.job_id,
+            d.entry,
+            tenants.setdefault(d.tenant, len(tenants) + 1),
+            workers.setdefault(d.worker, len(workers) + 1),
+            d.attempt,
+            repr(d.estimate),
+            "hedge"
+            if d.hedge
+            else workers.setdefault(d.prefilled_by, len(workers) + 1)
+            if d.prefilled_by
+            else "",
+        )
+    names = [keys.leader, keys.events, keys.ledger, keys.counts]
+    for worker in workers:
+        names += (keys.work(worker), keys.heartbeat(worker))
+    names += map(keys.arrivals, tenants)
+    names += [keys.job(d.job_id) for d in dispatches]
+    args: list[Argument] = [
+        lease.token, lease.epoch, trim_to, len(accounts), len(workers), len(tenants),
+        len(dispatches),
+    ]  # fmt: skip
+    args += _flat((tenant, repr(account)) for tenant, account in accounts.items())
+    args += _flat((worker, caps.get(worker, 0)) for worker in workers)
+    return Call(script("route"), names, args + rows, partial(led, _ROUTED.words))
+
+
+def retire_call(keys: Keys, tenants: Sequence[str]) -> Call[list[Retired]]:
+    """Build what stops the watching of tenants without arrivals."""
+    names = [keys.active, *map(keys.arrivals, tenants)]
+    return Call(script("retire"), names, tenants, _RETIRED_WORDS.words)
 
 
 def _xread(streams: Sequence[tuple[str, str]], count: int, block_ms: int = 0) -> list[Argument]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from parallax.broker.link.connection import Argument, Link
-from parallax.broker.link.scripts import script
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.codec import Report, encode, parts_of, ticket_of
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits

@@ -10,13 +10,15 @@ served meanwhile.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from math import isfinite
 
-from parallax.broker.link.connection import Argument, Link
-from parallax.broker.link.scripts import script
+from parallax.broker.link.call import Call
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
-from parallax.core.errors import Fenced
+from parallax.broker.store.words import Forgotten, Lexicon, led
 from parallax.core.pages import pages
 
 #: Under this field stands the level (`FairnessPolicy.accounts`).
@@ -27,6 +29,8 @@ PAGE = 5_000
 
 #: Most accounts that one run of the script forgets.
 _FORGOTTEN = 1_000
+
+_WORDS = Lexicon(Forgotten)
 
 
 class Ledger:
@@ -64,17 +68,16 @@ class Ledger:
 
     def forget(self, lease: Lease, tenants: Sequence[str]) -> int:
         """Forget those of these accounts that say nothing; return how many. Raises Fenced."""
-        names = [self._keys.leader, self._keys.ledger]
         raw = [tenant.encode("utf-8", "surrogateescape") for tenant in tenants]
-        rounds: list[tuple[list[str], list[Argument]]] = [
-            (names, [lease.token, *page]) for page in pages(raw, _FORGOTTEN)
-        ]
-        forgotten = 0
-        for answer in self._link.run_each(script("forget"), rounds):
-            if answer[0] == b"fenced":
-                raise Fenced("another process holds the lease")
-            forgotten += answer.count(b"forgotten")
-        return forgotten
+        calls = [forget_call(self._keys, lease, page) for page in pages(raw, _FORGOTTEN)]
+        return sum(words.count(Forgotten.FORGOTTEN) for words in self._link.do_each(calls))
+
+
+def forget_call(keys: Keys, lease: Lease, tenants: Sequence[bytes]) -> Call[list[Forgotten]]:
+    """Build what forgets those of these accounts that say nothing."""
+    names = [keys.leader, keys.ledger]
+    args: list[Argument] = [lease.token, *tenants]
+    return Call(script("forget"), names, args, partial(led, _WORDS.words))
 
 
 def _number(text: bytes | None) -> float | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 
-from parallax.broker.link.connection import Argument, Link, Reply
-from parallax.broker.link.scripts import script
+from parallax.broker.link.call import Call
+from parallax.broker.link.connection import Link, Reply
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.codec import Registration, decode_registration, encode
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.misfits import expel, name_of
+from parallax.broker.store.words import Answer, Beaten, Buried, Clamped, Done, Led, Lexicon
 from parallax.core.errors import Conflict, Fenced, InvalidInput
 from parallax.core.pages import pages
 
@@ -25,6 +28,9 @@ _PIPELINE = 2_000
 _CLAMPED = 500
 #: What PTTL says of a key that is not there.
 _GONE = -2
+
+_BEATEN, _BURIED, _LED = Lexicon(Beaten), Lexicon(Buried), Lexicon(Led)
+_CLAMPED_WORDS, _DONE = Lexicon(Clamped), Lexicon(Done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +64,11 @@ class Membership:
 
         Raises Conflict when another process lives under this name.
         """
-        names = [self._keys.heartbeat(worker), self._keys.workers]
-        args: list[Argument] = [worker, incarnation, ttl_ms, encode(registration)]
-        word = self._link.run(script("heartbeat"), names, args)[0]
-        if word == b"taken":
+        beat = heartbeat_call(self._keys, worker, incarnation, ttl_ms, encode(registration))
+        word = self._link.do(beat)
+        if word is Beaten.TAKEN:
             raise Conflict(f"worker {worker} is already running elsewhere")
-        return word == b"new"
+        return word is Beaten.NEW
 
     def report(self, worker: str, ttl_ms: int, fields: Mapping[str, Argument]) -> None:
         """Publish what the worker reports beside its heartbeat."""
@@ -147,22 +152,13 @@ class Membership:
             for worker, entries in zip(workers, self._link.calls(reads), strict=True)
         }
 
-    def bury(self, worker: str, lease: Lease | None = None) -> str:
+    def bury(self, worker: str, lease: Lease | None = None) -> Buried:
         """Forget a worker that holds nothing any more; the leader shows its lease."""
         return self.bury_all([worker], lease)[0]
 
-    def bury_all(self, workers: Sequence[str], lease: Lease | None = None) -> list[str]:
+    def bury_all(self, workers: Sequence[str], lease: Lease | None = None) -> list[Buried]:
         """The same for several workers; return a word for each. One round trip."""
-        keys, token = self._keys, lease.token if lease else ""
-        rounds = []
-        for worker in workers:
-            names = [
-                keys.leader if lease else keys.heartbeat(worker),  # a worker may not touch `leader`
-                keys.heartbeat(worker), keys.work(worker), keys.control(worker),
-                keys.status(worker), keys.workers,
-            ]  # fmt: skip
-            rounds.append((names, [token, worker]))
-        return [answer[0].decode() for answer in self._link.run_each(script("bury"), rounds)]
+        return self._link.do_each([bury_call(self._keys, worker, lease) for worker in workers])
 
 
 class Leadership:
@@ -178,27 +174,67 @@ class Leadership:
 
     def acquire(self) -> Lease | None:
         """Try to become (or stay) the leader; None when somebody else is."""
-        names = [self._keys.leader, self._keys.epoch]
-        word, token = self._link.run(script("lead"), names, [self._candidate, self._ttl_ms])
-        return Lease(token.decode()) if word == b"acquired" else None
+        word, token = self._link.do(lead_call(self._keys, self._candidate, self._ttl_ms))
+        return Lease(token) if word is Led.ACQUIRED else None
 
     def renew(self, lease: Lease) -> None:
         """Stay the leader; raises Fenced when somebody else took over."""
-        answer = self._link.run(script("renew"), [self._keys.leader], [lease.token, self._ttl_ms])
-        if answer[0] != b"ok":
-            raise Fenced("another process holds the lease")
+        self._link.do(renew_call(self._keys, lease, self._ttl_ms))
 
     def resign(self, lease: Lease) -> None:
         """Let a standby take over at once."""
-        self._link.run(script("resign"), [self._keys.leader], [lease.token])
+        with suppress(Fenced):  # it has
+            self._link.do(resign_call(self._keys, lease))
 
     def clamp(self, workers: Sequence[str], ttl_ms: int) -> None:
         """Cut back heartbeats whose TTL a step of the server's clock made too long."""
-        rounds = [
-            ([self._keys.heartbeat(worker) for worker in page], [ttl_ms])
-            for page in pages(workers, _CLAMPED)
-        ]
-        self._link.run_each(script("clamp"), rounds)
+        parts = pages(workers, _CLAMPED)
+        self._link.do_each([clamp_call(self._keys, part, ttl_ms) for part in parts])
+
+
+def heartbeat_call(
+    keys: Keys, worker: str, incarnation: str, ttl_ms: int, registration: bytes
+) -> Call[Beaten]:
+    """Build what registers a worker or renews its heartbeat."""
+    names = [keys.heartbeat(worker), keys.workers]
+    args: list[Argument] = [worker, incarnation, ttl_ms, registration]
+    return Call(script("heartbeat"), names, args, _BEATEN.first)
+
+
+def bury_call(keys: Keys, worker: str, lease: Lease | None) -> Call[Buried]:
+    """Build what forgets a worker; without a lease it is the worker itself that leaves."""
+    names = [
+        keys.leader if lease else keys.heartbeat(worker),  # a worker may not touch `leader`
+        keys.heartbeat(worker), keys.work(worker), keys.control(worker), keys.status(worker),
+        keys.workers,
+    ]  # fmt: skip
+    return Call(script("bury"), names, [lease.token if lease else "", worker], _buried)
+
+
+def _buried(reply: Sequence[bytes]) -> Buried:
+    return _BURIED[reply[0]]
+
+
+def lead_call(keys: Keys, candidate: str, ttl_ms: int) -> Call[Answer[Led]]:
+    """Build what takes or keeps the lease; its answer has the token of whoever leads."""
+    names = [keys.leader, keys.epoch]
+    return Call(script("lead"), names, [candidate, ttl_ms], lambda reply: _LED.answers(reply)[0])
+
+
+def renew_call(keys: Keys, lease: Lease, ttl_ms: int) -> Call[Done]:
+    """Build what renews the lease; raises Fenced when somebody else has it."""
+    return Call(script("renew"), [keys.leader], [lease.token, ttl_ms], _DONE.first)
+
+
+def resign_call(keys: Keys, lease: Lease) -> Call[Done]:
+    """Build what gives the lease up; raises Fenced when somebody else has it."""
+    return Call(script("resign"), [keys.leader], [lease.token], _DONE.first)
+
+
+def clamp_call(keys: Keys, workers: Sequence[str], ttl_ms: int) -> Call[list[Clamped]]:
+    """Build what cuts back the heartbeats of these workers."""
+    names = [keys.heartbeat(worker) for worker in workers]
+    return Call(script("clamp"), names, [ttl_ms], _CLAMPED_WORDS.words)
 
 
 def _registration(data: bytes) -> Registration | None:

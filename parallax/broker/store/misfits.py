@@ -10,14 +10,20 @@ gone already, and the janitor finds the jobs that lay there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Protocol, TypeVar
 
-from parallax.broker.link.scripts import Argument, Script, script
+from parallax.broker.link.call import Call
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.keys import Keys, kind_of
 from parallax.broker.store.limits import Limits
+from parallax.broker.store.words import Lexicon, SetAside, Unseated
 from parallax.core.errors import StoreFault
 from parallax.core.model import NAME
+
+Y = TypeVar("Y")
+S = TypeVar("S")
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +31,30 @@ log = logging.getLogger(__name__)
 _PAGE = 500
 
 
-class Runs(Protocol):
-    """What runs scripts: a link."""
+_SET_ASIDE, _UNSEATED = Lexicon(SetAside), Lexicon(Unseated)
 
-    def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
-        """Run a script and return its flat reply."""
+
+class Does(Protocol):
+    """What carries operations out: a link."""
+
+    def do(self, call: Call[R]) -> R:
+        """Carry out an operation and return its decoded reply."""
+
+
+def unseat_call(prefix: str, keys: Sequence[str]) -> Call[list[Unseated]]:
+    """Build what deletes those of a cell's keys whose type is wrong; it says a word for each.
+
+    Before them it looks at `dead` and `counts`, where it writes.
+    """
+    names = [f"{prefix}dead", f"{prefix}counts", *keys]
+    args: list[Argument] = [Limits().log_entries, *(kind_of(key) or "" for key in keys)]
+    return Call(script("unseat"), names, args, _UNSEATED.words)
+
+
+def expel_call(keys: Keys, key: str, junk: Sequence[bytes]) -> Call[list[SetAside]]:
+    """Build what takes members out of a set, a sorted set or a hash."""
+    names = [key, keys.dead, keys.counts]
+    return Call(script("expel"), names, [Limits().log_entries, *junk], _SET_ASIDE.words)
 
 
 def keys_of(command: Sequence[Argument]) -> list[str]:
@@ -43,7 +68,11 @@ def keys_of(command: Sequence[Argument]) -> list[str]:
     return [str(key) for key in command[1:2]]
 
 
-def set_aside(link: Runs, keys: Iterable[str]) -> int:
+#: Carries out an operation as a part of a dialogue: see `parallax.broker.link.dialogue`.
+Doing = Callable[[Call[list[Unseated]]], Generator[Y, S, list[Unseated]]]
+
+
+def set_aside(do: Doing[Y, S], keys: Iterable[str]) -> Generator[Y, S, int]:
     """Delete those of these keys whose type is wrong, with a dead letter each; return how many.
 
     Only keys of cells are touched. A user that may not do it leaves them as they are.
@@ -55,19 +84,18 @@ def set_aside(link: Runs, keys: Iterable[str]) -> int:
     removed = 0
     for prefix, own in named.items():
         for start in range(0, len(own), _PAGE):
-            removed += _set_aside(link, prefix, own[start : start + _PAGE])
+            removed += yield from _set_aside(do, prefix, own[start : start + _PAGE])
     return removed
 
 
-def _set_aside(link: Runs, prefix: str, keys: Sequence[str]) -> int:
-    names = [f"{prefix}dead", f"{prefix}counts", *keys]
-    args: list[Argument] = [Limits().log_entries, *(kind_of(key) or "" for key in keys)]
+def _set_aside(do: Doing[Y, S], prefix: str, keys: Sequence[str]) -> Generator[Y, S, int]:
+    call = unseat_call(prefix, keys)
     try:
-        answer = link.run(script("unseat"), names, args)
+        words = yield from do(call)
     except StoreFault as error:
         log.warning("a key of a wrong type cannot be set aside: %s", error)
         return 0
-    gone = [key for key, word in zip(names, answer, strict=True) if word == b"removed"]
+    gone = [key for key, word in zip(call.keys, words, strict=True) if word is Unseated.REMOVED]
     if gone:
         log.warning("set aside %d keys of a wrong type: %s", len(gone), gone[0])
     return len(gone)
@@ -95,15 +123,14 @@ def name_of(member: bytes) -> str:
     return name if NAME.fullmatch(name) else ""
 
 
-def expel(link: Runs, keys: Keys, key: str, junk: Sequence[bytes]) -> int:
+def expel(link: Does, keys: Keys, key: str, junk: Sequence[bytes]) -> int:
     """Take members out of a set, sorted set or hash; a dead letter each.
 
     Returns how many. Bounded: what is more than a page is found by the next look.
     """
     if not junk:
         return 0
-    args: list[Argument] = [Limits().log_entries, *junk[:_PAGE]]
-    gone = link.run(script("expel"), [key, keys.dead, keys.counts], args).count(b"ok")
+    gone = link.do(expel_call(keys, key, junk[:_PAGE])).count(SetAside.OK)
     if gone:
         log.warning("set aside %d members of %s that cannot be understood", gone, key)
     return gone

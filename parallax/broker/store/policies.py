@@ -14,12 +14,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import structs
 
-from parallax.broker.link.connection import Argument, Link
-from parallax.broker.link.scripts import script
+from parallax.broker.link.call import Call
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.codec import Message, encode
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
-from parallax.core.errors import Conflict, Fenced, InvalidInput
+from parallax.broker.store.words import Chosen, Done, Lexicon
+from parallax.core.errors import Conflict, InvalidInput
 from parallax.core.settings import PolicyChoice
 
 _Word = Annotated[str, msgspec.Meta(max_length=200)]
@@ -69,6 +71,19 @@ class _Memory(msgspec.Struct, frozen=True):
 
 _decoder = msgspec.json.Decoder(PolicyDocument)
 _memory_decoder = msgspec.json.Decoder(_Memory)
+_CHOSEN, _DONE = Lexicon(Chosen), Lexicon(Done)
+
+
+def choose_call(keys: Keys, before: str, after: PolicyDocument) -> Call[Chosen]:
+    """Build what replaces the document, if that still has the serial `before`."""
+    args: list[Argument] = [before, after.serial, encode(after)]
+    return Call(script("choose"), [keys.policy], args, _CHOSEN.first)
+
+
+def remember_call(keys: Keys, lease: Lease, memory: bytes) -> Call[Done]:
+    """Build what keeps the leader's memory."""
+    names = [keys.leader, keys.memory]
+    return Call(script("remember"), names, [lease.token, memory], _DONE.first)
 
 
 class PolicyStore:
@@ -99,9 +114,7 @@ class PolicyStore:
     def replace(self, before: PolicyDocument, **changes: Any) -> PolicyDocument:
         """Write the document with these changes; raises Conflict if it is not what it was."""
         after = structs.replace(before, serial=secrets.token_hex(8), **changes)
-        args: list[Argument] = [before.serial, after.serial, encode(after)]
-        word = self._link.run(script("choose"), [self._keys.policy], args)[0]
-        if word == b"changed":
+        if self._link.do(choose_call(self._keys, before.serial, after)) is Chosen.CHANGED:
             raise Conflict("somebody else has just changed the policies; look, and try again")
         return after
 
@@ -113,11 +126,8 @@ class PolicyStore:
 
         `started`: the policies that its process was started with, for people who ask.
         """
-        names = [self._keys.leader, self._keys.memory]
         kept = {"serial": serial, "parts": memory, "started": started or {}}
-        args: list[Argument] = [lease.token, encode(kept)]
-        if self._link.run(script("remember"), names, args)[0] == b"fenced":
-            raise Fenced("another process holds the lease")
+        self._link.do(remember_call(self._keys, lease, encode(kept)))
 
     def memory(self) -> tuple[str, dict[str, Any]]:
         """Return what was learnt, and under which document; nothing if that cannot be read."""

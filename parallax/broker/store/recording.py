@@ -18,7 +18,8 @@ from typing import Any, get_args
 
 import msgspec
 
-from parallax.broker.link.connection import MAX_BLOCK_MS, Link
+from parallax.broker.link.connection import Link
+from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.store.dispatch import START
 from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput

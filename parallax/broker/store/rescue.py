@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from parallax.broker.link.connection import Argument, Link, Spoilt
+from parallax.broker.link.connection import Link
+from parallax.broker.link.errors import Spoilt
 from parallax.broker.link.refusals import is_forbidden
-from parallax.broker.link.scripts import script
+from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.attempts import NOBODY, Assignment
 from parallax.broker.store.codec import Report, decode_about, encode
 from parallax.broker.store.dispatch import Entry, Lease

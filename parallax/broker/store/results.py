@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from parallax.broker.link.connection import MAX_BLOCK_MS, Argument, Link
+from parallax.broker.link.connection import Link
+from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.link.refusals import is_forbidden
+from parallax.broker.link.scripts import Argument
 from parallax.broker.store.codec import Report, decode_about, decode_report
 from parallax.broker.store.dispatch import START, after
 from parallax.broker.store.keys import Keys

@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Mapping
 from math import inf
 
-from parallax.broker.link.connection import Argument, Link
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument
 from parallax.broker.store.keys import Keys
 from parallax.core.model import NAME, check_name, check_number
 

@@ -13,13 +13,8 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallax.broker.link.connection import (
-    BACKOFF_BASE_S,
-    BACKOFF_CAP_S,
-    Link,
-    repeated,
-    translated,
-)
+from parallax.broker.link.connection import BACKOFF_BASE_S, BACKOFF_CAP_S, Link, repeated
+from parallax.broker.link.errors import translated
 from parallax.broker.link.scripts import script
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable

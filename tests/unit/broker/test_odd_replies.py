@@ -7,7 +7,8 @@ import json
 import pytest
 from redis._parsers.base import BaseParser
 
-from parallax.broker.link.connection import Link, translated
+from parallax.broker.link.connection import Link
+from parallax.broker.link.errors import translated
 from parallax.broker.store.attempts import decode_assignment
 from parallax.broker.store.codec import decode_registration
 from parallax.broker.store.dispatch import Entry

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from parallax import __version__
-from parallax.broker.link.connection import Argument, Link
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument
 from parallax.broker.store.codec import VERSION, Registration
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.membership import Leadership, Membership

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from parallax.cli.load_figures import figures
 from parallax.core.cells import Place
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
@@ -14,7 +15,6 @@ from parallax.core.lifecycle import Outcome
 from parallax.producers.client.client import Client
 from parallax.producers.load.drive import Run, Sample
 from parallax.producers.load.live import Live
-from parallax.producers.load.report import figures
 from parallax.services.orders import Orders
 from parallax.services.system import System
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from parallax.cli.documents import Spread, TenantFigures
+from parallax.cli.load_figures import HEAD, figures, row, totals
+from parallax.cli.load_report import report
 from parallax.core.clock import ManualClock
-from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
+from parallax.producers.load.crashes import Crash
 from parallax.producers.load.drive import Run, Sample
-from parallax.producers.load.live import Crash, Live, kill, parsed_crashes, report
-from parallax.producers.load.report import HEAD, figures, row, totals
+from parallax.producers.load.live import Live
 
 
 def sample(tenant: str = "acme", **changes: Any) -> Sample:
@@ -156,37 +157,3 @@ def test_the_report_says_whether_every_promise_was_kept(
     else:
         assert "worker-2" in text
         assert "finished_twice_jobs" in text
-
-
-# -- crashes on request
-
-
-@pytest.mark.parametrize(
-    ("text", "victim", "after"),
-    [
-        ("worker", "worker", 500),
-        ("worker@", "worker", 500),
-        ("scheduler@30%", "scheduler", 300),
-        ("server@0", "server", 0),
-        ("worker@2000", "worker", 2000),
-    ],
-)
-def test_crashes_are_read(text: str, victim: str, after: int) -> None:
-    assert parsed_crashes([text], 1000) == [Crash(victim, after)]
-
-
-@pytest.mark.parametrize("text", ["", "redis", "worker@x", "worker@-1", "worker@5%%", "@5"])
-def test_bad_crashes_are_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="--kill"):
-        parsed_crashes([text], 1000)
-
-
-def test_a_percentage_needs_a_total() -> None:
-    with pytest.raises(InvalidInput, match="--kill"):
-        parsed_crashes(["worker@10%"], None)
-    assert parsed_crashes(["worker@10"], None) == [Crash("worker", 10)]
-
-
-def test_a_system_that_others_started_is_not_harmed() -> None:
-    with pytest.raises(InvalidInput, match="only a system started by this command"):
-        kill(None, "worker")

@@ -1,4 +1,4 @@
-"""A fleet: the child processes of one machine, started, watched, restarted, killed.
+"""The child processes of one machine, started, watched, restarted, killed.
 
 Used by `up`, `demo`, `replay` and the benchmarks. Children end with their parent, however that ends
 (a guardian sees to it), get their secrets through the environment and never through arguments, and
@@ -25,7 +25,7 @@ RESTART_BASE_S, RESTART_CAP_S = 0.5, 10.0
 STOP_S = 40.0  # a worker drains for 30 s, and then says good-bye
 POLL_S = 0.02
 USAGE = 2  # exit code of a command that was used wrongly
-#: Variables of commands that a user may run beside this fleet, whose children get arguments.
+#: Variables of commands that a user may run beside these processes, whose children get arguments.
 _OTHERS = ("PARALLAX_SCHEDULER_", "PARALLAX_WORKER_")
 
 
@@ -47,13 +47,13 @@ class Child:
     name: str
     arguments: Sequence[str]
     process: subprocess.Popen[bytes]
-    environment: Mapping[str, str] = field(default_factory=dict)  # beside that of the fleet
+    environment: Mapping[str, str] = field(default_factory=dict)  # beside that of all
     restarts: int = 0
     due: float | None = None  # when it is to be started again
 
 
 @dataclass(slots=True)
-class Fleet:
+class Processes:
     """Processes by name."""
 
     environment: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a fleet tells its children, and what becomes of one that was used wrongly."""
+"""What a system tells its child processes, and what becomes of one that was used wrongly."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from parallax.broker.store.keys import Keys
 from parallax.core.errors import ParallaxError
 from parallax.services.clock import SystemClock
-from parallax.services.fleet import Fleet
 from parallax.services.orders import Orders
+from parallax.services.processes import Processes
 from parallax.services.system import Plan, System
 
 
@@ -32,7 +32,7 @@ def test_children_are_told_by_arguments_alone(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PARALLAX_CONFIG", "the/users/own.toml")
     monkeypatch.setattr(subprocess, "Popen", spawned)
     with pytest.raises(Spawned):
-        Fleet({"PARALLAX_REDIS": "a"}, SystemClock()).start(
+        Processes({"PARALLAX_REDIS": "a"}, SystemClock()).start(
             "w", "worker", environment={"PARALLAX_WORKER_NAME": "given"}
         )
     found = {name: text for name, text in told.items() if name.startswith("PARALLAX_")}
@@ -51,4 +51,4 @@ def test_a_system_whose_scheduler_was_used_wrongly_does_not_start(
     with pytest.raises(ParallaxError, match="scheduler-1 cannot be started"):
         system.start()
     assert "nobody" in (tmp_path / "scheduler-1.log").read_text()
-    assert not system.fleet.children
+    assert not system.processes.children

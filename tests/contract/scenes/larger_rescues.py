@@ -10,7 +10,7 @@ from parallax.broker.store.intake import Intake
 from parallax.core.errors import Fenced
 from parallax.scheduling.actions import Dispatch
 from tests.contract.conftest import Cell, job, report
-from tests.contract.larger_scenes import TWO, Question, assigned, larger, running
+from tests.contract.scenes.larger import TWO, Question, assigned, larger, running
 
 
 @larger("death of a worker with two jobs, one of them begun")

@@ -41,7 +41,7 @@ def figures(
     weighted = {tenant: weights.get(tenant, 1.0) for tenant in tenants}
     span = max(run.ended_s, 1e-9)
     served = {t: _served(run.samples.values(), t, window) for t in tenants}
-    total, heft = sum(served.values()), sum(weighted.values())
+    total, total_weight = sum(served.values()), sum(weighted.values())
     rows = [
         _figures(
             tenant,
@@ -49,13 +49,13 @@ def figures(
             span,
             weighted[tenant],
             served[tenant] / total if total else None,
-            weighted[tenant] / heft,
+            weighted[tenant] / total_weight,
             _asked(run.samples.values(), tenant, window),
             served[tenant],
         )
         for tenant in tenants
     ]
-    return [*rows, _figures("all", list(run.samples.values()), span, heft, None, 1.0)]
+    return [*rows, _figures("all", list(run.samples.values()), span, total_weight, None, 1.0)]
 
 
 def _served(samples: Iterable[Sample], tenant: str, window: tuple[float, float] | None) -> float:
@@ -142,3 +142,11 @@ def totals(run: Run) -> dict[str, Any]:
         "offered_s": round(run.offered_s, 3),
         "ended_s": round(run.ended_s, 3),
     }
+
+
+def overloaded(run: Run, duration_s: float) -> tuple[float, float]:
+    """Return when every tenant was backlogged, if the load is an overload: not in its first fifth.
+
+    Seconds from the start; of a run that was ended early the second half.
+    """
+    return min(0.2 * duration_s, 0.5 * run.offered_s), run.offered_s

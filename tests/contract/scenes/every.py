@@ -1,0 +1,20 @@
+"""All scenes: importing this module fills the tables."""
+
+from __future__ import annotations
+
+from tests.contract.scenes import (  # noqa: F401 - each adds its scenes to the tables
+    attempts,
+    dispatch,
+    documents,
+    intake,
+    junk,
+    larger,
+    larger_rescues,
+    leases,
+    repair,
+    rescue,
+)  # fmt: skip
+from tests.contract.scenes.larger import LARGER
+from tests.contract.scenes.table import REPEATS, SCENES, SECOND_ONLY, Scene
+
+__all__ = ["LARGER", "REPEATS", "SCENES", "SECOND_ONLY", "Scene"]
