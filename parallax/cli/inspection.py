@@ -16,6 +16,7 @@ from parallax.broker.store.membership import Member, Membership
 from parallax.broker.store.misfits import names_of
 from parallax.broker.store.results import Record, Results
 from parallax.broker.store.tenancy import Tenancy
+from parallax.cli.answers import document, write_answer
 from parallax.cli.cells import ask_each, exit_code
 from parallax.cli.documents import (
     CellsStatus,
@@ -33,7 +34,6 @@ from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import StoreFull
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import check_name
-from parallax.producers.cli.lines import document, write_answer
 
 
 @click.command()

@@ -16,9 +16,9 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    r"""Return text of several lines that steers no terminal: like `printable`, but `\n` and `\t` stay.
+    r"""Return text that steers no terminal and may have several lines: `\n` and `\t` stay.
 
-    Text that comes in parts may be made printable part by part. O(length).
+    All else is as in `printable`. Text that comes in parts may be made printable part by part. O(length).
     """
     if text.isprintable():
         return text

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import click
 
+from parallax.cli.answers import write_answer
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.output import say
 from parallax.cli.silence import silence_explained
@@ -16,7 +17,7 @@ from parallax.core.errors import BrokenAnswer, NotCompleted, ParallaxError, Time
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.core.text import printable_lines
-from parallax.producers.cli.lines import detailed, said_by, told, write_answer
+from parallax.producers.cli.lines import detailed, said_by, told
 from parallax.producers.client.chat import chunk_text
 from parallax.producers.client.completion import Completion
 from parallax.producers.client.interface import Jobs

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from parallax.broker.store.codec import Report
+from parallax.cli.answers import document
 from parallax.cli.output import say
-from parallax.core.text import printable_lines
-from parallax.producers.client.chat import answer_text
 from parallax.producers.client.completion import Completion
 
 
@@ -57,23 +56,6 @@ def said_by(report: Report) -> dict[str, Any]:
             "retry_after_s": report.retry_after_s,
         }
     )
-
-
-def document(answer: bytes) -> Any:
-    """Return an answer as JSON shows it: the document that it is, else its text; None for none."""
-    if not answer:
-        return None
-    try:
-        return json.loads(answer)
-    except (ValueError, RecursionError):
-        return answer.decode("utf-8", "replace")
-
-
-def write_answer(answer: bytes) -> None:
-    """Write what an answer says, or the answer if it is no chat, as text that ends its line."""
-    text = answer_text(answer)
-    said = answer.decode("utf-8", "replace") if text is None else text
-    click.echo(printable_lines(said), nl=not said.endswith("\n"))
 
 
 def _known(details: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`submit PROMPT`: the answer on standard output, all else on standard error, and Ctrl-C cancels."""
+"""`submit PROMPT`: the answer on standard output, all else on standard error; Ctrl-C cancels."""
 
 from __future__ import annotations
 
