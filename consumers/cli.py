@@ -11,7 +11,7 @@ import click
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
-from parallax.cli.engine_options import ENGINE, PORT, PROFILE, SPEED
+from parallax.cli.engine_options import ENGINE, ENGINES_HELP, PORT, PROFILE, SPEED
 from parallax.cli.leader import leader_of
 from parallax.cli.options import (
     metrics_host_option,
@@ -21,7 +21,7 @@ from parallax.cli.options import (
     start_logging,
 )
 from parallax.cli.silence import said_after
-from parallax.consumers.engines.factory import build_engine
+from parallax.consumers.engines.registry import build_engine
 from parallax.consumers.trouble import parsed_failures, parsed_slowdown
 from parallax.consumers.worker import Worker
 from parallax.core.cells import Place
@@ -45,7 +45,7 @@ _DRAIN_POLL_S = 0.2
 @click.option("--name", default="worker", show_default=True,
               help="Name; a random part is added: every start is a new worker.")  # fmt: skip
 @click.option("--engine", type=ENGINE, default="cpu", show_default=True,
-              help="cpu burns CPU, clock waits the modelled time, noop ends at once.")  # fmt: skip
+              help=f"What runs inside ({ENGINES_HELP}).")  # fmt: skip
 @click.option("--profile", type=PROFILE, default="laptop", show_default=True,
               help="Model and hardware that the engine imitates.")  # fmt: skip
 @click.option(

@@ -1,8 +1,6 @@
 """A worker: reads its stream, takes the last look, feeds the engine, reports what came of it.
 
-    read (assignments, orders) -> begin -> engine.add -> engine.advance -> finish
-         ^                                                     |
-         +-----------------------------------------------------+
+    read (assignments, orders) -> begin -> engine.add -> events -> finish -> read ...
 
 A worker of role `prefill` computes prompts and leaves the answers to others: its attempts end as
 `prefilled`, and their KV cache waits here until the scheduler has found somebody for it.
@@ -39,9 +37,10 @@ from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.membership import Membership
 from parallax.broker.store.rescue import Rescue
-from parallax.consumers.engines.interface import Engine, Progress
+from parallax.consumers.engines.interface import Chunk, Done, Engine, Event
 from parallax.consumers.heartbeat import Heartbeat
 from parallax.consumers.history import History
+from parallax.consumers.hosts import HandHost
 from parallax.consumers.retries import Resting
 from parallax.consumers.running import Running
 from parallax.consumers.second_look import SecondLook
@@ -82,6 +81,8 @@ class Worker:
         self._metrics = metrics or WorkingMetrics()
         self._link, self._keys, self._engine = links[0], keys, engine
         self._settings, self._clock = settings, clock
+        self._host = HandHost(clock)
+        engine.start(self._host)
         self._attempts = Attempts(links[0], keys, self.id, limits)
         self._second_look = SecondLook(self._attempts, clock)
         self._rescue = Rescue(links[0], keys, limits)
@@ -141,7 +142,7 @@ class Worker:
         self._set_aside()
         self._read()
         self._begin()
-        self._collect(self._engine.advance(self._clock.monotonic()))
+        self._collect(self._host.turn())
         self._unsent += self._resting.due(self._clock.monotonic())
         self._send()
         if self._draining_since is not None:
@@ -186,10 +187,10 @@ class Worker:
         return self._settings.batch - len(self._waiting)
 
     def _block_ms(self) -> int:
-        if self._waiting and self._engine.room > 0:
+        if self._waiting and len(self._running) < self._engine.slots:
             return 0
         now = self._clock.monotonic()
-        ends = (self._engine.next_due(now), self._resting.next_due())
+        ends = (self._host.next_due(), self._resting.next_due())
         waits = [due - now for due in ends if due is not None]
         return max(0, int(min([self._settings.block_s, *waits]) * 1000))
 
@@ -240,7 +241,7 @@ class Worker:
     def _stop(self, running: Running) -> None:
         """Take an attempt out of the engine; what it consumed is reported."""
         del self._running[running.attempt.job_id]
-        running.stopped(self._engine.cancel(running.attempt.job_id))
+        running.stopped(self._engine.stop(running.attempt.job_id))
         self._unsent.append(self._finish(running, "stopped", self._clock.monotonic(), "stopped"))
 
     # -- work -----------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ class Worker:
     def _begin(self) -> None:
         if self._draining_since is not None or not self.heartbeat.fresh:
             return
-        count = min(self._engine.room, len(self._waiting))
+        count = min(self._engine.slots - len(self._running), len(self._waiting))
         if count <= 0:
             return
         batch = [self._waiting[i] for i in range(count)]
@@ -296,24 +297,24 @@ class Worker:
         more = attempt.output_tokens is None or attempt.output_tokens > 1
         return self._role == PREFILL and attempt.assignment.prefilled is None and more
 
-    def _collect(self, progress: Sequence[Progress]) -> None:
+    def _collect(self, events: Sequence[Event]) -> None:
         told: list[tuple[Attempt, str, int]] = []
         began: list[Attempt] = []
-        for step in progress:
-            running = self._running.get(step.id)
-            if running is None:
+        for event in events:
+            running = self._running.get(event.id)
+            if running is None or isinstance(event, Chunk):
                 continue
-            attempt = running.attempt
-            running.tokens = step.output_tokens
-            running.joined, running.cached = step.joined_at, step.cached_tokens
-            if step.first_token:
-                running.first, running.prompt = step.at, attempt.prompt_tokens
+            attempt, running.tokens = running.attempt, event.output_tokens
+            running.joined, running.cached = event.joined_at, event.cached_tokens
+            first = event.first_at if isinstance(event, Done) else event.at
+            if first is not None:
+                running.first, running.prompt = first, attempt.prompt_tokens
                 if attempt.assignment.prefilled is None:
-                    told.append((attempt, "first", step.output_tokens))
-                    began += [] if step.finished else [attempt]
-            if step.finished:
-                del self._running[step.id]
-                self._end(running, step.at)
+                    told.append((attempt, "first", event.output_tokens))
+                    began += [] if isinstance(event, Done) else [attempt]
+            if isinstance(event, Done):
+                del self._running[event.id]
+                self._end(running, event.at)
         self._attempts.progress(told, began)
 
     def _end(self, running: Running, at: float) -> None:
@@ -382,7 +383,7 @@ class Worker:
     def _hand_over(self, attempts: Sequence[Running]) -> None:
         now = self._clock.monotonic()
         for running in attempts:
-            running.stopped(self._engine.cancel(running.attempt.job_id))
+            running.stopped(self._engine.stop(running.attempt.job_id))
             self._unsent.append(self._finish(running, "back", now))
 
     def _report(self) -> Mapping[str, Argument]:

@@ -155,7 +155,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "self._metrics.failed(error)\n        self._unsent.clear()\n        self._link.close()",
            "an end is reported until it is answered"),
     Mutant("a stopped job runs on", "consumers/worker.py",
-           "        running.stopped(self._engine.cancel(running.attempt.job_id))\n        self._unsent.append(self._finish(running, \"stopped\"",
+           "        running.stopped(self._engine.stop(running.attempt.job_id))\n        self._unsent.append(self._finish(running, \"stopped\"",
            "        self._unsent.append(self._finish(running, \"stopped\"",
            "the slower attempt is stopped"),
     Mutant("who waits is not told of what the leader ends", "parallax/services/outbox.py",

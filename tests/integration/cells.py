@@ -45,11 +45,11 @@ class StuckEngine(NoopEngine):
 
     stuck = True
 
-    def advance(self, now: float):  # type: ignore[no-untyped-def]
-        return [] if self.stuck else super().advance(now)
-
-    def next_due(self, now: float) -> float | None:
-        return None if self.stuck else super().next_due(now)
+    def _end(self, at: float) -> None:
+        if not self.stuck:
+            super()._end(at)
+        elif self._requests:  # it looks again at the next turn
+            self._host.at(at, lambda: self._end(at))
 
 
 @dataclass(slots=True)

@@ -25,11 +25,8 @@ SETTINGS = WorkerSettings(block_s=0.001, drain_s=2.0)
 class Held(NoopEngine):
     """Takes requests and never ends them."""
 
-    def advance(self, now: float) -> list:  # type: ignore[type-arg]
-        return []
-
-    def next_due(self, now: float) -> float | None:
-        return None
+    def _end(self, at: float) -> None:
+        pass
 
 
 class Cut(Link):

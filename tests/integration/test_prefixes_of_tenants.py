@@ -6,7 +6,7 @@ import pytest
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.intake import Intake
-from parallax.consumers.engines.factory import build_engine
+from parallax.consumers.engines.registry import build_engine
 from parallax.core.model import Job
 from parallax.producers.client.client import Client
 from parallax.producers.client.tenant_client import TenantClient, stored_id

@@ -16,11 +16,8 @@ from parallax.services.clock import SystemClock
 class Held(NoopEngine):
     """Takes requests and never ends them."""
 
-    def advance(self, now: float) -> list:  # type: ignore[type-arg]
-        return []
-
-    def next_due(self, now: float) -> float | None:
-        return None
+    def _end(self, at: float) -> None:
+        pass
 
 
 def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(

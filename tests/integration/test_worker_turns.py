@@ -134,6 +134,7 @@ class Narrow(StuckEngine):
 
 def test_what_can_never_fit_fails_with_the_reason(stage: Stage) -> None:
     stage.worker._engine = Narrow(10)
+    stage.worker._engine.start(stage.worker._host)
     stage.send("j1")
     stage.worker.run_once()
     record = stage.cell.record("j1")

@@ -75,16 +75,14 @@ class ToldEngine(NoopEngine):
 
     allowed = 0
 
-    def advance(self, now: float) -> Any:
+    def _end(self, at: float) -> None:
         held = self._requests[self.allowed :]
         self._requests = self._requests[: self.allowed]
         self.allowed = max(0, self.allowed - len(self._requests))
-        done = super().advance(now)
+        super()._end(at)
         self._requests = held
-        return done
-
-    def next_due(self, now: float) -> float | None:
-        return now
+        if held:  # it looks again at the next turn
+            self._host.at(at, lambda: self._end(at))
 
 
 class Protocol(RuleBasedStateMachine):
