@@ -89,7 +89,7 @@ def test_the_second_terminal(place: Path, environment: dict[str, str]) -> None:
 
 
 def test_jobs_come_through_a_pipe(place: Path, environment: dict[str, str]) -> None:
-    shown = typed(block("sh", "echo '{"), place, environment)
+    shown = typed(block("sh", "printf"), place, environment)
     assert shown.count('"state": "completed"') == 2
     assert '"text": "Say hello Say hello"' in shown
 
