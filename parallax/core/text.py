@@ -18,7 +18,7 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     r"""Return text that steers no terminal and may have several lines: `\n` and `\t` stay.
 
-    All else is as in `printable`. Text that comes in parts may be made printable part by part. O(length).
+    All else is as in `printable`; text that comes in parts may be made so part by part. O(length).
     """
     if text.isprintable():
         return text
