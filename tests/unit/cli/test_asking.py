@@ -11,6 +11,7 @@ from parallax.broker.store.results import Notice
 from parallax.cli.where import Where
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
+from parallax.core.words import Submitted
 from tests.unit.cli.invoking import CLOSED, Run
 from tests.unit.cli.test_json import fits
 from tests.unit.producers.doors import Door, chunk, end
@@ -164,7 +165,7 @@ def test_ctrl_c_cancels_the_job_and_says_so(
 
 def test_a_job_that_is_not_accepted_is_an_error(ask: Any) -> None:
     for how in ((), ("--stream",), ("--detach",)):
-        answer = ask(Door(word="conflict"), *how)
+        answer = ask(Door(word=Submitted.CONFLICT), *how)
         assert (answer.code, answer.out) == (1, "")
         assert "exists with another content" in answer.err
 

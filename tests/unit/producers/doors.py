@@ -14,6 +14,7 @@ from parallax.core.clock import ManualClock
 from parallax.core.errors import ParallaxError
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
+from parallax.core.words import Submitted
 from parallax.producers.client.completion import Completion
 from parallax.producers.client.stream import Stream
 
@@ -32,7 +33,7 @@ class Door:
     """
 
     def __init__(
-        self, *looks: Look, word: str = "ok", record: Record | None = QUEUED, name: str = "j1",
+        self, *looks: Look, word: Submitted = Submitted.OK, record: Record | None = QUEUED, name: str = "j1",
         kept: bytes | None = None,
     ) -> None:  # fmt: skip
         self.clock, self.looks, self.word, self.record = ManualClock(), list(looks), word, record

@@ -17,6 +17,7 @@ from parallax.core.errors import (
     Unreachable,
 )
 from parallax.core.lifecycle import Outcome
+from parallax.core.words import Submitted
 from tests.unit.producers.doors import BODY, ENDED, JOB, Door, chunk, end
 
 FIRST = Notice("j1", "first", b"")
@@ -79,7 +80,7 @@ def test_an_end_that_is_not_completed_is_an_error(outcome: Outcome) -> None:
 
 
 def test_a_job_that_is_not_accepted_is_no_stream() -> None:
-    door = Door(word="conflict")
+    door = Door(word=Submitted.CONFLICT)
     with pytest.raises(Conflict):
         door.stream()
     assert door.cancels == []
