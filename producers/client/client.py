@@ -25,6 +25,7 @@ from parallax.core.words import Terminated
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.completion import Completion, Waiting
+from parallax.producers.client.following import Follower, Told
 from parallax.producers.client.interface import WAIT_S
 from parallax.producers.client.mailbox import Mailbox
 from parallax.producers.client.stream import Stream
@@ -35,12 +36,9 @@ __all__ = ["Client", "Completion"]
 #: The inbox is cut back after so many notices have been read from it.
 KEPT = 1_000
 
-#: `follow` has the connection for so long (milliseconds), and leaves it to others between.
-SLICE_MS, PAUSE_S = 20, 0.001
-
 
 class Client:
-    """Submits and waits over two connections. Safe to share between threads.
+    """Submits, waits, and follows streams: three connections. Safe to share between threads.
 
     Without a `url` it works on the Redis that PARALLAX_REDIS (or the file in PARALLAX_REDIS_FILE)
     names, else on the embedded server that runs on this machine; raises Unreachable if there is
@@ -68,12 +66,15 @@ class Client:
         self._clock: Clock = clock or SystemClock()
         self._random = Random()
         url = found_url() if url is None else url
-        self._link, self._reader = Link.to(url), Link.to(url)
+        self._link, self._reader, self._streamer = Link.to(url), Link.to(url), Link.to(url)
         # Whoever has a lock asks Redis, which answers or times out: nobody waits for ever.
         self._asking, self._listening = threading.Lock(), threading.Lock()
+        self._following = threading.Lock()
         self._intake = Intake(self._link, self._keys, limits, shared_prefixes)
         self._results = Results(self._link, self._keys)
         self._news = Results(self._reader, self._keys)
+        self._streams = Results(self._streamer, self._keys)
+        self._follower = Follower(self._follow_each, self._clock)
         self.inbox = f"inbox-{secrets.token_hex(8)}"
         self._cursor, self._read = "", 0
         self._waits = False  # whether anything was told to write to the inbox
@@ -247,18 +248,14 @@ class Client:
     def follow(self, job_id: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]:
         """Return what a job with a stream of its own told after `cursor`, and the new cursor.
 
-        Waits up to `block_ms` (at most two seconds) for news, with pauses in which other threads of
-        this client are heard.
+        Waits up to `block_ms` (at most two seconds) for news.
         """
         check_name("job id", job_id)
-        left = min(block_ms, MAX_BLOCK_MS)
-        while True:
-            with self._listening:
-                told, notices = self._news.follow(job_id, cursor, max(0, min(left, SLICE_MS)))
-            left -= SLICE_MS
-            if told != cursor or left <= 0:
-                return told, notices
-            self._clock.wait(PAUSE_S)  # a lock is not fair: who asks at once would get it again
+        return self._follower.follow(job_id, cursor, min(block_ms, MAX_BLOCK_MS))
+
+    def _follow_each(self, cursors: Mapping[str, str], block_ms: int) -> Mapping[str, Told]:
+        with self._following:
+            return self._streams.follow_each(cursors, block_ms)
 
     def records(self, job_ids: Sequence[str]) -> list[Record | None]:
         """Return the records of jobs; None where there is none (any more)."""
@@ -303,8 +300,8 @@ class Client:
             self._link.call("PING")
 
     def close(self) -> None:
-        """Drop the inbox and both connections."""
-        with self._asking, self._listening:
+        """Drop the inbox and all connections."""
+        with self._asking, self._listening, self._following:
             try:
                 if self._waits:
                     self._results.forget(self.inbox)
@@ -313,6 +310,7 @@ class Client:
             finally:
                 self._link.close()
                 self._reader.close()
+                self._streamer.close()
 
 
 def _name(job: str | Job | Receipt) -> str:

@@ -60,12 +60,10 @@ class Follower:
 
     def _until(self, wait: _Wait, ends: float) -> None:
         """Return when this one was told, or the time is over; each is asked for once at least."""
-        while wait.told is None:
+        while True:
             left_s = ends - self._clock.monotonic()
-            if left_s <= 0 and wait.asked:
-                return
             with self._changed:
-                if wait.told is not None:
+                if wait.told is not None or (left_s <= 0 and wait.asked):
                     return
                 if self._reading:
                     self._changed.wait(max(left_s, SLICE_MS / 1000))

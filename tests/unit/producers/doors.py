@@ -33,8 +33,8 @@ class Door:
     """
 
     def __init__(
-        self, *looks: Look, word: Submitted = Submitted.OK, record: Record | None = QUEUED, name: str = "j1",
-        kept: bytes | None = None,
+        self, *looks: Look, word: Submitted = Submitted.OK, record: Record | None = QUEUED,
+        name: str = "j1", kept: bytes | None = None,
     ) -> None:  # fmt: skip
         self.clock, self.looks, self.word, self.record = ManualClock(), list(looks), word, record
         self.name, self.kept = name, kept

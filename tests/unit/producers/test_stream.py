@@ -27,7 +27,8 @@ def test_chunks_come_in_their_order_and_then_the_end() -> None:
     door = Door([FIRST, chunk(0, b"hel lo")], [], [chunk(1, b""), chunk(2, b"world"), end()])
     stream = door.stream()
     assert door.submitted == [([JOB], True, {"j1": BODY})]
-    assert stream.completion is None
+    before = stream.completion
+    assert before is None
     assert list(stream) == [b"hel lo", b"", b"world"]
     assert stream.completion is not None
     assert stream.completion.outcome is Outcome.COMPLETED
