@@ -128,8 +128,10 @@ class Results:
 
         With `forget` what was read before is deleted on the way: for a reader that is the only one.
         """
-        trim = [("XTRIM", self._keys.out(reply), "MINID", after(cursor))]
-        told = self._told({reply: cursor}, block_ms, trim if forget and cursor else ())
+        before: list[Sequence[Argument]] = []
+        if forget and cursor:
+            before.append(("XTRIM", self._keys.out(reply), "MINID", after(cursor)))
+        told = self._told({reply: cursor}, block_ms, before)
         return told.get(reply, (cursor, []))
 
     def follow_each(
