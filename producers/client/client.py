@@ -74,7 +74,7 @@ class Client:
         self._results = Results(self._link, self._keys)
         self._news = Results(self._reader, self._keys)
         self._streams = Results(self._streamer, self._keys)
-        self._follower = Follower(self._follow_each, self._clock)
+        self._follower = Follower(self._follow_each)
         self.inbox = f"inbox-{secrets.token_hex(8)}"
         self._cursor, self._read = "", 0
         self._waits = False  # whether anything was told to write to the inbox

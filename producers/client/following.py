@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from parallax.broker.store.results import Notice
-from parallax.core.clock import Clock
 
 #: What a stream told after a cursor: the new cursor, and the news.
 Told = tuple[str, list[Notice]]
@@ -33,11 +32,9 @@ class _Wait:
 class Follower:
     """Hands out what streams tell, to each who follows one. Safe to share between threads."""
 
-    def __init__(
-        self, read: Callable[[Mapping[str, str], int], Mapping[str, Told]], clock: Clock
-    ) -> None:
+    def __init__(self, read: Callable[[Mapping[str, str], int], Mapping[str, Told]]) -> None:
         """`read` is given cursors by job and milliseconds; it tells of the jobs that have news."""
-        self._read, self._clock = read, clock
+        self._read = read
         self._waits: list[_Wait] = []
         self._changed = threading.Condition()
         self._reading = False
@@ -48,28 +45,31 @@ class Follower:
         Raises what reading raises, to the one who read.
         """
         wait = _Wait(job_id, cursor)
-        ends = self._clock.monotonic() + block_ms / 1000
         with self._changed:
             self._waits.append(wait)
         try:
-            self._until(wait, ends)
+            self._until(wait, block_ms)
         finally:
             with self._changed:
                 self._waits.remove(wait)
         return wait.told or (cursor, [])
 
-    def _until(self, wait: _Wait, ends: float) -> None:
-        """Return when this one was told, or the time is over; each is asked for once at least."""
+    def _until(self, wait: _Wait, left_ms: int) -> None:
+        """Return when this one was told, or the time is over; each is asked for once at least.
+
+        Time is counted in questions: whoever waits for one has waited as long as it may take.
+        """
         while True:
-            left_s = ends - self._clock.monotonic()
+            block_ms = max(0, min(SLICE_MS, left_ms))
             with self._changed:
-                if wait.told is not None or (left_s <= 0 and wait.asked):
+                if wait.told is not None or (left_ms <= 0 and wait.asked):
                     return
+                left_ms -= SLICE_MS
                 if self._reading:
-                    self._changed.wait(max(left_s, SLICE_MS / 1000))
+                    self._changed.wait(SLICE_MS / 1000)
                     continue
                 self._reading = True
-            self._ask(max(0, min(SLICE_MS, int(left_s * 1000))))
+            self._ask(block_ms)
 
     def _ask(self, block_ms: int) -> None:
         """Read for all who wait; whoever reads lets the others know, also of having stopped."""

@@ -9,10 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from parallax.broker.store.results import Notice
-from parallax.core.clock import ManualClock
 from parallax.core.errors import Unreachable
 from parallax.producers.client.following import SLICE_MS, Follower, Told
-from parallax.services.clock import SystemClock
 from tests.waiting import wait_until
 
 NEWS: Mapping[str, Told] = {
@@ -27,23 +25,22 @@ def test_one_who_is_alone_is_told_at_once() -> None:
         asked.append((dict(cursors), block_ms))
         return {"a": NEWS["a"]}
 
-    follower = Follower(read, ManualClock())
+    follower = Follower(read)
     assert follower.follow("a", "5-0", 1_000) == NEWS["a"]
     assert asked == [({"a": "5-0"}, SLICE_MS)]
 
 
 @pytest.mark.parametrize("block_ms", [0, 5, 50])
 def test_without_news_the_cursor_stays(block_ms: int) -> None:
-    clock, asked = ManualClock(), list[int]()
+    asked = list[int]()
 
     def read(_: Mapping[str, str], block_ms: int) -> Mapping[str, Told]:
         asked.append(block_ms)
-        clock.wait(max(1, block_ms) / 1000)
         return {}
 
-    assert Follower(read, clock).follow("a", "5-0", block_ms) == ("5-0", [])
+    assert Follower(read).follow("a", "5-0", block_ms) == ("5-0", [])
     assert asked[0] == min(block_ms, SLICE_MS)
-    assert sum(asked) <= block_ms <= sum(asked) + 2
+    assert sum(asked) == block_ms
 
 
 def test_whoever_reads_reads_for_those_who_wait() -> None:
@@ -58,7 +55,7 @@ def test_whoever_reads_reads_for_those_who_wait() -> None:
             return {}
         return {name: NEWS[name] for name in cursors}
 
-    follower = Follower(read, SystemClock())
+    follower = Follower(read)
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(follower.follow, "a", "", 60_000)
         assert entered.wait(30)
@@ -77,7 +74,7 @@ def test_two_who_follow_one_job_from_different_places_are_each_told_their_own() 
     def read(cursors: Mapping[str, str], _: int) -> Mapping[str, Told]:
         return {"a": (f"after {cursors['a']}", [Notice("a", "first", b"")])}
 
-    follower = Follower(read, SystemClock())
+    follower = Follower(read)
     with ThreadPoolExecutor(2) as pool:
         told = [pool.submit(follower.follow, "a", at, 60_000) for at in ("1-0", "2-0")]
         assert [one.result(30)[0] for one in told] == ["after 1-0", "after 2-0"]
@@ -94,7 +91,7 @@ def test_who_waits_for_a_reader_that_fails_reads_next() -> None:
             raise answers.pop() or AssertionError
         return {name: NEWS[name] for name in cursors}
 
-    follower = Follower(read, SystemClock())
+    follower = Follower(read)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(follower.follow, "a", "", 60_000)
         assert entered.wait(30)
