@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -128,19 +128,32 @@ class Results:
 
         With `forget` what was read before is deleted on the way: for a reader that is the only one.
         """
+        before: list[Sequence[Argument]] = []
+        if forget and cursor:
+            before.append(("XTRIM", self._keys.out(reply), "MINID", after(cursor)))
+        told = self._told({reply: cursor}, block_ms, before)
+        return told.get(reply, (cursor, []))
+
+    def follow_each(
+        self, cursors: Mapping[str, str], block_ms: int
+    ) -> dict[str, tuple[str, list[Notice]]]:
+        """Wait for news on any of these `out` streams after its cursor; return those that have."""
+        return self._told(cursors, block_ms)
+
+    def _told(
+        self, cursors: Mapping[str, str], block_ms: int, before: Sequence[Sequence[Argument]] = ()
+    ) -> dict[str, tuple[str, list[Notice]]]:
+        names = {self._keys.out(reply).encode(): reply for reply in cursors}
         command: list[Argument] = ["XREAD", "COUNT", 1000]
         if block_ms > 0:
             command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
-        stream = self._keys.out(reply)
-        command += ("STREAMS", stream, cursor or START)
-        trim = [("XTRIM", stream, "MINID", after(cursor))] if forget and cursor else []
-        *_, streams = self._link.calls([*trim, command])
-        notices: list[Notice] = []
-        for _, entries in streams or ():
-            for entry, fields in entries:
-                cursor = entry.decode()
-                notices.extend(_notices(fields or ()))
-        return cursor, self._with_answers(notices)
+        command += ("STREAMS", *names, *(cursor or START for cursor in cursors.values()))
+        *_, streams = self._link.calls([*before, command])
+        found: dict[str, tuple[str, list[Notice]]] = {}
+        for name, entries in streams or ():
+            notices = [notice for _, fields in entries for notice in _notices(fields or ())]
+            found[names[name]] = entries[-1][0].decode(), self._with_answers(notices)
+        return found
 
     def _with_answers(self, notices: list[Notice]) -> list[Notice]:
         """Fetch the answers that were too long for the stream; delete those that nobody keeps."""
