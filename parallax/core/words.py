@@ -53,6 +53,13 @@ class Finished(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Relayed(StrEnum):
+    """Whether a piece of an answer was sent; after `stop` nothing of its attempt is wanted."""
+
+    OK = "ok"
+    STOP = "stop"
+
+
 class Terminated(StrEnum):
     """What becomes of a job that is to end without a worker."""
 
@@ -198,5 +205,5 @@ WORDS: dict[str, type[StrEnum]] = {
     "scrub": Scrubbed, "wake": Woken, "retire": Retired, "forget": Forgotten, "bury": Buried,
     "heartbeat": Beaten, "lead": Led, "choose": Chosen, "clamp": Clamped, "quarantine": SetAside,
     "expel": SetAside, "unseat": Unseated, "remember": Done, "renew": Done, "resign": Done,
-    "stop": Done, "progress": Done,
+    "stop": Done, "progress": Done, "relay": Relayed,
 }  # fmt: skip
