@@ -54,10 +54,10 @@ class Finished(StrEnum):
 
 
 class Relayed(StrEnum):
-    """Whether a piece of an answer was sent; after `stop` nothing of its attempt is wanted."""
+    """What is said to an attempt that sends a part of its answer."""
 
     OK = "ok"
-    STOP = "stop"
+    STOP = "stop"  # nothing more of it is wanted
 
 
 class Terminated(StrEnum):
@@ -77,6 +77,7 @@ class Reclaimed(StrEnum):
     OK = "ok"
     YIELDED = "yielded"
     DEAD = "dead"
+    BROKEN = "broken"  # a part of its answer was sent, and the rest will not come
     DONE = "done"
     DROPPED = "dropped"
     ALIVE = "alive"
@@ -92,6 +93,7 @@ class Repaired(StrEnum):
     DONE = "done"
     VANISHED = "vanished"
     SPENT = "spent"
+    BROKEN = "broken"
     HELD = "held"
     YIELDED = "yielded"
     SPOILT = "spoilt"
