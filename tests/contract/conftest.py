@@ -11,7 +11,6 @@ import pytest
 from parallax.broker.link import dialogue
 from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
-from parallax.broker.link.scripts import Argument, Script
 from parallax.broker.store.attempts import Attempts, decode_assignment
 from parallax.broker.store.codec import VERSION, Registration, Report
 from parallax.broker.store.dispatch import Dispatching, Entry, Lease
@@ -139,30 +138,24 @@ class Cell:
 @pytest.fixture(autouse=True)
 def seen(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Look at every call that a test makes: it must fit its script's header. Says which were."""
-    run, run_each, do_each = dialogue.run, dialogue.run_each, dialogue.do_each
+    do, do_each = dialogue.do, dialogue.do_each
     found: set[str] = set()
 
     def looked_at(call: Call[Any]) -> None:
         found.add(call.script.name)
         assert faults(call) == [], f"a call of {call.script.name} does not fit its header"
 
-    def ran(script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        looked_at(Call(script, keys, args, list))
-        return run(script, keys, args)
-
-    def ran_each(script: Script, rounds: Sequence[Any]) -> Any:
-        for keys, args in rounds:
-            looked_at(Call(script, keys, args, list))
-        return run_each(script, rounds)
+    def did(call: Call[Any]) -> Any:
+        looked_at(call)
+        return do(call)
 
     def did_each(calls: Sequence[Call[Any]]) -> Any:
         for call in calls:
             looked_at(call)
         return do_each(calls)
 
-    monkeypatch.setattr(dialogue, "run", ran)
+    monkeypatch.setattr(dialogue, "do", did)
     monkeypatch.setattr(dialogue, "do_each", did_each)
-    monkeypatch.setattr(dialogue, "run_each", ran_each)
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from parallax import Client, Completion, Job, NotCompleted, Outcome, TimedOut, Unreachable
+from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
 from parallax.broker.server.secret_file import read_url
 from parallax.broker.store.intake import Receipt
@@ -171,13 +172,13 @@ def test_a_long_list_goes_in_parts_that_redis_takes_quickly(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    run = client._link.run
+    do = client._link.do
 
-    def noted(script: object, keys: object, args: list[object]) -> list[bytes]:
-        sizes.append(int(args[1]))  # type: ignore[call-overload]
-        return run(script, keys, args)  # type: ignore[arg-type]
+    def noted(call: Call[Any]) -> Any:
+        sizes.append(int(call.args[1]))
+        return do(call)
 
-    monkeypatch.setattr(client._link, "run", noted)
+    monkeypatch.setattr(client._link, "do", noted)
     jobs = [small() for _ in range(3 * MOST_JOBS + 1)]
     receipts = client.submit(jobs)
     assert [r.job_id for r in receipts] == [job.id for job in jobs]
