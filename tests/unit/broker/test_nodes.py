@@ -18,6 +18,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.link.nodes import MOST_HOPS, MOST_NODES, Moved
 from parallax.broker.link.scripts import names, script
 from parallax.core.errors import StoreFault, StoreFull, Unreachable
+from tests.examples import examples
 
 Command = tuple[bytes, ...]
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
@@ -105,7 +106,7 @@ def test_what_has_moved_is_sent_again_in_order_and_nothing_else() -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(owners=st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
 def test_every_command_is_done_once_at_its_own_node(owners: list[str]) -> None:
     def node(name: str, of: dict[str, tuple[str, int]]) -> Callable[[Command], Any]:

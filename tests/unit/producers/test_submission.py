@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job
 from parallax.producers.client.submission import FIELDS, MAX_LINE, jobs_from_lines
+from tests.examples import examples
 
 GOOD = {"prompt_tokens": 10, "max_tokens": 20}
 DEFAULTS: dict[str, Any] = {"tenant": "default"}
@@ -163,14 +164,14 @@ def test_the_longest_line_is_accepted() -> None:
     assert len(read(line.ljust(MAX_LINE))) == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(line=st.text(max_size=50) | st.text(st.sampled_from('{}[]":,0eE+-. \\untrue'), max_size=40))
 def test_any_line_is_read_or_refused(line: str) -> None:
     with contextlib.suppress(InvalidInput):
         read(line)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     fields=st.dictionaries(
         st.sampled_from([name for name in FIELDS if name != "session"]),
