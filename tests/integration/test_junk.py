@@ -162,7 +162,7 @@ def test_junk_that_could_not_be_set_aside_is_at_the_next_turn(
     """The connection broke between the reading of an entry and the moving of it."""
     (worker,) = cell.workers
     stream = cell.keys.work(worker.id)
-    move, broken = worker._rescue.quarantine, [True]
+    move, broken = worker._errands._rescue.quarantine, [True]
 
     def quarantine(*arguments: Any) -> int:
         if broken:
@@ -170,7 +170,7 @@ def test_junk_that_could_not_be_set_aside_is_at_the_next_turn(
             raise Unreachable("cut")
         return move(*arguments)
 
-    monkeypatch.setattr(worker._rescue, "quarantine", quarantine)
+    monkeypatch.setattr(worker._errands._rescue, "quarantine", quarantine)
     add(cell, stream, [b"j", b"junk"])
     cell.until(cell.dead_letters, "the dead letter")
     assert not broken

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -105,6 +105,10 @@ class Notice(Struct, frozen=True):
         return decode_piece(self.data)
 
 
+#: By stream: the cursor to read on from, and what was told.
+News = dict[str, tuple[str, list[Notice]]]
+
+
 class Results:
     """Reads records and follows `out` streams."""
 
@@ -126,9 +130,20 @@ class Results:
 
         With `forget` what was read before is deleted on the way: for a reader that is the only one.
         """
-        asked = news_asked(self._keys, reply, cursor, block_ms, forget=forget)
-        cursor, notices = self._link.ask(asked)
-        return cursor, self._with_answers(notices)
+        forgotten = {reply: cursor} if forget and cursor else {}
+        told = self._told(news_asked(self._keys, {reply: cursor}, block_ms, forgotten))
+        return told.get(reply, (cursor, []))
+
+    def follow_each(self, cursors: Mapping[str, str], block_ms: int) -> News:
+        """Wait for news on any of these `out` streams after its cursor; return those that have."""
+        return self._told(news_asked(self._keys, cursors, block_ms))
+
+    def _told(self, asked: Commands[News]) -> News:
+        news = self._link.ask(asked)
+        return {
+            reply: (cursor, self._with_answers(notices))
+            for reply, (cursor, notices) in news.items()
+        }
 
     def _with_answers(self, notices: list[Notice]) -> list[Notice]:
         """Fetch the answers that were too long for the stream; delete those that nobody keeps."""
@@ -188,28 +203,34 @@ def answers_asked(keys: Keys, job_ids: Sequence[str]) -> Commands[list[bytes | N
 
 
 def news_asked(
-    keys: Keys, reply: str, cursor: str, block_ms: int, *, forget: bool = False
-) -> Commands[tuple[str, list[Notice]]]:
-    """Build what waits for news on an `out` stream after `cursor` (see `Results.follow`).
+    keys: Keys,
+    cursors: Mapping[str, str],
+    block_ms: int,
+    forgotten: Mapping[str, str] | None = None,
+) -> Commands[News]:
+    """Build what waits for news on any of these `out` streams, each after its cursor.
 
-    An answer that is kept apart is told as `answer_at`: it is to be fetched.
+    What is `forgotten` (stream, cursor) was read before and is deleted on the way. An answer that
+    is kept apart is told as `answer_at`: it is to be fetched.
     """
+    names = {keys.out(reply).encode(): reply for reply in cursors}
     command: list[Argument] = ["XREAD", "COUNT", 1000]
     if block_ms > 0:
         command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
-    stream = keys.out(reply)
-    command += ("STREAMS", stream, cursor or START)
-    trim = [("XTRIM", stream, "MINID", after(cursor))] if forget and cursor else []
-    return Commands([*trim, command], partial(_news, cursor))
+    command += ("STREAMS", *names, *(cursor or START for cursor in cursors.values()))
+    trims: list[Sequence[Argument]] = [
+        ("XTRIM", keys.out(reply), "MINID", after(cursor))
+        for reply, cursor in (forgotten or {}).items()
+    ]
+    return Commands([*trims, command], partial(_news, names))
 
 
-def _news(cursor: str, replies: Sequence[Reply]) -> tuple[str, list[Notice]]:
-    notices: list[Notice] = []
-    for _, entries in replies[-1] or ():
-        for entry, fields in entries:
-            cursor = entry.decode()
-            notices.extend(_notices(fields or ()))
-    return cursor, notices
+def _news(names: Mapping[bytes, str], replies: Sequence[Reply]) -> News:
+    found: News = {}
+    for name, entries in replies[-1] or ():
+        notices = [notice for _, fields in entries for notice in _notices(fields or ())]
+        found[names[name]] = entries[-1][0].decode(), notices
+    return found
 
 
 def _notices(fields: Sequence[bytes]) -> Iterator[Notice]:
