@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -42,9 +43,7 @@ def cell(connect: Callable[[], Link]) -> Cell:
     return cell
 
 
-def ask(
-    cell: Cell, name: str, content: bytes, reply: str | None = "inbox", **fields: object
-) -> None:
+def ask(cell: Cell, name: str, content: bytes, reply: str | None = "inbox", **fields: Any) -> None:
     new = job(name, output_tokens=None, max_tokens=8, **fields)
     receipts = Intake(cell.link, cell.keys).submit([new], reply, {name: content})
     assert [receipt.word for receipt in receipts] == ["ok"]
@@ -74,7 +73,7 @@ def test_a_streamed_answer_comes_in_order_and_before_its_end(cell: Cell, own: bo
     notices = [n for n in told(cell, "j" if own else "inbox") if n.job_id == "j"]
     text, count = said(notices, "j")
     assert text == "to be or not to be to be"
-    assert count > 2
+    assert count > 1
     assert notices[-1].outcome is Outcome.COMPLETED
     assert not any(n.word == "answer" for n in notices)
     record = cell.record("j")
