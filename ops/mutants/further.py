@@ -17,7 +17,7 @@ FURTHER: tuple[Mutant, ...] = (
            "tell(KEYS[2], events, ARGV[2])", "", "what was charged and never ran is returned"),
     # -- route ------------------------------------------------------------------------------------
     Mutant("a hand-over leaves the prompt where it was", f"{LUA}/route.lua",
-           "redis.call('XDEL', KEYS[workers + 2 * tonumber(kind) - 1], string.match(holder, '^.-/.-/(.*)$') or '0-1')",
+           "redis.call('XDEL', KEYS[workers + 2 * tonumber(kind) - 1], entry or '0-1')",
            "", "a stream is the load of its worker"),
     Mutant("a hedge takes an attempt away", f"{LUA}/route.lua",
            "'hedge', at, 'limit', limit_of(job) + 1)", "'hedge', at)",
