@@ -63,8 +63,8 @@ FURTHER: tuple[Mutant, ...] = (
     Mutant("the scheduler hears of no end", f"{LUA}/finish.lua",
            "tell(KEYS[2], events, ARGV[5])", "", "slots and accounts are settled"),
     Mutant("a repeated hand-back is queued twice", f"{LUA}/finish.lua",
-           "if number == attempt then return 'requeued', entry, true end",
-           "if number == attempt then return 'requeued', entry end", "a job is in one stream"),
+           "if who == 'queue' and number == attempt then return 'requeued', entry, true end",
+           "if who == 'queue' and number == attempt then return 'requeued', entry end", "a job is in one stream"),
     # -- common -----------------------------------------------------------------------------------
     Mutant("a death beside a living attempt costs nothing", f"{LUA}/common.lua",
            "if state == 'running' then redis.call('HSET', job, 'limit', limit_of(job) - 1) end", "",

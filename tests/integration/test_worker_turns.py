@@ -234,3 +234,24 @@ def test_an_order_ends_the_rest_of_what_failed(stage: Stage) -> None:
     for _ in range(2):
         stage.worker.run_once()
     assert stage.cell.state("j1") is State.QUEUED
+
+
+class Faulty(StuckEngine):
+    """An engine with a defect."""
+
+    def add(self, request: Request, now: float) -> None:
+        raise ValueError("a defect")
+
+
+def test_an_engine_that_raises_has_failed_and_the_job_is_tried_again(
+    connect: Callable[[], Link],
+) -> None:
+    stage = Stage(connect, Faulty(10))
+    stage.send("j1")
+    for _ in range(2):
+        stage.worker.run_once()
+    assert stage.running() == []
+    assert stage.cell.state("j1") is State.QUEUED
+    record = stage.cell.record("j1")
+    assert record is not None
+    assert record.attempts == 1

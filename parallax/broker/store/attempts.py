@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -35,7 +34,7 @@ NOBODY = "unknown"
 _BEGUN, _FINISHED, _DONE = Lexicon(Begun), Lexicon(Finished), Lexicon(Done)
 
 
-class Look(NamedTuple):
+class Look(Struct, frozen=True):
     """What `begin` says of an attempt: a word, the job's `about`, when it began, and its body."""
 
     word: Begun
@@ -198,7 +197,7 @@ class Attempts:
         why = f"its end cannot be written: {error}"
         junk = [(assignment.entry, why, assignment.job_id.encode())]
         self._link.do(quarantine_call(keys, self._limits, keys.work(self._worker), junk))
-        return Answer(Finished.UNKNOWN, "")
+        return Finished.UNKNOWN, ""
 
     def _finish(self, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
         return self._link.do(finish_call(self._keys, self._limits, self._worker, finishes))
