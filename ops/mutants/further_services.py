@@ -106,7 +106,7 @@ SERVING: tuple[Mutant, ...] = (
     Mutant("foreign attempts are restored", f"{SERVICES}/takeover.py",
            "if job is not None and state:", "if job is not None:", "only what a job owns is in flight"),
     Mutant("computed prompts are taken for running", f"{SERVICES}/takeover.py",
-           "state == State.PREFILLED", "False", "a new leader offers computed prompts"),
+           "state is State.PREFILLED", "False", "a new leader offers computed prompts"),
     # -- the leader -------------------------------------------------------------------------------
     Mutant("accounts are not restored", f"{SERVICES}/term.py",
            "        self._scheduler.restore(accounts)\n", "", "balances survive the leader"),

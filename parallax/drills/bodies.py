@@ -9,10 +9,8 @@ from math import exp, log
 from random import Random
 
 from parallax.broker.link.connection import Link
+from parallax.broker.store.holding import decode_holding
 from parallax.broker.store.keys import Keys
-from parallax.core.lifecycle import TERMINAL
-
-_ENDED = frozenset(state.value.encode() for state in TERMINAL)
 
 
 @dataclass(slots=True)
@@ -57,7 +55,8 @@ class Bodies:
 
 
 def _open(at: bytes | None) -> bool:
-    return bool(at) and (at or b"").partition(b" ")[0] not in _ENDED
+    holding = decode_holding(at)
+    return bool(at) and not (holding is not None and holding.is_over)
 
 
 def _amiss(body: bytes | None, length: int) -> str:

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self
 
 from parallax.broker.store.relay import InOrder
-
 from parallax.broker.store.results import Notice
 from parallax.core.clock import Clock
 from parallax.core.errors import BrokenAnswer, InvalidInput, ParallaxError, TimedOut, Unreachable

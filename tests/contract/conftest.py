@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from parallax.broker.link import dialogue
+from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
 from parallax.broker.store.attempts import Attempts, decode_assignment
 from parallax.broker.store.codec import VERSION, Registration, Report
@@ -20,6 +22,7 @@ from parallax.broker.store.rescue import Rescue
 from parallax.broker.store.results import Results
 from parallax.core.model import Job
 from parallax.scheduling.actions import Dispatch
+from tests.contract.headers import faults
 
 
 @dataclass(slots=True)
@@ -130,6 +133,30 @@ class Cell:
 
     def open_jobs(self) -> int:
         return int(self.link.call("ZCARD", self.keys.open))
+
+
+@pytest.fixture(autouse=True)
+def seen(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Look at every call that a test makes: it must fit its script's header. Says which were."""
+    do, do_each = dialogue.do, dialogue.do_each
+    found: set[str] = set()
+
+    def looked_at(call: Call[Any]) -> None:
+        found.add(call.script.name)
+        assert faults(call) == [], f"a call of {call.script.name} does not fit its header"
+
+    def did(call: Call[Any]) -> Any:
+        looked_at(call)
+        return do(call)
+
+    def did_each(calls: Sequence[Call[Any]]) -> Any:
+        for call in calls:
+            looked_at(call)
+        return do_each(calls)
+
+    monkeypatch.setattr(dialogue, "do", did)
+    monkeypatch.setattr(dialogue, "do_each", did_each)
+    return found
 
 
 @pytest.fixture

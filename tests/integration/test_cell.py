@@ -10,11 +10,13 @@ from math import inf
 import pytest
 
 from parallax.broker.link.connection import Link
+from parallax.broker.store.answers import Answer
 from parallax.broker.store.attempts import Attempts, Finish
 from parallax.consumers import desk
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.core.words import Finished
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs, term_of
 
 
@@ -266,7 +268,7 @@ def test_an_end_that_could_not_be_told_is_told_again(
     worker, finish = cell.worker(), Attempts.finish
     lost: list[str] = []
 
-    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
+    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
         if finishes and not lost:
             lost.append(finishes[0].attempt.job_id)
             raise Unreachable("nobody answers")

@@ -16,11 +16,11 @@ from functools import partial
 from typing import TypeVar
 
 from parallax.broker.link import dialogue
-from parallax.broker.link.call import Call
+from parallax.broker.link.call import Call, Commands
 from parallax.broker.link.dialogue import Command, Dialogue, Reply
 from parallax.broker.link.endpoint import SOCKET_TIMEOUT_S, Endpoint
 from parallax.broker.link.line import Line, Reach, reached
-from parallax.broker.link.scripts import Argument, Script
+from parallax.broker.link.scripts import Argument
 
 R = TypeVar("R")
 
@@ -78,23 +78,15 @@ class AsyncLink:
 
     async def do(self, call: Call[R]) -> R:
         """Carry out an operation and return its decoded reply."""
-        return call.decode(await self.run(call.script, call.keys, call.args))
+        return await self._shared.carry(dialogue.do(call))
 
-    async def run(
-        self, script: Script, keys: Sequence[str], args: Sequence[Argument]
-    ) -> list[bytes]:
-        """Run a script and return its flat reply."""
-        return await self._shared.carry(dialogue.run(script, keys, args))
+    async def do_each(self, calls: Sequence[Call[R]]) -> list[R]:
+        """Carry out operations in one write and return their decoded replies, in order."""
+        return await self._shared.carry(dialogue.do_each(calls)) if calls else []
 
-    async def run_each(
-        self, script: Script, rounds: Sequence[tuple[Sequence[str], Sequence[Argument]]]
-    ) -> list[list[bytes]]:
-        """Run a script once for each pair of keys and arguments, in one write; return the replies.
-
-        When the server does not have the script all of it is sent again: scripts answer the same
-        when they are run twice.
-        """
-        return await self._shared.carry(dialogue.run_each(script, rounds)) if rounds else []
+    async def ask(self, commands: Commands[R]) -> R:
+        """Send plain commands in one write and return what their replies say."""
+        return commands.decode(await self.calls(commands.commands))
 
     async def bring_scripts(self) -> bool:
         """Load all scripts, also for those whose users may only run them; False for such a user."""
