@@ -291,6 +291,7 @@ class Worker:
                 self._history.began(begun.running)
                 return begun
             case do.Relay():
+                self._history.relayed(action.chunks)
                 return await self._errands.relay(action)
             case do.Look():
                 return await self._errands.look(action)
