@@ -17,7 +17,7 @@ from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.core.words import Finished
-from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs, term_of
 
 
 @pytest.fixture
@@ -236,9 +236,9 @@ def test_a_turn_costs_the_same_round_trips_whatever_its_batch(
     cell.submit(job("first"))  # scripts are loaded, the tenant is active, the worker is known
     cell.until_ended("first")
     cell.until(lambda: not cell.link.call("XLEN", cell.keys.events), "the last commit")
-    cell.until(lambda: not service._sweeping, "the first sweep to end")
+    cell.until(lambda: not term_of(service)._sweeping, "the first sweep to end")
     # What is done by the clock costs trips of its own, whenever it is due: not in these turns.
-    service._timetable._due.update(poll=inf, keep=inf, sweep=inf)
+    term_of(service)._timetable._due.update(poll=inf, keep=inf, sweep=inf)
     monkeypatch.setattr(desk, "LOOK_S", inf)
     sent, here = 0, threading.current_thread()
     send = Link.send
