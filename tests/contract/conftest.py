@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ from parallax.broker.store.rescue import Rescue
 from parallax.broker.store.results import Results
 from parallax.core.model import Job
 from parallax.scheduling.actions import Dispatch
+from tests.conftest import PLACES, connecting
+from tests.servers import Running
 
 
 @dataclass(slots=True)
@@ -130,6 +132,12 @@ class Cell:
 
     def open_jobs(self) -> int:
         return int(self.link.call("ZCARD", self.keys.open))
+
+
+@pytest.fixture(params=[*PLACES, "asyncio"])
+def connect(request: pytest.FixtureRequest, servers: Running) -> Iterator[Callable[[], Link]]:
+    """Return a function that opens links: one of their kinds is that of an event loop."""
+    yield from connecting(request, servers)
 
 
 @pytest.fixture

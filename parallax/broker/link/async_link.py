@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from parallax.broker.link import dialogue
-from parallax.broker.link.call import Call
+from parallax.broker.link.call import Call, Commands
 from parallax.broker.link.dialogue import Command, Dialogue, Reply
 from parallax.broker.link.endpoint import SOCKET_TIMEOUT_S, Endpoint
 from parallax.broker.link.line import Line, Reach, reached
@@ -78,7 +78,15 @@ class AsyncLink:
 
     async def do(self, call: Call[R]) -> R:
         """Carry out an operation and return its decoded reply."""
-        return call.decode(await self.run(call.script, call.keys, call.args))
+        return await self._shared.carry(dialogue.do(call))
+
+    async def do_each(self, calls: Sequence[Call[R]]) -> list[R]:
+        """Carry out operations in one write and return their decoded replies, in order."""
+        return await self._shared.carry(dialogue.do_each(calls)) if calls else []
+
+    async def ask(self, commands: Commands[R]) -> R:
+        """Send plain commands in one write and return what their replies say."""
+        return commands.decode(await self.calls(commands.commands))
 
     async def run(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument]
