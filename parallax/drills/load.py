@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from math import exp, log
 from random import Random
 
+from parallax.broker.store.intake import Unasked
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.core.model import Job
@@ -25,7 +26,7 @@ MOST_OPEN = 4_000
 _BLOCK = 1  # tokens of a block: prefixes are long in the store, and not for the engine
 _FAMILIES = 8
 #: What a receipt says when nobody knows whether its job was accepted.
-_UNKNOWN = frozenset({"unknown", "fault"})
+_UNKNOWN = frozenset({Unasked.UNKNOWN, Unasked.FAULT})
 
 
 @dataclass(slots=True)

@@ -26,13 +26,15 @@ from parallax.broker.store.intake import Ending, Intake
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.membership import MOST_HELD, Membership
 from parallax.broker.store.misfits import name_of
-from parallax.broker.store.rescue import Found, Rescue
+from parallax.broker.store.rescue import Rescue
+from parallax.broker.store.rescue_calls import Found
 from parallax.broker.store.results import Record, Results
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.pages import pages
 from parallax.core.reasons import Reason
 from parallax.core.settings import SchedulerSettings
+from parallax.core.words import Repaired, Scrubbed, Terminated, Woken
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ _WORKERS = 100
 #: Most jobs without an understandable record that are ended in one piece; two round trips each.
 _BURIED = 20
 #: What stays where it is among the open jobs, oldest first: the next piece looks behind it.
-_STAY = frozenset({"held", "moved", "spoilt"})
+_STAY = frozenset({Repaired.HELD, Repaired.MOVED, Repaired.SPOILT})
 
 
 @dataclass(slots=True)
@@ -92,12 +94,12 @@ class Janitor:
             page = self._rescue.oldest_open(min(_JOBS, budget), skip)
             budget -= _JOBS
             found = self._rescue.looked_for(lease, page, int(self._settings.repair_grace_s * 1000))
-            self._bury([one.job_id for one in found if one.word == "spent"], lease)
-            self._bury_spoilt([one.job_id for one in found if one.word == "spoilt"], lease)
-            old = [one for one in found if one.word != "young"]
-            waiting = [one for one in old if one.word == "present" and one.detail]
+            self._bury([one.job_id for one in found if one.word is Repaired.SPENT], lease)
+            self._bury_spoilt([one.job_id for one in found if one.word is Repaired.SPOILT], lease)
+            old = [one for one in found if one.word is not Repaired.YOUNG]
+            waiting = [one for one in old if one.word is Repaired.PRESENT and one.detail]
             self._rescue.remind([one.job_id for one in waiting])
-            tenants = [one.tenant for one in old if one.word == "ok"]
+            tenants = [one.tenant for one in old if one.word is Repaired.OK]
             yield Findings(Counter(one.word for one in old), tenants=tenants, waiting=waiting)
             skip += sum(one.word in _STAY for one in old)
             if not old:
@@ -127,7 +129,7 @@ class Janitor:
                 except Spoilt as error:
                     log.warning("job %s can be neither run nor ended: %s", job, error)
                     break
-                if word != "moved":
+                if word is not Terminated.MOVED:
                     break
                 holders = [name_of(name.encode()) for name in detail.split(" ")[:2]]
 
@@ -139,14 +141,15 @@ class Janitor:
                 findings.held[worker] = frozenset((a.job_id, int(a.attempt)) for a in held)
         some = {worker: held[:_PAGE] for worker, held in attempts.items()}
         words = self._rescue.scrub_all(some, int(self._settings.repair_grace_s * 1000))
-        findings.words["removed"] = words.count("removed")
+        findings.words[Scrubbed.REMOVED] = words.count(Scrubbed.REMOVED)
         return findings
 
     def _look_around(self) -> Findings:
         self._scan, tenants, strays = self._rescue.scan(self._scan)
         woken = self._rescue.wake(tenants)
-        findings = Findings(strays=strays, tenants=[t for t in woken if woken[t] != "quiet"])
-        findings.words["rung"] = sum(word == "rung" for word in woken.values())
+        loud = [tenant for tenant, word in woken.items() if word is not Woken.QUIET]
+        findings = Findings(strays=strays, tenants=loud)
+        findings.words[Woken.RUNG] = list(woken.values()).count(Woken.RUNG)
         findings.words["stray"] = len(strays)
         return findings
 

@@ -13,11 +13,11 @@ from parallax.broker.store.dispatch import Dispatching, Entry, Lease
 from parallax.broker.store.intake import Ending, Intake
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.rescue import Rescue
-from parallax.broker.store.words import Routed
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.reasons import Reason
+from parallax.core.words import Routed, Terminated
 from parallax.scheduling.actions import (
     Action,
     Cancel,
@@ -152,11 +152,13 @@ class Outbox:
                 log.error("job %s cannot be ended; the janitor will try: %s", ending.job_id, answer)
                 continue
             word, _ = answer
-            if word == "ok":
+            if word is Terminated.OK:
                 self.metrics.ended(ending.tenant, ending.outcome)
-            elif word == "not_due":  # our clock ran ahead of the server's: look at it again
+            elif (
+                word is Terminated.NOT_DUE
+            ):  # our clock ran ahead of the server's: look at it again
                 self.dispatching.cursors.pop(ending.tenant, None)
-            elif word == "unknown" and ending.entry:
+            elif word is Terminated.UNKNOWN and ending.entry:
                 self._orphaned(lease, ending.tenant, ending.entry, ending.job_id)
 
 

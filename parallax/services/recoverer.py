@@ -23,9 +23,9 @@ from parallax.broker.store.attempts import Assignment, decode_assignment
 from parallax.broker.store.dispatch import Entry, Lease
 from parallax.broker.store.membership import Member, Membership
 from parallax.broker.store.rescue import Rescue
-from parallax.broker.store.words import Buried
 from parallax.core.errors import InvalidInput, StoreFull
 from parallax.core.settings import SchedulerSettings
+from parallax.core.words import Buried
 from parallax.scheduling.events import Event, WorkerLost, WorkerReported
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, check_name
+from parallax.core.words import Terminated
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.completion import Completion, Waiting
@@ -259,8 +260,8 @@ class Client:
                 reply=record.reply, rival=record.rival,
             )  # fmt: skip
             word, _ = self._intake.terminate([ending])[0]
-            if word != "moved":
-                return "ok" if word == "again" else word
+            if word is not Terminated.MOVED:
+                return "ok" if word is Terminated.AGAIN else word
         return "late"
 
     def counts(self) -> dict[str, int]:

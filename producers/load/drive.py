@@ -18,6 +18,7 @@ from parallax.core.cost import TokenCost
 from parallax.core.errors import ParallaxError, Refused, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
+from parallax.core.words import Submitted
 from parallax.producers.client.completion import Completion
 from parallax.producers.client.interface import Producer
 
@@ -129,7 +130,7 @@ class Driver:
             elif error is None:
                 self.open += 1
             else:
-                word = "full" if isinstance(error, Refused) else receipt.word
+                word = Submitted.FULL if isinstance(error, Refused) else receipt.word
                 self.run.samples[job.id].refused = word
 
     def _ask_again(self) -> None:
@@ -157,7 +158,7 @@ class Driver:
                 return self._client.submit(jobs)
             except StoreFull as error:
                 log.warning("submit: %s", error)
-                return [Receipt(job.id, "full", "0") for job in jobs]
+                return [Receipt(job.id, Submitted.FULL, "0") for job in jobs]
             except Unreachable as error:  # unknown outcome: the same ids may be sent again
                 if self._clock.monotonic() - start > PATIENCE_S:
                     raise

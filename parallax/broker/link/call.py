@@ -13,12 +13,12 @@ from typing import Any, Generic, TypeVar
 
 from parallax.broker.link.scripts import Argument, Script
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 Reply = Any
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[R]):
+class Call(Generic[R_co]):
     """One run of a script: its declared keys, its arguments, and the decoder of its flat reply.
 
     `decode` may raise errors of `parallax.core.errors`, `Fenced` among them; it sees no I/O. Calls
@@ -28,7 +28,7 @@ class Call(Generic[R]):
     script: Script
     keys: Sequence[str]
     args: Sequence[Argument]
-    decode: Callable[[list[bytes]], R]
+    decode: Callable[[list[bytes]], R_co]
 
     @property
     def command(self) -> list[Argument]:
@@ -42,11 +42,11 @@ class Call(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True)
-class Commands(Generic[R]):
+class Commands(Generic[R_co]):
     """Plain commands that are sent in one write, and the decoder of their replies, in order.
 
     Whether they may be repeated is for each to say: reads may.
     """
 
     commands: Sequence[Sequence[Argument]]
-    decode: Callable[[list[Reply]], R]
+    decode: Callable[[list[Reply]], R_co]

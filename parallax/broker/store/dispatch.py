@@ -12,10 +12,11 @@ from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link, Reply
 from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Lexicon, led
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.misfits import expel, name_of, names_of
-from parallax.broker.store.words import Lexicon, Retired, Routed, led
 from parallax.core.pages import pages
+from parallax.core.words import Retired, Routed
 from parallax.scheduling.actions import Dispatch
 
 START = "0-0"

@@ -16,10 +16,11 @@ from math import isfinite
 from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Lexicon, led
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
-from parallax.broker.store.words import Forgotten, Lexicon, led
 from parallax.core.pages import pages
+from parallax.core.words import Forgotten
 
 #: Under this field stands the level (`FairnessPolicy.accounts`).
 SYSTEM = ""

@@ -11,13 +11,14 @@ from math import isfinite
 from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link, Reply
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Answer, Lexicon
 from parallax.broker.store.codec import Registration, decode_registration, encode
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.misfits import expel, name_of
-from parallax.broker.store.words import Answer, Beaten, Buried, Clamped, Done, Led, Lexicon
 from parallax.core.errors import Conflict, Fenced, InvalidInput
 from parallax.core.pages import pages
+from parallax.core.words import Beaten, Buried, Clamped, Done, Led
 
 #: Most entries of a worker's stream that are looked at in one go.
 MOST_HELD = 5_000

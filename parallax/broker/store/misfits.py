@@ -15,11 +15,12 @@ from typing import Protocol, TypeVar
 
 from parallax.broker.link.call import Call
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Lexicon
 from parallax.broker.store.keys import Keys, kind_of
 from parallax.broker.store.limits import Limits
-from parallax.broker.store.words import Lexicon, SetAside, Unseated
 from parallax.core.errors import StoreFault
 from parallax.core.model import NAME
+from parallax.core.words import SetAside, Unseated
 
 Y = TypeVar("Y")
 S = TypeVar("S")

@@ -17,12 +17,13 @@ from msgspec import structs
 from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Lexicon
 from parallax.broker.store.codec import Message, encode
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
-from parallax.broker.store.words import Chosen, Done, Lexicon
 from parallax.core.errors import Conflict, InvalidInput
 from parallax.core.settings import PolicyChoice
+from parallax.core.words import Chosen, Done
 
 _Word = Annotated[str, msgspec.Meta(max_length=200)]
 _Value = str | int | float | bool

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from parallax.broker.link.connection import Link
 from parallax.broker.link.errors import Spoilt
 from parallax.broker.link.refusals import is_forbidden
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Lexicon, led
 from parallax.broker.store.attempts import NOBODY, Assignment
 from parallax.broker.store.codec import Report, decode_about, encode
 from parallax.broker.store.dispatch import Entry, Lease
-from parallax.broker.store.intake import pairs_after_status
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
-from parallax.broker.store.misfits import expel, name_of, names_of
+from parallax.broker.store.misfits import expel, names_of
+from parallax.broker.store.rescue_calls import (
+    Found,
+    quarantine_call,
+    repair_call,
+    scrub_call,
+    steal_call,
+    stop_call,
+    wake_call,
+)
 from parallax.core.bisection import each
-from parallax.core.errors import Fenced, InvalidInput, StoreFault
+from parallax.core.errors import InvalidInput, StoreFault
 from parallax.core.model import NAME
 from parallax.core.pages import pages
 from parallax.core.reasons import Reason
+from parallax.core.words import Reclaimed, Repaired, Scrubbed, SetAside, Stolen, Woken
 
 #: Most commands in one write, and most jobs in one run of `repair`.
 _PIPELINE, _REPAIRED = 2_000, 200
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was found out about an open job: a word and its detail, see `lua/repair.lua`."""
-
-    job_id: str
-    tenant: str
-    word: str
-    detail: str
+_RECLAIMED = Lexicon(Reclaimed)
 
 
 class Rescue:
@@ -83,7 +85,7 @@ class Rescue:
         return [
             ["alive"] * len(held)
             if answer[0] == b"alive"
-            else [word for word, _ in pairs_after_status(answer)]
+            else [word for word, _ in led(_RECLAIMED.answers, answer)]
             for held, answer in zip(dead.values(), answers, strict=True)
         ]
 
@@ -137,33 +139,17 @@ class Rescue:
         """Tell workers to stop attempts: (worker, job, number). Raises Fenced."""
         if not attempts:
             return
-        names = [self._keys.leader, *(self._keys.control(worker) for worker, _, _ in attempts)]
-        limits = self._limits
-        args: list[Argument] = [
-            lease.token, limits.record_ttl_ms, limits.control_entries, len(attempts)
-        ]  # fmt: skip
-        for _, job_id, attempt in attempts:
-            args += (job_id, attempt)
-        if self._link.run(script("stop"), names, args)[0] == b"fenced":
-            raise Fenced("another process holds the lease")
+        self._link.do(stop_call(self._keys, self._limits, lease, attempts))
 
     def steal(
         self, lease: Lease, victim: str, thief: str, wanted: Sequence[tuple[str, int]], cap: int
-    ) -> list[str]:
+    ) -> list[Stolen]:
         """Move attempts (job, number) that have not begun from `victim` to `thief`.
 
         Returns a word for each, see `lua/steal.lua`. Raises Fenced.
         """
-        keys = self._keys
-        names = [keys.leader, keys.work(victim), keys.work(thief), keys.heartbeat(thief)]
-        names += [keys.counts, keys.events, *(keys.job(job_id) for job_id, _ in wanted)]
-        args: list[Argument] = [
-            lease.token, victim, thief, cap, self._limits.log_entries, len(wanted), lease.epoch
-        ]  # fmt: skip
-        for job_id, attempt in wanted:
-            args += (job_id, attempt)
-        answer = self._link.run(script("steal"), names, args)
-        return [word for word, _ in pairs_after_status(answer)]
+        call = steal_call(self._keys, self._limits, lease, victim, thief, wanted, cap)
+        return [word for word, _ in self._link.do(call)]
 
     def open_jobs(self) -> int:
         """Return how many jobs are open."""
@@ -179,7 +165,7 @@ class Rescue:
         expel(self._link, self._keys, self._keys.open, junk)
         return jobs
 
-    def repair(self, lease: Lease, jobs: Sequence[str], grace_ms: int) -> list[str]:
+    def repair(self, lease: Lease, jobs: Sequence[str], grace_ms: int) -> list[Repaired]:
         """Re-queue open jobs that are nowhere; return a word for each (see `lua/repair.lua`)."""
         return [found.word for found in self.looked_for(lease, jobs, grace_ms)]
 
@@ -200,44 +186,25 @@ class Rescue:
             return []
         found = each(jobs, lambda some: self._repaired(lease, some, grace_ms), Spoilt)
         return [
-            Found(job, "", "spoilt", "") if isinstance(one, Spoilt) else one
+            Found(job, "", Repaired.SPOILT, "") if isinstance(one, Spoilt) else one
             for job, one in zip(jobs, found, strict=True)
         ]
 
     def _repaired(self, lease: Lease, jobs: Sequence[str], grace_ms: int) -> list[Found]:
-        keys, found = self._keys, list[Found]()
+        keys, limits = self._keys, self._limits
         records = self._link.calls([("HMGET", keys.job(job), "about", "at") for job in jobs])
-        parts = list(pages(list(zip(jobs, records, strict=True)), _REPAIRED))
-        rounds = [self._repairing(lease, part, grace_ms) for part in parts]
-        for part, answer in zip(parts, self._link.run_each(script("repair"), rounds), strict=True):
-            words = pairs_after_status(answer)
-            for (job, (about, _)), (word, detail) in zip(part, words, strict=True):
-                found.append(Found(job, _tenant(about), word, detail))
-        return found
+        parts = pages(list(zip(jobs, records, strict=True)), _REPAIRED)
+        calls = [repair_call(keys, limits, lease, part, grace_ms) for part in parts]
+        return [one for found in self._link.do_each(calls) for one in found]
 
-    def _repairing(
-        self, lease: Lease, part: Sequence[tuple[str, Sequence[bytes | None]]], grace_ms: int
-    ) -> tuple[list[str], list[Argument]]:
-        """Return keys and arguments of the script for a page of jobs with their records."""
-        keys = self._keys
-        names = [keys.leader, keys.open, keys.counts, keys.active, keys.bell, keys.events]
-        args: list[Argument] = [lease.token, grace_ms, self._limits.log_entries, len(part)]
-        for job, (about, at) in part:
-            tenant, who = _tenant(about), _who(at) or "none"
-            stream = keys.arrivals(tenant or NOBODY)
-            names += (keys.job(job), stream, keys.work(who), keys.heartbeat(who))
-            args += (job, tenant, who)
-        names += [keys.body(job) for job, _ in part]
-        return names, args
-
-    def scrub(self, worker: str, held: Sequence[Assignment], grace_ms: int = 0) -> list[str]:
+    def scrub(self, worker: str, held: Sequence[Assignment], grace_ms: int = 0) -> list[Scrubbed]:
         """Delete entries that no longer belong to their job, if that has not just ended."""
         words = each(held, lambda some: self._scrubbed([(worker, some)], grace_ms)[0], Spoilt)
-        return ["kept" if isinstance(word, Spoilt) else word for word in words]
+        return [Scrubbed.KEPT if isinstance(word, Spoilt) else word for word in words]
 
     def scrub_all(
         self, held_by: Mapping[str, Sequence[Assignment]], grace_ms: int = 0
-    ) -> list[str]:
+    ) -> list[Scrubbed]:
         """The same for several workers in one round trip; one by one if the store stumbles."""
         held = [(worker, some) for worker, some in held_by.items() if some]
         try:
@@ -248,27 +215,18 @@ class Rescue:
 
     def _scrubbed(
         self, held_by: Sequence[tuple[str, Sequence[Assignment]]], grace_ms: int
-    ) -> list[list[str]]:
-        keys, rounds = self._keys, list[tuple[list[str], list[Argument]]]()
-        for worker, held in held_by:
-            names = [keys.work(worker), keys.counts, keys.events]
-            names += [keys.job(a.job_id) for a in held]
-            args: list[Argument] = [worker, self._limits.log_entries, len(held), grace_ms]
-            for a in held:
-                args += (a.entry, a.signature(worker))
-            rounds.append((names, args))
-        answers = self._link.run_each(script("scrub"), rounds)
-        return [[word.decode() for word in answer] for answer in answers]
+    ) -> list[list[Scrubbed]]:
+        keys, limits = self._keys, self._limits
+        return self._link.do_each(
+            [scrub_call(keys, limits, worker, held, grace_ms) for worker, held in held_by]
+        )
 
     def quarantine(self, stream: str, junk: Sequence[tuple[Entry, str]]) -> int:
         """Move entries that cannot be understood to the dead letters; return how many."""
         if not junk:
             return 0
-        names = [stream, self._keys.dead, self._keys.counts]
-        args: list[Argument] = [self._limits.log_entries, len(junk)]
-        for entry, why in junk:
-            args += (entry.id, why[:500], b" ".join(entry.fields)[:512])
-        return sum(word == b"ok" for word in self._link.run(script("quarantine"), names, args))
+        call = quarantine_call(self._keys, self._limits, stream, junk)
+        return self._link.do(call).count(SetAside.OK)
 
     def note(self, stream: str, entry: Entry, why: str) -> None:
         """Write a dead letter on a part of an entry whose other parts were understood."""
@@ -277,7 +235,7 @@ class Rescue:
         dead = ("XADD", self._keys.dead, "MAXLEN", "~", self._limits.log_entries, "*", *letter)
         self._link.calls([dead, ("HINCRBY", self._keys.counts, "malformed", 1)])
 
-    def wake(self, tenants: Sequence[str]) -> dict[str, str]:
+    def wake(self, tenants: Sequence[str]) -> dict[str, Woken]:
         """Make tenants active whose streams hold entries; return a word for each.
 
         See `lua/wake.lua`. A leader reads all but the `quiet` ones, whether their bell was heard or
@@ -285,10 +243,7 @@ class Rescue:
         """
         if not tenants:
             return {}
-        keys = self._keys
-        names = [keys.active, keys.bell, *map(keys.arrivals, tenants)]
-        words = self._link.run(script("wake"), names, list(tenants))
-        return {t: word.decode() for t, word in zip(tenants, words, strict=True)}
+        return dict(zip(tenants, self._link.do(wake_call(self._keys, tenants)), strict=True))
 
     def scan(self, cursor: str, count: int = 1_000) -> tuple[str, list[str], list[str]]:
         """Return the next cursor, and the tenants and workers with a stream on this page of keys.
@@ -318,16 +273,3 @@ def _death(assignment: Assignment, worker: str, tenant: str) -> Report:
     error = f"the worker {worker} died during attempt {assignment.attempt}"
     number, reason = int(assignment.attempt), Reason.ATTEMPTS_USED_UP
     return Report(tenant, worker, number, assignment.estimate, error=error, reason=reason)
-
-
-def _tenant(about: bytes | None) -> str:
-    try:
-        return decode_about(about).spec.tenant
-    except InvalidInput:
-        return ""  # no record, or junk: the script sees which
-
-
-def _who(at: bytes | None) -> str:
-    """Return who holds a job, or '' if that could not stand in a key."""
-    holder = (at or b"").partition(b" ")[2]
-    return name_of(holder.partition(b"/")[0])

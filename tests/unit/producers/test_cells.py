@@ -18,6 +18,7 @@ from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
+from parallax.core.words import Submitted
 from parallax.producers.client import cells as module
 from parallax.producers.client.cells import Cells
 from parallax.producers.client.client import Client, Completion
@@ -55,7 +56,7 @@ class Stub(Client):
         self.jobs |= {job.id: job for job in jobs}
         self.accepted |= {job.id: self.clock.now() for job in jobs}
         self.bodies |= bodies or {}
-        return [Receipt(job.id, "ok", "1-0") for job in jobs]
+        return [Receipt(job.id, Submitted.OK, "1-0") for job in jobs]
 
     def news(self, block_ms: int) -> list[Completion]:
         self._called("news", block_ms)
