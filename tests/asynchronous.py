@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -57,3 +57,18 @@ class LinkOverAsync(Link):
 
     def close(self) -> None:
         done(self.made.close())
+
+
+async def turn() -> None:
+    """Let everything else that is ready in the loop run once."""
+    await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object], description: str) -> None:
+    """Return when the condition holds; fail with its description when it does not in time."""
+    try:
+        async with asyncio.timeout(20):
+            while not condition():
+                await turn()
+    except TimeoutError:
+        raise AssertionError(f"waited 20 s for: {description}") from None

@@ -19,6 +19,7 @@ from parallax.broker.link.line import reached
 from parallax.broker.link.nodes import Address
 from parallax.broker.link.wire import Wire
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, Unreachable, Unusable
+from tests.asynchronous import turn, until
 
 T = TypeVar("T")
 Command = list[bytes]
@@ -81,7 +82,7 @@ def run(
         async with serving(Server(**kind)) as server:
             link = AsyncLink.to(f"redis://127.0.0.1:{server.port}", timeout_s)
             try:
-                return await asyncio.wait_for(test(server, link), 30)
+                return await asyncio.wait_for(test(server, link), 90)
             finally:
                 server.open.set()
                 await link.close()
@@ -97,19 +98,12 @@ async def outcome(work: Coroutine[Any, Any, Any]) -> Any:
         return type(error)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Let the others run until something holds."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
-
-
 # -- many at once
 
 
 def test_each_of_many_callers_gets_its_own_reply_over_one_connection() -> None:
     async def test(server: Server, link: AsyncLink) -> None:
-        names = [str(n) for n in range(3_000)]
+        names = [str(n) for n in range(1_000)]
         replies = await asyncio.gather(*(link.call("ECHO", name) for name in names))
         assert replies == [name.encode() for name in names]
         assert server.connections == 1
@@ -130,10 +124,10 @@ def test_who_leaves_does_not_disturb_the_order_of_replies(
         server.open.clear()
         asked = [[("ECHO", f"{n}-{m}") for m in range(count)] for n, count in enumerate(counts)]
         tasks = [asyncio.create_task(outcome(link.calls(commands))) for commands in asked]
-        await until(lambda: len(server.seen) > 2)
+        await until(lambda: len(server.seen) > 2, "all to be sent")
         for n in leaving & set(range(len(tasks))):
             tasks[n].cancel()
-        await asyncio.sleep(0)
+        await turn()
         server.open.set()
         for n, (commands, came) in enumerate(zip(asked, await asyncio.gather(*tasks), strict=True)):
             told = [command[1].encode() for command in commands]
@@ -179,7 +173,10 @@ def test_a_reply_that_nobody_asked_for_breaks_the_connection() -> None:
     async def test(server: Server, link: AsyncLink) -> None:
         server.answer = lambda c: bulk(c[-1]) + (bulk(b"more") if c[-1] == b"x" else b"")
         assert await link.call("ECHO", "x") == b"x"
-        await until(lambda: not link._shared._wire or not link._shared._wire.usable)
+        await until(
+            lambda: not link._shared._wire or not link._shared._wire.usable,
+            "the connection to break",
+        )
         assert await link.call("ECHO", "y") == b"y"
         assert server.connections == 2
 
@@ -220,7 +217,7 @@ def test_who_waits_for_a_connection_and_leaves_harms_nobody() -> None:
     async def test(server: Server, link: AsyncLink) -> None:
         first = asyncio.create_task(link.call("ECHO", "x"))
         second = asyncio.create_task(link.call("ECHO", "y"))
-        await asyncio.sleep(0)
+        await turn()
         first.cancel()
         assert await second == b"y"
         assert server.connections == 1
@@ -233,12 +230,12 @@ def test_closing_fails_what_is_under_way_and_the_next_call_opens_again() -> None
         await link.call("ECHO", "x")
         server.open.clear()
         waiting = asyncio.create_task(outcome(link.call("ECHO", "y")))
-        await until(lambda: len(server.seen) == 3)
+        await until(lambda: len(server.seen) == 3, "the call to be sent")
         await link.close()
         server.open.set()
         assert await waiting is Unreachable
         opening = asyncio.create_task(outcome(link.call("ECHO", "z")))
-        await asyncio.sleep(0)
+        await turn()
         await link.close()  # nobody is left waiting for what was about to be opened
         assert await opening in (Unreachable, b"z")
         assert await link.call("ECHO", "again") == b"again"
@@ -283,9 +280,9 @@ def test_no_more_calls_are_under_way_than_may_be() -> None:
         await link.call("ECHO", "open")
         server.open.clear()
         tasks = [asyncio.create_task(link.call("ECHO", str(n))) for n in range(20)]
-        await until(lambda: len(link._shared._wire._under_way) == 4)  # type: ignore[union-attr]
+        await until(lambda: len(link._shared._wire._under_way) == 4, "four calls to be under way")  # type: ignore[union-attr]
         for _ in range(20):
-            await asyncio.sleep(0)
+            await turn()
         assert len(link._shared._wire._under_way) == 4  # type: ignore[union-attr]
         tasks[7].cancel()  # at the door
         server.open.set()
@@ -323,7 +320,7 @@ def test_bytes_that_wait_to_be_sent_are_bounded() -> None:
         assert wire is not None
         assert wire._transport is not None
         for _ in range(2_000):
-            await asyncio.sleep(0)
+            await turn()
             assert wire._unsent_bytes + wire._transport.get_write_buffer_size() < 200_000
         assert len(wire._under_way) < 400
         server.open.set()
@@ -340,7 +337,7 @@ def with_link(url: str, test: Callable[[AsyncLink], Awaitable[None]]) -> None:
     async def whole() -> None:
         link = AsyncLink.to(url)
         try:
-            await asyncio.wait_for(test(link), 30)
+            await asyncio.wait_for(test(link), 90)
         finally:
             await link.close()
 
