@@ -126,7 +126,7 @@ def tried(submit: Any) -> bool:
 
 @BOTH
 def test_a_slot_moves_while_jobs_run(cluster: LocalCluster, kind: type[Link]) -> None:
-    keys = cluster.cell_on(0, "moving")
+    keys = cluster.cell_on(0, f"moving-{kind.__name__}")
     source, target, bystander = cluster.masters
     cell = Cell(lambda: kind.to(bystander.url), RESCUERS, keys)
     quick = replace(QUICK, lease_s=0.4)  # the one that stands by waits a quarter of it each turn
@@ -177,7 +177,7 @@ def ends(cell: Cell) -> list[str]:
 def test_a_link_whose_node_is_gone_comes_back_through_its_url(
     cluster: LocalCluster, kind: type[Link]
 ) -> None:
-    keys = cluster.cell_on(1, "gone")
+    keys = cluster.cell_on(1, f"gone-{kind.__name__}")
     first, home, other = cluster.masters
     link = kind.to(first.url)
     link.call("SET", keys.bell, "here")
@@ -284,7 +284,7 @@ def test_one_link_may_even_serve_several_cells(cluster: LocalCluster, kind: type
 def test_what_a_cluster_cannot_do_now_is_unreachable(
     cluster: LocalCluster, kind: type[Link]
 ) -> None:
-    keys = cluster.cell_on(0, "partly")
+    keys = cluster.cell_on(0, f"partly-{kind.__name__}")
     source, target, _ = cluster.masters
     link = kind.to(source.url)
     link.call("MSET", keys.bell, 1, keys.open, 1)
