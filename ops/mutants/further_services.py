@@ -84,7 +84,7 @@ SERVING: tuple[Mutant, ...] = (
            "leaders that follow each other give up the dead"),
     # -- the janitor and take-over ----------------------------------------------------------------
     Mutant("the spent stay open", f"{SERVICES}/janitor.py",
-           "        self._intake.terminate([_lost(record) for record in records], lease.token)\n", "",
+           "        self._intake.terminate([_lost(record, broken) for record in records], lease.token)\n", "",
            "a job whose last attempt was lost ends"),
     Mutant("strays stay", f"{SERVICES}/scheduler.py",
            '        self._recoverer.clear_away(lease, found.strays)\n', '',

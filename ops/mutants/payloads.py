@@ -9,7 +9,7 @@ PAYLOADS: tuple[Mutant, ...] = (
            "KEYS[k + 1], KEYS[k + 5], verdict", "KEYS[k + 1], nil, verdict",
            "a body goes with its job, whoever ends it"),
     Mutant("reclaim leaves the body", f"{LUA}/reclaim.lua",
-           "job, KEYS[jobs + n + i], 'dead'", "job, nil, 'dead'",
+           "job, KEYS[jobs + n + i], state", "job, nil, state",
            "a body goes with its job, whoever ends it"),
     Mutant("repair leaves the body", f"{LUA}/repair.lua",
            "redis.call('DEL', KEYS[k + 1], KEYS[6 + 4 * n + i])", "redis.call('DEL', KEYS[k + 1])",

@@ -89,7 +89,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("finish keeps the body", f"{LUA}/finish.lua",
            "bodies and KEYS[bodies + i], detail", "nil, detail", "bodies go with their job"),
     Mutant("finish tells nobody", f"{LUA}/finish.lua",
-           "for o, list in pairs(told) do announce(KEYS[outs + o], list, ARGV[3], ARGV[4]) end", "",
+           "for _, list in ipairs(lists) do announce(KEYS[outs + o], list, ARGV[3], ARGV[4]) end", "",
            "who waits is told"),
     Mutant("retries without end", f"{LUA}/finish.lua",
            "elseif tonumber(attempt) < limit_of(job) then return 'requeued', '' end",

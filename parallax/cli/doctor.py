@@ -24,7 +24,8 @@ from parallax.cli.options import found_url, redis_options
 from parallax.cli.output import show_all, show_one
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.secrets import redacted
-from parallax.policies.registry import broken
+from parallax.policies.registry import EXTENSIONS as POLICIES
+from parallax.sim.traces.registry import EXTENSIONS as TRACES
 
 Finding = tuple[
     str, Literal["ok", "warning", "bad"], str
@@ -53,8 +54,9 @@ def _installation() -> Iterator[Finding]:
         yield "embedded server", "warning", str(error)
     else:
         yield "embedded server", "ok", f"{version} at {binary}"
-    for sentence in broken():
-        yield "policies", "warning", sentence
+    for kind, extensions in ("policies", POLICIES), ("trace formats", TRACES):
+        for sentence in extensions.broken():
+            yield kind, "warning", sentence
 
 
 def _server(url: str | None, cell: str) -> Iterator[Finding]:

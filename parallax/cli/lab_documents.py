@@ -9,6 +9,15 @@ from parallax.cli.documents import Document
 # -- the laboratory
 
 
+class TraceFormat(Document, frozen=True):
+    """A format of traces, the columns by which it is known, and the distribution it comes from."""
+
+    format: str
+    columns: list[str]
+    summary: str
+    source: str
+
+
 class Interval(Document, frozen=True):
     """A mean over seeds and half the width of its 95 % interval."""
 

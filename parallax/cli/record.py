@@ -110,7 +110,7 @@ def trace(file: Path, output: Path, as_json: bool) -> None:
 
     `parallax compare TRACE --routing A,B -o DIRECTORY` answers.
     """
-    from parallax.sim.traces import generic
+    from parallax.sim.traces.formats import generic
 
     count = generic.write(output, jobs_of(read(file)))
     _written(output, count, "jobs", as_json)

@@ -53,6 +53,13 @@ class Finished(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Relayed(StrEnum):
+    """What is said to an attempt that sends a part of its answer."""
+
+    OK = "ok"
+    STOP = "stop"  # nothing more of it is wanted
+
+
 class Terminated(StrEnum):
     """What becomes of a job that is to end without a worker."""
 
@@ -70,6 +77,7 @@ class Reclaimed(StrEnum):
     OK = "ok"
     YIELDED = "yielded"
     DEAD = "dead"
+    BROKEN = "broken"  # a part of its answer was sent, and the rest will not come
     DONE = "done"
     DROPPED = "dropped"
     ALIVE = "alive"
@@ -85,6 +93,7 @@ class Repaired(StrEnum):
     DONE = "done"
     VANISHED = "vanished"
     SPENT = "spent"
+    BROKEN = "broken"
     HELD = "held"
     YIELDED = "yielded"
     SPOILT = "spoilt"

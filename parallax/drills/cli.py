@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
+from parallax.cli.files import write
 from parallax.cli.lab_documents import Drills
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import start_logging
 from parallax.cli.output import show_one
-from parallax.cli.run_options import write
 from parallax.core.model import check_number
 from parallax.drills.drill import DrillResult, DrillSpec, run_drill
 from parallax.drills.invariants import INVARIANTS

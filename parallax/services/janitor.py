@@ -2,8 +2,9 @@
 
 A sweep is done in pieces, one between two turns of the leader, each of bounded size:
 * open jobs that nobody touched for long are looked for, and re-queued if they are nowhere, or
-  dead-lettered if that was their last attempt. The more jobs are open, the more pieces: all of them
-  are seen within a minute, as long as there are no more than 240,000;
+  dead-lettered if that was their last attempt; one whose answer broke off has failed. The more jobs
+  are open, the more pieces: all of them are seen within a minute, as long as there are no more than
+  240,000;
 * entries in workers' streams that no longer belong to their job are deleted;
 * tenants whose stream has entries nobody rang for are made active;
 * streams of workers that are not registered are found, for the recoverer to clear away.
@@ -95,6 +96,8 @@ class Janitor:
             budget -= _JOBS
             found = self._rescue.looked_for(lease, page, int(self._settings.repair_grace_s * 1000))
             self._bury([one.job_id for one in found if one.word is Repaired.SPENT], lease)
+            broken = [one.job_id for one in found if one.word is Repaired.BROKEN]
+            self._bury(broken, lease, broken=True)
             self._bury_spoilt([one.job_id for one in found if one.word is Repaired.SPOILT], lease)
             old = [one for one in found if one.word is not Repaired.YOUNG]
             waiting = [one for one in old if one.word is Repaired.PRESENT and one.detail]
@@ -111,11 +114,11 @@ class Janitor:
         wanted = ceil(jobs * sweep_s / _ROUND_S)
         return max(_LEAST, min(wanted, ceil(_MOST_PER_S * sweep_s)))
 
-    def _bury(self, spent: Sequence[str], lease: Lease) -> None:
-        if not spent:
+    def _bury(self, jobs: Sequence[str], lease: Lease, *, broken: bool = False) -> None:
+        if not jobs:
             return
-        records = [record for record in self._results.records(spent) if record is not None]
-        self._intake.terminate([_lost(record) for record in records], lease.token)
+        records = [record for record in self._results.records(jobs) if record is not None]
+        self._intake.terminate([_lost(record, broken) for record in records], lease.token)
 
     def _bury_spoilt(self, spoilt: Sequence[str], lease: Lease) -> None:
         """Dead-letter jobs whose record nobody can understand: each by itself, they are few."""
@@ -167,9 +170,14 @@ def _spoilt(job: str, worker: str = "", rival: str = "") -> Ending:
     return Ending(job, NOBODY, Outcome.DEAD, report, worker, rival=rival)
 
 
-def _lost(record: Record) -> Ending:
-    error = f"its worker {record.worker} was lost during attempt {record.attempts}, the last"
-    reason = Reason.ATTEMPTS_USED_UP
+def _lost(record: Record, broken: bool) -> Ending:
+    error = f"its worker {record.worker} was lost during attempt {record.attempts}"
+    if broken:
+        outcome, reason = Outcome.FAILED, Reason.STREAM_BROKEN
+        error += ", after a part of the answer was sent"
+    else:
+        outcome, reason = Outcome.DEAD, Reason.ATTEMPTS_USED_UP
+        error += ", the last"
     report = Report(record.tenant, record.worker, record.attempts, error=error, reason=reason)
     holders = (record.worker, record.reply, record.rival)
-    return Ending(record.job_id, record.tenant, Outcome.DEAD, report, *holders)
+    return Ending(record.job_id, record.tenant, outcome, report, *holders)

@@ -17,7 +17,7 @@ from parallax.cli.engine_options import engine_arguments, engine_options
 from parallax.cli.load_figures import overloaded
 from parallax.cli.load_report import report, watched_run
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.names import Number
+from parallax.cli.names import FormatName, Number
 from parallax.cli.options import (
     found_url,
     policies_from,
@@ -192,7 +192,7 @@ def loadgen(
               help="Tenants that the jobs are dealt to, in turn; what they are due, in a "
               "system that is started here "
               "[default: the trace's own].")  # fmt: skip
-@click.option("--format", "form", default="", metavar="NAME",
+@click.option("--format", "form", type=FormatName(), default="", metavar="NAME",
               help="Format of the trace [default: found out].")  # fmt: skip
 def replay(
     where: Where,

@@ -176,7 +176,7 @@ class Client:
                 self.inbox, self._cursor, block_ms, forget=full
             )
             self._read += len(notices)
-        return [Completion(n.job_id, n.outcome, n.data) for n in notices if n.outcome is not None]
+        return Completion.told(notices)
 
     def wait(
         self, jobs: str | Job | Receipt | Iterable[str | Job | Receipt], timeout_s: float = WAIT_S

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from parallax.broker.store.codec import Report, decode_report, encode
-from parallax.broker.store.results import Record
+from parallax.broker.store.results import Notice, Record
 from parallax.core.clock import Clock
 from parallax.core.errors import NotCompleted, Unreachable
 from parallax.core.lifecycle import Outcome
@@ -22,11 +22,16 @@ LISTEN_MS, MOST_RECORDS = 200, 1_000
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How a job ended, as the waiter learned it."""
+    """How a job ended, as the waiter learned it.
+
+    `answer` is what its engine answered: empty if that said nothing, if the job streamed, and if it
+    was not kept and the waiter learned of the end by looking at the record.
+    """
 
     job_id: str
     outcome: Outcome
     data: bytes = b""
+    answer: bytes = b""
 
     @property
     def report(self) -> Report:
@@ -37,6 +42,20 @@ class Completion:
         """Raise NotCompleted unless the job completed."""
         if self.outcome is not Outcome.COMPLETED:
             raise NotCompleted(self.job_id, self.outcome.value, self.report.error)
+
+    @classmethod
+    def told(cls, notices: Iterable[Notice]) -> list[Completion]:
+        """Return the ends among what was told, each with the answer that came just before it."""
+        ended: list[Completion] = []
+        answers: dict[str, bytes] = {}
+        for notice in notices:
+            outcome = notice.outcome
+            if outcome is not None:
+                answer = answers.pop(notice.job_id, b"")
+                ended.append(cls(notice.job_id, outcome, notice.data, answer))
+            elif notice.word == "answer":
+                answers[notice.job_id] = notice.data
+        return ended
 
     @classmethod
     def recorded(cls, record: Record, outcome: Outcome) -> Completion:

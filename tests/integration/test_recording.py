@@ -22,7 +22,7 @@ from parallax.core.errors import InvalidInput
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.registry import ROUTING
 from parallax.services.replay import Explanation, jobs_of, redo
-from parallax.sim.traces import generic
+from parallax.sim.traces.formats import generic
 from tests.integration.cells import Cell, job, jobs
 
 LAST = job("late", prompt_tokens=64, deadline_s=30.0, session="s", prefix=(1, 2, 3))

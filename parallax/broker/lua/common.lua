@@ -66,11 +66,13 @@ end
 
 -- A job's record, `job:<id>`. Few fields and few writes: each field of each write is paid for in
 -- the hash, in the append-only file and on the way to replicas.
---   at        "<state> <who>/<attempt>/<entry> <started> <finished>", the times while they are known.
+--   at        "<state> <who>/<attempt>/<entry> <started> <finished>", the times while they are known;
+--             "running <who>/<attempt>/<entry> <started> claimed" once a part of its answer was sent.
 --             `who` is `queue`, a worker, or `system` at the end if no worker ended it. All of it
 --             counts: ids of entries are unique within a stream only, so two streams may hold the
 --             same id in the same millisecond.
---   about     "<accepted> <digest> <length> <bytes> <reply> <spec>", written once
+--   about     "<accepted> <digest> <length> <bytes> <reply> <spec>", written once. After the bytes of
+--             the body come letters: `s` if it streams, `k` if its answer is to be kept.
 --   deadline  if it has one      limit  most attempts, if not the usual      result  what became of it
 --   hedge     "<state> <who>/<attempt>/<entry> <started>" of the attempt beside the one in `at`, if
 --             there is or was one; its state is `assigned`, `running` or `over`
@@ -84,11 +86,12 @@ local function signature_of(who, attempt, entry)
   return who .. '/' .. attempt .. '/' .. entry
 end
 
--- Splits `at`; nil if there is no record, or none that anybody could have written.
+-- Splits `at`; nil if there is no record, or none that anybody could have written. The fourth is
+-- whether the attempt has claimed the job.
 local function parsed(at)
   if not at then return end
-  local state, holder, started = string.match(at, '^(%a+) ([^ ]+/%d+/%d+%-%d+) ?(%d*)')
-  if state then return state, holder, started end
+  local state, holder, started, rest = string.match(at, '^(%a+) ([^ ]+/%d+/%d+%-%d+) ?(%d*)(.*)$')
+  if state then return state, holder, started, rest == ' claimed' end
   return string.match(at, '^(%a+) (system) ?(%d*)')
 end
 
@@ -105,6 +108,15 @@ local BEGUN = {running = 1, prefilled = 1}
 local function second(job)
   local state, holder, started = parsed(redis.call('HGET', job, 'hedge'))
   if state ~= 'over' then return state, holder, started end
+end
+
+-- The first part of an answer that is sent claims the job for its attempt: whoever waits has seen it.
+-- From then on no other attempt decides the job, none is started, and it is never queued again: if
+-- this one is lost, the job has failed.
+local function claim(job, holder, signature, started, rival)
+  redis.call('HSET', job, 'at', 'running ' .. signature .. ' ' .. started .. ' claimed')
+  local loser = holder ~= signature and holder or rival
+  if loser then redis.call('HSET', job, 'hedge', 'over ' .. loser) end
 end
 
 -- The attempt beside the job's own becomes its own; that of this signature is over.

@@ -5,7 +5,8 @@
 -- REPLY fenced | ok, n x (ok | stale | orphan | expired | noworker | busy)
 -- `attempt` counts from 1. `kind` is '' for a job that waits in its tenant's stream, 'hedge' for a
 -- second attempt beside the one before it, and the worker# of whoever computed its prompt for a job
--- that goes on elsewhere. A dispatch that was carried out before is `ok` again.
+-- that goes on elsewhere. A dispatch that was carried out before is `ok` again. Beside an attempt of
+-- whose answer a part was sent there is no second one.
 -- Events with ids below `trim_to` are dropped ('' = none): the balances already contain them, so a
 -- new leader neither loses nor repeats one.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
@@ -33,11 +34,12 @@ end
 local function waits(job, at, entry, attempt, kind)
   local before = whole(attempt - 1)
   if kind == '' then return at == 'queued queue/' .. before .. '/' .. entry end
-  local state, holder = parsed(at)
+  local state, holder, _, claimed = parsed(at)
   local who, number = string.match(holder or '', '^(.-)/(.-)/')
   if number ~= before then return false end
   if kind == 'hedge' then
-    return (state == 'assigned' or state == 'running') and redis.call('HEXISTS', job, 'hedge') == 0
+    return (state == 'assigned' or state == 'running') and not claimed
+      and redis.call('HEXISTS', job, 'hedge') == 0
   end
   return state == 'prefilled' and who == ARGV[caps + 2 * tonumber(kind) - 1]
 end

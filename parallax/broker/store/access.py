@@ -58,7 +58,7 @@ class Role:
         return ["reset", "on", "-@all", *patterns, *(f"+{command}" for command in self.commands)]
 
 
-_ENTRIES = ("in:*", "job:*", "body:*", "out:*")
+_ENTRIES = ("in:*", "job:*", "body:*", "answer:*", "out:*")
 _JOBS = (*_ENTRIES, "work:*", "ctl:*")
 _DOOR = ("active", "bell", "open", "due", "counts")
 _TOTALS = (*_DOOR, "events", "dead")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from parallax.broker.link.connection import Link
 from parallax.broker.link.endpoint import MAX_BLOCK_MS
@@ -15,10 +16,12 @@ from parallax.broker.store.codec import Report, decode_about, decode_fields, enc
 from parallax.broker.store.dispatch import START, Entry
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
+from parallax.broker.store.relay import Chunk, pages_of, relay_call
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import TERMINAL
 from parallax.core.model import MAX_TOKENS, NAME
+from parallax.core.reasons import Reason
 
 #: Stands for the tenant of a job whose record does not tell it.
 NOBODY = "unknown"
@@ -65,6 +68,8 @@ class Attempt(Struct, frozen=True):
     body: bytes = b""
     prefix: tuple[int, ...] = ()
     prefix_block: int = 16
+    stream: bool = False  # the answer is relayed in pieces
+    keep: bool = False  # the answer is kept for a while
 
     @property
     def job_id(self) -> str:
@@ -73,11 +78,12 @@ class Attempt(Struct, frozen=True):
 
 
 class Finish(Struct, frozen=True):
-    """The end of an attempt: `verdict` as in `lua/finish.lua`."""
+    """The end of an attempt: `verdict` as in `lua/finish.lua`, and the answer if it completed."""
 
     attempt: Attempt
     verdict: str
     report: Report
+    answer: bytes = b""
 
 
 _ENDS = frozenset(state.value.encode() for state in TERMINAL)
@@ -218,20 +224,38 @@ class Attempts:
         # Of a record that cannot be understood nobody knows whether it has a body.
         with_bodies = any(f.attempt.body_bytes or f.verdict == "dead" for f in finishes)
         bodies = [keys.body(f.attempt.job_id) for f in finishes] if with_bodies else []
+        payloads: list[Argument] = []
+        if any(f.answer or f.attempt.stream for f in finishes):
+            payloads += [part for f in finishes for part in _payload(f)]
+        answers = [keys.answer(f.attempt.job_id) for f in finishes] if payloads else []
         names = [
             keys.work(self._worker), keys.events, keys.open, keys.counts, keys.dead, keys.active,
             keys.bell, keys.due, *map(keys.arrivals, tenants), *map(keys.out, outs),
-            *(keys.job(f.attempt.job_id) for f in finishes), *bodies,
+            *(keys.job(f.attempt.job_id) for f in finishes), *bodies, *answers,
         ]  # fmt: skip
         head: list[Argument] = [
             self._worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
-            limits.log_entries, len(tenants), len(outs), len(finishes), int(with_bodies), *tenants,
+            limits.log_entries, len(tenants), len(outs), len(finishes), int(with_bodies),
+            int(bool(payloads)), *tenants,
         ]  # fmt: skip
-        answer = iter(self._link.run(script("finish"), names, head + rows))
+        answer = iter(self._link.run(script("finish"), names, head + rows + payloads))
         return [
             (word.decode(), detail.decode("ascii", "replace"))
             for word, detail in zip(answer, answer, strict=True)
         ]
+
+    def relay(self, chunks: Sequence[Chunk]) -> list[str]:
+        """Send pieces of answers to whoever waits; return `ok` or `stop` for each.
+
+        Those of an attempt go in order, before its end, and before what follows them is sent: of an
+        attempt that was told to `stop` nothing is sent any more. Safe to repeat. The scheduler is
+        told that an attempt began by its first piece.
+        """
+        words: list[str] = []
+        for some in pages_of(chunks):
+            said = self._link.do(relay_call(self._keys, self._limits, self._worker, some))
+            words += said
+        return words
 
     def progress(
         self, updates: Sequence[tuple[Attempt, str, int]], began: Sequence[Attempt] = ()
@@ -317,4 +341,16 @@ def _attempt(assignment: Assignment, text: bytes, began: bytes, body: bytes) -> 
         body,
         spec.prefix,
         spec.prefix_block,
+        about.streams,
+        about.kept,
     )
+
+
+def _payload(finish: Finish) -> tuple[str, bytes, bytes]:
+    """Return the job's letters, the answer, and the result of a job whose answer breaks off."""
+    attempt, broken = finish.attempt, b""
+    if attempt.stream:
+        said = finish.report.error or "its worker gave it back"
+        error = f"{said}, after a part of the answer was sent"
+        broken = encode(replace(finish.report, error=error, reason=Reason.STREAM_BROKEN))
+    return "s" * attempt.stream + "k" * attempt.keep, finish.answer, broken

@@ -113,7 +113,8 @@ class About(msgspec.Struct, frozen=True):
     """What never changes of a job: the field `about` of its record.
 
     `accepted` is in seconds since the epoch; `output_tokens` is the true length where the answer is
-    simulated; `reply` names the stream that is told of the end ('' = nobody waits).
+    simulated; `reply` names the stream that is told of the end ('' = nobody waits). Who waits is
+    sent the answer in pieces if it `streams`; it can be read for a while if it is `kept`.
     """
 
     accepted: float
@@ -122,6 +123,8 @@ class About(msgspec.Struct, frozen=True):
     body_bytes: int
     reply: str
     spec: Spec
+    streams: bool = False
+    kept: bool = False
 
 
 class Registration(Message, frozen=True):
@@ -203,9 +206,12 @@ def ticket_of(job: Job, body: bytes, reply: str) -> str:
     text += f"|{job.deadline_s}|{job.priority}"
     if job.prefix:
         text += f"|{job.prefix}|{job.prefix_block}"
+    letters = "s" * job.stream + "k" * job.keep
+    if letters:
+        text += f"|{letters}"
     digest = hashlib.blake2b(text.encode() + body, digest_size=8).hexdigest()
     length = "-" if job.output_tokens is None else job.output_tokens
-    return f"{digest} {length} {len(body)} {reply or '-'}"
+    return f"{digest} {length} {len(body)}{letters} {reply or '-'}"
 
 
 def decode_about(data: bytes | None) -> About:
@@ -215,6 +221,9 @@ def decode_about(data: bytes | None) -> About:
         shown = "accepted, digest, length, bytes, whom to tell and the spec"
         raise InvalidInput("about", (data or b"")[:60], shown)
     accepted, digest, length, size, reply, spec = parts
+    streams = kept = False
+    if not size.isdigit():
+        size, streams, kept = _letters(size)
     return About(
         whole("about.accepted", accepted, _MAX_MS) / 1000,
         _text("about.digest", digest),
@@ -222,7 +231,16 @@ def decode_about(data: bytes | None) -> About:
         whole("about.bytes", size, _MAX_MS),
         "" if reply == b"-" else _text("about.reply", reply),
         _decoded(_spec_decoder, spec, "spec"),
+        streams,
+        kept,
     )
+
+
+def _letters(size: bytes) -> tuple[bytes, bool, bool]:
+    """Split `<bytes>[s][k]`: how long the body is, whether the job streams, and is kept."""
+    kept = size.endswith(b"k")
+    size = size.removesuffix(b"k")
+    return size.removesuffix(b"s"), size.endswith(b"s"), kept
 
 
 def view_of(

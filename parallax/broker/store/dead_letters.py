@@ -105,7 +105,7 @@ class DeadLetters:
         job = Job(
             letter.successor, spec.tenant, spec.prompt, spec.max, spec.session,
             about.output_tokens, None, spec.priority, prefix=spec.prefix,
-            prefix_block=spec.prefix_block,
+            prefix_block=spec.prefix_block, stream=about.streams, keep=about.kept,
         )  # fmt: skip
         return [job], "", {job.id: body} if body is not None else {}
 

@@ -18,7 +18,7 @@ _KINDS = {
     **dict.fromkeys(("in", "work", "out", "ctl", "bell", "events", "record", "dead"), "stream"),
     **dict.fromkeys(("job", "stat", "workers", "tenants", "suspects", "ledger", "policy", "counts"),
                     "hash"),
-    **dict.fromkeys(("body", "hb", "leader", "epoch", "memory", "recording"), "string"),
+    **dict.fromkeys(("body", "answer", "hb", "leader", "epoch", "memory", "recording"), "string"),
     "active": "set", "open": "zset", "due": "zset",
 }  # fmt: skip
 
@@ -40,6 +40,7 @@ class Keys:
     | `work:<worker>` | stream | attempts assigned to a worker; its length is its load |
     | `job:<id>` | hash | the job's record; TTL once terminal |
     | `body:<id>` | string | prompt or request body, if there is one |
+    | `answer:<id>` | string, TTL | the answer, if somebody asked to keep it or it is long |
     | `out:<id>` | stream | progress and terminal entry for whoever waits; TTL |
     | `events` | stream | what workers tell the scheduler |
     | `ctl:<worker>` | stream | cancellations for a worker |
@@ -59,6 +60,7 @@ class Keys:
     """
 
     __slots__ = (
+        "_answer",
         "_body",
         "_ctl",
         "_hb",
@@ -94,6 +96,7 @@ class Keys:
         self.cell = cell
         self._in, self._work, self._job = prefix + "in:", prefix + "work:", prefix + "job:"
         self._body, self._out, self._ctl = prefix + "body:", prefix + "out:", prefix + "ctl:"
+        self._answer = prefix + "answer:"
         self._hb, self._stat = prefix + "hb:", prefix + "stat:"
         self.active, self.bell, self.events = prefix + "active", prefix + "bell", prefix + "events"
         self.record, self.recording = prefix + "record", prefix + "recording"
@@ -132,6 +135,10 @@ class Keys:
     def body(self, job_id: str) -> str:
         """Body of a job."""
         return self._body + job_id
+
+    def answer(self, job_id: str) -> str:
+        """Answer of a job."""
+        return self._answer + job_id
 
     def out(self, reply: str) -> str:
         """Stream that tells whoever waits."""

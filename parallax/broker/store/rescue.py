@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
+from msgspec.structs import replace
+
 from parallax.broker.link.connection import Link
 from parallax.broker.link.errors import Spoilt
 from parallax.broker.link.refusals import is_forbidden
@@ -94,14 +96,17 @@ class Rescue:
         lease: Lease,
         worker: str,
         held: Sequence[Assignment],
-        owners: Iterator[tuple[str, str]],
+        owners: Iterator[tuple[str, str, bool]],
     ) -> tuple[list[str], list[Argument]]:
         """Return keys and arguments of the script for one worker."""
         keys, limits = self._keys, self._limits
         tenants: dict[str, int] = {}
         outs: dict[str, int] = {}
         rows: list[Argument] = []
-        for assignment, (tenant, reply) in zip(held, islice(owners, len(held)), strict=True):
+        broken: list[Argument] = []
+        for assignment, (tenant, reply, streams) in zip(
+            held, islice(owners, len(held)), strict=True
+        ):
             rows += (
                 assignment.entry,
                 assignment.attempt,
@@ -110,6 +115,7 @@ class Rescue:
                 outs.setdefault(reply, len(outs) + 1) if reply else "",
                 encode(_death(assignment, worker, tenant)),
             )
+            broken.append(encode(_break(assignment, worker, tenant)) if streams else "")
         names = [
             keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
             keys.events, keys.dead, keys.active, keys.bell, keys.due,
@@ -120,16 +126,16 @@ class Rescue:
             lease.token, worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
             limits.log_entries, len(tenants), len(outs), len(held), *tenants,
         ]  # fmt: skip
-        return names, head + rows
+        return names, head + rows + (broken if any(broken) else [])
 
-    def _owners(self, held: Sequence[Assignment]) -> Iterator[tuple[str, str]]:
-        """Yield the tenant of each job and whom its end is told ('' = nobody)."""
+    def _owners(self, held: Sequence[Assignment]) -> Iterator[tuple[str, str, bool]]:
+        """Yield the tenant of each job, whom its end is told ('' = nobody), and if it streams."""
         for text in self._about(held):
             try:
                 about = decode_about(text)
-                yield about.spec.tenant, about.reply
+                yield about.spec.tenant, about.reply, about.streams
             except InvalidInput:
-                yield NOBODY, ""  # no record, or junk: the script sees that there is no job
+                yield NOBODY, "", False  # no record, or junk: the script sees that there is no job
 
     def _about(self, held: Sequence[Assignment]) -> Iterator[bytes | None]:
         for page in pages(held, _PIPELINE):
@@ -273,3 +279,9 @@ def _death(assignment: Assignment, worker: str, tenant: str) -> Report:
     error = f"the worker {worker} died during attempt {assignment.attempt}"
     number, reason = int(assignment.attempt), Reason.ATTEMPTS_USED_UP
     return Report(tenant, worker, number, assignment.estimate, error=error, reason=reason)
+
+
+def _break(assignment: Assignment, worker: str, tenant: str) -> Report:
+    death = _death(assignment, worker, tenant)
+    error = f"{death.error}, after a part of the answer was sent"
+    return replace(death, error=error, reason=Reason.STREAM_BROKEN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -14,8 +15,10 @@ from parallax.broker.link.scripts import Argument
 from parallax.broker.store.codec import Report, decode_about, decode_report
 from parallax.broker.store.dispatch import START, after
 from parallax.broker.store.keys import Keys
-from parallax.core.errors import InvalidInput, StoreFault
+from parallax.broker.store.relay import Piece, decode_piece
+from parallax.core.errors import InvalidInput, ParallaxError, StoreFault
 from parallax.core.lifecycle import TERMINAL, Outcome, State
+from parallax.core.pages import pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,18 @@ NOBODY = frozenset({"queue", "system"})
 #: What is read of a record (not its prefix, which may be long), and of how many in one go.
 _FIELDS, _PAGE = ("at", "about", "deadline", "hedge", "result"), 500
 
+#: Answers that are read in one go: each may have a megabyte.
+_ANSWERS = 20
+
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
 
 class Notice(Struct, frozen=True):
-    """Something told about a job: its outcome, or `first` / `tokens` while it runs."""
+    """Something told about a job: its outcome, and before that how it goes.
+
+    That is `first` or `tokens`, `chunk` (a `piece` of its answer), or `answer` (all of it, just
+    before its end; without `data` if it could not be kept for so long).
+    """
 
     job_id: str
     word: str
@@ -88,6 +98,11 @@ class Notice(Struct, frozen=True):
     def report(self) -> Report:
         """What came with the outcome."""
         return _report(self.data)
+
+    @property
+    def piece(self) -> Piece:
+        """The piece of an answer that a `chunk` is; raises InvalidInput."""
+        return decode_piece(self.data)
 
 
 class Results:
@@ -125,7 +140,31 @@ class Results:
             for entry, fields in entries:
                 cursor = entry.decode()
                 notices.extend(_notices(fields or ()))
-        return cursor, notices
+        return cursor, self._with_answers(notices)
+
+    def _with_answers(self, notices: list[Notice]) -> list[Notice]:
+        """Fetch the answers that were too long for the stream; delete those that nobody keeps."""
+        apart = [n for n, notice in enumerate(notices) if notice.word == "answer_at"]
+        for some in pages(apart, _ANSWERS):
+            names = [self._keys.answer(notices[n].job_id) for n in some]
+            found = self._link.calls([("GET", name) for name in names])
+            own = [name for n, name in zip(some, names, strict=True) if not _kept(notices[n])]
+            for n, answer in zip(some, found, strict=True):
+                notices[n] = Notice(notices[n].job_id, "answer", answer or b"")
+            self._let_go(own)
+        return notices
+
+    def _let_go(self, names: Sequence[str]) -> None:
+        with suppress(ParallaxError):  # they have a TTL, and were read
+            if names:
+                self._link.call("DEL", *names)
+
+    def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the answers of jobs that were to be kept; None where there is none (any more)."""
+        found: list[bytes | None] = []
+        for page in pages(list(job_ids), _ANSWERS):
+            found += self._link.calls([("GET", self._keys.answer(job)) for job in page])
+        return found
 
     def forget(self, reply: str) -> None:
         """Delete an `out` stream nobody will read again; who may not delete empties it."""
@@ -150,6 +189,11 @@ def _notices(fields: Sequence[bytes]) -> Iterator[Notice]:
     for job, text in zip(pairs, pairs, strict=False):
         word, _, data = text.partition(b" ")
         yield Notice(job.decode("ascii", "replace"), word.decode("ascii", "replace"), data)
+
+
+def _kept(notice: Notice) -> bool:
+    """Whether an answer that lies apart is to stay there."""
+    return notice.data.endswith(b"k")
 
 
 def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:

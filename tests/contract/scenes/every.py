@@ -11,6 +11,7 @@ from tests.contract.scenes import (  # noqa: F401 - each adds its scenes to the 
     larger,
     larger_rescues,
     leases,
+    payloads,
     repair,
     rescue,
 )  # fmt: skip

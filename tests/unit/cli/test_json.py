@@ -88,6 +88,7 @@ OFFLINE: dict[str, list[str]] = {
     "cells": ["cells", "--cells", "a,b", "acme"],
     "simulate": ["simulate", "load.toml"],
     "compare": ["compare", "load.toml", "-o", "grid", "--seeds", "2", "--jobs", "1"],
+    "trace formats": ["trace", "formats"],
     "trace stats": ["trace", "stats", "load.toml"],
     "experiment list": ["experiment", "list"],
 }

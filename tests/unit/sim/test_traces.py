@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_HASH, MAX_TOKENS, Job
 from parallax.sim.timed import Timed
-from parallax.sim.traces import bailian, burstgpt, generic
-from parallax.sim.traces.catalog import FORMATS, dealt, promised, read, sniffed
+from parallax.sim.traces.catalog import dealt, promised, read, sniffed
+from parallax.sim.traces.formats import bailian, burstgpt, generic
+from parallax.sim.traces.registry import FORMATS
 from parallax.sim.traces.rows import LONGEST, SLACK_S, named
 from parallax.sim.traces.sample import thinned, window
 from parallax.sim.traces.threads import Threads

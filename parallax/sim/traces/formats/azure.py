@@ -12,11 +12,13 @@ from pathlib import Path
 
 from parallax.core.model import Job
 from parallax.sim.timed import Timed
+from parallax.sim.traces.registry import FORMATS
 from parallax.sim.traces.rows import LONGEST, Clock, Row, csv_rows
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 
 
+@FORMATS.register("azure", COLUMNS)
 def read(path: Path, prefix: str = "azure", most: int = LONGEST) -> Iterator[Timed]:
     """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
     time, prompt, output = COLUMNS

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from parallax.core.model import Job
 from parallax.sim.timed import Timed
+from parallax.sim.traces.registry import FORMATS
 from parallax.sim.traces.rows import LONGEST, Clock, csv_rows, named
 
 COLUMNS = ("arrival_s", "client", "prompt_tokens", "output_tokens")
 
 
+@FORMATS.register("vtc", COLUMNS)
 def read(path: Path, prefix: str = "vtc", most: int = LONGEST) -> Iterator[Timed]:
     """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
     time, client, prompt, output = COLUMNS

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from parallax.core.model import Job
 from parallax.sim.timed import Timed
+from parallax.sim.traces.registry import FORMATS
 from parallax.sim.traces.rows import LONGEST, Clock, csv_rows, named
 
 COLUMNS = ("Timestamp", "Request tokens", "Response tokens")
 
 
+@FORMATS.register("burstgpt", COLUMNS)
 def read(path: Path, prefix: str = "burstgpt", most: int = LONGEST) -> Iterator[Timed]:
     """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
     time, prompt, output = COLUMNS

@@ -15,6 +15,7 @@ from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job
 from parallax.sim.files import written
 from parallax.sim.timed import Timed
+from parallax.sim.traces.registry import FORMATS
 from parallax.sim.traces.rows import LONGEST, Clock, Row, csv_rows, first_line, json_rows
 
 COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
@@ -24,6 +25,7 @@ KNOWN_JSON = (*KNOWN, "prefix", "prefix_block")
 BLOCK = 16  # tokens, where `prefix_block` is not given
 
 
+@FORMATS.register("generic", COLUMNS)
 def read(path: Path, prefix: str = "job", most: int = LONGEST) -> Iterator[Timed]:
     """Yield the jobs of a file; raises InvalidInput naming file, line and column.
 

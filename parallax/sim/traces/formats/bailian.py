@@ -13,13 +13,16 @@ from pathlib import Path
 
 from parallax.core.model import Job
 from parallax.sim.timed import Timed
+from parallax.sim.traces.registry import FORMATS
 from parallax.sim.traces.rows import LONGEST, Clock, json_rows, named
 
+COLUMNS = ("chat_id", "timestamp", "input_length", "output_length")
 BLOCK = 16
 #: Chats whose session is remembered; the oldest are forgotten, and a late turn starts afresh.
 REMEMBERED = 1_000_000
 
 
+@FORMATS.register("bailian", COLUMNS)
 def read(path: Path, prefix: str = "bailian", most: int = LONGEST) -> Iterator[Timed]:
     """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
     clock = Clock()

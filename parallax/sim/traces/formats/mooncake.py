@@ -17,11 +17,14 @@ from pathlib import Path
 
 from parallax.core.model import Job
 from parallax.sim.timed import Timed
+from parallax.sim.traces.registry import FORMATS
 from parallax.sim.traces.rows import LONGEST, Clock, json_rows, named
 
+COLUMNS = ("timestamp", "input_length", "output_length")
 BLOCK = 512
 
 
+@FORMATS.register("mooncake", COLUMNS)
 def read(path: Path, prefix: str = "mooncake", most: int = LONGEST) -> Iterator[Timed]:
     """Yield the jobs of a file; raises InvalidInput naming file, line and column."""
     clock = Clock()
