@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from parallax.broker.link import dialogue
 from parallax.broker.link.connection import Link
+from parallax.broker.link.dialogue import Command, Dialogue
 from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.link.refusals import is_forbidden
 from parallax.broker.link.scripts import Argument
@@ -114,12 +116,7 @@ class Results:
 
     def records(self, job_ids: Sequence[str]) -> list[Record | None]:
         """Return the records of these jobs; None where there is none (any more)."""
-        found: list[Record | None] = []
-        for start in range(0, len(job_ids), _PAGE):
-            page = job_ids[start : start + _PAGE]
-            answers = self._link.calls([("HMGET", self._keys.job(job), *_FIELDS) for job in page])
-            found += [_record(job, row) for job, row in zip(page, answers, strict=True)]
-        return found
+        return self._link.carry(records(self._keys, job_ids))
 
     def follow(
         self, reply: str, cursor: str, block_ms: int, *, forget: bool = False
@@ -128,53 +125,15 @@ class Results:
 
         With `forget` what was read before is deleted on the way: for a reader that is the only one.
         """
-        command: list[Argument] = ["XREAD", "COUNT", 1000]
-        if block_ms > 0:
-            command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
-        stream = self._keys.out(reply)
-        command += ("STREAMS", stream, cursor or START)
-        trim = [("XTRIM", stream, "MINID", after(cursor))] if forget and cursor else []
-        *_, streams = self._link.calls([*trim, command])
-        notices: list[Notice] = []
-        for _, entries in streams or ():
-            for entry, fields in entries:
-                cursor = entry.decode()
-                notices.extend(_notices(fields or ()))
-        return cursor, self._with_answers(notices)
-
-    def _with_answers(self, notices: list[Notice]) -> list[Notice]:
-        """Fetch the answers that were too long for the stream; delete those that nobody keeps."""
-        apart = [n for n, notice in enumerate(notices) if notice.word == "answer_at"]
-        for some in pages(apart, _ANSWERS):
-            names = [self._keys.answer(notices[n].job_id) for n in some]
-            found = self._link.calls([("GET", name) for name in names])
-            own = [name for n, name in zip(some, names, strict=True) if not _kept(notices[n])]
-            for n, answer in zip(some, found, strict=True):
-                notices[n] = Notice(notices[n].job_id, "answer", answer or b"")
-            self._let_go(own)
-        return notices
-
-    def _let_go(self, names: Sequence[str]) -> None:
-        with suppress(ParallaxError):  # they have a TTL, and were read
-            if names:
-                self._link.call("DEL", *names)
+        return self._link.carry(follow(self._keys, reply, cursor, block_ms, forget=forget))
 
     def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
         """Return the answers of jobs that were to be kept; None where there is none (any more)."""
-        found: list[bytes | None] = []
-        for page in pages(list(job_ids), _ANSWERS):
-            found += self._link.calls([("GET", self._keys.answer(job)) for job in page])
-        return found
+        return self._link.carry(answers(self._keys, job_ids))
 
     def forget(self, reply: str) -> None:
         """Delete an `out` stream nobody will read again; who may not delete empties it."""
-        stream = self._keys.out(reply)
-        try:
-            self._link.call("DEL", stream)
-        except StoreFault as error:
-            if not is_forbidden(error):
-                raise
-            self._link.call("XTRIM", stream, "MAXLEN", 0)  # it has a TTL
+        self._link.carry(forget(self._keys, reply))
 
     def counts(self) -> dict[str, int]:
         """Return the totals of the cell."""
@@ -184,16 +143,86 @@ class Results:
         return {name: int(value) for name, value in known if value.isdigit() and len(value) < 19}
 
 
+# -- the same as dialogues, for whoever waits or awaits
+
+
+def records(keys: Keys, job_ids: Sequence[str]) -> Dialogue[list[Record | None]]:
+    """Return the records of these jobs; None where there is none (any more)."""
+    found: list[Record | None] = []
+    for page in pages(job_ids, _PAGE):
+        rows = yield from dialogue.calls([("HMGET", keys.job(job), *_FIELDS) for job in page])
+        found += [_record(job, row) for job, row in zip(page, rows, strict=True)]
+    return found
+
+
+def answers(keys: Keys, job_ids: Sequence[str]) -> Dialogue[list[bytes | None]]:
+    """Return the answers of jobs that were to be kept; None where there is none (any more)."""
+    found: list[bytes | None] = []
+    for page in pages(job_ids, _ANSWERS):
+        found += yield from dialogue.calls([("GET", keys.answer(job)) for job in page])
+    return found
+
+
+def follow(
+    keys: Keys, reply: str, cursor: str, block_ms: int, *, forget: bool = False
+) -> Dialogue[tuple[str, list[Notice]]]:
+    """Wait for news on an `out` stream after `cursor`; return the new cursor and the news.
+
+    With `forget` what was read before is deleted on the way: for a reader that is the only one.
+    """
+    command: list[Argument] = ["XREAD", "COUNT", 1000]
+    if block_ms > 0:
+        command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
+    stream = keys.out(reply)
+    command += ("STREAMS", stream, cursor or START)
+    commands: list[Command] = [command]
+    if forget and cursor:
+        commands.insert(0, ("XTRIM", stream, "MINID", after(cursor)))
+    *_, streams = yield from dialogue.calls(commands)
+    notices: list[Notice] = []
+    for _, entries in streams or ():
+        for entry, fields in entries:
+            cursor = entry.decode()
+            notices.extend(_notices(fields or ()))
+    return cursor, (yield from _with_answers(keys, notices))
+
+
+def _with_answers(keys: Keys, notices: list[Notice]) -> Dialogue[list[Notice]]:
+    """Fetch the answers that were too long for the stream; delete those that nobody keeps."""
+    apart = [n for n, notice in enumerate(notices) if notice.word == "answer_at"]
+    for some in pages(apart, _ANSWERS):
+        names = [keys.answer(notices[n].job_id) for n in some]
+        found = yield from dialogue.calls([("GET", name) for name in names])
+        own = [name for n, name in zip(some, names, strict=True) if not _kept(notices[n])]
+        for n, answer in zip(some, found, strict=True):
+            notices[n] = Notice(notices[n].job_id, "answer", answer or b"")
+        if own:
+            with suppress(ParallaxError):  # they have a TTL, and were read
+                yield from dialogue.call(("DEL", *own))
+    return notices
+
+
+def _kept(notice: Notice) -> bool:
+    """Whether an answer that lies apart is to stay there."""
+    return bool(notice.data.endswith(b"k"))
+
+
+def forget(keys: Keys, reply: str) -> Dialogue[None]:
+    """Delete an `out` stream nobody will read again; who may not delete empties it."""
+    stream = keys.out(reply)
+    try:
+        yield from dialogue.call(("DEL", stream))
+    except StoreFault as error:
+        if not is_forbidden(error):
+            raise
+        yield from dialogue.call(("XTRIM", stream, "MAXLEN", 0))  # it has a TTL
+
+
 def _notices(fields: Sequence[bytes]) -> Iterator[Notice]:
     pairs = iter(fields)
     for job, text in zip(pairs, pairs, strict=False):
         word, _, data = text.partition(b" ")
         yield Notice(job.decode("ascii", "replace"), word.decode("ascii", "replace"), data)
-
-
-def _kept(notice: Notice) -> bool:
-    """Whether an answer that lies apart is to stay there."""
-    return notice.data.endswith(b"k")
 
 
 def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:
