@@ -22,7 +22,7 @@ BATCH = 20
 BURST = 500
 #: No more is offered while so many jobs are open, beyond one of each tenant: a machine that is too
 #: slow for the rate is not asked to drain in a minute what it could not do in another.
-MOST_OPEN = 4_000
+MOST_OPEN = 2_000
 _BLOCK = 1  # tokens of a block: prefixes are long in the store, and not for the engine
 _FAMILIES = 8
 #: What a receipt says when nobody knows whether its job was accepted.

@@ -80,8 +80,13 @@ class Shape:
 
     @property
     def floor_s(self) -> float:
-        """A tenant with jobs hears of the end of one at least so often, faults included."""
-        return 20.0 + 60 * self.rtt_s + self.tenants / 100 + (20.0 if self.contended else 0.0)
+        """A tenant with jobs hears of the end of one at least so often, faults included.
+
+        Some 25 jobs a second end even while something breaks five times a second, so all tenants
+        have their turn in that time; one of little weight waits for those of much.
+        """
+        uneven = (20.0 if self.contended else 0.0) + (30.0 if self.weights else 0.0)
+        return 20.0 + 60 * self.rtt_s + self.tenants / 25 + uneven
 
     def rate(self, wanted: float) -> float:
         """Return the jobs per second that this fleet can bear, at most those that are wanted."""

@@ -102,7 +102,14 @@ class Janitor:
             old = [one for one in found if one.word is not Repaired.YOUNG]
             waiting = [one for one in old if one.word is Repaired.PRESENT and one.detail]
             self._rescue.remind([one.job_id for one in waiting])
-            tenants = [one.tenant for one in old if one.word is Repaired.OK]
+            repaired = [one for one in old if one.word is Repaired.OK]
+            if repaired:
+                log.warning(
+                    "%d jobs were nowhere and are queued again, %s among them",
+                    len(repaired),
+                    repaired[0].job_id,
+                )
+            tenants = [one.tenant for one in repaired]
             yield Findings(Counter(one.word for one in old), tenants=tenants, waiting=waiting)
             skip += sum(one.word in _STAY for one in old)
             if not old:

@@ -50,6 +50,7 @@ def test_a_script_writes_this_and_nothing_else_and_once(cell: Cell, name: str) -
 #: Hints that may be given twice, and what is counted each time somebody comes too late.
 REPEATED = {
     "finish late", "finish stale", "repair vanished", "stop ok", "stop of two attempts",
+    "relay ok", "relay of two jobs to an inbox",
     "progress ok", "progress of one that is watched, and of one that is not",
     "repair of what is there: waiting, running, computed",
 }  # fmt: skip

@@ -5,7 +5,8 @@
 --                         | spent attempts | broken worker | held worker | yielded '' | spoilt worker)
 -- `grace` must exceed the time a healthy recovery takes: this is the net below the net. What lies in
 -- the stream of a worker without a heartbeat is `held` for some time from when that is first seen, since
--- the recoverer is about to take it. A job whose last attempt is lost is `spent`: the caller dead-letters it; one
+-- the recoverer is about to take it; that time begins anew when the job was sent to another worker since.
+-- A job whose last attempt is lost is `spent`: the caller dead-letters it; one
 -- that has another attempt alive is left (`yielded`) to that. One whose lost attempt had claimed it is
 -- `broken`: the caller ends it as failed.
 -- The entry of a `present` job is '' unless it waits in its tenant's stream.
@@ -17,6 +18,13 @@ local SEEN = 0.5  -- the part of a score that says: since then its worker has no
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
 local n = tonumber(ARGV[4])
 local t = now()
+
+-- When the job was first seen where it lies now; ids of entries begin with the time they were made.
+local function since(score, entry)
+  local sent = tonumber(string.match(entry, '^%d+'))
+  return sent <= t and math.max(score, sent) or score
+end
+
 local reply, attempts, held, holders, seen = {'ok'}, {}, {}, {}, {}
 for i = 1, n do
   local k, a = 6 + (i - 1) * 4, 4 + (i - 1) * 3
@@ -36,7 +44,8 @@ for i = 1, n do
     local found = entry and #redis.call('XRANGE', stream, entry, entry) == 1
     if found and (who == 'queue' or redis.call('EXISTS', KEYS[k + 4]) == 1) then
       word, detail = 'present', who == 'queue' and entry or ''
-    elseif found and t >= score and (score % 1 ~= SEEN or t - score < PATIENCE * tonumber(ARGV[2])) then
+    elseif found and t >= score
+      and (score % 1 ~= SEEN or t - since(score, entry) < PATIENCE * tonumber(ARGV[2])) then
       word, detail = 'held', who
       if score % 1 ~= SEEN then seen[#seen + 1] = ARGV[a + 1] end
     elseif claimed then word, detail = 'broken', who

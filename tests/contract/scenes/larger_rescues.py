@@ -179,12 +179,26 @@ def _(cell: Cell) -> Question:
     return lambda: cell.rescue.repair(lease, ["a1", "b1", "c1"], 0)
 
 
+def lie_since(cell: Cell, entry: str, job_id: str) -> None:
+    """Let a job's attempt have been sent to its worker when that entry would have been made."""
+    work, record = cell.keys.work("w1"), cell.keys.job(job_id)
+    held = {bytes(e.fields[1]).split(b" ")[0].decode(): e for e in cell.entries()}
+    old = held.pop(job_id)
+    at = cell.link.call("HGET", record, "at").decode()
+    cell.link.call("HSET", record, "at", at.replace(old.id, entry))
+    cell.link.call("DEL", work)
+    cell.link.call("XADD", work, entry, *old.fields)
+    for other in held.values():
+        cell.link.call("XADD", work, other.id, *other.fields)
+
+
 @larger("repair of what a dead worker holds, early and late")
 def _(cell: Cell) -> Question:
     running(cell)
     cell.die()
     now_ms = 1000 * int(cell.link.call("TIME")[0])
     cell.link.call("ZADD", cell.keys.open, now_ms - 120_000, "a1", 5.5, "b1")
+    lie_since(cell, "5-1", "b1")
     lease = cell.lead()
     return lambda: cell.rescue.repair(lease, ["a1", "b1"], 60_000)
 
