@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from parallax.core.lifecycle import Outcome
     from parallax.core.model import Job
+    from parallax.producers.client.async_client import AsyncClient
     from parallax.producers.client.cells import Cells
     from parallax.producers.client.client import Client
     from parallax.producers.client.completion import Completion
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Cells", "Client", "Completion", "Conflict", "InvalidInput", "Job", "NotCompleted", "Outcome",
-    "ParallaxError", "Receipt", "Record", "Refused", "Report", "StoreFull", "TenantClient",
-    "TimedOut", "Unreachable",
+    "AsyncClient", "Cells", "Client", "Completion", "Conflict", "InvalidInput", "Job",
+    "NotCompleted", "Outcome", "ParallaxError", "Receipt", "Record", "Refused", "Report",
+    "StoreFull", "TenantClient", "TimedOut", "Unreachable",
 ]  # fmt: skip
 
 _HOMES = {
-    "Cells": "producers.client.cells", "Client": "producers.client.client",
+    "AsyncClient": "producers.client.async_client", "Cells": "producers.client.cells",
+    "Client": "producers.client.client",
     "Completion": "producers.client.completion", "TenantClient": "producers.client.tenant_client",
     "Job": "core.model", "Outcome": "core.lifecycle", "Receipt": "broker.store.intake",
     "Record": "broker.store.results", "Report": "broker.store.codec",

@@ -110,24 +110,25 @@ class AsyncClient:
     async def _offered(self, offer: Offer, retry_s: float) -> list[Receipt]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + retry_s
-        receipts: dict[str, Receipt] = {}
-        left = offer.jobs
+        receipts: dict[int, Receipt] = {}
+        left = list(range(len(offer.jobs)))
         while left:
+            some = [offer.jobs[n] for n in left]
             try:
-                answers = await self._door.submit(replace(offer, jobs=left))
+                answers = await self._door.submit(replace(offer, jobs=some))
             except StoreFull as full:
                 if loop.time() >= deadline:
                     raise
-                answers = [Receipt.failed(job.id, full) for job in left]
-            receipts |= {receipt.job_id: receipt for receipt in answers}
-            hints = {job.id: retry_after(receipts[job.id]) for job in left}
-            left = [job for job in left if hints[job.id]]
+                answers = [Receipt.failed(job.id, full) for job in some]
+            receipts.update(zip(left, answers, strict=True))
+            hints = {n: retry_after(receipts[n]) for n in left}
+            left = [n for n in left if hints[n]]
             now = loop.time()
             if not left or now >= deadline:
                 break
             hint = max(hints.values()) * self._random.uniform(0.5, 1.0)
             await asyncio.sleep(min(deadline - now, hint))
-        return [receipts[job.id] for job in offer.jobs]
+        return [receipts[n] for n in range(len(offer.jobs))]
 
     # -- waiting
 
