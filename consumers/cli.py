@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
 from pathlib import Path
-from random import Random
 
 import click
 
@@ -28,7 +27,6 @@ from parallax.core.cells import Place
 from parallax.core.model import check_name
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
-from parallax.services import service
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.services.orders import Orders
@@ -122,28 +120,10 @@ def worker(
     ):
         duty.start()
         with said_after(lambda: _leaderless(Place(cell, url)), tell=log.warning):
-            service.run(duty, _Until(orders, duty), Random())
+            asyncio.run(duty.live(url, orders.now.is_set))
 
 
 def _leaderless(place: Place) -> list[str]:
     """Say that nobody gives this worker anything to do, if so it is."""
     told = f"no scheduler leads cell {place.name}: nothing comes until `parallax scheduler` runs"
     return [] if leader_of(place) else [told]
-
-
-class _Until(threading.Event):
-    """Set when told to stop now, and also when the worker has drained."""
-
-    def __init__(self, orders: Orders, duty: Worker) -> None:
-        super().__init__()
-        self._orders, self._duty = orders, duty
-
-    def is_set(self) -> bool:
-        """Whether to leave the loop."""
-        return self._orders.now.is_set() or self._duty.drained
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait to be told to stop; while it drains, not so long as to miss its deadline."""
-        if timeout is not None and self._orders.stop.is_set():
-            timeout = min(timeout, _DRAIN_POLL_S)
-        return self._orders.now.wait(timeout) or self._duty.drained

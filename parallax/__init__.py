@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from parallax.broker.store.intake import Receipt
     from parallax.broker.store.results import Record
     from parallax.core.errors import (
+        BrokenAnswer,
         Conflict,
         InvalidInput,
         NotCompleted,
@@ -26,24 +27,31 @@ if TYPE_CHECKING:
     from parallax.core.lifecycle import Outcome
     from parallax.core.model import Job
     from parallax.producers.client.async_client import AsyncClient
+    from parallax.producers.client.async_stream import AsyncStream
     from parallax.producers.client.cells import Cells
+    from parallax.producers.client.chat import answer_text, chat, chunk_text
     from parallax.producers.client.client import Client
     from parallax.producers.client.completion import Completion
+    from parallax.producers.client.stream import Stream
     from parallax.producers.client.tenant_client import TenantClient
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "AsyncClient", "Cells", "Client", "Completion", "Conflict", "InvalidInput", "Job",
-    "NotCompleted", "Outcome", "ParallaxError", "Receipt", "Record", "Refused", "Report",
-    "StoreFull", "TenantClient", "TimedOut", "Unreachable",
+    "AsyncClient", "AsyncStream", "BrokenAnswer", "Cells", "Client", "Completion", "Conflict",
+    "InvalidInput", "Job", "NotCompleted", "Outcome", "ParallaxError", "Receipt", "Record",
+    "Refused", "Report",
+    "StoreFull", "Stream", "TenantClient", "TimedOut", "Unreachable", "answer_text", "chat",
+    "chunk_text",
 ]  # fmt: skip
 
 _HOMES = {
-    "AsyncClient": "producers.client.async_client", "Cells": "producers.client.cells",
-    "Client": "producers.client.client",
-    "Completion": "producers.client.completion", "TenantClient": "producers.client.tenant_client",
-    "Job": "core.model", "Outcome": "core.lifecycle", "Receipt": "broker.store.intake",
+    "AsyncClient": "producers.client.async_client", "AsyncStream": "producers.client.async_stream",
+    "Cells": "producers.client.cells", "Client": "producers.client.client",
+    "Completion": "producers.client.completion", "Stream": "producers.client.stream",
+    "TenantClient": "producers.client.tenant_client", "answer_text": "producers.client.chat",
+    "chat": "producers.client.chat", "chunk_text": "producers.client.chat", "Job": "core.model",
+    "Outcome": "core.lifecycle", "Receipt": "broker.store.intake",
     "Record": "broker.store.results", "Report": "broker.store.codec",
 }  # fmt: skip
 

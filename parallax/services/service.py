@@ -46,7 +46,7 @@ def run(service: Service, stop: threading.Event, random: Random) -> None:
                 failures = 0 if good >= STEADY else failures
             except Exception as error:  # noqa: BLE001 - see above; what it was is logged and counted
                 good, failures = 0, failures + 1
-                _tell(error, failures)
+                tell(error, failures)
                 _recover(service, error)
                 longest = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures - 1, 10))
                 stop.wait(random.uniform(0, longest))
@@ -59,7 +59,8 @@ def is_told(failures: int) -> bool:
     return not failures & (failures - 1)
 
 
-def _tell(error: Exception, failures: int) -> None:
+def tell(error: Exception, failures: int) -> None:
+    """Log the n-th failure in a row, if it is one that is told of."""
     if not is_told(failures):
         return
     again = f" (failure {failures} in a row)" if failures > 1 else ""

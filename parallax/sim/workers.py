@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from parallax.core.hashing import share
+from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, JobView, Usage
 from parallax.core.roles import PREFILL
 from parallax.core.settings import PolicyChoice
@@ -14,7 +15,7 @@ from parallax.engine.profiles import Profile, profile_named
 from parallax.engine.request import Change, Consumed, Request
 from parallax.policies.registry import BATCHING
 from parallax.scheduling.actions import Dispatch
-from parallax.scheduling.events import WorkerReported
+from parallax.scheduling.events import AttemptEnded, WorkerReported
 from parallax.sim.spec import FleetSpec
 
 CONTINUOUS = "continuous"
@@ -174,3 +175,13 @@ def view_of(job: Job, arrival_s: float, deadline_s: float, attempt: int) -> JobV
         job.id, job.tenant, job.prompt_tokens, job.max_tokens, arrival_s, job.session, deadline_s,
         job.priority, attempt, job.prefix, job.prefix_block,
     )  # fmt: skip
+
+
+def ended(
+    worker: SimWorker, attempt: Attempt, outcome: Outcome | None, usage: Usage | None
+) -> AttemptEnded:
+    """Return the news that an attempt has ended at a worker."""
+    job = attempt.job
+    return AttemptEnded(
+        job.id, job.tenant, worker.id, attempt.number, attempt.estimate, outcome, usage
+    )

@@ -24,8 +24,9 @@ from parallax.producers.client.address import found_url
 from parallax.producers.client.async_door import Door, Offer
 from parallax.producers.client.async_inbox import Inbox, Mail
 from parallax.producers.client.async_stream import AsyncStream, Following
-from parallax.producers.client.client import WAIT_S, named, retry_after
+from parallax.producers.client.client import named, retry_after
 from parallax.producers.client.completion import Completion
+from parallax.producers.client.interface import WAIT_S
 from parallax.producers.client.ticks import Ticks
 
 #: How long closing may wait for jobs to be cancelled whose callers have left (seconds).
@@ -150,18 +151,18 @@ class AsyncClient:
 
     @overload
     async def run(
-        self, jobs: Job, timeout_s: float = WAIT_S, *, body: bytes = b"",
+        self, jobs: Job, body: bytes = b"", *, timeout_s: float = WAIT_S,
         bodies: Mapping[str, bytes] | None = None, retry_refused_s: float = 0.0,
     ) -> Completion: ...  # fmt: skip
 
     @overload
     async def run(
-        self, jobs: Sequence[Job], timeout_s: float = WAIT_S, *,
+        self, jobs: Sequence[Job], *, timeout_s: float = WAIT_S,
         bodies: Mapping[str, bytes] | None = None, retry_refused_s: float = 0.0,
     ) -> list[Completion]: ...  # fmt: skip
 
     async def run(
-        self, jobs: Job | Sequence[Job], timeout_s: float = WAIT_S, *, body: bytes = b"",
+        self, jobs: Job | Sequence[Job], body: bytes = b"", *, timeout_s: float = WAIT_S,
         bodies: Mapping[str, bytes] | None = None, retry_refused_s: float = 0.0,
     ) -> Completion | list[Completion]:  # fmt: skip
         """Submit one job or many and wait; return how it ended, or a list in the jobs' order.

@@ -10,6 +10,7 @@ caller's time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from operator import methodcaller
 from random import Random
@@ -24,7 +25,9 @@ from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.model import Job, check_name
 from parallax.producers.client.client import Client
 from parallax.producers.client.completion import Completion, Waiting
+from parallax.producers.client.interface import WAIT_S
 from parallax.producers.client.mailbox import Mailbox
+from parallax.producers.client.stream import Stream
 from parallax.services.clock import SystemClock
 
 R = TypeVar("R")
@@ -125,7 +128,8 @@ class Cells:
     def wait(self, job_ids: Iterable[str], timeout_s: float) -> Iterator[Completion]:
         """Yield each job as it ends; stop when all have, or after `timeout_s` without a new one."""
         waiting = Waiting(
-            self._mailbox.take, lambda ids: self._newest(ids)[0], self._clock, self._random
+            self._mailbox.take, lambda ids: self._newest(ids)[0], self.answers, self._clock,
+            self._random,
         )  # fmt: skip
         return waiting.each(job_ids, timeout_s)
 
@@ -158,6 +162,34 @@ class Cells:
         if silent and None in found:
             raise silent[0]
         return found
+
+    def stream(self, job: Job, body: bytes = b"", *, timeout_s: float = WAIT_S) -> Stream:
+        """Submit a job to its tenant's home; return its answer as it is made."""
+        return Stream(
+            self, replace(job, stream=True), body, timeout_s, self._clock, self._random
+        )  # fmt: skip
+
+    def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the answers of jobs that were to keep them; None where there is none (any more).
+
+        Raises Unreachable when one was found nowhere and a cell did not answer: it may be there.
+        """
+        copies, silent = self._copies(job_ids)
+        homes: dict[str, list[int]] = {}
+        for place in range(len(job_ids)):
+            known = {cell: found[place] for cell, found in copies.items()}
+            ages = {cell: record.accepted for cell, record in known.items() if record is not None}
+            if ages:
+                homes.setdefault(max(ages, key=lambda cell: ages[cell]), []).append(place)
+        answers: list[bytes | None] = [None] * len(job_ids)
+        for cell, places in homes.items():
+            own = [job_ids[place] for place in places]
+            found_here = self._ask(cell, methodcaller("answers", own))
+            for place, answer in zip(places, found_here, strict=True):
+                answers[place] = answer
+        if silent and sum(map(len, homes.values())) < len(job_ids):
+            raise silent[0]
+        return answers
 
     def cancel(self, job_id: str) -> str:
         """Cancel a job; return ok, late (it had ended before) or unknown.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from types import TracebackType
 from typing import Self, overload
@@ -23,7 +24,10 @@ from parallax.core.model import Job, check_name
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.completion import Completion, Waiting
+from parallax.producers.client.following import Follower, Told
+from parallax.producers.client.interface import WAIT_S
 from parallax.producers.client.mailbox import Mailbox
+from parallax.producers.client.stream import Stream
 from parallax.services.clock import SystemClock
 
 __all__ = ["Client", "Completion"]
@@ -31,15 +35,9 @@ __all__ = ["Client", "Completion"]
 #: The inbox is cut back after so many notices have been read from it.
 KEPT = 1_000
 
-#: `follow` has the connection for so long (milliseconds), and leaves it to others between.
-SLICE_MS, PAUSE_S = 20, 0.001
-
-#: Longest wait without news, if nobody says otherwise (seconds).
-WAIT_S = 300.0
-
 
 class Client:
-    """Submits and waits over two connections. Safe to share between threads.
+    """Submits, waits, and follows streams: three connections. Safe to share between threads.
 
     Without a `url` it works on the Redis that PARALLAX_REDIS (or the file in PARALLAX_REDIS_FILE)
     names, else on the embedded server that runs on this machine; raises Unreachable if there is
@@ -67,12 +65,15 @@ class Client:
         self._clock: Clock = clock or SystemClock()
         self._random = Random()
         url = found_url() if url is None else url
-        self._link, self._reader = Link.to(url), Link.to(url)
+        self._link, self._reader, self._streamer = Link.to(url), Link.to(url), Link.to(url)
         # Whoever has a lock asks Redis, which answers or times out: nobody waits for ever.
         self._asking, self._listening = threading.Lock(), threading.Lock()
+        self._following = threading.Lock()
         self._intake = Intake(self._link, self._keys, limits, shared_prefixes)
         self._results = Results(self._link, self._keys)
         self._news = Results(self._reader, self._keys)
+        self._streams = Results(self._streamer, self._keys)
+        self._follower = Follower(self._follow_each)
         self.inbox = f"inbox-{secrets.token_hex(8)}"
         self._cursor, self._read = "", 0
         self._waits = False  # whether anything was told to write to the inbox
@@ -185,31 +186,36 @@ class Client:
         Jobs are named by their ids, or by the jobs or receipts themselves.
         """
         some = [jobs] if isinstance(jobs, str | Job | Receipt) else jobs
-        waiting = Waiting(self._mailbox.take, self.records, self._clock, self._random)
+        waiting = Waiting(self._mailbox.take, self.records, self.answers, self._clock, self._random)
         return waiting.each(map(named, some), timeout_s)
 
     @overload
     def run(
-        self, jobs: Job, timeout_s: float = WAIT_S, *, bodies: Mapping[str, bytes] | None = None,
-        retry_refused_s: float = 0.0,
+        self, jobs: Job, body: bytes = b"", *, timeout_s: float = WAIT_S,
+        bodies: Mapping[str, bytes] | None = None, retry_refused_s: float = 0.0,
     ) -> Completion: ...  # fmt: skip
 
     @overload
     def run(
-        self, jobs: Sequence[Job], timeout_s: float = WAIT_S, *,
+        self, jobs: Sequence[Job], *, timeout_s: float = WAIT_S,
         bodies: Mapping[str, bytes] | None = None, retry_refused_s: float = 0.0,
     ) -> list[Completion]: ...  # fmt: skip
 
     def run(
-        self, jobs: Job | Sequence[Job], timeout_s: float = WAIT_S, *,
+        self, jobs: Job | Sequence[Job], body: bytes = b"", *, timeout_s: float = WAIT_S,
         bodies: Mapping[str, bytes] | None = None, retry_refused_s: float = 0.0,
     ) -> Completion | list[Completion]:  # fmt: skip
         """Submit one job or many and wait; return how it ended, or a list in the jobs' order.
+
+        `body` is what the engine is to answer, of one job; `bodies` are those of many, by their
+        ids. What it answered is `Completion.answer`, and `Completion.text` if it is a chat.
 
         Raises what a receipt says if a job was not accepted (the others go on), and TimedOut after
         `timeout_s` without news. How they ended raises nothing: see `raise_for_outcome`.
         """
         some = [jobs] if isinstance(jobs, Job) else jobs
+        if isinstance(jobs, Job) and body:
+            bodies = {jobs.id: body}
         for receipt in self.submit(some, bodies=bodies, retry_refused_s=retry_refused_s):
             error = receipt.error()
             if error is not None:
@@ -220,21 +226,35 @@ class Client:
             raise TimedOut(f"no news for {timeout_s:g} s of {len(late)} jobs, {late[0]} among them")
         return ended[jobs.id] if isinstance(jobs, Job) else [ended[job.id] for job in jobs]
 
+    def stream(self, job: Job, body: bytes = b"", *, timeout_s: float = WAIT_S) -> Stream:
+        """Submit a job; return its answer as it is made: an iterator of chunks.
+
+        The job gets a stream of its own, so that whoever reads it slowly keeps others waiting for
+        nothing. Raises what the receipt says if it is not accepted. See `Stream` for the end, and
+        for who leaves before.
+        """
+        return Stream(
+            self, replace(job, stream=True), body, timeout_s, self._clock, self._random
+        )  # fmt: skip
+
+    def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the answers of jobs that keep them; None where there is none (any more)."""
+        for job_id in job_ids:
+            check_name("job id", job_id)
+        with self._asking:
+            return self._results.answers(job_ids)
+
     def follow(self, job_id: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]:
         """Return what a job with a stream of its own told after `cursor`, and the new cursor.
 
-        Waits up to `block_ms` (at most two seconds) for news, with pauses in which other threads of
-        this client are heard.
+        Waits up to `block_ms` (at most two seconds) for news.
         """
         check_name("job id", job_id)
-        left = min(block_ms, MAX_BLOCK_MS)
-        while True:
-            with self._listening:
-                told, notices = self._news.follow(job_id, cursor, max(0, min(left, SLICE_MS)))
-            left -= SLICE_MS
-            if told != cursor or left <= 0:
-                return told, notices
-            self._clock.wait(PAUSE_S)  # a lock is not fair: who asks at once would get it again
+        return self._follower.follow(job_id, cursor, min(block_ms, MAX_BLOCK_MS))
+
+    def _follow_each(self, cursors: Mapping[str, str], block_ms: int) -> Mapping[str, Told]:
+        with self._following:
+            return self._streams.follow_each(cursors, block_ms)
 
     def records(self, job_ids: Sequence[str]) -> list[Record | None]:
         """Return the records of jobs; None where there is none (any more)."""
@@ -266,8 +286,8 @@ class Client:
             self._link.call("PING")
 
     def close(self) -> None:
-        """Drop the inbox and both connections."""
-        with self._asking, self._listening:
+        """Drop the inbox and all connections."""
+        with self._asking, self._listening, self._following:
             try:
                 if self._waits:
                     self._results.forget(self.inbox)
@@ -276,6 +296,7 @@ class Client:
             finally:
                 self._link.close()
                 self._reader.close()
+                self._streamer.close()
 
 
 def named(job: str | Job | Receipt) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from parallax.broker.store.codec import Report, decode_report, encode
@@ -11,6 +11,7 @@ from parallax.broker.store.results import Notice, Record
 from parallax.core.clock import Clock
 from parallax.core.errors import NotCompleted, Unreachable
 from parallax.core.lifecycle import Outcome
+from parallax.producers.client.chat import answer_text
 
 #: A waiter that heard nothing for so long looks at the records themselves (seconds), and one that
 #: hears of other jobs all the time does so at last.
@@ -37,6 +38,11 @@ class Completion:
     def report(self) -> Report:
         """What came of it: the job's result, whichever way its end was learned."""
         return decode_report(self.data) if self.data else Report()
+
+    @property
+    def text(self) -> str | None:
+        """What the answer says, if it is a chat completion; None if it is none."""
+        return answer_text(self.answer)
 
     def raise_for_outcome(self) -> None:
         """Raise NotCompleted unless the job completed."""
@@ -65,10 +71,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Waits for jobs with what it is given: the ends of those it names, and a look at records."""
+    """Waits for jobs with what it is given: ends of those it names, a look at records, answers."""
 
     ended: Callable[[set[str], int], list[Completion]]
     records: Callable[[Sequence[str]], list[Record | None]]
+    answers: Callable[[Sequence[str]], list[bytes | None]]
     clock: Clock
     random: Random
 
@@ -102,7 +109,14 @@ class Waiting:
         page = [job for job in unseen[-MOST_RECORDS:] if job in missing]
         try:
             records = self.records(page) if page else []
+            ended = [Completion.recorded(r, r.outcome) for r in records if r and r.outcome]
+            answers = self._kept(ended)
         except Unreachable:
             return []
         del unseen[-MOST_RECORDS:]
-        return [Completion.recorded(r, r.outcome) for r in records if r is not None and r.outcome]
+        return [replace(one, answer=answers.get(one.job_id) or b"") for one in ended]
+
+    def _kept(self, ended: Sequence[Completion]) -> dict[str, bytes | None]:
+        """Return the answers that can still be read, of those that completed."""
+        ids = [one.job_id for one in ended if one.outcome is Outcome.COMPLETED]
+        return dict(zip(ids, self.answers(ids), strict=True)) if ids else {}

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.results import Notice, Record
 from parallax.core.model import Job
 from parallax.producers.client.completion import Completion
+
+if TYPE_CHECKING:
+    from parallax.producers.client.stream import Stream
+
+#: Longest wait without news, if nobody says otherwise (seconds).
+WAIT_S = 300.0
 
 
 class Jobs(Protocol):
@@ -23,7 +29,11 @@ class Jobs(Protocol):
 
     def follow(self, job_id: str, cursor: str, block_ms: int) -> tuple[str, list[Notice]]: ...
 
+    def stream(self, job: Job, body: bytes = b"", *, timeout_s: float = WAIT_S) -> Stream: ...
+
     def records(self, job_ids: Sequence[str]) -> list[Record | None]: ...
+
+    def answers(self, job_ids: Sequence[str]) -> list[bytes | None]: ...
 
     def cancel(self, job_id: str) -> str: ...
 

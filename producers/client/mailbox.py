@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable
 
 from parallax.producers.client.completion import Completion
 
-#: Ends of jobs that nobody has asked for yet; the oldest are forgotten, their records are not.
-KEPT = 10_000
+#: Ends of jobs that nobody has asked for yet, and bytes of their answers; the oldest are forgotten,
+#: their records are not.
+KEPT, KEPT_BYTES = 10_000, 64 << 20
 
 
 class Mailbox:
@@ -22,6 +23,7 @@ class Mailbox:
     def __init__(self, news: Callable[[int], list[Completion]]) -> None:
         self._news = news
         self._ended: OrderedDict[str, Completion] = OrderedDict()
+        self._bytes = 0
         self._changed = threading.Condition()
         self._reading = False
 
@@ -52,9 +54,16 @@ class Mailbox:
 
     def _keep(self, came: Iterable[Completion]) -> None:
         for completion in came:
+            self._let_go(completion.job_id)
             self._ended[completion.job_id] = completion
-        while len(self._ended) > KEPT:
-            self._ended.popitem(last=False)
+            self._bytes += len(completion.answer)
+        while len(self._ended) > KEPT or self._bytes > KEPT_BYTES:
+            self._let_go(next(iter(self._ended)))
+
+    def _let_go(self, job_id: str) -> Completion | None:
+        ended = self._ended.pop(job_id, None)
+        self._bytes -= len(ended.answer) if ended else 0
+        return ended
 
     def _claimed(self, wanted: Collection[str]) -> list[Completion]:
         ended = self._ended
@@ -62,4 +71,4 @@ class Mailbox:
             names = [name for name in ended if name in wanted]
         else:
             names = [name for name in wanted if name in ended]
-        return [ended.pop(name) for name in names]
+        return [one for one in map(self._let_go, names) if one is not None]

@@ -10,8 +10,10 @@ from typing import IO, Any
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job
+from parallax.producers.client import chat
 
-FIELDS = tuple(f.name for f in dataclasses.fields(Job))
+#: What a line may say: the fields of a job, and what it asks. It is answered whole.
+FIELDS = (*(f.name for f in dataclasses.fields(Job) if f.name != "stream"), "prompt", "body")
 MAX_LINE = 1 << 20
 
 #: Most lines of one file, and how much of it is kept in memory (bytes) while it is checked.
@@ -20,8 +22,13 @@ MAX_LINES, IN_MEMORY = 1_000_000, 8 << 20
 _REQUIRED = ("tenant", "prompt_tokens", "max_tokens")
 
 
-def jobs_from_lines(lines: Iterable[str], defaults: dict[str, Any], prefix: str) -> Iterator[Job]:
-    """Yield a job for each line of JSON; an id is made up where none is given.
+def jobs_from_lines(
+    lines: Iterable[str], defaults: dict[str, Any], prefix: str
+) -> Iterator[tuple[Job, bytes]]:
+    """Yield a job for each line of JSON, and its body; an id is made up where none is given.
+
+    What a line asks is its `prompt` (a text) or its `body` (a whole request, an object); lengths
+    are taken from that where they are not given. Of one that asks nothing the body is empty.
 
     Raises InvalidInput naming line, field, value and what is allowed.
     """
@@ -34,7 +41,9 @@ def jobs_from_lines(lines: Iterable[str], defaults: dict[str, Any], prefix: str)
         raise InvalidInput(f"after line {number}", error.object[:20], "UTF-8 text") from None
 
 
-def checked_jobs(lines: Iterable[str], defaults: dict[str, Any], prefix: str) -> Iterator[Job]:
+def checked_jobs(
+    lines: Iterable[str], defaults: dict[str, Any], prefix: str
+) -> Iterator[tuple[Job, bytes]]:
     """Yield the same jobs, the first of them after the last line was found to be good.
 
     So a file with a bad line sends nothing, and the mended one nothing twice. What was read is kept
@@ -55,7 +64,7 @@ def _copied(lines: Iterable[str], kept: IO[str]) -> Iterator[str]:
         yield line
 
 
-def _job(number: int, line: str, defaults: dict[str, Any]) -> Job:
+def _job(number: int, line: str, defaults: dict[str, Any]) -> tuple[Job, bytes]:
     where = f"line {number}"
     if len(line) > MAX_LINE:
         raise InvalidInput(where, f"{len(line)} characters", f"at most {MAX_LINE}")
@@ -70,16 +79,46 @@ def _job(number: int, line: str, defaults: dict[str, Any]) -> Job:
             raise InvalidInput(
                 f"{where}, field {name}", fields[name], f"known: {', '.join(FIELDS)}"
             )
-    merged = {**defaults, **fields}
-    for name in _REQUIRED:
-        if name not in merged:
-            raise InvalidInput(f"{where}, field {name}", None, "it must be given")
-    if isinstance(merged.get("prefix"), list):
-        merged["prefix"] = tuple(merged["prefix"])
     try:
-        return Job(**merged)
+        guesses, body = _asked(fields, defaults)
+        return _made({**guesses, **defaults, **fields}), body
     except InvalidInput as error:
         raise InvalidInput(f"{where}, field {error.field}", error.value, error.allowed) from None
+
+
+def _made(fields: dict[str, Any]) -> Job:
+    for name in _REQUIRED:
+        if name not in fields:
+            raise InvalidInput(name, None, "it must be given")
+    if isinstance(fields.get("prefix"), list):
+        fields["prefix"] = tuple(fields["prefix"])
+    return Job(**fields)
+
+
+def _asked(fields: dict[str, Any], defaults: dict[str, Any]) -> tuple[dict[str, int], bytes]:
+    """Take prompt or body out of the fields; return lengths for want of better, and the body."""
+    if "prompt" in fields and "body" in fields:
+        raise InvalidInput("body", fields["body"], "either prompt or body")
+    if "prompt" in fields:
+        usual = defaults.get("max_tokens", chat.USUAL_MAX_TOKENS)
+        prompt = fields.pop("prompt")
+        body = chat.request(prompt, fields.get("max_tokens", usual))
+        return {"prompt_tokens": chat.estimated_tokens(prompt), "max_tokens": usual}, body
+    if "body" in fields:
+        return _request(fields.pop("body"), fields)
+    return {}, b""
+
+
+def _request(body: object, fields: dict[str, Any]) -> tuple[dict[str, int], bytes]:
+    """Check a body; the longest answer that it allows becomes the field of the job."""
+    if not isinstance(body, dict):
+        raise InvalidInput("body", body, "a request: one JSON object")
+    if body.get("stream"):
+        raise InvalidInput("body.stream", body["stream"], "false: it is answered whole")
+    most = chat.longest_answer(body)
+    if most is not None and fields.setdefault("max_tokens", most) != most:
+        raise InvalidInput("max_tokens", fields["max_tokens"], f"{most}, as its body says")
+    return {"prompt_tokens": chat.estimated_prompt(body)}, chat.encoded(body)
 
 
 def _no_constant(text: str) -> float:

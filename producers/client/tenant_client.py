@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from random import Random
 
 import msgspec
 
@@ -23,7 +24,9 @@ from parallax.broker.store.results import Notice, Record
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job, check_name
 from parallax.producers.client.completion import Completion
-from parallax.producers.client.interface import Jobs
+from parallax.producers.client.interface import WAIT_S, Jobs
+from parallax.producers.client.stream import Stream
+from parallax.services.clock import SystemClock
 
 
 def stored_id(tenant: str, job_id: str) -> str:
@@ -77,6 +80,16 @@ class TenantClient:
             for notice in notices
             if notice.job_id == stored
         ]
+
+    def stream(self, job: Job, body: bytes = b"", *, timeout_s: float = WAIT_S) -> Stream:
+        """Submit a job; return its answer as it is made. See `Client.stream`."""
+        return Stream(self, replace(job, stream=True), body, timeout_s, SystemClock(), Random())
+
+    def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the answers of jobs that were to keep them; None where this tenant has none."""
+        own = [record is not None for record in self.records(job_ids)]
+        found = self._client.answers([self._stored(job_id) for job_id in job_ids])
+        return [answer if is_own else None for answer, is_own in zip(found, own, strict=True)]
 
     def records(self, job_ids: Sequence[str]) -> list[Record | None]:
         """Return the records of jobs; None where this tenant has none (any more)."""

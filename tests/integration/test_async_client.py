@@ -86,9 +86,6 @@ def test_law_many_callers_share_two_connections_and_each_is_told_of_its_own_job(
     cell: Cell, tcp_url: str
 ) -> None:
     cell.worker(NoopEngine(CALLERS))
-    before = {
-        int(line.split(b" ")[0][3:]) for line in cell.link.call("CLIENT", "LIST").splitlines()
-    }
 
     async def test(client: AsyncClient) -> None:
         jobs = [small(f"t{n % 7}") for n in range(CALLERS)]

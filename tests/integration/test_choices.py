@@ -48,7 +48,7 @@ def test_a_policy_changes_and_nothing_is_lost_or_run_twice(connect: Callable[[],
     engine = StuckEngine(5)
     worker = cell.worker(engine)
     cell.submit(*jobs(40))
-    cell.until(lambda: len(worker._running) == 5, "some to run")
+    cell.until(lambda: len(worker.desk.running) == 5, "some to run")
     before = cell.link.call("XRANGE", cell.keys.work(worker.id), "-", "+")
     choose(cell, "ordering", "fcfs")
     choose(cell, "routing", "power_of_two", choices=3)

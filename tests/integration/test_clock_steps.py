@@ -81,7 +81,7 @@ def cell(server: SteppedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ste
     for _ in range(WORKERS):
         cell.worker()
     cell.submit(*(job(name) for name in NAMES))
-    cell.until(lambda: all(len(w._running) == 2 for w in cell.workers), "everybody to be busy")
+    cell.until(lambda: all(len(w.desk.running) == 2 for w in cell.workers), "everybody to be busy")
     assert cell.given_up == []
     yield cell
     cell.close()

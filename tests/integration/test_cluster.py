@@ -73,7 +73,9 @@ def test_a_cell_works_on_whichever_master_its_slot_is(cluster: LocalCluster, num
     cell.submit(job("first"))
     cell.until(lambda: (r := cell.record("first")) and r.rival, "a second attempt")
     cell.submit(*jobs(150))
-    cell.until(lambda: all(w._waiting for w in cell.workers), "some to wait where nothing moves")
+    cell.until(
+        lambda: all(w.desk.waiting for w in cell.workers), "some to wait where nothing moves"
+    )
     cell.worker(NoopEngine(4))
     cell.until(lambda: cell.counts().get("stolen", 0), "the third one to take some")
     for engine in slow:
@@ -139,7 +141,7 @@ def test_a_slot_moves_while_jobs_run(cluster: LocalCluster, kind: type[Link]) ->
     everything = [one.id for batch in batches for one in batch]
     for _ in range(10):
         cell.submit(*batches.pop(), reply="inbox")
-    cell.until(lambda: all(w._running for w in cell.workers), "both workers to be busy")
+    cell.until(lambda: all(w.desk.running for w in cell.workers), "both workers to be busy")
     refused = 0
     for step in cluster.moving(keys.slot, source, target, page=60):
         if step == "migrating":

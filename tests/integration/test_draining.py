@@ -55,7 +55,7 @@ def held(connect: Callable[[], Link]) -> tuple[Worker, Cut, ManualClock]:
     dispatch = Dispatch("j", "acme", entry, worker.id, 1, 1.0)
     assert Dispatching(link, keys).commit(lease, [dispatch], {worker.id: 9}, {}) == ["ok"]
     worker.run_once()
-    assert list(worker._running) == ["j"]
+    assert list(worker.desk.running) == ["j"]
     return worker, own, clock
 
 
@@ -92,10 +92,10 @@ def test_with_a_store_it_hands_over_at_its_deadline(held: Held_) -> None:
     worker, _, clock = held
     worker.drain()
     worker.run_once()
-    assert list(worker._running) == ["j"]
+    assert list(worker.desk.running) == ["j"]
     clock.wait(SETTINGS.drain_s + 0.1)
     worker.run_once()
     worker.run_once()
-    assert not worker._running
+    assert not worker.desk.running
     assert worker.drained
     worker.close()

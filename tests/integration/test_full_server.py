@@ -41,7 +41,7 @@ def cell(server_url: str) -> Iterator[BeatingCell]:
     for _ in range(4):
         cell.worker()
     cell.submit(*jobs(len(NAMES)))
-    cell.until(lambda: all(len(w._running) == 2 for w in cell.workers), "everybody to be busy")
+    cell.until(lambda: all(len(w.desk.running) == 2 for w in cell.workers), "everybody to be busy")
     yield cell
     cell.close()
     for link in links:
@@ -143,7 +143,7 @@ def test_what_was_accepted_can_be_cancelled(cell: BeatingCell) -> None:
     with full(cell):
         assert [cell.cancel(name) for name in (running, waiting)] == ["ok", "ok"]
         cell.until(
-            lambda: not any(running in worker._running for worker in cell.workers),
+            lambda: not any(running in worker.desk.running for worker in cell.workers),
             "the engine to be told",
         )
 

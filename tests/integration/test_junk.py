@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from parallax.broker.link.connection import Link
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
+from tests.examples import examples
 from tests.integration.cells import Cell, job
 
 GOOD_SPEC = b'[1,"acme",10,20,"",0]'
@@ -133,7 +134,9 @@ TARGETS = st.sampled_from(["arrivals", "events", "work", "control", "bell"])
 
 @given(junk=st.lists(st.tuples(TARGETS, FIELDS), min_size=1, max_size=6))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_arbitrary_bytes_in_any_stream_stop_nothing(
     cell: Cell, junk: list[tuple[str, list[bytes]]]
@@ -159,7 +162,7 @@ def test_junk_that_could_not_be_set_aside_is_at_the_next_turn(
     """The connection broke between the reading of an entry and the moving of it."""
     (worker,) = cell.workers
     stream = cell.keys.work(worker.id)
-    move, broken = worker._rescue.quarantine, [True]
+    move, broken = worker._errands._rescue.quarantine, [True]
 
     def quarantine(*arguments: Any) -> int:
         if broken:
@@ -167,7 +170,7 @@ def test_junk_that_could_not_be_set_aside_is_at_the_next_turn(
             raise Unreachable("cut")
         return move(*arguments)
 
-    monkeypatch.setattr(worker._rescue, "quarantine", quarantine)
+    monkeypatch.setattr(worker._errands._rescue, "quarantine", quarantine)
     add(cell, stream, [b"j", b"junk"])
     cell.until(cell.dead_letters, "the dead letter")
     assert not broken

@@ -13,7 +13,7 @@ import pytest
 from parallax.broker.link.connection import Link
 from parallax.broker.store.dispatch import Dispatching
 from parallax.broker.store.limits import Limits
-from parallax.consumers import second_look
+from parallax.consumers import desk
 from parallax.core.lifecycle import Outcome, State
 from parallax.services.tenant_window import TenantWindow
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, look_again
@@ -141,7 +141,7 @@ def _ended_quietly(cell: Cell, worker: object) -> bool:
 def test_an_order_to_stop_that_was_lost_is_found_in_the_record(
     cell: Cell, monkeypatch: pytest.MonkeyPatch, look_s: float
 ) -> None:
-    monkeypatch.setattr(second_look, "LOOK_S", look_s)
+    monkeypatch.setattr(desk, "LOOK_S", look_s)
     engine = StuckEngine(1)
     worker = cell.worker(engine)  # before the leader, whose next look at workers is far
     led(cell)

@@ -41,13 +41,15 @@ def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
 
     send("one")
     worker.run_once()
-    worker._attempts._cursor = "9999999999999-0"  # as if the server's clock had gone back since
+    worker._ears._cursors[keys.work(worker.id)] = (
+        "9999999999999-0"  # as if the server's clock had gone back since
+    )
     send("two")
     worker.run_once()
-    assert list(worker._running) == ["one"]  # the control: without rebirth it is never seen
+    assert list(worker.desk.running) == ["one"]  # the control: without rebirth it is never seen
     link.call("DEL", keys.heartbeat(worker.id))
     worker.heartbeat.beat()
     worker.run_once()
-    assert sorted(worker._running) == ["one", "two"]
+    assert sorted(worker.desk.running) == ["one", "two"]
     for each in (link, *links):
         each.close()

@@ -48,7 +48,7 @@ def let_go(worker: Worker) -> None:
 
 
 def running(worker: Worker) -> int:
-    return len(worker._running)
+    return len(worker.desk.running)
 
 
 @pytest.mark.parametrize("winner", ["first", "second"])
@@ -103,7 +103,7 @@ def test_an_idle_worker_takes_what_another_has_not_begun(connect: Callable[[], L
     cell.scheduler()
     busy = cell.worker(Steady())
     cell.submit(*jobs(5))
-    cell.until(lambda: len(busy._waiting) == 4, "four to wait there")
+    cell.until(lambda: len(busy.desk.waiting) == 4, "four to wait there")
     cell.worker(NoopEngine(4))
     cell.until(lambda: cell.counts().get("completed", 0) == 4, "the other one to take them")
     assert cell.counts()["stolen"] == 4

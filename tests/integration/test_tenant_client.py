@@ -22,6 +22,7 @@ from parallax.producers.client.cells import Cells
 from parallax.producers.client.client import Client, Completion
 from parallax.producers.client.interface import Jobs
 from parallax.producers.client.tenant_client import TenantClient, stored_id
+from tests.examples import examples
 from tests.integration.cells import Cell, StuckEngine
 
 NAMES = st.from_regex(NAME, fullmatch=True)
@@ -91,7 +92,9 @@ def strike(cell: Cell, client: Client) -> None:
 
 
 laws = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

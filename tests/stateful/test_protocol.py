@@ -186,7 +186,7 @@ class Protocol(RuleBasedStateMachine):
         self.link.call("DEL", KEYS.heartbeat(worker.id))
         if zombie:
             self.zombies.append(worker)
-        self._join("prefill" if worker._role == "prefill" else "both")
+        self._join("prefill" if worker.desk._role == "prefill" else "both")
 
     @precondition(lambda self: self.zombies)
     @rule(finish=st.integers(0, 2), reborn=st.booleans())
@@ -226,7 +226,7 @@ class Protocol(RuleBasedStateMachine):
             self._drain()
         finally:
             for worker in (*self.workers, *self.zombies):
-                worker._link.close()
+                worker._errands.close()
                 worker.heartbeat._link.close()
             for scheduler in self.schedulers:
                 scheduler.close()

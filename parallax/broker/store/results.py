@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -127,6 +127,12 @@ class Results:
         """
         return self._link.carry(follow(self._keys, reply, cursor, block_ms, forget=forget))
 
+    def follow_each(
+        self, cursors: Mapping[str, str], block_ms: int
+    ) -> dict[str, tuple[str, list[Notice]]]:
+        """Wait for news on any of these `out` streams after its cursor; return those that have."""
+        return self._link.carry(follow_each(self._keys, cursors, block_ms))
+
     def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
         """Return the answers of jobs that were to be kept; None where there is none (any more)."""
         return self._link.carry(answers(self._keys, job_ids))
@@ -170,21 +176,28 @@ def follow(
 
     With `forget` what was read before is deleted on the way: for a reader that is the only one.
     """
+    before: list[Command] = []
+    if forget and cursor:
+        before.append(("XTRIM", keys.out(reply), "MINID", after(cursor)))
+    told = yield from follow_each(keys, {reply: cursor}, block_ms, before)
+    return told.get(reply, (cursor, []))
+
+
+def follow_each(
+    keys: Keys, cursors: Mapping[str, str], block_ms: int, before: Sequence[Command] = ()
+) -> Dialogue[dict[str, tuple[str, list[Notice]]]]:
+    """Wait for news on any of these `out` streams after its cursor; return those that have."""
+    names = {keys.out(reply).encode(): reply for reply in cursors}
     command: list[Argument] = ["XREAD", "COUNT", 1000]
     if block_ms > 0:
         command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
-    stream = keys.out(reply)
-    command += ("STREAMS", stream, cursor or START)
-    commands: list[Command] = [command]
-    if forget and cursor:
-        commands.insert(0, ("XTRIM", stream, "MINID", after(cursor)))
-    *_, streams = yield from dialogue.calls(commands)
-    notices: list[Notice] = []
-    for _, entries in streams or ():
-        for entry, fields in entries:
-            cursor = entry.decode()
-            notices.extend(_notices(fields or ()))
-    return cursor, (yield from _with_answers(keys, notices))
+    command += ("STREAMS", *names, *(cursor or START for cursor in cursors.values()))
+    *_, streams = yield from dialogue.calls([*before, command])
+    found: dict[str, tuple[str, list[Notice]]] = {}
+    for name, entries in streams or ():
+        notices = [notice for _, fields in entries for notice in _notices(fields or ())]
+        found[names[name]] = entries[-1][0].decode(), (yield from _with_answers(keys, notices))
+    return found
 
 
 def _with_answers(keys: Keys, notices: list[Notice]) -> Dialogue[list[Notice]]:

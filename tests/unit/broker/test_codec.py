@@ -30,6 +30,7 @@ from parallax.broker.store.codec import (
 from parallax.broker.store.dispatch import Entry
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job, Usage
+from tests.examples import examples
 from tests.unit.broker.messages import (
     ABOUT,
     ARRIVAL,
@@ -103,7 +104,7 @@ def mutated(draw: st.DrawFn, valid: bytes) -> bytes:
 
 
 @each_decoder
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(data=st.data())
 def test_arbitrary_bytes_are_decoded_or_refused(
     decode: Decoder, valid: bytes, data: st.DataObject
@@ -112,7 +113,7 @@ def test_arbitrary_bytes_are_decoded_or_refused(
 
 
 @each_decoder
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_a_mutated_message_is_decoded_or_refused(
     decode: Decoder, valid: bytes, data: st.DataObject
@@ -121,7 +122,7 @@ def test_a_mutated_message_is_decoded_or_refused(
 
 
 @each_decoder
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(data=st.data())
 def test_arbitrary_json_is_decoded_or_refused(
     decode: Decoder, valid: bytes, data: st.DataObject
@@ -138,7 +139,7 @@ def test_arbitrary_json_is_decoded_or_refused(
     survives(decode, valid.replace(SPEC, text))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     fields=st.lists(st.sampled_from([b"j", b"J", b"", b"\xff", ARRIVAL, ASSIGNMENT]), max_size=5)
 )
@@ -147,7 +148,7 @@ def test_an_entry_of_arbitrary_fields_is_decoded_or_refused(fields: list[bytes])
     survives(decode_assignment, Entry("1-1", fields))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     place=st.integers(0, 4),
     value=st.binary(max_size=20) | st.integers().map(lambda n: str(n).encode()),
@@ -181,7 +182,7 @@ def test_what_is_not_utf_8_is_refused(decode: Decoder, valid: bytes, junk: bytes
 # -- round trips
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(job=JOBS, accepted=st.integers(1, 2**50), attempt=st.integers(0, 1000))
 def test_a_job_arrives_as_it_was_sent(job: Job, accepted: int, attempt: int) -> None:
     due = None if job.deadline_s is None else accepted + int(job.deadline_s * 1000)
@@ -194,13 +195,13 @@ def test_a_job_arrives_as_it_was_sent(job: Job, accepted: int, attempt: int) -> 
     assert view.deadline == (inf if due is None else due / 1000)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(report=REPORTS)
 def test_a_report_survives_the_wire(report: Report) -> None:
     assert decode_report(encode(report)) == report
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(registration=REGISTRATIONS)
 def test_a_registration_survives_the_wire(registration: Registration) -> None:
     assert decode_registration(encode(registration)) == registration
@@ -210,7 +211,7 @@ def about(job: Job, body: bytes = b"", reply: str = "") -> About:
     return decode_about(f"1500 {ticket_of(job, body, reply)} ".encode() + spec_of(job))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(job=JOBS, reply=st.just("") | NAMES, body=st.binary(max_size=20))
 def test_what_a_record_says_survives_the_wire(job: Job, reply: str, body: bytes) -> None:
     read = about(job, body, reply)

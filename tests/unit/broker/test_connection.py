@@ -19,6 +19,7 @@ from parallax.broker.link.scripts import script
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
 from parallax.core.secrets import redacted
+from tests.examples import examples
 
 CLOSED = "redis://127.0.0.1:1"
 #: What Redis 6.2 puts before whatever stopped a script.
@@ -100,7 +101,7 @@ def test_redacted_leaves_out_the_password_only(url: str, shown: str) -> None:
     assert redacted(url) == shown
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(password=st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1))
 def test_no_password_survives(password: str) -> None:
     assert redacted(f"redis://user:{password}@host:1/0") == "redis://user:***@host:1/0"

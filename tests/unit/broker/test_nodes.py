@@ -21,6 +21,7 @@ from parallax.broker.link.scripts import names, script
 from parallax.broker.link.wire import Wire
 from parallax.core.errors import StoreFault, StoreFull, Unreachable
 from tests.asynchronous import LinkOverAsync
+from tests.examples import examples
 
 Command = tuple[bytes, ...]
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
@@ -158,7 +159,7 @@ def test_what_has_moved_is_sent_again_in_order_and_nothing_else() -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(owners=st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
 def test_every_command_is_done_once_at_its_own_node(owners: list[str]) -> None:
     def node(name: str, of: dict[str, tuple[str, int]]) -> Callable[[Command], Any]:

@@ -145,6 +145,6 @@ def test_a_file_is_bounded_and_is_kept_on_the_disk_beyond_a_few_megabytes(
     monkeypatch.setattr(submission, "MAX_LINES", 10)
     monkeypatch.setattr(submission, "IN_MEMORY", 64)
     defaults = {"tenant": "acme"}
-    assert [job.id for job in checked_jobs([GOOD] * 10, defaults, "j")][-1] == "j-10"
+    assert [job.id for job, _ in checked_jobs([GOOD] * 10, defaults, "j")][-1] == "j-10"
     with pytest.raises(InvalidInput, match="line 11"):
         next(checked_jobs([GOOD] * 11, defaults, "j"))

@@ -37,6 +37,7 @@ class Stub(Client):
         self.accepted: dict[str, float] = {}
         self.ended: list[Completion] = []
         self.told: list[Notice] = []
+        self.kept: dict[str, bytes] = {}
         self.weights: dict[str, float] = {}
         self.calls: list[tuple[str, Any]] = []
 
@@ -82,6 +83,10 @@ class Stub(Client):
             job_id, job.tenant, State.QUEUED, 1, self.accepted[job_id], job.prompt_tokens, 9, "",
             "w", "", None, None, None, Report(),
         )  # fmt: skip
+
+    def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        self._called("answers", list(job_ids))
+        return [self.kept.get(job_id) for job_id in job_ids]
 
     def cancel(self, job_id: str) -> str:
         self._called("cancel", job_id)
