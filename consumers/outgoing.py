@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from parallax.broker.store.attempts import Attempt
 from parallax.broker.store.relay import Chunk, pages_of
+from parallax.core.words import Relayed
 
 
 class Outgoing:
@@ -46,7 +47,7 @@ class Outgoing:
         unwanted: dict[str, Attempt] = {}
         for chunk, word in zip(self._sent, words, strict=True):
             self._owed[_entry(chunk)] -= 1
-            if word == "stop":
+            if word == Relayed.STOP:
                 unwanted[_entry(chunk)] = chunk.attempt
         self._sent = ()
         if unwanted:

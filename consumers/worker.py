@@ -42,6 +42,7 @@ from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
+from parallax.core.words import Finished
 from parallax.engine.request import Consumed
 from parallax.telemetry.working import WorkingMetrics
 
@@ -290,6 +291,7 @@ class Worker:
                 self._history.began(begun.running)
                 return begun
             case do.Relay():
+                self._history.relayed(action.chunks)
                 return await self._errands.relay(action)
             case do.Look():
                 return await self._errands.look(action)
@@ -325,7 +327,7 @@ class Worker:
         answers = await self._errands.finish(finishes)
         self._history.answered(finishes, answers)
         for finish, (word, detail) in zip(finishes, answers, strict=True):
-            said = detail if word == "ok" else word
+            said = detail if word == Finished.OK else word
             self.completed += said == "completed"
             self._metrics.ended(said, finish.report)
         return told.Ended()

@@ -10,19 +10,30 @@ from collections.abc import Callable, Iterator
 
 import fakeredis
 import pytest
+from hypothesis import settings
 
 from parallax.broker.link.connection import Link
 from parallax.broker.server.embedded import EmbeddedServer
 from tests.asynchronous import LinkOverAsync
 from tests.cluster import LocalCluster
+from tests.examples import examples
 from tests.servers import EMBEDDED, REAL, Running
+
+settings.register_profile("share", max_examples=examples(100))
+settings.load_profile("share")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what is slow over fakeredis be `slow` there."""
+    """Let what is slow over fakeredis be `slow` there, and every test of whole services.
+
+    fakeredis runs scripts in Python. The fast tests of the contract show that it answers as the
+    servers do; what services make of the answers is the same over both.
+    """
     for item in items:
-        if item.get_closest_marker("slow_on_fakeredis") and "[fakeredis" in item.name:
+        if "[fakeredis" in item.name and (
+            item.get_closest_marker("slow_on_fakeredis") or "integration" in item.path.parts
+        ):
             item.add_marker("slow")
 
 

@@ -14,15 +14,13 @@ Other distributions bring engines, too: each module that they name as an entry p
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
 
 from parallax.consumers.engines.interface import Engine
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput
+from parallax.core.extensions import Extensions
 from parallax.core.model import check_int, check_number
 from parallax.core.settings import PolicyChoice
 from parallax.engine.batch import BatchingPolicy
@@ -31,9 +29,6 @@ from parallax.policies.registry import BATCHING
 
 #: What an engine does by itself.
 CONTINUOUS = PolicyChoice("continuous")
-
-#: The group of entry points by which other distributions name modules with engines.
-GROUP = "parallax.engines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +50,6 @@ class Engines:
     """The builders by name."""
 
     _builders: dict[str, Builder] = field(default_factory=dict)
-    _broken: list[str] = field(default_factory=list)
-    _discovered: bool = False
 
     def register(self, name: str) -> Callable[[Builder], Builder]:
         """Return a decorator that makes an engine known under `name`."""
@@ -70,14 +63,14 @@ class Engines:
         return add
 
     def __iter__(self) -> Iterator[str]:
-        self._discover()
+        EXTENSIONS.discover()
         return iter(sorted(self._builders))
 
     def __getitem__(self, name: str) -> Builder:
-        self._discover()
+        EXTENSIONS.discover()
         if name not in self._builders:
             raise InvalidInput(
-                "--engine", name, "; ".join([f"known: {', '.join(self)}", *self._broken])
+                "--engine", name, "; ".join([f"known: {', '.join(self)}", *EXTENSIONS.broken()])
             )
         return self._builders[name]
 
@@ -85,33 +78,11 @@ class Engines:
         """Return the first line of what its builder says of an engine, without the full stop."""
         return (self[name].__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
-    def broken(self) -> list[str]:
-        """Return a sentence for each module of another distribution that cannot be imported."""
-        self._discover()
-        return list(self._broken)
-
-    def _discover(self) -> None:
-        """Import every module that registers engines, once: ours, then those of entry points.
-
-        What another distribution gets wrong stops nobody.
-        """
-        if self._discovered:
-            return
-        self._discovered = True
-        package = importlib.import_module("parallax.consumers.engines")
-        for module in pkgutil.iter_modules(package.__path__, "parallax.consumers.engines."):
-            importlib.import_module(module.name)
-        for point in sorted(entry_points(group=GROUP), key=lambda one: (one.name, one.value)):
-            known = dict(self._builders)
-            try:
-                point.load()
-            except Exception as error:  # noqa: BLE001 - foreign code may raise anything
-                self._builders = known  # half a module is none
-                origin = point.dist.name if point.dist else "unknown"
-                self._broken.append(f"{point.value} of {origin} cannot be used ({error!r:.200})")
-
 
 ENGINES = Engines()
+EXTENSIONS = Extensions(
+    "parallax.consumers.engines", "parallax.engines", lambda: [ENGINES._builders]
+)
 
 
 def build_engine(

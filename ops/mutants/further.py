@@ -17,7 +17,7 @@ FURTHER: tuple[Mutant, ...] = (
            "tell(KEYS[2], events, ARGV[2])", "", "what was charged and never ran is returned"),
     # -- route ------------------------------------------------------------------------------------
     Mutant("a hand-over leaves the prompt where it was", f"{LUA}/route.lua",
-           "redis.call('XDEL', KEYS[workers + 2 * tonumber(kind) - 1], string.match(holder, '^.-/.-/(.*)$') or '0-1')",
+           "redis.call('XDEL', KEYS[workers + 2 * tonumber(kind) - 1], entry or '0-1')",
            "", "a stream is the load of its worker"),
     Mutant("a hedge takes an attempt away", f"{LUA}/route.lua",
            "'hedge', at, 'limit', limit_of(job) + 1)", "'hedge', at)",
@@ -63,8 +63,8 @@ FURTHER: tuple[Mutant, ...] = (
     Mutant("the scheduler hears of no end", f"{LUA}/finish.lua",
            "tell(KEYS[2], events, ARGV[5])", "", "slots and accounts are settled"),
     Mutant("a repeated hand-back is queued twice", f"{LUA}/finish.lua",
-           "if number == attempt then return 'requeued', entry, true end",
-           "if number == attempt then return 'requeued', entry end", "a job is in one stream"),
+           "if who == 'queue' and number == attempt then return 'requeued', entry, true end",
+           "if who == 'queue' and number == attempt then return 'requeued', entry end", "a job is in one stream"),
     # -- common -----------------------------------------------------------------------------------
     Mutant("a death beside a living attempt costs nothing", f"{LUA}/common.lua",
            "if state == 'running' then redis.call('HSET', job, 'limit', limit_of(job) - 1) end", "",

@@ -22,6 +22,7 @@ from parallax.cli.lab_documents import DoctorFinding, Versions
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import found_url, redis_options
 from parallax.cli.output import show_all, show_one
+from parallax.consumers.engines.registry import EXTENSIONS as ENGINES
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.secrets import redacted
 from parallax.policies.registry import EXTENSIONS as POLICIES
@@ -54,7 +55,7 @@ def _installation() -> Iterator[Finding]:
         yield "embedded server", "warning", str(error)
     else:
         yield "embedded server", "ok", f"{version} at {binary}"
-    for kind, extensions in ("policies", POLICIES), ("trace formats", TRACES):
+    for kind, extensions in ("policies", POLICIES), ("trace formats", TRACES), ("engines", ENGINES):
         for sentence in extensions.broken():
             yield kind, "warning", sentence
 

@@ -126,6 +126,8 @@ class Drills(Document, frozen=True):
     outcomes: dict[str, int]
     shapes: list[str]
     bodies_checked: int
+    answers_checked: int
+    pieces_checked: int
     keys_with_junk: int
     contended_s: float
     longest_drain_s: float

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
 from pathlib import Path
 from random import Random
@@ -105,5 +104,5 @@ def _standing_by(duty: SchedulerService, place: Place) -> list[str]:
 
 
 def candidate() -> str:
-    """Return a name that no other scheduler has: host and process id may be those of another."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    """Return the name of this process; `Leadership` sees to it that no other scheduler has it."""
+    return f"{socket.gethostname()}-{os.getpid()}"

@@ -71,7 +71,7 @@ _SENTENCES: dict[Reason, str] = {
     Reason.TENANTS_FULL: "as many tenants have jobs as the cell may hold",
     Reason.POLICY: "the admission policy refuses it for a reason of its own",
     Reason.DEADLINE: "the deadline passed before the job began",
-    Reason.CANNOT_FIT: "no engine of this kind can hold the job",
+    Reason.CANNOT_FIT: "no engine of this kind can serve it: too large, or a body it cannot read",
     Reason.ENGINE_FAILED: "the engine failed",
     Reason.ATTEMPTS_USED_UP: "its last attempt was lost with its worker",
     Reason.STREAM_BROKEN: "a part of its answer was sent, and the rest will not come",

@@ -42,8 +42,8 @@ SPEED, FAIL, SLOW = 20.0, 0.01, (0.01, 20.0)
 _STACK = 512 * 1024
 
 
-class Killed(Exception):
-    """The worker is to die as if its process had been killed."""
+class Killed(BaseException):
+    """The worker is to die as if its process had been killed: nobody may catch it on the way."""
 
 
 class Deadly(ClockEngine):

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 __all__ = ["CELL", "FAR", "POISON", "PREFETCH", "Cast", "Stage"]
 
 CELL = "drill"
+#: Workers whose engine answers nothing, whatever it is asked; the others read bodies, and answer.
+SILENT = frozenset({"worker-1"})
 FAR = "worker-far"  # the child behind a proxy of its own
 SWEEP_S = 0.5
 PREFETCH = 4  # attempts that are sent to a worker beyond its slots
@@ -128,7 +130,8 @@ class Stage:
     def _worker(self, child: str, name: str, role: str, environment: dict[str, str]) -> None:
         history = str(self.histories / f"{child}.jsonl")
         arguments = (
-            "--engine", "clock", "--speed", f"{SPEED:g}", "--slots", f"{self.shape.slots}",
+            "--engine", "clock" if child in SILENT else "echo", "--speed", f"{SPEED:g}",
+            "--slots", f"{self.shape.slots}",
             "--heartbeat", f"{self.shape.heartbeat_s:g}", "--crash-on", POISON,
             "--slow", "{:g}:{:g}".format(*SLOW), "--fail", f"{FAIL:g}",
             "--name", name, "--role", role, "--history", history,

@@ -175,9 +175,9 @@ class System:
             token = link.call("GET", Keys(self.plan.cell).leader)
         finally:
             link.close()
-        pid = (token or b"").partition(b"|")[0].rsplit(b"-", 2)[-2:-1]
+        pid = (token or b"").partition(b"|")[0].rsplit(b"-", 1)[-1]
         for name, child in self.processes.children.items():
-            if [str(child.process.pid).encode()] == pid:
+            if str(child.process.pid).encode() == pid:
                 return name
         return None
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import click
 
 from parallax.cli.answers import write_answer
-from parallax.cli.main import EXIT_FAILED
+from parallax.cli.main import EXIT_FAILED, EXIT_INTERRUPTED
 from parallax.cli.output import say
 from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, speaking_for
@@ -22,6 +22,7 @@ from parallax.producers.client.chat import chunk_text
 from parallax.producers.client.completion import Completion
 from parallax.producers.client.interface import Jobs
 from parallax.producers.client.stream import NO_TEXT, Stream
+from parallax.services.orders import Interrupted
 
 
 class Question(NamedTuple):
@@ -164,7 +165,7 @@ class _Page:
 
 @contextmanager
 def _cancelled_by_ctrl_c(cancel: Callable[[], str], job_id: str) -> Iterator[None]:
-    """While the body runs: Ctrl-C cancels the job, and says so on a line of its own."""
+    """While the body runs: Ctrl-C cancels the job, says so on a line of its own, and ends."""
     try:
         yield
     except KeyboardInterrupt:
@@ -174,7 +175,7 @@ def _cancelled_by_ctrl_c(cancel: Callable[[], str], job_id: str) -> Iterator[Non
             answer = "silent"
         click.echo(err=True)  # behind the ^C of the terminal
         say(f"parallax: job {job_id} {_SAID.get(answer, answer)}", err=True)
-        raise
+        raise Interrupted(EXIT_INTERRUPTED) from None
 
 
 _SAID = {

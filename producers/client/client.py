@@ -169,6 +169,10 @@ class Client:
 
     def news(self, block_ms: int) -> list[Completion]:
         """Wait up to `block_ms` for ends of jobs in the inbox; each is told once, to one caller."""
+        return Completion.told(self.notices(block_ms))
+
+    def notices(self, block_ms: int) -> list[Notice]:
+        """The same with all that is told: pieces of answers, and answers before their ends."""
         with self._listening:
             full = self._read >= KEPT
             self._read = 0 if full else self._read
@@ -176,7 +180,7 @@ class Client:
                 self.inbox, self._cursor, block_ms, forget=full
             )
             self._read += len(notices)
-        return Completion.told(notices)
+        return notices
 
     def wait(
         self, jobs: str | Job | Receipt | Iterable[str | Job | Receipt], timeout_s: float = WAIT_S

@@ -15,7 +15,6 @@ Store = dict[str, dict[str, list[str]]]
 _ENTRY, _TIME = re.compile(r"\d{13}-\d+"), re.compile(r"(?<![\w.])\d{13}(?!\d)")
 _TOKEN = re.compile(r"(?:\b[0-9a-f]{8}-)?(\w+)\|\d{13,}")  # who leads, with a part drawn by lot
 _WORD = re.compile(r"<\w+\.\w+: ('\w*')>")  # how Python shows a word of an enum
-_ROW = re.compile(r"\bAnswer\(word=(.*?), detail=(.*?)\)")
 _WAITED = re.compile(r"waited_s=[\d.e-]+")
 
 
@@ -45,7 +44,7 @@ def difference(before: Store, after: Store) -> dict[str, list[str]]:
 
 def told(answer: Any) -> str:
     """Return what was answered, without the ids and times in it."""
-    shown = _ROW.sub(r"(\1, \2)", _WORD.sub(r"\1", repr(answer)))
+    shown = _WORD.sub(r"\1", repr(answer))
     return _WAITED.sub("waited_s=S", _word(shown.encode()))
 
 

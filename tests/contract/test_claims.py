@@ -11,13 +11,14 @@ from parallax.broker.store.intake import Ending
 from parallax.broker.store.relay import Chunk
 from parallax.core.lifecycle import Outcome
 from parallax.core.reasons import Reason
+from parallax.core.words import Relayed
 from parallax.scheduling.actions import Dispatch
 from tests.contract.conftest import Cell, job, report
 
 STREAMS = job(stream=True)
 
 
-def relay(cell: Cell, attempt: Any, worker: str = "w1", *parts: bytes) -> list[str]:
+def relay(cell: Cell, attempt: Any, worker: str = "w1", *parts: bytes) -> list[Relayed]:
     chunks = [Chunk(attempt, n, part) for n, part in enumerate(parts or (b"a part",))]
     return cell.attempts(worker).relay(chunks)
 

@@ -17,11 +17,9 @@ import pytest
 
 from tests.contract.conftest import Cell
 from tests.contract.effects import difference, stored, told
-from tests.contract.scenes.every import LARGER, SCENES, Scene
+from tests.contract.scenes.every import EVERY
 
 FILE = Path(__file__).with_name("effects.json")
-EVERY: dict[str, Scene] = {f"{name} {word}": stage for (name, word), stage in SCENES.items()}
-EVERY |= LARGER
 WRITES = os.environ.get("PARALLAX_EFFECTS") == "write"
 Effects = dict[str, dict[str, dict[str, list[str]]]]
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
 from parallax.broker.link.scripts import script
 from parallax.broker.server.embedded import EmbeddedServer
@@ -180,7 +181,7 @@ def test_scripts_that_are_gone_come_back_with_the_leader(server: EmbeddedServer)
     assert scheduler.bring_scripts()
     assert Intake(producer, KEYS).submit([job("early")])[0].accepted
     everything.call("SCRIPT", "FLUSH")
-    scheduler.run(script("renew"), [KEYS.leader], ["nobody", 1000])
+    scheduler.do(Call(script("renew"), [KEYS.leader], ["nobody", 1000], list))
     assert Intake(producer, KEYS).submit([job("early")])[0].word == "dup"
 
 

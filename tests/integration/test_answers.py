@@ -41,7 +41,7 @@ def door(request: pytest.FixtureRequest, embedded_url: str) -> Iterator[Jobs]:
     if request.param == "client":
         client: Any = Client(embedded_url, "cell")
     else:
-        client = Cells.to([Place("cell", embedded_url), Place("empty", embedded_url, 1e-6)])
+        client = Cells.to([Place("cell", embedded_url), Place("empty", embedded_url, 1e-3)])
         assert client.home(TENANT) == "cell"
     yield TenantClient(client, TENANT) if request.param == "tenant" else client
     client.close()

@@ -10,12 +10,14 @@ from math import inf
 import pytest
 
 from parallax.broker.link.connection import Link
+from parallax.broker.store.answers import Answer
 from parallax.broker.store.attempts import Attempts, Finish
 from parallax.consumers import desk
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
-from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
+from parallax.core.words import Finished
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs, term_of
 
 
 @pytest.fixture
@@ -234,9 +236,9 @@ def test_a_turn_costs_the_same_round_trips_whatever_its_batch(
     cell.submit(job("first"))  # scripts are loaded, the tenant is active, the worker is known
     cell.until_ended("first")
     cell.until(lambda: not cell.link.call("XLEN", cell.keys.events), "the last commit")
-    cell.until(lambda: not service._sweeping, "the first sweep to end")
+    cell.until(lambda: not term_of(service)._sweeping, "the first sweep to end")
     # What is done by the clock costs trips of its own, whenever it is due: not in these turns.
-    service._timetable._due.update(poll=inf, keep=inf, sweep=inf)
+    term_of(service)._timetable._due.update(poll=inf, keep=inf, sweep=inf)
     monkeypatch.setattr(desk, "LOOK_S", inf)
     sent, here = 0, threading.current_thread()
     send = Link.send
@@ -266,7 +268,7 @@ def test_an_end_that_could_not_be_told_is_told_again(
     worker, finish = cell.worker(), Attempts.finish
     lost: list[str] = []
 
-    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
+    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
         if finishes and not lost:
             lost.append(finishes[0].attempt.job_id)
             raise Unreachable("nobody answers")

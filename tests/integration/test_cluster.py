@@ -20,7 +20,7 @@ from parallax.core.settings import Policies, PolicyChoice
 from parallax.producers.client.client import Client
 from tests.asynchronous import LinkOverAsync
 from tests.cluster import LocalCluster, Node
-from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs, scheduler_of
 from tests.unit.cli.invoking import run_main
 from tests.waiting import wait_until
 
@@ -81,7 +81,7 @@ def test_a_cell_works_on_whichever_master_its_slot_is(cluster: LocalCluster, num
     for engine in slow:
         engine.stuck = False
     cell.until_ended("first", *names(150))
-    cell.until(lambda: cell.schedulers[0]._scheduler.in_flight == 0, "all ends to be told")
+    cell.until(lambda: scheduler_of(cell.schedulers[0]).in_flight == 0, "all ends to be told")
     assert cell.counts()["completed"] == 151
     assert cell.counts()["hedged"] > 0
     assert cell.link.call("ZCARD", cell.keys.open) == 0

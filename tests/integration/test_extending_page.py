@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,16 @@ from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.cli import contract
 from parallax.cli.main import COMMANDS
+from parallax.consumers.engines.registry import ENGINES, build_engine
+from parallax.core.lifecycle import Outcome
+from parallax.core.model import Job
+from parallax.producers.client.client import Client
+from parallax.services.clock import SystemClock
 from parallax.telemetry import metrics
 from parallax.telemetry.scheduling import SchedulingMetrics
 from tests.contract.conftest import Cell
 from tests.contract.scenes import table
+from tests.integration.cells import Cell as LiveCell
 from tests.unit.cli.invoking import run_main
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text("utf-8")
@@ -59,7 +67,8 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (info / "entry_points.txt").write_text("\n".join(points))
     (package / "__init__.py").write_text("")
-    for title, module in ("A policy", "warmest"), ("A trace format", "minutes"):
+    modules = {"A policy": "warmest", "A trace format": "minutes", "An engine": "parrot"}
+    for title, module in modules.items():
         (package / f"{module}.py").write_text(blocks(title)[0])
     return folder
 
@@ -92,6 +101,26 @@ def test_a_trace_format_is_read(parallax: Callable[..., Any], tmp_path: Path) ->
     (tmp_path / "load.csv").write_text("minute,asked,answered\n0,10,5\n1,20,6\n2.5,30,7\n")
     figures = parallax("trace", "stats", "load.csv")
     assert (figures["jobs"], figures["duration_s"]) == (3, 150.0)
+
+
+def test_an_engine_runs_in_a_worker(
+    embedded_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (module,) = blocks("An engine")
+    (tmp_path / "parallax_parrot.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "parrot" not in ENGINES  # what is ours has been imported
+    monkeypatch.setattr(ENGINES, "_builders", dict(ENGINES._builders))
+    importlib.import_module("parallax_parrot")
+    engine = build_engine("parrot", profile="laptop", slots=2, speed=100.0, clock=SystemClock())
+    cell = LiveCell(lambda: Link.to(embedded_url), keys=Keys())
+    cell.scheduler()
+    cell.worker(engine)
+    job = Job("j1", "acme", 10, 20)
+    with Client(embedded_url) as client, ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(client.run, job, b"Polly")
+        cell.until(ended.done, "the answer")
+    assert (ended.result().outcome, ended.result().answer) == (Outcome.COMPLETED, b"Polly")
 
 
 # -- what is added here

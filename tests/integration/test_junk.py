@@ -14,7 +14,7 @@ from parallax.broker.link.connection import Link
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from tests.examples import examples
-from tests.integration.cells import Cell, job
+from tests.integration.cells import Cell, job, term_of
 
 GOOD_SPEC = b'[1,"acme",10,20,"",0]'
 ARRIVALS = [
@@ -101,7 +101,9 @@ def test_junk_in_an_event_settles_nothing_and_takes_no_neighbour_with_it(cell: C
     """An entry tells of many jobs: those beside the junk are told of all the same."""
     leader = cell.schedulers[0]
     cell.until(lambda: leader.leading, "a leader")
-    leader._timetable._due["poll"] = inf  # at a poll, accounts that say nothing are forgotten
+    term_of(leader)._timetable._due["poll"] = (
+        inf  # at a poll, accounts that say nothing are forgotten
+    )
     unknown = [b"j1", b'finished ["evil","w1",1,1000.0]']
     add(cell, cell.keys.events, [*unknown, b"j2", b'failed ["acme","w1",1,50.0]'])
     cell.until(cell.dead_letters, "the dead letter")

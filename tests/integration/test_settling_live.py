@@ -18,7 +18,7 @@ from parallax.engine.profiles import profile_named
 from parallax.policies.fairness.fair_queuing import FairQueuing
 from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
-from tests.integration.cells import Cell, StuckEngine, job
+from tests.integration.cells import Cell, StuckEngine, job, scheduler_of, term_of
 from tests.waiting import wait_until
 
 CLOCK = SystemClock()
@@ -38,8 +38,8 @@ def charged(cell: Cell, tenant: str = "acme") -> float:
 
     That is its balance, or virtual time once that has come so far.
     """
-    cell.until(lambda: cell.schedulers[-1]._scheduler.in_flight == 0, "all ends to be told")
-    cell.until(lambda: not cell.schedulers[-1]._outbox.uncommitted, "a commit")
+    cell.until(lambda: scheduler_of(cell.schedulers[-1]).in_flight == 0, "all ends to be told")
+    cell.until(lambda: not term_of(cell.schedulers[-1])._outbox.uncommitted, "a commit")
     balance, virtual = cell.link.call("HMGET", cell.keys.ledger, tenant, "")
     return float(balance or virtual or 0)
 
@@ -156,7 +156,7 @@ def test_estimates_are_taken_back_at_the_weight_at_which_they_were_charged(
     cell.submit(*(job(f"j{n}", max_tokens=2_000) for n in range(8)))
     cell.until(lambda: len(worker.desk.running) == 8, "all to run")
     tenancy.set_weights({"acme": 1.0})
-    cell.until(lambda: scheduler._scheduler._line.weight("acme") == 1.0, "the news")
+    cell.until(lambda: scheduler_of(scheduler)._line.weight("acme") == 1.0, "the news")
     cell.submit(job("later"))
     stuck.stuck = False
     cell.until(lambda: len(settled) == 9, "all to be settled")
@@ -221,4 +221,4 @@ def test_a_client_cancels_both_attempts_of_a_job(embedded_url: str) -> None:
         client.close()
     assert cell.outcome("j") is Outcome.CANCELLED
     cell.until(lambda: not any(w.desk.running for w in workers), "both to stop")
-    cell.until(lambda: cell.schedulers[0]._scheduler.in_flight == 0, "both ends to be told")
+    cell.until(lambda: scheduler_of(cell.schedulers[0]).in_flight == 0, "both ends to be told")

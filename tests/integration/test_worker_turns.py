@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from parallax.broker.link.connection import Link
+from parallax.broker.store.answers import Answer
 from parallax.broker.store.attempts import Attempts, Finish
 from parallax.broker.store.dispatch import Dispatching, Lease
 from parallax.broker.store.intake import Intake
@@ -21,6 +22,7 @@ from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import WorkerSettings
+from parallax.core.words import Finished
 from parallax.engine.request import Request
 from parallax.scheduling.actions import Dispatch
 from tests.integration.cells import Cell, StuckEngine, job
@@ -179,7 +181,7 @@ def test_more_ends_than_fit_into_one_message_are_all_told(connect: Callable[[], 
     sizes: list[int] = []
     finish = stage.worker._errands._attempts.finish
 
-    def counted(finishes: Sequence[Finish]) -> list[tuple[str, str]]:
+    def counted(finishes: Sequence[Finish]) -> list[Answer[Finished]]:
         sizes.append(len(finishes))
         return finish(finishes)
 
@@ -232,3 +234,24 @@ def test_an_order_ends_the_rest_of_what_failed(stage: Stage) -> None:
     for _ in range(2):
         stage.worker.run_once()
     assert stage.cell.state("j1") is State.QUEUED
+
+
+class Faulty(StuckEngine):
+    """An engine with a defect."""
+
+    def add(self, request: Request, now: float) -> None:
+        raise ValueError("a defect")
+
+
+def test_an_engine_that_raises_has_failed_and_the_job_is_tried_again(
+    connect: Callable[[], Link],
+) -> None:
+    stage = Stage(connect, Faulty(10))
+    stage.send("j1")
+    for _ in range(2):
+        stage.worker.run_once()
+    assert stage.running() == []
+    assert stage.cell.state("j1") is State.QUEUED
+    record = stage.cell.record("j1")
+    assert record is not None
+    assert record.attempts == 1

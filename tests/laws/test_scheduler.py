@@ -59,6 +59,7 @@ print(run.actions)
 """
 
 
+@pytest.mark.slow  # processes of their own
 def test_hash_seeds_do_not_reach_the_actions() -> None:
     told = {
         subprocess.run(

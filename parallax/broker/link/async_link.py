@@ -22,7 +22,7 @@ from parallax.broker.link.connection import BACKOFF_BASE_S, BACKOFF_CAP_S
 from parallax.broker.link.dialogue import Command, Dialogue, Reply
 from parallax.broker.link.endpoint import SOCKET_TIMEOUT_S, Endpoint
 from parallax.broker.link.line import Line, Reach, reached
-from parallax.broker.link.scripts import Argument, Script
+from parallax.broker.link.scripts import Argument
 from parallax.core.errors import Unreachable
 
 R = TypeVar("R")
@@ -94,22 +94,6 @@ class AsyncLink:
     async def ask(self, commands: Commands[R]) -> R:
         """Send plain commands in one write and return what their replies say."""
         return commands.decode(await self.calls(commands.commands))
-
-    async def run(
-        self, script: Script, keys: Sequence[str], args: Sequence[Argument]
-    ) -> list[bytes]:
-        """Run a script and return its flat reply."""
-        return await self._shared.carry(dialogue.run(script, keys, args))
-
-    async def run_each(
-        self, script: Script, rounds: Sequence[tuple[Sequence[str], Sequence[Argument]]]
-    ) -> list[list[bytes]]:
-        """Run a script once for each pair of keys and arguments, in one write; return the replies.
-
-        When the server does not have the script all of it is sent again: scripts answer the same
-        when they are run twice.
-        """
-        return await self._shared.carry(dialogue.run_each(script, rounds)) if rounds else []
 
     async def bring_scripts(self) -> bool:
         """Load all scripts, also for those whose users may only run them; False for such a user."""

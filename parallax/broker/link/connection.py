@@ -31,7 +31,7 @@ from parallax.broker.link.dialogue import Ask, Dialogue
 from parallax.broker.link.endpoint import SOCKET_TIMEOUT_S, Endpoint
 from parallax.broker.link.errors import HUNG_UP, translated
 from parallax.broker.link.nodes import Route
-from parallax.broker.link.scripts import Argument, Script
+from parallax.broker.link.scripts import Argument
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.redis_url import FIELD, URLS
@@ -117,20 +117,6 @@ class Link:
     def ask(self, commands: Commands[R]) -> R:
         """Send plain commands in one write and return what their replies say."""
         return commands.decode(self.calls(commands.commands))
-
-    def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
-        """Run a script and return its flat reply."""
-        return self.carry(dialogue.run(script, keys, args))
-
-    def run_each(
-        self, script: Script, rounds: Sequence[tuple[Sequence[str], Sequence[Argument]]]
-    ) -> list[list[bytes]]:
-        """Run a script once for each pair of keys and arguments, in one write; return the replies.
-
-        When the server does not have the script all of it is sent again: scripts answer the same
-        when they are run twice.
-        """
-        return self.carry(dialogue.run_each(script, rounds)) if rounds else []
 
     def bring_scripts(self) -> bool:
         """Load all scripts, also for those whose users may only run them; False for such a user."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from parallax.broker.link import refusals
-from parallax.broker.link.call import Call
+from parallax.broker.link.call import Call, Commands
 from parallax.broker.link.errors import ScriptMissing, WrongType
 from parallax.broker.link.nodes import MOST_HOPS, Moved
-from parallax.broker.link.scripts import Argument, Script, names, script
+from parallax.broker.link.scripts import Argument, names, script
 from parallax.broker.store import misfits
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 
@@ -46,11 +46,6 @@ def calls(commands: Sequence[Command]) -> Dialogue[list[Reply]]:
         if isinstance(reply, ParallaxError):
             return (yield from _settled(commands, replies))
     return replies
-
-
-def call(command: Command) -> Dialogue[Reply]:
-    """Send one command and return its reply. An error reply is raised."""
-    return (yield from calls([command]))[0]
 
 
 def _settled(commands: Sequence[Command], replies: list[Reply]) -> Dialogue[list[Reply]]:
@@ -83,71 +78,53 @@ def _cleared(commands: Sequence[Command], replies: list[Reply]) -> Dialogue[None
 
 def do(call: Call[R]) -> Dialogue[R]:
     """Carry out an operation and return its decoded reply."""
-    return call.decode((yield from run(call.script, call.keys, call.args)))
+    try:
+        reply = (yield from calls([call.command]))[0]
+    except ScriptMissing:  # a restart or SCRIPT FLUSH emptied the cache
+        reply = yield from _brought(call)
+    return call.decode(reply)
 
 
-def do_each(calls_: Sequence[Call[R]]) -> Dialogue[list[R]]:
+def ask(commands: Commands[R]) -> Dialogue[R]:
+    """Send plain commands in one write and return what their replies say."""
+    return commands.decode((yield from calls(commands.commands)))
+
+
+def do_each(batch: Sequence[Call[R]]) -> Dialogue[list[R]]:
     """Carry out operations in one write and return their decoded replies, in order.
 
     When the server lacks a script all of it is sent again: scripts answer the same when they are
     run twice.
     """
     try:
-        replies = yield from calls([call.command for call in calls_])
+        replies = yield from calls([call.command for call in batch])
     except ScriptMissing:
-        replies = yield from calls(_with_texts(calls_))
-    return [call.decode(reply) for call, reply in zip(calls_, replies, strict=True)]
+        replies = yield from calls(_with_texts(batch))
+    return [call.decode(reply) for call, reply in zip(batch, replies, strict=True)]
 
 
-def _with_texts(calls_: Sequence[Call[Any]]) -> list[Command]:
+def _with_texts(batch: Sequence[Call[Any]]) -> list[Command]:
     """Return the commands of these calls; the first run of each script brings its text."""
     brought: set[str] = set()
     commands: list[Command] = []
-    for call in calls_:
+    for call in batch:
         known = call.script.digest in brought
         commands.append(call.command if known else call.command_with_text)
         brought.add(call.script.digest)
     return commands
 
 
-def run(script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Dialogue[list[bytes]]:
-    """Run a script and return its flat reply."""
-    command = script.invocation(keys, args)
-    reply: list[bytes]
-    try:
-        reply = yield from call(command)
-    except ScriptMissing:  # a restart or SCRIPT FLUSH emptied the cache
-        reply = yield from _brought(command, script)
-    return reply
-
-
-def _brought(command: Command, script: Script) -> Dialogue[Reply]:
+def _brought(call: Call[Any]) -> Dialogue[Reply]:
     """Bring the scripts and run one of them; whoever may not bring them sends this one whole."""
     if (yield from bring_scripts()):
         with suppress(ScriptMissing):  # it may be emptied again
-            return (yield from call(command))
+            return (yield from calls([call.command]))[0]
     try:
-        return (yield from call(["EVAL", script.text, *command[2:]]))
+        return (yield from calls([call.command_with_text]))[0]
     except StoreFault as error:
         if not refusals.is_forbidden(error):
             raise
         raise Unreachable(_NO_SCRIPTS) from error
-
-
-def run_each(
-    script: Script, rounds: Sequence[tuple[Sequence[str], Sequence[Argument]]]
-) -> Dialogue[list[list[bytes]]]:
-    """Run a script once for each pair of keys and arguments, in one write; return the replies.
-
-    When the server does not have the script all of it is sent again: scripts answer the same when
-    they are run twice.
-    """
-    commands = [script.invocation(keys, args) for keys, args in rounds]
-    try:
-        return (yield from calls(commands))
-    except ScriptMissing:
-        first, *others = commands
-        return (yield from calls([["EVAL", script.text, *first[2:]], *others]))
 
 
 def bring_scripts() -> Dialogue[bool]:

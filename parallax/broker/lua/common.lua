@@ -86,6 +86,11 @@ local function signature_of(who, attempt, entry)
   return who .. '/' .. attempt .. '/' .. entry
 end
 
+-- Splits a signature: who, attempt, entry; nothing for what is none (`system`, or nobody).
+local function split(signature)
+  return string.match(signature or '', '^(.-)/(%d+)/(.*)$')
+end
+
 -- Splits `at`; nil if there is no record, or none that anybody could have written. The fourth is
 -- whether the attempt has claimed the job.
 local function parsed(at)

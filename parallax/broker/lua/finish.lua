@@ -62,8 +62,8 @@ local function unfinished(job, verdict, attempt, state, holder, signature, claim
   end
   if other_holder == signature then return 'yielded', '' end
   if redis.call('HGET', job, 'hedge') == 'over ' .. signature then return 'yielded', '', true end
-  local number, entry = string.match(holder, '^queue/(%d+)/(.*)$')
-  if number == attempt then return 'requeued', entry, true end
+  local who, number, entry = split(holder)
+  if who == 'queue' and number == attempt then return 'requeued', entry, true end
   return 'stale', state
 end
 

@@ -6,9 +6,9 @@
 -- `grace` must exceed the time a healthy recovery takes: this is the net below the net. What lies in
 -- the stream of a worker without a heartbeat is `held` for some time from when that is first seen, since
 -- the recoverer is about to take it; that time begins anew when the job was sent to another worker since.
--- A job whose last attempt is lost is `spent`: the caller dead-letters it; one
--- that has another attempt alive is left (`yielded`) to that. One whose lost attempt had claimed it is
--- `broken`: the caller ends it as failed.
+-- A job whose last attempt is lost is `spent`: the caller dead-letters it; one that has another attempt
+-- alive is left (`yielded`) to that. One whose lost attempt had claimed it is `broken`: the caller ends
+-- it as failed.
 -- The entry of a `present` job is '' unless it waits in its tenant's stream.
 -- An empty tenant says that the caller could not read the record: such a job is `spoilt`, for who
 -- cannot be understood cannot run, and is dead-lettered by the caller.
@@ -31,7 +31,7 @@ for i = 1, n do
   local at = redis.call('HGET', KEYS[k + 1], 'at')
   local state, holder, _, claimed = parsed(at)
   if at and not holder then state = 'spoilt' end
-  local who, attempt, entry = string.match(holder or '', '^(.-)/(.-)/(.*)$')
+  local who, attempt, entry = split(holder)
   local score = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[a + 1]) or '0')
   local word, detail = 'ok', ''
   if not state then word = 'vanished'

@@ -26,7 +26,7 @@ end
 -- Whether the record says that this attempt is on this worker already.
 local function there(at, worker, attempt)
   local state, holder = parsed(at)
-  local who, number = string.match(holder or '', '^(.-)/(.-)/')
+  local who, number = split(holder)
   return HELD[state] and who == worker and number == attempt
 end
 
@@ -35,7 +35,7 @@ local function waits(job, at, entry, attempt, kind)
   local before = whole(attempt - 1)
   if kind == '' then return at == 'queued queue/' .. before .. '/' .. entry end
   local state, holder, _, claimed = parsed(at)
-  local who, number = string.match(holder or '', '^(.-)/(.-)/')
+  local who, number = split(holder)
   if number ~= before then return false end
   if kind == 'hedge' then
     return (state == 'assigned' or state == 'running') and not claimed
@@ -78,7 +78,8 @@ if ARGV[3] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', ARGV[3]) end
 -- Takes the prompt's KV cache away from who computed it; returns what the next worker must know.
 local function handed_over(job, at, kind)
   local _, holder = parsed(at)
-  redis.call('XDEL', KEYS[workers + 2 * tonumber(kind) - 1], string.match(holder, '^.-/.-/(.*)$') or '0-1')
+  local _, _, entry = split(holder)
+  redis.call('XDEL', KEYS[workers + 2 * tonumber(kind) - 1], entry or '0-1')
   redis.call('HSET', job, 'limit', limit_of(job) + 1)  -- two workers, one attempt
   return ' ' .. (redis.call('HGET', job, 'prefilled') or '')
 end

@@ -4,30 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
 from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.link.errors import Spoilt
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Answer, Lexicon
 from parallax.broker.store.codec import Report, decode_about, decode_fields, encode, whole
 from parallax.broker.store.dispatch import START, Entry
+from parallax.broker.store.holding import decode_holding, signature_of
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
+from parallax.broker.store.misfits import quarantine_call
 from parallax.broker.store.relay import Chunk, pages_of, relay_call
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
-from parallax.core.lifecycle import TERMINAL
 from parallax.core.model import MAX_TOKENS, NAME
 from parallax.core.reasons import Reason
+from parallax.core.words import Begun, Done, Finished, Relayed
 
 #: Stands for the tenant of a job whose record does not tell it.
 NOBODY = "unknown"
 
-#: What `begin` says of an attempt: a word, the job's `about`, when it began, and its body.
-Look = tuple[bytes, bytes, bytes, bytes]
+_BEGUN, _FINISHED, _DONE = Lexicon(Begun), Lexicon(Finished), Lexicon(Done)
+
+
+class Look(Struct, frozen=True):
+    """What `begin` says of an attempt: a word, the job's `about`, when it began, and its body."""
+
+    word: Begun
+    about: bytes
+    began: bytes
+    body: bytes
 
 
 class Prefilled(Struct, frozen=True):
@@ -50,7 +63,7 @@ class Assignment(Struct, frozen=True):
 
     def signature(self, worker: str) -> str:
         """Return what the job's record says while this assignment is the job's own."""
-        return f"{worker}/{self.attempt}/{self.entry}"
+        return signature_of(worker, self.attempt, self.entry)
 
 
 class Attempt(Struct, frozen=True):
@@ -84,9 +97,6 @@ class Finish(Struct, frozen=True):
     verdict: str
     report: Report
     answer: bytes = b""
-
-
-_ENDS = frozenset(state.value.encode() for state in TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,33 +155,21 @@ class Attempts:
         running: list[Attempt] = []
         expired: list[Attempt] = []
         spoilt: list[Attempt] = []
-        words = {b"run": running, b"expired": expired}
-        for assignment, row in zip(assignments, found, strict=True):
-            word, about, began, body = (b"", b"", b"", b"") if isinstance(row, Spoilt) else row
-            if word == b"skip":
-                continue
-            try:
-                words[word].append(_attempt(assignment, about, began, body))
-            except (InvalidInput, LookupError, ValueError):
-                spoilt.append(Attempt(assignment, NOBODY, "", 0, 1, None, "", 0.0))
+        lists = {Begun.RUN: running, Begun.EXPIRED: expired}
+        for assignment, look in zip(assignments, found, strict=True):
+            if isinstance(look, Spoilt):
+                spoilt.append(_unknown(assignment))
+            elif look.word is not Begun.SKIP:
+                attempt = _attempt(assignment, look)
+                if attempt is None:
+                    spoilt.append(_unknown(assignment))
+                else:
+                    lists[look.word].append(attempt)
         return running, expired, spoilt
 
     def _looked(self, assignments: Sequence[Assignment], with_bodies: bool) -> list[Look]:
-        keys = self._keys
-        names = [
-            keys.work(self._worker), keys.events, *(keys.job(a.job_id) for a in assignments)
-        ]  # fmt: skip
-        args: list[Argument] = [
-            self._worker, self._limits.log_entries, len(assignments), int(with_bodies)
-        ]  # fmt: skip
-        for a in assignments:
-            args += (a.entry, a.signature(self._worker))
-        if with_bodies:
-            names += [keys.body(a.job_id) for a in assignments]
-        answer = self._link.run(script("begin"), names, args)
-        bodies = answer[3 * len(assignments) :] or [b""] * len(assignments)
-        rows = iter(answer[: 3 * len(assignments)])
-        return list(zip(rows, rows, rows, bodies, strict=True))
+        call = begin_call(self._keys, self._limits, self._worker, assignments, with_bodies)
+        return self._link.do(call)
 
     def without_use(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Return those whose jobs have ended, or have no record any more."""
@@ -180,7 +178,7 @@ class Attempts:
         places = self._link.calls([("HGET", self._keys.job(a.job_id), "at") for a in attempts])
         return [a for a, at in zip(attempts, places, strict=True) if _is_over(at)]
 
-    def finish(self, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
+    def finish(self, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
         """Write the ends of attempts; return (word, detail) for each. Safe to repeat.
 
         An end that the store stumbles over is given up, and none beside it: its entry goes to the
@@ -194,67 +192,26 @@ class Attempts:
             for finish, answer in zip(finishes, answers, strict=True)
         ]
 
-    def _given_up(self, finish: Finish, error: Spoilt) -> tuple[str, str]:
+    def _given_up(self, finish: Finish, error: Spoilt) -> Answer[Finished]:
         keys, assignment = self._keys, finish.attempt.assignment
-        names = [keys.work(self._worker), keys.dead, keys.counts]
-        why = f"its end cannot be written: {error}"[:500]
-        args: list[Argument] = [
-            self._limits.log_entries, 1, assignment.entry, why, assignment.job_id
-        ]  # fmt: skip
-        self._link.run(script("quarantine"), names, args)
-        return "unknown", ""
+        why = f"its end cannot be written: {error}"
+        junk = [(assignment.entry, why, assignment.job_id.encode())]
+        self._link.do(quarantine_call(keys, self._limits, keys.work(self._worker), junk))
+        return Finished.UNKNOWN, ""
 
-    def _finish(self, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
-        keys, limits = self._keys, self._limits
-        tenants: dict[str, int] = {}
-        outs: dict[str, int] = {}
-        rows: list[Argument] = []
-        for f in finishes:
-            attempt = f.attempt
-            reply = attempt.reply
-            rows += (
-                attempt.job_id,
-                attempt.assignment.entry,
-                attempt.assignment.attempt,
-                f.verdict,
-                encode(f.report),
-                tenants.setdefault(attempt.tenant, len(tenants) + 1),
-                outs.setdefault(reply, len(outs) + 1) if reply else "",
-            )
-        # Of a record that cannot be understood nobody knows whether it has a body.
-        with_bodies = any(f.attempt.body_bytes or f.verdict == "dead" for f in finishes)
-        bodies = [keys.body(f.attempt.job_id) for f in finishes] if with_bodies else []
-        payloads: list[Argument] = []
-        if any(f.answer or f.attempt.stream for f in finishes):
-            payloads += [part for f in finishes for part in _payload(f)]
-        answers = [keys.answer(f.attempt.job_id) for f in finishes] if payloads else []
-        names = [
-            keys.work(self._worker), keys.events, keys.open, keys.counts, keys.dead, keys.active,
-            keys.bell, keys.due, *map(keys.arrivals, tenants), *map(keys.out, outs),
-            *(keys.job(f.attempt.job_id) for f in finishes), *bodies, *answers,
-        ]  # fmt: skip
-        head: list[Argument] = [
-            self._worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
-            limits.log_entries, len(tenants), len(outs), len(finishes), int(with_bodies),
-            int(bool(payloads)), *tenants,
-        ]  # fmt: skip
-        answer = iter(self._link.run(script("finish"), names, head + rows + payloads))
-        return [
-            (word.decode(), detail.decode("ascii", "replace"))
-            for word, detail in zip(answer, answer, strict=True)
-        ]
+    def _finish(self, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
+        return self._link.do(finish_call(self._keys, self._limits, self._worker, finishes))
 
-    def relay(self, chunks: Sequence[Chunk]) -> list[str]:
+    def relay(self, chunks: Sequence[Chunk]) -> list[Relayed]:
         """Send pieces of answers to whoever waits; return `ok` or `stop` for each.
 
         Those of an attempt go in order, before its end, and before what follows them is sent: of an
         attempt that was told to `stop` nothing is sent any more. Safe to repeat. The scheduler is
         told that an attempt began by its first piece.
         """
-        words: list[str] = []
+        words: list[Relayed] = []
         for some in pages_of(chunks):
-            said = self._link.do(relay_call(self._keys, self._limits, self._worker, some))
-            words += said
+            words += self._link.do(relay_call(self._keys, self._limits, self._worker, some))
         return words
 
     def progress(
@@ -267,17 +224,91 @@ class Attempts:
         watched = [u for u in updates if u[0].reply == u[0].job_id]
         if not watched and not began:
             return
-        limits = self._limits
-        args: list[Argument] = [
-            self._worker, limits.log_entries, limits.out_ttl_ms, limits.out_entries, len(watched),
-            len(began),
-        ]  # fmt: skip
-        for attempt, kind, tokens in watched:
-            args += (attempt.job_id, attempt.assignment.attempt, kind, tokens)
-        for attempt in began:
-            args += (attempt.job_id, attempt.assignment.attempt)
-        names = [self._keys.events, *(self._keys.out(attempt.reply) for attempt, _, _ in watched)]
-        self._link.run(script("progress"), names, args)
+        call = progress_call(self._keys, self._limits, self._worker, watched, began)
+        self._link.do(call)
+
+
+def begin_call(
+    keys: Keys,
+    limits: Limits,
+    worker: str,
+    assignments: Sequence[Assignment],
+    with_bodies: bool = False,
+) -> Call[list[Look]]:
+    """Build the last look at attempts before they run."""
+    names = [keys.work(worker), keys.events, *(keys.job(a.job_id) for a in assignments)]
+    args: list[Argument] = [worker, limits.log_entries, len(assignments), int(with_bodies)]
+    for a in assignments:
+        args += (a.entry, a.signature(worker))
+    if with_bodies:
+        names += [keys.body(a.job_id) for a in assignments]
+    return Call(script("begin"), names, args, partial(_looks, len(assignments)))
+
+
+def _looks(count: int, reply: Sequence[bytes]) -> list[Look]:
+    bodies = reply[3 * count :] or [b""] * count
+    rows = iter(reply[: 3 * count])
+    return [
+        Look(_BEGUN[word], about, began, body)
+        for word, about, began, body in zip(rows, rows, rows, bodies, strict=True)
+    ]
+
+
+def finish_call(
+    keys: Keys, limits: Limits, worker: str, finishes: Sequence[Finish]
+) -> Call[list[Answer[Finished]]]:
+    """Build what writes the ends of attempts."""
+    tenants: dict[str, int] = {}
+    outs: dict[str, int] = {}
+    rows: list[Argument] = []
+    for f in finishes:
+        attempt = f.attempt
+        reply = attempt.reply
+        rows += (
+            attempt.job_id,
+            attempt.assignment.entry,
+            attempt.assignment.attempt,
+            f.verdict,
+            encode(f.report),
+            tenants.setdefault(attempt.tenant, len(tenants) + 1),
+            outs.setdefault(reply, len(outs) + 1) if reply else "",
+        )
+    # Of a record that cannot be understood nobody knows whether it has a body.
+    with_bodies = any(f.attempt.body_bytes or f.verdict == "dead" for f in finishes)
+    bodies = [keys.body(f.attempt.job_id) for f in finishes] if with_bodies else []
+    payloads: list[Argument] = []
+    if any(f.answer or f.attempt.stream for f in finishes):
+        payloads += [part for f in finishes for part in _payload(f)]
+    answers = [keys.answer(f.attempt.job_id) for f in finishes] if payloads else []
+    names = [
+        keys.work(worker), keys.events, keys.open, keys.counts, keys.dead, keys.active, keys.bell,
+        keys.due, *map(keys.arrivals, tenants), *map(keys.out, outs),
+        *(keys.job(f.attempt.job_id) for f in finishes), *bodies, *answers,
+    ]  # fmt: skip
+    head: list[Argument] = [
+        worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries, limits.log_entries,
+        len(tenants), len(outs), len(finishes), int(with_bodies), int(bool(payloads)), *tenants,
+    ]  # fmt: skip
+    return Call(script("finish"), names, head + rows + payloads, _FINISHED.answers)
+
+
+def progress_call(
+    keys: Keys,
+    limits: Limits,
+    worker: str,
+    watched: Sequence[tuple[Attempt, str, int]],
+    began: Sequence[Attempt],
+) -> Call[Done]:
+    """Build what tells of first tokens, and of tokens to those who watch."""
+    args: list[Argument] = [
+        worker, limits.log_entries, limits.out_ttl_ms, limits.out_entries, len(watched), len(began)
+    ]  # fmt: skip
+    for attempt, kind, tokens in watched:
+        args += (attempt.job_id, attempt.assignment.attempt, kind, tokens)
+    for attempt in began:
+        args += (attempt.job_id, attempt.assignment.attempt)
+    names = [keys.events, *(keys.out(attempt.reply) for attempt, _, _ in watched)]
+    return Call(script("progress"), names, args, _DONE.first)
 
 
 def decode_assignment(entry: Entry) -> Assignment:
@@ -313,8 +344,8 @@ def _plausible(prefilled: Prefilled) -> bool:
 
 def _is_over(at: bytes | None) -> bool:
     """Whether a record says that its job has ended; one that cannot be read says nothing."""
-    word = b"" if at is None else at.partition(b" ")[0]
-    return at is None or word in _ENDS
+    holding = decode_holding(at)
+    return at is None or (holding is not None and holding.is_over)
 
 
 def decode_cancellation(entry: Entry) -> Cancellation | None:
@@ -325,8 +356,13 @@ def decode_cancellation(entry: Entry) -> Cancellation | None:
     return Cancellation(fields[1].decode("ascii", "replace"), fields[3].decode("ascii", "replace"))
 
 
-def _attempt(assignment: Assignment, text: bytes, began: bytes, body: bytes) -> Attempt:
-    about = decode_about(text)
+def _attempt(assignment: Assignment, look: Look) -> Attempt | None:
+    """Return what has begun; None if nobody can understand it."""
+    try:
+        about = decode_about(look.about)
+        waited_s = max(0.0, int(look.began) / 1000 - about.accepted)
+    except (InvalidInput, ValueError):
+        return None
     spec = about.spec
     return Attempt(
         assignment,
@@ -336,14 +372,18 @@ def _attempt(assignment: Assignment, text: bytes, began: bytes, body: bytes) -> 
         spec.max,
         about.output_tokens,
         about.reply,
-        max(0.0, int(began) / 1000 - about.accepted),
+        waited_s,
         about.body_bytes,
-        body,
+        look.body,
         spec.prefix,
         spec.prefix_block,
         about.streams,
         about.kept,
     )
+
+
+def _unknown(assignment: Assignment) -> Attempt:
+    return Attempt(assignment, NOBODY, "", 0, 1, None, "", 0.0)
 
 
 def _payload(finish: Finish) -> tuple[str, bytes, bytes]:

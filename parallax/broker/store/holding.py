@@ -17,7 +17,7 @@ NOBODY = frozenset({QUEUE, SYSTEM})
 
 _HOLDING = re.compile(
     rb"([a-z]+) (?:([A-Za-z0-9][A-Za-z0-9._-]{0,63})/(\d{1,9})/(\d{1,20}-\d{1,20})|system)"
-    rb"(?: (\d{0,16})(?: (\d{0,16}|claimed))?)? *"
+    rb"(?: (\S*)(?: (\S*))?)? *"  # a time that is none hides nothing else
 )
 _STATES = {state.value.encode(): state for state in State}
 
@@ -70,11 +70,12 @@ def decode_holding(data: bytes | None) -> Holding | None:
         return None
     _, who, attempt, entry, started, finished = found.group(0, 2, 3, 4, 5, 6)
     if who is None:
-        return Holding(state, SYSTEM, 0, "", _seconds(started), _seconds(finished))
+        return Holding(state, SYSTEM, 0, "", seconds(started), seconds(finished))
     claimed = finished == b"claimed"
-    times = _seconds(started), None if claimed else _seconds(finished)
+    times = seconds(started), None if claimed else seconds(finished)
     return Holding(state, who.decode(), int(attempt), entry.decode(), *times, claimed)
 
 
-def _seconds(ms: bytes | None) -> float | None:
-    return int(ms) / 1000 or None if ms else None
+def seconds(ms: bytes | None) -> float | None:
+    """Return a time of a record; None for one that it has not, or that is no number."""
+    return (int(ms) / 1000 or None) if ms and ms.isdigit() and len(ms) < 17 else None

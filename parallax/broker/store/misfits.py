@@ -58,6 +58,17 @@ def expel_call(keys: Keys, key: str, junk: Sequence[bytes]) -> Call[list[SetAsid
     return Call(script("expel"), names, [Limits().log_entries, *junk], _SET_ASIDE.words)
 
 
+def quarantine_call(
+    keys: Keys, limits: Limits, stream: str, junk: Sequence[tuple[str, str, bytes]]
+) -> Call[list[SetAside]]:
+    """Build what moves entries to the dead letters: (entry, why, sample) each."""
+    names = [stream, keys.dead, keys.counts]
+    args: list[Argument] = [limits.log_entries, len(junk)]
+    for entry, why, sample in junk:
+        args += (entry, why[:500], sample[:512])
+    return Call(script("quarantine"), names, args, _SET_ASIDE.words)
+
+
 def keys_of(command: Sequence[Argument]) -> list[str]:
     """Return the keys that a command names; nothing for one that we never send."""
     words = [word.decode() if isinstance(word, bytes) else str(word) for word in command[:1]]

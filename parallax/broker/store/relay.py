@@ -15,10 +15,12 @@ from msgspec import Struct
 
 from parallax.broker.link.call import Call
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.answers import Lexicon
 from parallax.broker.store.codec import whole
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.core.errors import BrokenAnswer, InvalidInput
+from parallax.core.words import Relayed
 
 if TYPE_CHECKING:
     from parallax.broker.store.attempts import Attempt
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 20
 
 _MOST = 2**52
+_RELAYED = Lexicon(Relayed)
 
 
 class Chunk(Struct, frozen=True):
@@ -66,11 +69,10 @@ def pages_of(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:
         yield chunks[start:]
 
 
-def relay_call(keys: Keys, limits: Limits, worker: str, chunks: Sequence[Chunk]) -> Call[list[str]]:
-    """Return what sends pieces of answers; it answers `ok` or `stop` for each.
-
-    After `stop` nothing of that attempt is wanted any more.
-    """
+def relay_call(
+    keys: Keys, limits: Limits, worker: str, chunks: Sequence[Chunk]
+) -> Call[list[Relayed]]:
+    """Build what sends pieces of answers; it says a word for each piece."""
     attempts: dict[tuple[str, str], int] = {}
     outs: dict[str, int] = {}
     heads: list[Argument] = []
@@ -96,7 +98,7 @@ def relay_call(keys: Keys, limits: Limits, worker: str, chunks: Sequence[Chunk])
         script("relay"),
         [keys.events, *map(keys.out, outs), *names],
         head + heads + rows,
-        lambda answer: [answer[place - 1].decode() for place in places],
+        lambda reply: [_RELAYED[reply[place - 1]] for place in places],
     )
 
 

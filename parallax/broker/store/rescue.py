@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from msgspec.structs import replace
-
 from parallax.broker.link.connection import Link
 from parallax.broker.link.errors import Spoilt
 from parallax.broker.link.refusals import is_forbidden
-from parallax.broker.link.scripts import Argument, script
-from parallax.broker.store.answers import Lexicon, led
-from parallax.broker.store.attempts import NOBODY, Assignment
-from parallax.broker.store.codec import Report, decode_about, encode
+from parallax.broker.store.attempts import Assignment
 from parallax.broker.store.dispatch import Entry, Lease
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
-from parallax.broker.store.misfits import expel, names_of
+from parallax.broker.store.misfits import expel, names_of, quarantine_call
 from parallax.broker.store.rescue_calls import (
     Found,
-    quarantine_call,
+    Owner,
+    owner_of,
+    reclaim_call,
     repair_call,
     scrub_call,
     steal_call,
@@ -28,17 +25,13 @@ from parallax.broker.store.rescue_calls import (
     wake_call,
 )
 from parallax.core.bisection import each
-from parallax.core.errors import InvalidInput, StoreFault
+from parallax.core.errors import StoreFault
 from parallax.core.model import NAME
 from parallax.core.pages import pages
-from parallax.core.reasons import Reason
 from parallax.core.words import Reclaimed, Repaired, Scrubbed, SetAside, Stolen, Woken
 
 #: Most commands in one write, and most jobs in one run of `repair`.
 _PIPELINE, _REPAIRED = 2_000, 200
-
-
-_RECLAIMED = Lexicon(Reclaimed)
 
 
 class Rescue:
@@ -49,7 +42,7 @@ class Rescue:
         self._keys = keys
         self._limits = limits or Limits()
 
-    def reclaim(self, lease: Lease, worker: str, held: Sequence[Assignment]) -> list[str]:
+    def reclaim(self, lease: Lease, worker: str, held: Sequence[Assignment]) -> list[Reclaimed]:
         """Give back what lies in a dead worker's stream; return a word for each.
 
         Returns an empty list when the worker turned out to be alive. An entry that the store
@@ -61,12 +54,12 @@ class Rescue:
             for a, word in zip(held, words, strict=True) if isinstance(word, Spoilt)
         ]  # fmt: skip
         self.quarantine(self._keys.work(worker), junk)
-        told = ["dropped" if isinstance(word, Spoilt) else word for word in words]
-        return [word for word in told if word != "alive"]
+        told = [Reclaimed.DROPPED if isinstance(word, Spoilt) else word for word in words]
+        return [word for word in told if word is not Reclaimed.ALIVE]
 
     def reclaim_all(
         self, lease: Lease, dead: Mapping[str, Sequence[Assignment]]
-    ) -> dict[str, list[str]]:
+    ) -> dict[str, list[Reclaimed]]:
         """The same for several workers in two round trips.
 
         One by one if the store stumbles over something: what was done before is found done.
@@ -76,70 +69,25 @@ class Rescue:
         except Spoilt:
             return {worker: self.reclaim(lease, worker, held) for worker, held in dead.items()}
         return {
-            worker: [word for word in words if word != "alive"]
+            worker: [word for word in words if word is not Reclaimed.ALIVE]
             for worker, words in zip(dead, done, strict=True)
         }
 
-    def _reclaimed(self, lease: Lease, dead: Mapping[str, Sequence[Assignment]]) -> list[list[str]]:
-        owners = self._owners([a for held in dead.values() for a in held])
-        rounds = [self._reclaiming(lease, *one, owners) for one in dead.items()]
-        answers = self._link.run_each(script("reclaim"), rounds)
-        return [
-            ["alive"] * len(held)
-            if answer[0] == b"alive"
-            else [word for word, _ in led(_RECLAIMED.answers, answer)]
-            for held, answer in zip(dead.values(), answers, strict=True)
-        ]
-
-    def _reclaiming(
-        self,
-        lease: Lease,
-        worker: str,
-        held: Sequence[Assignment],
-        owners: Iterator[tuple[str, str, bool]],
-    ) -> tuple[list[str], list[Argument]]:
-        """Return keys and arguments of the script for one worker."""
+    def _reclaimed(
+        self, lease: Lease, dead: Mapping[str, Sequence[Assignment]]
+    ) -> list[list[Reclaimed]]:
         keys, limits = self._keys, self._limits
-        tenants: dict[str, int] = {}
-        outs: dict[str, int] = {}
-        rows: list[Argument] = []
-        broken: list[Argument] = []
-        for assignment, (tenant, reply, streams) in zip(
-            held, islice(owners, len(held)), strict=True
-        ):
-            rows += (
-                assignment.entry,
-                assignment.attempt,
-                assignment.job_id,
-                tenants.setdefault(tenant, len(tenants) + 1),
-                outs.setdefault(reply, len(outs) + 1) if reply else "",
-                encode(_death(assignment, worker, tenant)),
-            )
-            broken.append(encode(_break(assignment, worker, tenant)) if streams else "")
-        names = [
-            keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
-            keys.events, keys.dead, keys.active, keys.bell, keys.due,
-            *map(keys.arrivals, tenants), *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
-            *(keys.body(a.job_id) for a in held),
-        ]  # fmt: skip
-        head: list[Argument] = [
-            lease.token, worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
-            limits.log_entries, len(tenants), len(outs), len(held), *tenants,
-        ]  # fmt: skip
-        return names, head + rows + (broken if any(broken) else [])
+        owners = self._owners([a for held in dead.values() for a in held])
+        calls = [
+            reclaim_call(keys, limits, lease, worker, held, list(islice(owners, len(held))))
+            for worker, held in dead.items()
+        ]
+        return self._link.do_each(calls)
 
-    def _owners(self, held: Sequence[Assignment]) -> Iterator[tuple[str, str, bool]]:
-        """Yield the tenant of each job, whom its end is told ('' = nobody), and if it streams."""
-        for text in self._about(held):
-            try:
-                about = decode_about(text)
-                yield about.spec.tenant, about.reply, about.streams
-            except InvalidInput:
-                yield NOBODY, "", False  # no record, or junk: the script sees that there is no job
-
-    def _about(self, held: Sequence[Assignment]) -> Iterator[bytes | None]:
+    def _owners(self, held: Sequence[Assignment]) -> Iterator[Owner]:
         for page in pages(held, _PIPELINE):
-            yield from self._link.calls([("HGET", self._keys.job(a.job_id), "about") for a in page])
+            records = [("HGET", self._keys.job(a.job_id), "about") for a in page]
+            yield from map(owner_of, self._link.calls(records))
 
     def stop(self, lease: Lease, attempts: Sequence[tuple[str, str, int]]) -> None:
         """Tell workers to stop attempts: (worker, job, number). Raises Fenced."""
@@ -231,7 +179,8 @@ class Rescue:
         """Move entries that cannot be understood to the dead letters; return how many."""
         if not junk:
             return 0
-        call = quarantine_call(self._keys, self._limits, stream, junk)
+        rows = [(entry.id, why, b" ".join(entry.fields)) for entry, why in junk]
+        call = quarantine_call(self._keys, self._limits, stream, rows)
         return self._link.do(call).count(SetAside.OK)
 
     def note(self, stream: str, entry: Entry, why: str) -> None:
@@ -273,15 +222,3 @@ class Rescue:
             known = self._link.call("HMGET", keys.workers, *strays)
             strays = [w for w, about in zip(strays, known, strict=True) if about is None]
         return following.decode(), [name for name in tenants if NAME.fullmatch(name)], strays
-
-
-def _death(assignment: Assignment, worker: str, tenant: str) -> Report:
-    error = f"the worker {worker} died during attempt {assignment.attempt}"
-    number, reason = int(assignment.attempt), Reason.ATTEMPTS_USED_UP
-    return Report(tenant, worker, number, assignment.estimate, error=error, reason=reason)
-
-
-def _break(assignment: Assignment, worker: str, tenant: str) -> Report:
-    death = _death(assignment, worker, tenant)
-    error = f"{death.error}, after a part of the answer was sent"
-    return replace(death, error=error, reason=Reason.STREAM_BROKEN)

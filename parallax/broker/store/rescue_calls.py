@@ -6,20 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec.structs import replace
+
 from parallax.broker.link.call import Call
 from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.answers import Answer, Lexicon, led
 from parallax.broker.store.attempts import NOBODY, Assignment
-from parallax.broker.store.codec import decode_about
-from parallax.broker.store.dispatch import Entry, Lease
+from parallax.broker.store.codec import Report, decode_about, encode
+from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.holding import decode_holding
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.core.errors import InvalidInput
-from parallax.core.words import Done, Repaired, Scrubbed, SetAside, Stolen, Woken
+from parallax.core.reasons import Reason
+from parallax.core.words import Done, Reclaimed, Repaired, Scrubbed, Stolen, Woken
 
 _REPAIRED, _STOLEN, _SCRUBBED = Lexicon(Repaired), Lexicon(Stolen), Lexicon(Scrubbed)
-_SET_ASIDE, _WOKEN, _DONE = Lexicon(SetAside), Lexicon(Woken), Lexicon(Done)
+_RECLAIMED, _WOKEN, _DONE = Lexicon(Reclaimed), Lexicon(Woken), Lexicon(Done)
 
 #: A job, and the fields `about` and `at` of its record.
 Looked = tuple[str, Sequence[bytes | None]]
@@ -33,6 +36,79 @@ class Found:
     tenant: str
     word: Repaired
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What an entry in a dead worker's stream does not tell of its job."""
+
+    tenant: str = NOBODY
+    reply: str = ""  # whom its end is told; '' for nobody
+    streams: bool = False
+
+
+def owner_of(about: bytes | None) -> Owner:
+    """Return what a record says; nobody, if that cannot be read: the script sees that."""
+    try:
+        known = decode_about(about)
+    except InvalidInput:
+        return Owner()
+    return Owner(known.spec.tenant, known.reply, known.streams)
+
+
+def reclaim_call(
+    keys: Keys,
+    limits: Limits,
+    lease: Lease,
+    worker: str,
+    held: Sequence[Assignment],
+    owners: Sequence[Owner],
+) -> Call[list[Reclaimed]]:
+    """Build what gives a dead worker's attempts back; all are `alive` if it is not dead."""
+    tenants: dict[str, int] = {}
+    outs: dict[str, int] = {}
+    rows: list[Argument] = []
+    broken: list[Argument] = []
+    for assignment, owner in zip(held, owners, strict=True):
+        rows += (
+            assignment.entry,
+            assignment.attempt,
+            assignment.job_id,
+            tenants.setdefault(owner.tenant, len(tenants) + 1),
+            outs.setdefault(owner.reply, len(outs) + 1) if owner.reply else "",
+            encode(_death(assignment, worker, owner.tenant)),
+        )
+        broken.append(encode(_break(assignment, worker, owner.tenant)) if owner.streams else "")
+    names = [
+        keys.leader, keys.heartbeat(worker), keys.work(worker), keys.open, keys.counts,
+        keys.events, keys.dead, keys.active, keys.bell, keys.due,
+        *map(keys.arrivals, tenants), *map(keys.out, outs), *(keys.job(a.job_id) for a in held),
+        *(keys.body(a.job_id) for a in held),
+    ]  # fmt: skip
+    args: list[Argument] = [
+        lease.token, worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries,
+        limits.log_entries, len(tenants), len(outs), len(held), *tenants, *rows,
+        *(broken if any(broken) else ()),
+    ]  # fmt: skip
+    return Call(script("reclaim"), names, args, partial(_reclaimed, len(held)))
+
+
+def _reclaimed(count: int, reply: Sequence[bytes]) -> list[Reclaimed]:
+    if reply[0] == b"alive":
+        return [Reclaimed.ALIVE] * count
+    return [word for word, _ in led(_RECLAIMED.answers, reply)]
+
+
+def _death(assignment: Assignment, worker: str, tenant: str) -> Report:
+    error = f"the worker {worker} died during attempt {assignment.attempt}"
+    number, reason = int(assignment.attempt), Reason.ATTEMPTS_USED_UP
+    return Report(tenant, worker, number, assignment.estimate, error=error, reason=reason)
+
+
+def _break(assignment: Assignment, worker: str, tenant: str) -> Report:
+    death = _death(assignment, worker, tenant)
+    error = f"{death.error}, after a part of the answer was sent"
+    return replace(death, error=error, reason=Reason.STREAM_BROKEN)
 
 
 def stop_call(
@@ -108,17 +184,6 @@ def scrub_call(
     for a in held:
         args += (a.entry, a.signature(worker))
     return Call(script("scrub"), names, args, _SCRUBBED.words)
-
-
-def quarantine_call(
-    keys: Keys, limits: Limits, stream: str, junk: Sequence[tuple[Entry, str]]
-) -> Call[list[SetAside]]:
-    """Build what moves entries that cannot be understood to the dead letters, and why."""
-    names = [stream, keys.dead, keys.counts]
-    args: list[Argument] = [limits.log_entries, len(junk)]
-    for entry, why in junk:
-        args += (entry.id, why[:500], b" ".join(entry.fields)[:512])
-    return Call(script("quarantine"), names, args, _SET_ASIDE.words)
 
 
 def wake_call(keys: Keys, tenants: Sequence[str]) -> Call[list[Woken]]:

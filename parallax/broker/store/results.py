@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec import Struct
 
 from parallax.broker.link import dialogue
+from parallax.broker.link.call import Commands, Reply
 from parallax.broker.link.connection import Link
-from parallax.broker.link.dialogue import Command, Dialogue
+from parallax.broker.link.dialogue import Dialogue
 from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.link.refusals import is_forbidden
 from parallax.broker.link.scripts import Argument
 from parallax.broker.store.codec import Report, decode_about, decode_report
 from parallax.broker.store.dispatch import START, after
+from parallax.broker.store.holding import decode_holding, seconds
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.relay import Piece, decode_piece
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault
@@ -68,14 +71,11 @@ class Record:
         return None if self.finished is None else max(0.0, self.finished - self.accepted)
 
 
-#: Holders of a job that are not workers.
-NOBODY = frozenset({"queue", "system"})
-
 #: What is read of a record (not its prefix, which may be long), and of how many in one go.
-_FIELDS, _PAGE = ("at", "about", "deadline", "hedge", "result"), 500
+_FIELDS, PAGE = ("at", "about", "deadline", "hedge", "result"), 500
 
 #: Answers that are read in one go: each may have a megabyte.
-_ANSWERS = 20
+ANSWERS = 20
 
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
@@ -107,6 +107,10 @@ class Notice(Struct, frozen=True):
         return decode_piece(self.data)
 
 
+#: By stream: the cursor to read on from, and what was told.
+News = dict[str, tuple[str, list[Notice]]]
+
+
 class Results:
     """Reads records and follows `out` streams."""
 
@@ -127,9 +131,7 @@ class Results:
         """
         return self._link.carry(follow(self._keys, reply, cursor, block_ms, forget=forget))
 
-    def follow_each(
-        self, cursors: Mapping[str, str], block_ms: int
-    ) -> dict[str, tuple[str, list[Notice]]]:
+    def follow_each(self, cursors: Mapping[str, str], block_ms: int) -> News:
         """Wait for news on any of these `out` streams after its cursor; return those that have."""
         return self._link.carry(follow_each(self._keys, cursors, block_ms))
 
@@ -149,23 +151,22 @@ class Results:
         return {name: int(value) for name, value in known if value.isdigit() and len(value) < 19}
 
 
-# -- the same as dialogues, for whoever waits or awaits
+# -- dialogues, for whoever waits or awaits
 
 
 def records(keys: Keys, job_ids: Sequence[str]) -> Dialogue[list[Record | None]]:
     """Return the records of these jobs; None where there is none (any more)."""
     found: list[Record | None] = []
-    for page in pages(job_ids, _PAGE):
-        rows = yield from dialogue.calls([("HMGET", keys.job(job), *_FIELDS) for job in page])
-        found += [_record(job, row) for job, row in zip(page, rows, strict=True)]
+    for page in pages(job_ids, PAGE):
+        found += yield from dialogue.ask(records_asked(keys, page))
     return found
 
 
 def answers(keys: Keys, job_ids: Sequence[str]) -> Dialogue[list[bytes | None]]:
     """Return the answers of jobs that were to be kept; None where there is none (any more)."""
     found: list[bytes | None] = []
-    for page in pages(job_ids, _ANSWERS):
-        found += yield from dialogue.calls([("GET", keys.answer(job)) for job in page])
+    for page in pages(job_ids, ANSWERS):
+        found += yield from dialogue.ask(answers_asked(keys, page))
     return found
 
 
@@ -176,43 +177,87 @@ def follow(
 
     With `forget` what was read before is deleted on the way: for a reader that is the only one.
     """
-    before: list[Command] = []
-    if forget and cursor:
-        before.append(("XTRIM", keys.out(reply), "MINID", after(cursor)))
-    told = yield from follow_each(keys, {reply: cursor}, block_ms, before)
+    forgotten = {reply: cursor} if forget and cursor else {}
+    told = yield from follow_each(keys, {reply: cursor}, block_ms, forgotten)
     return told.get(reply, (cursor, []))
 
 
 def follow_each(
-    keys: Keys, cursors: Mapping[str, str], block_ms: int, before: Sequence[Command] = ()
-) -> Dialogue[dict[str, tuple[str, list[Notice]]]]:
+    keys: Keys,
+    cursors: Mapping[str, str],
+    block_ms: int,
+    forgotten: Mapping[str, str] | None = None,
+) -> Dialogue[News]:
     """Wait for news on any of these `out` streams after its cursor; return those that have."""
-    names = {keys.out(reply).encode(): reply for reply in cursors}
-    command: list[Argument] = ["XREAD", "COUNT", 1000]
-    if block_ms > 0:
-        command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
-    command += ("STREAMS", *names, *(cursor or START for cursor in cursors.values()))
-    *_, streams = yield from dialogue.calls([*before, command])
-    found: dict[str, tuple[str, list[Notice]]] = {}
-    for name, entries in streams or ():
-        notices = [notice for _, fields in entries for notice in _notices(fields or ())]
-        found[names[name]] = entries[-1][0].decode(), (yield from _with_answers(keys, notices))
+    news = yield from dialogue.ask(news_asked(keys, cursors, block_ms, forgotten))
+    found: News = {}
+    for reply, (cursor, notices) in news.items():
+        found[reply] = cursor, (yield from _with_answers(keys, notices))
     return found
 
 
 def _with_answers(keys: Keys, notices: list[Notice]) -> Dialogue[list[Notice]]:
     """Fetch the answers that were too long for the stream; delete those that nobody keeps."""
     apart = [n for n, notice in enumerate(notices) if notice.word == "answer_at"]
-    for some in pages(apart, _ANSWERS):
-        names = [keys.answer(notices[n].job_id) for n in some]
-        found = yield from dialogue.calls([("GET", name) for name in names])
-        own = [name for n, name in zip(some, names, strict=True) if not _kept(notices[n])]
+    for some in pages(apart, ANSWERS):
+        jobs = [notices[n].job_id for n in some]
+        found = yield from dialogue.ask(answers_asked(keys, jobs))
+        own = [job for n, job in zip(some, jobs, strict=True) if not _kept(notices[n])]
         for n, answer in zip(some, found, strict=True):
             notices[n] = Notice(notices[n].job_id, "answer", answer or b"")
         if own:
             with suppress(ParallaxError):  # they have a TTL, and were read
-                yield from dialogue.call(("DEL", *own))
+                yield from dialogue.calls([("DEL", *map(keys.answer, own))])
     return notices
+
+
+# -- operations as values
+
+
+def records_asked(keys: Keys, job_ids: Sequence[str]) -> Commands[list[Record | None]]:
+    """Build what reads the records of jobs, of at most `PAGE` of them; None: there is none."""
+    commands = [("HMGET", keys.job(job), *_FIELDS) for job in job_ids]
+    return Commands(commands, partial(_records, job_ids))
+
+
+def _records(job_ids: Sequence[str], replies: Sequence[Reply]) -> list[Record | None]:
+    return [_record(job, row) for job, row in zip(job_ids, replies, strict=True)]
+
+
+def answers_asked(keys: Keys, job_ids: Sequence[str]) -> Commands[list[bytes | None]]:
+    """Build what reads the answers of at most `ANSWERS` jobs."""
+    return Commands([("GET", keys.answer(job)) for job in job_ids], list)
+
+
+def news_asked(
+    keys: Keys,
+    cursors: Mapping[str, str],
+    block_ms: int,
+    forgotten: Mapping[str, str] | None = None,
+) -> Commands[News]:
+    """Build what waits for news on any of these `out` streams, each after its cursor.
+
+    What is `forgotten` (stream, cursor) was read before and is deleted on the way. An answer that
+    is kept apart is told as `answer_at`: it is to be fetched.
+    """
+    names = {keys.out(reply).encode(): reply for reply in cursors}
+    command: list[Argument] = ["XREAD", "COUNT", 1000]
+    if block_ms > 0:
+        command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
+    command += ("STREAMS", *names, *(cursor or START for cursor in cursors.values()))
+    trims: list[Sequence[Argument]] = [
+        ("XTRIM", keys.out(reply), "MINID", after(cursor))
+        for reply, cursor in (forgotten or {}).items()
+    ]
+    return Commands([*trims, command], partial(_news, names))
+
+
+def _news(names: Mapping[bytes, str], replies: Sequence[Reply]) -> News:
+    found: News = {}
+    for name, entries in replies[-1] or ():
+        notices = [notice for _, fields in entries for notice in _notices(fields or ())]
+        found[names[name]] = entries[-1][0].decode(), notices
+    return found
 
 
 def _kept(notice: Notice) -> bool:
@@ -224,11 +269,11 @@ def forget(keys: Keys, reply: str) -> Dialogue[None]:
     """Delete an `out` stream nobody will read again; who may not delete empties it."""
     stream = keys.out(reply)
     try:
-        yield from dialogue.call(("DEL", stream))
+        yield from dialogue.calls([("DEL", stream)])
     except StoreFault as error:
         if not is_forbidden(error):
             raise
-        yield from dialogue.call(("XTRIM", stream, "MAXLEN", 0))  # it has a TTL
+        yield from dialogue.calls([("XTRIM", stream, "MAXLEN", 0)])  # it has a TTL
 
 
 def _notices(fields: Sequence[bytes]) -> Iterator[Notice]:
@@ -244,34 +289,29 @@ def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:
         about = decode_about(raw["about"])
         spec, result = about.spec, raw.get("result")
         report = _report(result)
-        at = raw["at"].decode("ascii") + "    "
-        state, holder, started, finished, *_ = at.split(" ")
-        who, attempt, _ = (holder + "//").split("/", 2)
+        at = decode_holding(raw["at"])
+        if at is None:
+            return None
+        hedge = decode_holding(raw.get("hedge"))
         return Record(
             job_id,
             spec.tenant,
-            State(state),
-            int(attempt or 0),
+            at.state,
+            at.attempt,
             about.accepted,
             spec.prompt,
             spec.max,
             spec.session,
-            who if who not in NOBODY else "",
+            at.worker,
             about.reply,
-            _seconds(raw.get("deadline")),
-            _seconds(started),
-            _seconds(finished),
+            seconds(raw.get("deadline")),
+            at.started,
+            at.finished,
             report,
-            _rival(raw.get("hedge", b"")),
+            hedge.worker if hedge else "",
         )
     except (KeyError, ValueError, InvalidInput):
         return None
-
-
-def _rival(hedge: bytes) -> str:
-    """Return the worker of the second attempt, if that is alive."""
-    state, _, holder = hedge.decode("ascii", "replace").partition(" ")
-    return "" if state in {"", "over"} else holder.partition("/")[0]
 
 
 def _report(result: bytes | None) -> Report:
@@ -280,8 +320,3 @@ def _report(result: bytes | None) -> Report:
         return decode_report(result) if result else Report()
     except InvalidInput as error:
         return Report(error=f"its result cannot be understood: {error}")
-
-
-def _seconds(ms: bytes | str | None) -> float | None:
-    """Return a time of a record; None for one that it has not, or that is no number."""
-    return (int(ms) / 1000 or None) if ms and ms.isdigit() and len(ms) < 17 else None

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from parallax.broker.link.scripts import script
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.ledger import Ledger
-from parallax.broker.store.policies import PolicyDocument, PolicyStore
+from parallax.broker.store.policies import PolicyDocument, PolicyStore, choose_call
 from parallax.core.errors import Fenced
 from tests.contract.conftest import Cell
 from tests.contract.scenes.table import STRANGER, Question, scene
 
 
 def written(cell: Cell, before: PolicyDocument) -> Question:
-    store, after = PolicyStore(cell.link, cell.keys), ["serial", "{}"]
-
-    def ask() -> str:
-        args = [before.serial, *after]
-        word: bytes = store._link.run(script("choose"), [cell.keys.policy], args)[0]
-        return word.decode()
-
-    return ask
+    after = PolicyDocument("serial")
+    return lambda: cell.link.do(choose_call(cell.keys, before.serial, after))
 
 
 @scene("choose", "ok")

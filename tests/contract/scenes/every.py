@@ -18,4 +18,8 @@ from tests.contract.scenes import (  # noqa: F401 - each adds its scenes to the 
 from tests.contract.scenes.larger import LARGER
 from tests.contract.scenes.table import REPEATS, SCENES, SECOND_ONLY, Scene
 
-__all__ = ["LARGER", "REPEATS", "SCENES", "SECOND_ONLY", "Scene"]
+#: By name: all of them.
+EVERY: dict[str, Scene] = {f"{name} {word}": stage for (name, word), stage in SCENES.items()}
+EVERY |= LARGER
+
+__all__ = ["EVERY", "LARGER", "REPEATS", "SCENES", "SECOND_ONLY", "Scene"]

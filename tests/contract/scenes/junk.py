@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from parallax.broker.link.scripts import script
 from parallax.broker.store.dispatch import Entry
+from parallax.broker.store.misfits import expel_call, unseat_call
 from tests.contract.conftest import Cell
 from tests.contract.scenes.table import Question, scene
 
@@ -21,13 +21,11 @@ def _(cell: Cell) -> Question:
 @scene("unseat", "ok", second=True)
 def _(cell: Cell) -> Question:
     cell.link.call("SET", cell.keys.events, b"\xff")
-    names = [cell.keys.dead, cell.keys.counts, cell.keys.events]
-    return lambda: str(cell.link.run(script("unseat"), names, [10, "stream"])[2], "ascii")
+    return lambda: cell.link.do(unseat_call(cell.keys.prefix, [cell.keys.events]))[2]
 
 
 @scene("expel", "ok", again="gone")
 @scene("expel", "gone", second=True)
 def _(cell: Cell) -> Question:
     cell.link.call("SADD", cell.keys.active, b"\xff", "acme")
-    names = [cell.keys.active, cell.keys.dead, cell.keys.counts]
-    return lambda: str(cell.link.run(script("expel"), names, [10, b"\xff"])[0], "ascii")
+    return lambda: cell.link.do(expel_call(cell.keys, cell.keys.active, [b"\xff"]))[0]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.attempts import Assignment
 from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.rescue_calls import repair_call
 from parallax.core.errors import Fenced
 from tests.contract.conftest import Cell, job
 from tests.contract.scenes.table import STRANGER, Question, end, scene
@@ -57,16 +57,10 @@ def _(cell: Cell) -> Question:
 @scene("repair", "moved")
 def _(cell: Cell) -> Question:
     cell.submit(job())
-    names = [cell.keys.leader, cell.keys.open, cell.keys.counts, cell.keys.active, cell.keys.bell]
-    names += [cell.keys.events]
-    names += [cell.keys.job("j1"), cell.keys.arrivals("acme"), "plx:{test}:w", "plx:{test}:hb"]
-    args: list[Argument] = [cell.lead().token, 0, 100, 1, "j1", "acme", "w9"]  # w9 when we looked
-
-    def ask() -> str:
-        word: bytes = cell.link.run(script("repair"), names, args)[1]
-        return word.decode()
-
-    return ask
+    about = cell.link.call("HGET", cell.keys.job("j1"), "about")
+    looked = [("j1", (about, b"assigned w9/1/1-1"))]  # it has moved since
+    call = repair_call(cell.keys, cell.limits, cell.lead(), looked, 0)
+    return lambda: cell.link.do(call)[0].word
 
 
 @scene("repair", "spent")

@@ -14,9 +14,8 @@ def reclaimed(cell: Cell, entry: str, lease: Lease | None = None) -> Question:
 
     def ask() -> str:
         try:
-            return (
-                cell.rescue.reclaim(lease, "w1", [Assignment(entry, "j1", "1", 1.0)]) or ["alive"]
-            )[0]
+            words = cell.rescue.reclaim(lease, "w1", [Assignment(entry, "j1", "1", 1.0)])
+            return words[0] if words else "alive"
         except Fenced:
             return "fenced"
 

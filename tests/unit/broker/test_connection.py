@@ -13,6 +13,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parallax.broker.link.call import Call
 from parallax.broker.link.connection import BACKOFF_BASE_S, BACKOFF_CAP_S, Link, repeated
 from parallax.broker.link.errors import translated
 from parallax.broker.link.scripts import script
@@ -146,7 +147,7 @@ def test_a_closed_link_opens_itself_again(link: Link) -> None:
 def test_a_script_the_server_forgot_is_sent_again(link: Link) -> None:
     link.call("SCRIPT", "FLUSH")
     for _ in range(2):
-        assert link.run(script("renew"), ["leader"], ["token", 1000]) != []
+        assert link.do(Call(script("renew"), ["leader"], ["token", 1000], list)) != []
 
 
 class Broken:

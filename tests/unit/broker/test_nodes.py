@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from redis._parsers.base import BaseParser
 
 from parallax.broker.link.async_link import AsyncLink
+from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
 from parallax.broker.link.nodes import MOST_HOPS, MOST_NODES, Moved
 from parallax.broker.link.scripts import names, script
@@ -231,7 +232,7 @@ def test_scripts_are_loaded_where_the_slot_is() -> None:
         return [b"ok"] if loaded else error("NOSCRIPT No matching script.")
 
     network = Network(a=moved_to(B), b=new)
-    assert network.link().run(script("renew"), ["k"], ["token", 1]) == [b"ok"]
+    assert network.link().do(Call(script("renew"), ["k"], ["token", 1], list)) == [b"ok"]
     assert {where for where, _ in network.done} == {"b"}
     assert len(loaded) == len(names())
 

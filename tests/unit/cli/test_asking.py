@@ -159,7 +159,8 @@ def test_ctrl_c_cancels_the_job_and_says_so(
     door.cancelled = cancelled
     answer = ask(door, *how)
     assert (answer.code, answer.out) == (130, "Say\n" if how else "")
-    assert f"parallax: job j1 {told}" in answer.err
+    assert answer.err.startswith(f"\nparallax: job j1 {told}")
+    assert answer.err.count("\n") == 2
     assert door.cancels == ["j1"]
 
 

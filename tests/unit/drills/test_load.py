@@ -24,7 +24,7 @@ class Accepting:
     def submit(self, jobs: Sequence[Job], bodies: object) -> list[Receipt]:
         return [Receipt(job.id, Submitted.OK, "0-1") for job in jobs]
 
-    def news(self, _block_ms: int) -> list[Any]:
+    def notices(self, _block_ms: int) -> list[Any]:
         return []
 
     def cancel(self, _name: str) -> str:

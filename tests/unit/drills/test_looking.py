@@ -31,7 +31,7 @@ def test_bodies_are_of_every_length_and_come_back_from_their_names() -> None:
     for n in range(2_000):
         drawn.make(f"j{n}", random, 1_000_000)
     assert 500 < len(drawn.lengths) < 700
-    assert min(drawn.lengths.values()) < 10
+    assert min(drawn.lengths.values()) < 60  # the shortest request there is
     assert max(drawn.lengths.values()) > 500_000
     assert all(len(drawn.of(name)) == length for name, length in drawn.lengths.items())
     assert drawn.of("nobody") == b""
