@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     )
     from parallax.core.lifecycle import Outcome
     from parallax.core.model import Job
+    from parallax.producers.client.async_client import AsyncClient
+    from parallax.producers.client.async_stream import AsyncStream
     from parallax.producers.client.cells import Cells
     from parallax.producers.client.chat import answer_text, chat, chunk_text
     from parallax.producers.client.client import Client
@@ -36,13 +38,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "BrokenAnswer", "Cells", "Client", "Completion", "Conflict", "InvalidInput", "Job",
-    "NotCompleted", "Outcome", "ParallaxError", "Receipt", "Record", "Refused", "Report",
+    "AsyncClient", "AsyncStream", "BrokenAnswer", "Cells", "Client", "Completion", "Conflict",
+    "InvalidInput", "Job", "NotCompleted", "Outcome", "ParallaxError", "Receipt", "Record",
+    "Refused", "Report",
     "StoreFull", "Stream", "TenantClient", "TimedOut", "Unreachable", "answer_text", "chat",
     "chunk_text",
 ]  # fmt: skip
 
 _HOMES = {
+    "AsyncClient": "producers.client.async_client", "AsyncStream": "producers.client.async_stream",
     "Cells": "producers.client.cells", "Client": "producers.client.client",
     "Completion": "producers.client.completion", "Stream": "producers.client.stream",
     "TenantClient": "producers.client.tenant_client", "answer_text": "producers.client.chat",

@@ -37,7 +37,8 @@ class Node:
         self._timeout_ms = timeout_ms
         self.port = _free_port()
         self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
-        self.link = Link.to(self.url)  # for orders without a key: it stays with this node
+        # It knows no other node, and so it stays with this one, also while that is down.
+        self.link = Link(Link.to(self.url)._connect)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from parallax.broker.link.connection import Link
 from parallax.broker.server.embedded import EmbeddedServer
+from tests.asynchronous import LinkOverAsync
 from tests.cluster import LocalCluster
 from tests.examples import examples
 from tests.servers import EMBEDDED, REAL, Running
@@ -65,9 +66,18 @@ def server_url(request: pytest.FixtureRequest, servers: Running) -> str:
     return servers.emptied(request.param)
 
 
-@pytest.fixture(params=["fakeredis", *REAL, pytest.param("cluster", marks=pytest.mark.slow)])
+#: What the broker's tests run over.
+PLACES = ["fakeredis", *REAL, pytest.param("cluster", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=PLACES)
 def connect(request: pytest.FixtureRequest, servers: Running) -> Iterator[Callable[[], Link]]:
     """Return a function that opens a new link to an empty server."""
+    yield from connecting(request, servers)
+
+
+def connecting(request: pytest.FixtureRequest, servers: Running) -> Iterator[Callable[[], Link]]:
+    """Yield a function that opens links to the server that the request names; close them then."""
     links: list[Link] = []
     if request.param == "fakeredis":
         pool = fakeredis.FakeRedis(server=fakeredis.FakeServer(), protocol=2).connection_pool
@@ -76,6 +86,9 @@ def connect(request: pytest.FixtureRequest, servers: Running) -> Iterator[Callab
         masters: LocalCluster = request.getfixturevalue("cluster")
         masters.flush()
         factory = lambda: Link.to(masters.masters[0].url)  # noqa: E731
+    elif request.param == "asyncio":
+        url = servers.emptied(EMBEDDED.name)
+        factory = lambda: LinkOverAsync.to(url)  # noqa: E731
     else:
         url = servers.emptied(request.param)
         factory = lambda: Link.to(url)  # noqa: E731

@@ -12,16 +12,15 @@ from typing import Self, overload
 
 from parallax.broker.link.connection import Link, repeated
 from parallax.broker.link.endpoint import MAX_BLOCK_MS
-from parallax.broker.store.intake import Ending, Intake, Receipt
+from parallax.broker.store.cancelling import cancel
+from parallax.broker.store.intake import Intake, Receipt
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.results import Notice, Record, Results
 from parallax.broker.store.tenancy import Tenancy
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
-from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, check_name
-from parallax.core.words import Terminated
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.completion import Completion, Waiting
@@ -62,7 +61,7 @@ class Client:
         *,
         shared_prefixes: bool = False,
     ) -> None:
-        self._keys = Keys(cell)
+        self._keys, self._limits = Keys(cell), limits or Limits()
         self._clock: Clock = clock or SystemClock()
         self._random = Random()
         url = found_url() if url is None else url
@@ -136,7 +135,7 @@ class Client:
                     raise
                 answers = [Receipt.failed(job.id, full) for job in some]
             receipts.update(zip(left, answers, strict=True))
-            hints = {n: _retry_after(receipts[n]) for n in left}
+            hints = {n: retry_after(receipts[n]) for n in left}
             left = [n for n in left if hints[n]]
             now = self._clock.monotonic()
             if not left or now >= deadline:
@@ -192,7 +191,7 @@ class Client:
         """
         some = [jobs] if isinstance(jobs, str | Job | Receipt) else jobs
         waiting = Waiting(self._mailbox.take, self.records, self.answers, self._clock, self._random)
-        return waiting.each(map(_name, some), timeout_s)
+        return waiting.each(map(named, some), timeout_s)
 
     @overload
     def run(
@@ -272,21 +271,8 @@ class Client:
         """Cancel a job; return ok, late (it had ended before) or unknown."""
         check_name("job id", job_id)
         with self._asking:
-            return self._cancelled(job_id)
-
-    def _cancelled(self, job_id: str) -> str:
-        for _ in range(10):  # it may move between our look and our word
-            record = self._results.records([job_id])[0]
-            if record is None:
-                return "unknown"
-            ending = Ending(
-                job_id, record.tenant, Outcome.CANCELLED, worker=record.worker,
-                reply=record.reply, rival=record.rival,
-            )  # fmt: skip
-            word, _ = self._intake.terminate([ending])[0]
-            if word is not Terminated.MOVED:
-                return "ok" if word is Terminated.AGAIN else word
-        return "late"
+            (word,) = self._link.carry(cancel(self._keys, self._limits, [job_id]))
+        return word
 
     def counts(self) -> dict[str, int]:
         """Return the totals of the cell."""
@@ -317,12 +303,14 @@ class Client:
                 self._streamer.close()
 
 
-def _name(job: str | Job | Receipt) -> str:
+def named(job: str | Job | Receipt) -> str:
+    """Return the id of a job, however it is named."""
     if isinstance(job, str):
         return job
     return job.id if isinstance(job, Job) else job.job_id
 
 
-def _retry_after(receipt: Receipt) -> float:
+def retry_after(receipt: Receipt) -> float:
+    """Return the seconds after which a job may be offered again; 0 if that would not help."""
     error = receipt.error()
     return error.retry_after_s if isinstance(error, Refused | StoreFull) else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,9 @@ from parallax.broker.store.rescue import Rescue
 from parallax.broker.store.results import Results
 from parallax.core.model import Job
 from parallax.scheduling.actions import Dispatch
+from tests.conftest import PLACES, connecting
 from tests.contract.headers import faults
+from tests.servers import Running
 
 
 @dataclass(slots=True)
@@ -133,6 +135,12 @@ class Cell:
 
     def open_jobs(self) -> int:
         return int(self.link.call("ZCARD", self.keys.open))
+
+
+@pytest.fixture(params=[*PLACES, "asyncio"])
+def connect(request: pytest.FixtureRequest, servers: Running) -> Iterator[Callable[[], Link]]:
+    """Return a function that opens links: one of their kinds is that of an event loop."""
+    yield from connecting(request, servers)
 
 
 @pytest.fixture(autouse=True)

@@ -11,16 +11,19 @@ Not safe to share between event loops: each has its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from random import Random
 from typing import TypeVar
 
 from parallax.broker.link import dialogue
 from parallax.broker.link.call import Call, Commands
+from parallax.broker.link.connection import BACKOFF_BASE_S, BACKOFF_CAP_S
 from parallax.broker.link.dialogue import Command, Dialogue, Reply
 from parallax.broker.link.endpoint import SOCKET_TIMEOUT_S, Endpoint
 from parallax.broker.link.line import Line, Reach, reached
 from parallax.broker.link.scripts import Argument
+from parallax.core.errors import Unreachable
 
 R = TypeVar("R")
 
@@ -68,10 +71,14 @@ class AsyncLink:
         Commands with a read that blocks among them go over the connection for those.
         """
         if not any(map(_blocks, commands)):
-            return await self._shared.carry(dialogue.calls(commands))
+            return await self.carry(dialogue.calls(commands))
+        return await self.carry_blocking(dialogue.calls(commands))
+
+    async def carry_blocking(self, dialogue: Dialogue[R]) -> R:
+        """Carry a dialogue over the connection for reads that block, when its turn has come."""
         async with self._turn:
             try:
-                return await self._blocked.carry(dialogue.calls(commands))
+                return await self._blocked.carry(dialogue)
             except asyncio.CancelledError:
                 self._blocked.drop()  # else the next one waits behind what nobody will read
                 raise
@@ -99,3 +106,16 @@ class AsyncLink:
 
 def _blocks(command: Command) -> bool:
     return command[0] == "XREAD" and "BLOCK" in command[1:5]
+
+
+async def repeated(attempt: Callable[[], Awaitable[R]], random: Random, times: int = 5) -> R:
+    """Await `attempt()` again after `Unreachable`, with jittered waits, up to `times` in all.
+
+    Only for what answers the same when it is run twice: scripts and reads.
+    """
+    for n in range(times - 1):
+        try:
+            return await attempt()
+        except Unreachable:
+            await asyncio.sleep(random.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**n)))
+    return await attempt()

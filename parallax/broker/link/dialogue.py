@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from parallax.broker.link import refusals
-from parallax.broker.link.call import Call
+from parallax.broker.link.call import Call, Commands
 from parallax.broker.link.errors import ScriptMissing, WrongType
 from parallax.broker.link.nodes import MOST_HOPS, Moved
 from parallax.broker.link.scripts import Argument, names, script
@@ -83,6 +83,11 @@ def do(call: Call[R]) -> Dialogue[R]:
     except ScriptMissing:  # a restart or SCRIPT FLUSH emptied the cache
         reply = yield from _brought(call)
     return call.decode(reply)
+
+
+def ask(commands: Commands[R]) -> Dialogue[R]:
+    """Send plain commands in one write and return what their replies say."""
+    return commands.decode((yield from calls(commands.commands)))
 
 
 def do_each(batch: Sequence[Call[R]]) -> Dialogue[list[R]]:

@@ -9,8 +9,10 @@ from functools import partial
 
 from msgspec import Struct
 
+from parallax.broker.link import dialogue
 from parallax.broker.link.call import Commands, Reply
 from parallax.broker.link.connection import Link
+from parallax.broker.link.dialogue import Dialogue
 from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.link.refusals import is_forbidden
 from parallax.broker.link.scripts import Argument
@@ -118,10 +120,7 @@ class Results:
 
     def records(self, job_ids: Sequence[str]) -> list[Record | None]:
         """Return the records of these jobs; None where there is none (any more)."""
-        found: list[Record | None] = []
-        for page in pages(job_ids, PAGE):
-            found += self._link.ask(records_asked(self._keys, page))
-        return found
+        return self._link.carry(records(self._keys, job_ids))
 
     def follow(
         self, reply: str, cursor: str, block_ms: int, *, forget: bool = False
@@ -130,54 +129,19 @@ class Results:
 
         With `forget` what was read before is deleted on the way: for a reader that is the only one.
         """
-        forgotten = {reply: cursor} if forget and cursor else {}
-        told = self._told(news_asked(self._keys, {reply: cursor}, block_ms, forgotten))
-        return told.get(reply, (cursor, []))
+        return self._link.carry(follow(self._keys, reply, cursor, block_ms, forget=forget))
 
     def follow_each(self, cursors: Mapping[str, str], block_ms: int) -> News:
         """Wait for news on any of these `out` streams after its cursor; return those that have."""
-        return self._told(news_asked(self._keys, cursors, block_ms))
-
-    def _told(self, asked: Commands[News]) -> News:
-        news = self._link.ask(asked)
-        return {
-            reply: (cursor, self._with_answers(notices))
-            for reply, (cursor, notices) in news.items()
-        }
-
-    def _with_answers(self, notices: list[Notice]) -> list[Notice]:
-        """Fetch the answers that were too long for the stream; delete those that nobody keeps."""
-        apart = [n for n, notice in enumerate(notices) if notice.word == "answer_at"]
-        for some in pages(apart, ANSWERS):
-            jobs = [notices[n].job_id for n in some]
-            found = self._link.ask(answers_asked(self._keys, jobs))
-            own = [job for n, job in zip(some, jobs, strict=True) if not _kept(notices[n])]
-            for n, answer in zip(some, found, strict=True):
-                notices[n] = Notice(notices[n].job_id, "answer", answer or b"")
-            self._let_go(list(map(self._keys.answer, own)))
-        return notices
-
-    def _let_go(self, names: Sequence[str]) -> None:
-        with suppress(ParallaxError):  # they have a TTL, and were read
-            if names:
-                self._link.call("DEL", *names)
+        return self._link.carry(follow_each(self._keys, cursors, block_ms))
 
     def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
         """Return the answers of jobs that were to be kept; None where there is none (any more)."""
-        found: list[bytes | None] = []
-        for page in pages(job_ids, ANSWERS):
-            found += self._link.ask(answers_asked(self._keys, page))
-        return found
+        return self._link.carry(answers(self._keys, job_ids))
 
     def forget(self, reply: str) -> None:
         """Delete an `out` stream nobody will read again; who may not delete empties it."""
-        stream = self._keys.out(reply)
-        try:
-            self._link.call("DEL", stream)
-        except StoreFault as error:
-            if not is_forbidden(error):
-                raise
-            self._link.call("XTRIM", stream, "MAXLEN", 0)  # it has a TTL
+        self._link.carry(forget(self._keys, reply))
 
     def counts(self) -> dict[str, int]:
         """Return the totals of the cell."""
@@ -185,6 +149,69 @@ class Results:
         pairs = zip(flat, flat, strict=True)
         known = ((name.decode("ascii", "replace"), value) for name, value in pairs)
         return {name: int(value) for name, value in known if value.isdigit() and len(value) < 19}
+
+
+# -- dialogues, for whoever waits or awaits
+
+
+def records(keys: Keys, job_ids: Sequence[str]) -> Dialogue[list[Record | None]]:
+    """Return the records of these jobs; None where there is none (any more)."""
+    found: list[Record | None] = []
+    for page in pages(job_ids, PAGE):
+        found += yield from dialogue.ask(records_asked(keys, page))
+    return found
+
+
+def answers(keys: Keys, job_ids: Sequence[str]) -> Dialogue[list[bytes | None]]:
+    """Return the answers of jobs that were to be kept; None where there is none (any more)."""
+    found: list[bytes | None] = []
+    for page in pages(job_ids, ANSWERS):
+        found += yield from dialogue.ask(answers_asked(keys, page))
+    return found
+
+
+def follow(
+    keys: Keys, reply: str, cursor: str, block_ms: int, *, forget: bool = False
+) -> Dialogue[tuple[str, list[Notice]]]:
+    """Wait for news on an `out` stream after `cursor`; return the new cursor and the news.
+
+    With `forget` what was read before is deleted on the way: for a reader that is the only one.
+    """
+    forgotten = {reply: cursor} if forget and cursor else {}
+    told = yield from follow_each(keys, {reply: cursor}, block_ms, forgotten)
+    return told.get(reply, (cursor, []))
+
+
+def follow_each(
+    keys: Keys,
+    cursors: Mapping[str, str],
+    block_ms: int,
+    forgotten: Mapping[str, str] | None = None,
+) -> Dialogue[News]:
+    """Wait for news on any of these `out` streams after its cursor; return those that have."""
+    news = yield from dialogue.ask(news_asked(keys, cursors, block_ms, forgotten))
+    found: News = {}
+    for reply, (cursor, notices) in news.items():
+        found[reply] = cursor, (yield from _with_answers(keys, notices))
+    return found
+
+
+def _with_answers(keys: Keys, notices: list[Notice]) -> Dialogue[list[Notice]]:
+    """Fetch the answers that were too long for the stream; delete those that nobody keeps."""
+    apart = [n for n, notice in enumerate(notices) if notice.word == "answer_at"]
+    for some in pages(apart, ANSWERS):
+        jobs = [notices[n].job_id for n in some]
+        found = yield from dialogue.ask(answers_asked(keys, jobs))
+        own = [job for n, job in zip(some, jobs, strict=True) if not _kept(notices[n])]
+        for n, answer in zip(some, found, strict=True):
+            notices[n] = Notice(notices[n].job_id, "answer", answer or b"")
+        if own:
+            with suppress(ParallaxError):  # they have a TTL, and were read
+                yield from dialogue.calls([("DEL", *map(keys.answer, own))])
+    return notices
+
+
+# -- operations as values
 
 
 def records_asked(keys: Keys, job_ids: Sequence[str]) -> Commands[list[Record | None]]:
@@ -233,16 +260,27 @@ def _news(names: Mapping[bytes, str], replies: Sequence[Reply]) -> News:
     return found
 
 
+def _kept(notice: Notice) -> bool:
+    """Whether an answer that lies apart is to stay there."""
+    return bool(notice.data.endswith(b"k"))
+
+
+def forget(keys: Keys, reply: str) -> Dialogue[None]:
+    """Delete an `out` stream nobody will read again; who may not delete empties it."""
+    stream = keys.out(reply)
+    try:
+        yield from dialogue.calls([("DEL", stream)])
+    except StoreFault as error:
+        if not is_forbidden(error):
+            raise
+        yield from dialogue.calls([("XTRIM", stream, "MAXLEN", 0)])  # it has a TTL
+
+
 def _notices(fields: Sequence[bytes]) -> Iterator[Notice]:
     pairs = iter(fields)
     for job, text in zip(pairs, pairs, strict=False):
         word, _, data = text.partition(b" ")
         yield Notice(job.decode("ascii", "replace"), word.decode("ascii", "replace"), data)
-
-
-def _kept(notice: Notice) -> bool:
-    """Whether an answer that lies apart is to stay there."""
-    return notice.data.endswith(b"k")
 
 
 def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:

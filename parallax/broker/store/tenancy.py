@@ -33,16 +33,8 @@ class Tenancy:
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """Set weights; raises InvalidInput for a bad name or weight."""
-        if not weights:
-            return
-        pairs: list[Argument] = []
-        for tenant, weight in weights.items():
-            check_name("tenant", tenant)
-            check_number("weight", weight, 1e-6, 1e6)
-            pairs += (tenant, repr(weight))
-        tenants = self._keys.tenants
-        # Not a counter: whatever stands there, what is written next differs from it.
-        self._link.call("HSET", tenants, *pairs, CHANGES, secrets.randbits(52))
+        if weights:
+            self._link.call(*weights_command(self._keys, weights))
 
     def weights(self) -> dict[str, float]:
         """Return all weights; what is no weight of a tenant is left out. O(tenants)."""
@@ -105,3 +97,14 @@ def _number(text: bytes) -> float:
         return float(text)
     except ValueError:
         return 0.0
+
+
+def weights_command(keys: Keys, weights: Mapping[str, float]) -> list[Argument]:
+    """Build the command that sets weights; raises InvalidInput for a bad name or weight."""
+    pairs: list[Argument] = []
+    for tenant, weight in weights.items():
+        check_name("tenant", tenant)
+        check_number("weight", weight, 1e-6, 1e6)
+        pairs += (tenant, repr(weight))
+    # Not a counter: whatever stands there, what is written next differs from it.
+    return ["HSET", keys.tenants, *pairs, CHANGES, secrets.randbits(52)]
