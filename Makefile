@@ -11,7 +11,7 @@ AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
 export PARALLAX_TRACES ?= $(if $(AZURE),$(abspath $(dir $(AZURE))))
 #: The fast tests draw a quarter of the random examples; `make test` draws all of them.
 FAST := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-scan bench-rivals format clean
+.PHONY: help demo test servers check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -108,6 +108,10 @@ bench-sim: $(STAMP)
 ## bench-blocked: how long Redis is stopped by one call while long lists of jobs are submitted
 bench-blocked: $(STAMP)
 	$(BIN)/python -m ops.bench.blocked
+
+## bench-streaming: how late chunks arrive when a thousand answers flow at once
+bench-streaming: $(STAMP)
+	$(BIN)/python -m ops.bench.streaming
 
 ## bench-scan: batches placed by prefix sums and by a heap; scans in one process and in two
 bench-scan: $(STAMP)

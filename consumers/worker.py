@@ -134,7 +134,8 @@ class Worker:
     @property
     def drained(self) -> bool:
         """Whether nothing is left to do after `drain`, or no more time, as without a store."""
-        return not self._inbox and self.desk.drained(self._clock.monotonic())
+        now = self._clock.monotonic()  # without a store there is always something undone to hear of
+        return self.desk.is_late(now) or (not self._inbox and self.desk.drained(now))
 
     def run_once(self) -> None:
         """One turn by hand: what waits to be said, a read, and what is due in the engine."""

@@ -39,7 +39,7 @@ FURTHER: tuple[Mutant, ...] = (
     Mutant("failures cost no attempt", f"{LUA}/finish.lua",
            "if ARGV[a + 4] ~= 'retry' then", "if true then", "attempts are bounded"),
     Mutant("finish does not ring", f"{LUA}/finish.lua",
-           "for k in pairs(rung) do ring(KEYS[6], KEYS[7], ARGV[10 + k]) end", "",
+           "for k in pairs(rung) do ring(KEYS[6], KEYS[7], ARGV[11 + k]) end", "",
            "what waits again is looked at"),
     Mutant("one more attempt than allowed", f"{LUA}/finish.lua",
            "elseif tonumber(attempt) < limit_of(job)", "elseif tonumber(attempt) <= limit_of(job)",

@@ -107,7 +107,7 @@ PAYLOADS: tuple[Mutant, ...] = (
     Mutant("who reads a kept answer deletes it", "parallax/broker/store/results.py",
            " if not _kept(notices[n])]", "]", "a kept answer is there as long as the record"),
     Mutant("answers that were read stay", "parallax/broker/store/results.py",
-           "            self._let_go(list(map(self._keys.answer, own)))\n", "",
+           "yield from dialogue.calls([(\"DEL\", *map(keys.answer, own))])", "pass",
            "only what is asked for is kept"),
 )  # fmt: skip
 """Each is seen by a test that says what is promised."""

@@ -200,7 +200,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a computed prompt costs no attempt", f"{LUA}/common.lua",
            "local BEGUN = {running = 1, prefilled = 1}", "local BEGUN = {running = 1}",
            "a job kills no more workers than it has attempts"),
-    Mutant("a client cannot cancel a hedged job", "producers/client/client.py",
+    Mutant("a client cannot cancel a hedged job", "parallax/broker/store/cancelling.py",
            "rival=record.rival,", "", "a job can be cancelled wherever it is"),
     Mutant("a cancel forgets the second attempt", f"{LUA}/terminate.lua",
            "stop(id, aside[i][1], aside[i][2],", "stop(id, nil, aside[i][2],",

@@ -37,7 +37,7 @@ SHAPES = {
          "maxlen", "out_maxlen", "max_depth", "max_bytes", "max_active", "record_ttl", "out_ttl",
          "ttl", "ttl_ms", "max_ttl_ms", "grace_ms"), _WHOLE),
     **dict.fromkeys(("account", "estimate"), r"-?[\d.]+(e[+-]?\d+)?|-?inf"),
-    **dict.fromkeys(("bodies", "payloads", "tell", "own"), "[01]?"),
+    **dict.fromkeys(("bodies", "payloads", "prefixes", "tell", "own"), "[01]?"),
     **dict.fromkeys(("spec", "report"), r"\[.*\]|"),
     "broken": r"(\[.*\])?",
     "ticket": rf"[0-9a-f]{{16}} ({_WHOLE}|-) {_WHOLE}[a-z]* ({_NAME}|-)",

@@ -54,7 +54,7 @@ def test_a_policy_changes_and_nothing_is_lost_or_run_twice(connect: Callable[[],
     choose(cell, "routing", "power_of_two", choices=3)
     cell.until(lambda: policy_of(cell, "routing") == "PowerOfTwo", "the leader to change")
     assert policy_of(cell, "ordering") == "Fcfs"
-    assert scheduler_of(cell.schedulers[0]).in_flight == 6
+    cell.until(lambda: scheduler_of(cell.schedulers[0]).in_flight == 6, "what is sent to be known")
     assert cell.link.call("XRANGE", cell.keys.work(worker.id), "-", "+") == before
     engine.stuck = False
     cell.until_ended(*(f"j{n}" for n in range(40)))

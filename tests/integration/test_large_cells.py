@@ -132,5 +132,6 @@ def test_the_budget_of_a_sweep(
     connect: Callable[[], Link], opened: int, sweep_s: float, budget: int
 ) -> None:
     leader = Cell(connect).scheduler(replace(CALM, sweep_s=sweep_s))
+    leader.run_once()
     janitor: Janitor = term_of(leader)._janitor
     assert janitor._budget(opened) == budget

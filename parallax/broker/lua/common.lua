@@ -219,12 +219,12 @@ end
 -- `closed`, for `leave`. No path to an end goes past this. The body of a dead job alone may be
 -- wanted again, by whoever offers its letter anew: it lives exactly as long as the record. The same
 -- goes for a long prefix.
--- `body` is nil where the caller knows that there is none.
-local function end_job(closed, id, job, body, state, signature, started, finished, result, ttl)
+-- `body` is nil where the caller knows that there is none, and `short` that the prefix is not kept apart.
+local function end_job(closed, id, job, body, state, signature, started, finished, result, ttl, short)
   if body and state == 'dead' then redis.call('PEXPIRE', body, ttl)
   elseif body then redis.call('DEL', body) end
   redis.call('HSET', job, 'at', ended(state, signature, started, finished), 'result', result)
-  if state ~= 'dead' then redis.call('HDEL', job, 'prefix') end
+  if state ~= 'dead' and not short then redis.call('HDEL', job, 'prefix') end
   redis.call('PEXPIRE', job, ttl)
   closed[#closed + 1] = id
 end

@@ -1,7 +1,7 @@
 -- Ends a batch of attempts: the first finisher writes the record, later ones are counted.
 -- KEYS  work events open counts dead active bell due | T x in | O x out | n x job
 --       | n x body, if there are bodies | n x answer, if there are payloads
--- ARGV  worker record_ttl out_ttl out_maxlen maxlen T O n bodies payloads | T x tenant
+-- ARGV  worker record_ttl out_ttl out_maxlen maxlen T O n bodies payloads prefixes | T x tenant
 --       | n x (id entry attempt verdict report tenant# out#)
 --       | n x (letters answer broken), if there are payloads
 -- REPLY n x (ok verdict | again verdict | late state | stale state | requeued entry | yielded ''
@@ -29,7 +29,8 @@ local T, O, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local streams, outs, jobs = 8, 8 + T, 8 + T + O
 local bodies = ARGV[9] == '1' and jobs + n
 local answers = ARGV[10] == '1' and jobs + n + (bodies and n or 0)
-local first, WIDTH = 10 + T, 7
+local short = ARGV[11] ~= '1'
+local first, WIDTH = 11 + T, 7
 local texts = first + n * WIDTH
 local stamp = whole(now())
 
@@ -152,7 +153,7 @@ local function close(i, a, id, job, detail, report)
   if broken[i] and answers then report = ARGV[texts + 3 * i] end
   local signature = signature_of(worker, ARGV[a + 3], ARGV[a + 2])
   end_job(closed, id, job, bodies and KEYS[bodies + i], detail, signature, starts[i], stamp, report,
-    record_ttl)
+    record_ttl, short)
   counts[detail] = (counts[detail] or 0) + 1
   local line = detail .. ' ' .. report
   events[#events + 1] = id
@@ -210,6 +211,6 @@ tell(KEYS[2], events, ARGV[5])
 for o, lists in pairs(told) do
   for _, list in ipairs(lists) do announce(KEYS[outs + o], list, ARGV[3], ARGV[4]) end
 end
-for k in pairs(rung) do ring(KEYS[6], KEYS[7], ARGV[10 + k]) end
+for k in pairs(rung) do ring(KEYS[6], KEYS[7], ARGV[11 + k]) end
 for word, n_ in pairs(counts) do count(KEYS[4], word, n_) end
 return reply

@@ -287,7 +287,8 @@ def finish_call(
     ]  # fmt: skip
     head: list[Argument] = [
         worker, limits.record_ttl_ms, limits.out_ttl_ms, limits.out_entries, limits.log_entries,
-        len(tenants), len(outs), len(finishes), int(with_bodies), int(bool(payloads)), *tenants,
+        len(tenants), len(outs), len(finishes), int(with_bodies), int(bool(payloads)),
+        int(any(f.attempt.prefix for f in finishes)), *tenants,
     ]  # fmt: skip
     return Call(script("finish"), names, head + rows + payloads, _FINISHED.answers)
 
