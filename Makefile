@@ -27,9 +27,13 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/parallax demo
 
-## test: every test, those that start and kill processes included (half an hour on two cores)
+# What fails beside thousands of tests of processes and clocks is tried once more, alone; what fails
+# twice has failed. Both times are printed. Where nothing was noted as failed, that is a failure too.
+AGAIN := $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
+
+## test: every test, those that start and kill processes included (a quarter of an hour on two cores)
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile || $(AGAIN)
 
 ## servers: install Debian's Redis 7 and libfaketime, which `make test` uses if they are here (as root)
 servers: $(STAMP)
@@ -51,7 +55,7 @@ lint: $(STAMP)
 
 ## coverage: the fast tests, and how much of the code they run; less than pyproject.toml says is a failure
 coverage: $(STAMP)
-	$(FAST) --cov --cov-report=term:skip-covered
+	$(FAST) --cov --cov-report=term:skip-covered || $(AGAIN)
 
 ## laws: only the laws of policies, scheduler and engine, with their negative controls (minutes)
 laws: $(STAMP)
