@@ -251,6 +251,8 @@ class Worker:
         self._broken = False
         if self.heartbeat.reborn.is_set():
             self.heartbeat.reborn.clear()
+            for read in [news for news in self._inbox if isinstance(news, told.Read)]:
+                self._inbox.remove(read)  # the streams are read from their start: it comes again
             self._inbox.appendleft(told.Reborn())
         actions = self._desk_wants()
         await self._carry_out(actions)

@@ -122,15 +122,19 @@ def _(evidence: Evidence) -> Iterator[str]:
 @invariant("I10", "a job kills no more workers than it has attempts")
 def _(evidence: Evidence) -> Iterator[str]:
     deaths: dict[str, list[int]] = defaultdict(list)
+    survived = {
+        (line["worker"], line["job"], line["attempt"]) for line in lines_of(evidence, "asked")
+    }  # handed back by one that was draining
     for line in lines_of(evidence, "began"):
-        if line["job"].startswith(POISON):
+        attempt = line["worker"], line["job"], line["attempt"]
+        if line["job"].startswith(POISON) and attempt not in survived:
             deaths[line["job"]].append(line["attempt"])
     for name, attempts in deaths.items():
         if len(attempts) > USUAL_ATTEMPTS:
             yield f"{name} killed {len(attempts)} workers, in attempts {sorted(attempts)}"
     for name, record in evidence.records.items():
-        survived = record is not None and record.outcome not in {Outcome.DEAD, None}
-        if name.startswith(POISON) and survived:
+        otherwise = record is not None and record.outcome not in {Outcome.DEAD, None}
+        if name.startswith(POISON) and otherwise:
             yield f"{name} ended otherwise than dead"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from parallax.core.lifecycle import Outcome
 from parallax.drills.evidence import Evidence
@@ -63,13 +63,20 @@ def _(evidence: Evidence) -> Iterator[str]:
             if place[2] == heard.order.attempt and _begins(sent[place], heard.pieces)
         ]
         if not whole:
-            yield f"{name} was told pieces that no worker sent in that order"
+            told = f"{len(heard.pieces)} pieces of attempt {heard.order.attempt}"
+            yield f"{name} was told {told} that no worker sent in that order{_sent(sent, name)}"
     for name in evidence.streams:
         place = _winner(evidence, name)
         heard_of = evidence.pieces.get(name)
         count = len(heard_of.pieces) if heard_of else 0
         if place[1] and evidence.told.get(name) and count != len(sent.get(place, {})):
             yield f"{name} completed after {count} of {len(sent.get(place, {}))} pieces"
+
+
+def _sent(sent: Mapping[Place, Mapping[int, str]], name: str) -> str:
+    """Say what was sent of a job, for whoever has to find out."""
+    places = [f"{place[0]}/{place[2]}: {len(sent[place])}" for place in sent if place[1] == name]
+    return f" (sent: {', '.join(places)})" if places else ""
 
 
 def _begins(sent: dict[int, str], pieces: list[str]) -> bool:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
+
 from parallax.broker.link.connection import Link
 from parallax.broker.store.intake import Intake
 from parallax.broker.store.keys import Keys
 from parallax.consumers.engines.noop import NoopEngine
+from parallax.consumers.news import Read
 from parallax.consumers.worker import Worker
 from parallax.core.model import Job
 from parallax.core.settings import WorkerSettings
+from parallax.engine.request import Request
 from parallax.scheduling.actions import Dispatch
 from parallax.services.clock import SystemClock
+from tests.integration.cells import Cell, job
 
 
 class Held(NoopEngine):
@@ -53,3 +60,40 @@ def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
     assert sorted(worker.desk.running) == ["one", "two"]
     for each in (link, *links):
         each.close()
+
+
+class Counting(Held):
+    """Counts how often each request was given to it."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(slots)
+        self.given: Counter[str] = Counter()
+
+    def add(self, request: Request, now: float) -> None:
+        self.given[request.id] += 1
+        super().add(request, now)
+
+
+def test_what_was_read_just_before_a_rebirth_begins_once(
+    server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the stream still, and read again: two beginnings would mix two answers."""
+    cell = Cell(lambda: Link.to(server_url))
+    cell.scheduler()
+    engine = Counting(10)
+    worker = cell.worker(engine)
+    read, deaths = worker._ears.read, iter([True])
+
+    async def read_and_reborn(count: int, block_s: float) -> Read:
+        found = await read(count, block_s)
+        if len(found.assignments) > 0 and next(deaths, False):
+            worker.heartbeat.reborn.set()
+        return found
+
+    monkeypatch.setattr(worker._ears, "read", read_and_reborn)
+    cell.submit(job("j0"))
+    cell.until(lambda: "j0" in worker.desk.running, "the job to run")
+    for _ in range(5):
+        cell.turn()
+    assert engine.given == {"j0": 1}
+    assert not next(deaths, False)  # it was reborn

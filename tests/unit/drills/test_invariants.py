@@ -107,6 +107,12 @@ def test_good_evidence_breaks_nothing() -> None:
     assert violations(GOOD) == {}
 
 
+def test_a_worker_that_hands_poison_back_was_not_killed_by_it() -> None:
+    began = [line("began", "poison-1", attempt=n) for n in range(1, 5)]
+    back = line("asked", "poison-1", attempt=2, verdict="back", tokens=0)
+    assert violations(more(*began, back)) == {}
+
+
 @pytest.mark.parametrize(("name", "spoil"), BROKEN)
 def test_evidence_that_breaks_a_promise_is_seen(name: str, spoil: Spoil) -> None:
     assert name in violations(spoil())
