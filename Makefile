@@ -7,7 +7,11 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 CONV := AzureLLMInferenceTrace_conv.csv
 AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
-.PHONY: help demo test servers check verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-scan bench-rivals format clean
+#: Tests that read published traces look for them here; they are skipped where there are none.
+export PARALLAX_TRACES ?= $(if $(AZURE),$(abspath $(dir $(AZURE))))
+#: The fast tests draw a quarter of the random examples; `make test` draws all of them.
+FAST := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
+.PHONY: help demo test servers check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -23,9 +27,13 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/parallax demo
 
-## test: every test, those that start and kill processes included (half an hour on two cores)
+# What fails beside thousands of tests of processes and clocks is tried once more, alone; what fails
+# twice has failed. Both times are printed. Where nothing was noted as failed, that is a failure too.
+AGAIN := $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
+
+## test: every test, those that start and kill processes included (a quarter of an hour on two cores)
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile || $(AGAIN)
 
 ## servers: install Debian's Redis 7 and libfaketime, which `make test` uses if they are here (as root)
 servers: $(STAMP)
@@ -35,12 +43,19 @@ servers: $(STAMP)
 	|| echo "apt-get, as root, could not be used"
 	@$(BIN)/python -m tests.servers || true
 
-## check: lint, format, types, layers and the fast tests (three to four minutes on two slow cores)
-check: $(STAMP)
+## check: lint, format, types, layers and the fast tests (two minutes on two slow cores)
+check: lint
+	$(FAST)
+
+## lint: lint, format and types
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
+
+## coverage: the fast tests, and how much of the code they run; less than pyproject.toml says is a failure
+coverage: $(STAMP)
+	$(FAST) --cov --cov-report=term:skip-covered || $(AGAIN)
 
 ## laws: only the laws of policies, scheduler and engine, with their negative controls (minutes)
 laws: $(STAMP)
@@ -98,6 +113,10 @@ bench-sim: $(STAMP)
 bench-blocked: $(STAMP)
 	$(BIN)/python -m ops.bench.blocked
 
+## bench-streaming: how late chunks arrive when a thousand answers flow at once
+bench-streaming: $(STAMP)
+	$(BIN)/python -m ops.bench.streaming
+
 ## bench-scan: batches placed by prefix sums and by a heap; scans in one process and in two
 bench-scan: $(STAMP)
 	$(BIN)/python -m ops.bench.scan
@@ -120,4 +139,4 @@ bench-fairness: $(STAMP)
 
 ## clean: remove what make made
 clean:
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

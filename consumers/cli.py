@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
 from pathlib import Path
-from random import Random
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.cli.engine_options import ENGINE, PORT, PROFILE, SPEED
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.cli.engine_options import ENGINE, ENGINES_HELP, PORT, PROFILE, SPEED
 from parallax.cli.leader import leader_of
 from parallax.cli.options import (
     metrics_host_option,
@@ -21,16 +20,16 @@ from parallax.cli.options import (
     start_logging,
 )
 from parallax.cli.silence import said_after
-from parallax.consumers.engines.factory import build_engine
+from parallax.consumers.engines.registry import build_engine
 from parallax.consumers.trouble import parsed_failures, parsed_slowdown
 from parallax.consumers.worker import Worker
 from parallax.core.cells import Place
 from parallax.core.model import check_name
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
-from parallax.services import service
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
+from parallax.services.orders import Orders
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ _DRAIN_POLL_S = 0.2
 @click.option("--name", default="worker", show_default=True,
               help="Name; a random part is added: every start is a new worker.")  # fmt: skip
 @click.option("--engine", type=ENGINE, default="cpu", show_default=True,
-              help="cpu burns CPU, clock waits the modelled time, noop ends at once.")  # fmt: skip
+              help=f"What runs inside ({ENGINES_HELP}).")  # fmt: skip
 @click.option("--profile", type=PROFILE, default="laptop", show_default=True,
               help="Model and hardware that the engine imitates.")  # fmt: skip
 @click.option(
@@ -115,39 +114,16 @@ def worker(
         weight=weight, metrics=metrics, role=role, version=version, slowdown=parsed_slowdown(slow),
         failures=parsed_failures(fail), crash_on=crash_on, history=history,
     )  # fmt: skip
-    stop = threading.Event()
-    until = _Until(stop, duty)
-    service.stop_on_signals(until.drain, stop.set)
-    with Exporter(metrics.registry, metrics_port, metrics_host):
+    with (
+        Orders(duty.drain) as orders,
+        Exporter(metrics.registry, metrics_port, metrics_host),
+    ):
         duty.start()
         with said_after(lambda: _leaderless(Place(cell, url)), tell=log.warning):
-            service.run(duty, until, Random())
+            asyncio.run(duty.live(url, orders.now.is_set))
 
 
 def _leaderless(place: Place) -> list[str]:
     """Say that nobody gives this worker anything to do, if so it is."""
     told = f"no scheduler leads cell {place.name}: nothing comes until `parallax scheduler` runs"
     return [] if leader_of(place) else [told]
-
-
-class _Until(threading.Event):
-    """Set when told to stop, and also when the worker has drained."""
-
-    def __init__(self, stop: threading.Event, duty: Worker) -> None:
-        super().__init__()
-        self._stop, self._duty, self._drains = stop, duty, False
-
-    def drain(self) -> None:
-        """The worker is to leave when it has drained."""
-        self._drains = True
-        self._duty.drain()
-
-    def is_set(self) -> bool:
-        """Whether to leave the loop."""
-        return self._stop.is_set() or self._duty.drained
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait to be told to stop; while it drains, not so long as to miss its deadline."""
-        if timeout is not None and self._drains:
-            timeout = min(timeout, _DRAIN_POLL_S)
-        return self._stop.wait(timeout) or self._duty.drained

@@ -6,10 +6,11 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 
-from parallax.broker.codec import Registration
-from parallax.broker.connection import Argument, Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument
+from parallax.broker.store.codec import Registration
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.core.settings import WorkerSettings

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from parallax.broker.attempts import Assignment, Attempt, Finish
+from parallax.broker.store.attempts import Assignment, Attempt, Finish
+from parallax.broker.store.relay import Chunk
 from parallax.core.clock import Clock
+from parallax.core.digests import digest_of
 
 
 class History:
@@ -35,8 +37,19 @@ class History:
 
     def began(self, attempts: Sequence[Attempt]) -> None:
         """The store let these begin."""
+        if self._file is None:
+            return
         for attempt in attempts:
-            self._write(what="began", **_named(attempt))
+            body = {"body": digest_of(attempt.body)} if attempt.body else {}
+            self._write(what="began", bytes=attempt.body_bytes, **body, **_named(attempt))
+
+    def relayed(self, chunks: Sequence[Chunk]) -> None:
+        """The store is about to be given these pieces of answers."""
+        if self._file is None:
+            return
+        for chunk in chunks:
+            piece, named = digest_of(chunk.data), _named(chunk.attempt)
+            self._write(what="relayed", sequence=chunk.sequence, piece=piece, **named)
 
     def asked(self, finishes: Sequence[Finish]) -> None:
         """The store is about to be told of these ends."""
@@ -45,7 +58,7 @@ class History:
             self._write(
                 what="asked", verdict=finish.verdict, tokens=report.output_tokens,
                 prompt=report.prompt_tokens, cached=report.cached_tokens, tenant=report.tenant,
-                **_named(finish.attempt),
+                answer=digest_of(finish.answer) if self._file else "", **_named(finish.attempt),
             )  # fmt: skip
 
     def answered(self, finishes: Sequence[Finish], answers: Sequence[tuple[str, str]]) -> None:

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable
 from random import Random
 
-from parallax.broker.attempts import Attempt, Finish
+from parallax.broker.store.attempts import Attempt, Finish
 
 
 class Resting:

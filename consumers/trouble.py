@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from parallax.consumers.engines.interface import Done, Event
 from parallax.core.errors import InvalidInput
 from parallax.core.hashing import share
 from parallax.core.model import check_int, check_number
+from parallax.engine.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +86,24 @@ def crash_on(prefix: str, job_id: str) -> None:
     """End this process if it was told to die of jobs whose id begins with `prefix`."""
     if prefix and job_id.startswith(prefix):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """All of it: what goes into an engine and what comes out of it passes here."""
+
+    slowdown: Slowdown = NEVER_SLOW
+    failures: Failures = NEVER_FAILS
+    crash_on: str = ""
+
+    def added(self, request: Request, attempt: str) -> Request:
+        """Return a request as the engine is to have it; some kill the process."""
+        crash_on(self.crash_on, request.id)
+        factor = self.slowdown.factor(request.id, attempt)
+        return request if factor == 1.0 else replace(request, factor=factor)
+
+    def told(self, event: Event, attempt: str) -> Event:
+        """Return what is to be heard in place of an engine's event."""
+        if isinstance(event, Done) and self.failures.strike(event.id, attempt):
+            return replace(event, error="the engine failed", again=True)
+        return event

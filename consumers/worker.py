@@ -1,63 +1,61 @@
-"""A worker: reads its stream, takes the last look, feeds the engine, reports what came of it.
+"""A worker's process around its desk: streams, engine, heartbeat and store, in one event loop.
 
-    read (assignments, orders) -> begin -> engine.add -> engine.advance -> finish
-         ^                                                     |
-         +-----------------------------------------------------+
+    streams -> Ears --+                    +--> engine (its events come back as news)
+                      +-> inbox -> Desk ---+
+    engine's events --+                    +--> store (its answers come back as news)
 
-A worker of role `prefill` computes prompts and leaves the answers to others: its attempts end as
-`prefilled`, and their KV cache waits here until the scheduler has found somebody for it.
+Two tasks live in the loop: one listens to the streams, one lets the desk hear what has come and
+carries out what it wants. So work begins as soon as it comes, and what an engine tells is heard at
+once. Whoever turns a worker by hand (`run_once`) does both, one after the other.
 
-What was read but not begun may be stolen or cancelled at any time: `begin` decides in the store.
-What was begun and could not be reported stays in `unsent` and is sent again until the store
-answers; answers are the same however often it is sent. What failed rests before it is reported.
+What decides is in `desk`; faults on purpose, evidence and figures are parts of their own beside it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Mapping, Sequence
-from math import inf
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
-from parallax.broker.attempts import (
-    Assignment,
-    Attempt,
-    Attempts,
-    Cancellation,
-    Finish,
-    decode_assignment,
-    decode_cancellation,
-)
-from parallax.broker.codec import VERSION, Registration, Report
-from parallax.broker.connection import Argument, Link
-from parallax.broker.dispatching import Entry
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.membership import Membership
-from parallax.broker.rescue import Rescue
-from parallax.consumers.engines.interface import Engine, Progress
+from parallax.broker.link.async_link import AsyncLink
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument
+from parallax.broker.store.codec import VERSION, Registration
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.consumers import actions as do
+from parallax.consumers import news as told
+from parallax.consumers.desk import Desk
+from parallax.consumers.engines.interface import Done, Engine, Event, Host
+from parallax.consumers.errands import Ears, Errands
 from parallax.consumers.heartbeat import Heartbeat
 from parallax.consumers.history import History
-from parallax.consumers.retries import Resting
-from parallax.consumers.running import Running
-from parallax.consumers.second_look import SecondLook
-from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, crash_on
+from parallax.consumers.hosts import HandHost, LoopHost
+from parallax.consumers.patience import Patience
+from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, Trouble
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
-from parallax.core.reasons import REASONS
-from parallax.core.roles import BOTH, PREFILL, checked_role
+from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
-from parallax.engine.request import Request
+from parallax.core.words import Finished
+from parallax.engine.request import Consumed
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
 
+#: How long a read waits for orders while no assignment would be taken (seconds).
+FULL_S = 0.05
+#: The longest a loop waits before it looks whether it is to end, and notes progress (seconds).
+IDLE_S = 0.25
+
 
 class Worker:
-    """One worker process; see the module's docstring. A `Service`: `run_once` is one turn."""
+    """One worker; see the module's docstring. `live` in a loop, or `run_once` again and again."""
 
     def __init__(
         self,
@@ -78,22 +76,16 @@ class Worker:
         history: Path | None = None,
     ) -> None:
         self.id = f"{name}-{secrets.token_hex(3)}"
+        self.completed = 0
         self._metrics = metrics or WorkingMetrics()
-        self._link, self._keys, self._engine = links[0], keys, engine
-        self._settings, self._clock = settings, clock
-        self._attempts = Attempts(links[0], keys, self.id, limits)
-        self._second_look = SecondLook(self._attempts, clock)
-        self._rescue = Rescue(links[0], keys, limits)
-        self._waiting: deque[Assignment] = deque()
-        self._running: dict[str, Running] = {}
-        self._unsent: list[Finish] = []
-        self._resting = Resting(settings.retry_base_s, settings.retry_cap_s, Random(self.id))
-        self._junk: list[tuple[Entry, str]] = []
-        self._seen: set[str] = set()  # entries that are read a second time
-        self._draining_since: float | None = None
-        self._broken = False  # the last turn ended in a fault that is not the store's
-        self._role, self._slowdown, self._failures = checked_role(role), slowdown, failures
-        self._crash_on = crash_on
+        self._engine, self._settings, self._clock = engine, settings, clock
+        self.desk = Desk(
+            self.id, engine.slots, settings, Random(self.id), role=role,
+            reads_bodies=engine.reads_bodies, most_bytes=(limits or Limits()).max_bytes,
+        )  # fmt: skip
+        self._ears = Ears(links[0], keys, self.id)
+        self._errands = Errands(links[0], keys, self.id, limits)
+        self._trouble = Trouble(slowdown, failures, crash_on)
         self._history = History(history, self.id, clock)
         registration = Registration(
             VERSION, engine.slots, engine.name, engine.kv_capacity, weight, role, version,
@@ -103,296 +95,289 @@ class Worker:
         self.heartbeat = Heartbeat(
             links[1], keys, self.id, incarnation, registration, settings, clock, self._report
         )
-        self.completed = 0
+        self._inbox: deque[told.News] = deque()
+        self._host: Host | None = None
+        self._broken = False  # the last turn ended in a fault that is not the store's
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._come, self._taken = asyncio.Event(), asyncio.Event()
 
-    # -- life -----------------------------------------------------------------------------------
+    # -- life -------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Register and start the heartbeat."""
         self.heartbeat.start()
         log.info("worker %s: engine %s, %d slots", self.id, self._engine.name, self._engine.slots)
 
+    async def live(self, url: str, until: Callable[[], bool]) -> None:
+        """Work until told to stop or drained; then leave in good order."""
+        self._loop = asyncio.get_running_loop()
+        self._errands.go_aside(asyncio.to_thread)
+        reading = AsyncLink.to(url)
+        self._ears.over(reading)
+        self._house(LoopHost(self._clock, self._on_events))
+        listening = asyncio.create_task(self._listen())
+        try:
+            await self._work(lambda: until() or self.drained)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await self._leave()
+            await reading.close()
+
     def drain(self) -> None:
-        """Take no new work; end what runs, give the rest back, then be `drained`."""
-        if self._draining_since is None:
-            self._draining_since = self._clock.monotonic()
+        """Take no new work; end what runs, give the rest back, then be `drained`.
+
+        May be called from a signal's handler, and from any thread.
+        """
+        self._hear(told.Drain(self._clock.monotonic()))
 
     @property
     def drained(self) -> bool:
         """Whether nothing is left to do after `drain`, or no more time, as without a store."""
-        idle = not (self._running or self._waiting or self._unsent or self._resting)
-        return self._draining_since is not None and (idle or self._is_late())
-
-    def _is_late(self) -> bool:
-        return self._grace_left() < -self._settings.leave_s
-
-    def _grace_left(self) -> float:
-        since = self._draining_since
-        return inf if since is None else since + self._settings.drain_s - self._clock.monotonic()
+        now = self._clock.monotonic()  # without a store there is always something undone to hear of
+        return self.desk.is_late(now) or (not self._inbox and self.desk.drained(now))
 
     def run_once(self) -> None:
-        """One turn: news, begin, work, report."""
-        if not self._broken:
-            self.heartbeat.progressed()
-        if self.heartbeat.reborn.is_set():
-            self._read_again()
-        self._send()
-        self._set_aside()
-        self._read()
-        self._begin()
-        self._collect(self._engine.advance(self._clock.monotonic()))
-        self._unsent += self._resting.due(self._clock.monotonic())
-        self._send()
-        if self._draining_since is not None:
-            self._give_back()
-        self._broken = False
+        """One turn by hand: what waits to be said, a read, and what is due in the engine."""
+        _by_hand(self._turn())
 
     def recover(self, error: Exception) -> None:
-        """The store did not answer: the next turn sends again. Any other fault is no progress."""
+        """The store did not answer: the next turn asks again. Any other fault is no progress."""
         self._broken = not isinstance(error, ParallaxError)
         self._metrics.failed(error)
-        self._link.close()
+        self._errands.close()
 
     def close(self) -> None:
-        """Leave: give back what is left, sign off."""
+        """Leave: give back what is left, sign off. For a worker that is turned by hand."""
+        _by_hand(self._leave())
+
+    # -- loops ------------------------------------------------------------------------------------
+
+    async def _work(self, over: Callable[[], bool]) -> None:
+        """Let the desk hear what has come, and do what it wants, until it is over."""
+        patience = Patience(Random())
+        while not over():
+            try:
+                if not await self._step():
+                    await self._wait()
+                patience.good()
+            except Exception as error:  # noqa: BLE001 - it is told of; thousands of jobs depend on the turns after it
+                self.recover(error)
+                await asyncio.sleep(patience.failed(error))
+
+    async def _listen(self) -> None:
+        """Read the streams whenever the desk has taken what was read before."""
+        patience = Patience(Random())
+        while True:
+            try:
+                room = self.desk.room
+                most_s = self._settings.block_s if room > 0 else FULL_S
+                read = await self._ears.read(room, min(most_s, self._settings.block_s))
+                patience.good()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._metrics.failed(error)
+                await asyncio.sleep(patience.failed(error))
+            else:
+                if read.assignments or read.orders or read.junk:
+                    self._taken.clear()
+                    self._on_read(read)
+                    await self._taken.wait()
+
+    async def _wait(self) -> None:
+        """Wait for news, or until something is due at the desk."""
+        due, now = self.desk.next_due(), self._clock.monotonic()
+        wait_s = IDLE_S if due is None else min(IDLE_S, max(0.0, due - now))
         try:
-            if self._is_late():
+            async with asyncio.timeout(wait_s):
+                await self._come.wait()
+        except TimeoutError:
+            pass
+
+    async def _turn(self) -> None:
+        if self._host is None:
+            self._house(HandHost(self._clock))
+        while await self._step():
+            pass
+        self._on_read(await self._ears.read(self.desk.room, self._block_s()))
+        while await self._step():
+            pass
+        if isinstance(self._host, HandHost):
+            self._on_events(self._host.turn())
+        while await self._step():
+            pass
+
+    def _block_s(self) -> float:
+        """How long a read may wait in a turn by hand."""
+        desk, now = self.desk, self._clock.monotonic()
+        if desk.draining or (desk.waiting and len(desk.running) < self._engine.slots):
+            return 0.0
+        engine_due = self._host.next_due() if isinstance(self._host, HandHost) else None
+        waits = [at - now for at in (desk.next_due(), engine_due) if at is not None]
+        return max(0.0, min([self._settings.block_s, *waits]))
+
+    # -- news -------------------------------------------------------------------------------------
+
+    def _hear(self, *news: told.News) -> None:
+        """Keep news for the desk, and wake it."""
+        self._inbox += news
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._come.set)
+
+    def _on_read(self, read: told.Read) -> None:
+        new = [a for a in read.assignments if not self.desk.has_seen(a.entry)]
+        self._history.read(new)
+        self._metrics.malformed(len(read.junk))
+        self._hear(read)
+
+    def _on_events(self, events: Sequence[Event]) -> None:
+        running = self.desk.running
+        for event in events:
+            known = running.get(event.id)
+            attempt = "" if known is None else known.attempt.assignment.attempt
+            self._inbox.append(self._trouble.told(event, attempt))
+        if self._loop is not None:
+            self._come.set()
+
+    def _house(self, host: Host) -> None:
+        self._host = host
+        self._engine.start(host)
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    async def _step(self) -> bool:
+        """Let the desk hear all that has come; do what it wants. Return whether it wanted any."""
+        if not self._broken:
+            self.heartbeat.progressed()
+        self._broken = False
+        if self.heartbeat.reborn.is_set():
+            self.heartbeat.reborn.clear()
+            for read in [news for news in self._inbox if isinstance(news, told.Read)]:
+                self._inbox.remove(read)  # the streams are read from their start: it comes again
+            self._inbox.appendleft(told.Reborn())
+        actions = self._desk_wants()
+        await self._carry_out(actions)
+        return bool(actions)
+
+    def _desk_wants(self) -> list[do.Action]:
+        """Let the desk hear all that has come; return what it wants."""
+        news: list[told.News] = [told.Fresh(self.heartbeat.fresh)]
+        self._come.clear()
+        while self._inbox:  # one by one: a signal may add to it at any time
+            news.append(self._inbox.popleft())
+        self._taken.set()
+        return self.desk.handle(news, self._clock.monotonic())
+
+    async def _carry_out(self, actions: Sequence[do.Action]) -> None:
+        for n, action in enumerate(actions):
+            try:
+                answer = await self._do(action)
+            except BaseException:
+                self._hear(told.Undone(actions[n:]))
+                raise
+            if answer is not None:
+                self._hear(answer)
+
+    async def _do(self, action: do.Action) -> told.News | None:
+        match action:
+            case do.Add():
+                return self._add(action)
+            case do.Drop():
+                return told.Stopped(action.attempt.job_id, self._drop(action.attempt.job_id))
+            case do.Restart():
+                self._ears.restart()
+                self._history.restarted()
+                return None
+            case do.End():
+                return await self._end(action)
+            case do.Begin():
+                begun = await self._errands.begin(action)
+                self._history.began(begun.running)
+                return begun
+            case do.Relay():
+                self._history.relayed(action.chunks)
+                return await self._errands.relay(action)
+            case do.Look():
+                return await self._errands.look(action)
+            case do.Tell():
+                await self._errands.tell(action)
+            case do.Quarantine():
+                await self._errands.quarantine(action)
+        return None
+
+    def _add(self, action: do.Add) -> told.News | None:
+        """Give an attempt to the engine. Whatever it says of it, the desk must hear."""
+        request = self._trouble.added(action.request, action.attempt.assignment.attempt)
+        now = self._clock.monotonic()
+        try:
+            self._engine.add(request, now)
+        except InvalidInput as error:
+            return told.Refused(request.id, str(error))
+        except Exception as error:
+            log.exception("the engine failed at %s", request.id)
+            return Done(request.id, now, error=f"the engine failed: {error!r:.200}", again=True)
+        return None
+
+    def _drop(self, job_id: str) -> Consumed | None:
+        try:
+            return self._engine.stop(job_id)
+        except Exception:
+            log.exception("the engine failed to stop %s", job_id)
+            return None
+
+    async def _end(self, action: do.End) -> told.Ended:
+        finishes = action.finishes
+        self._history.asked(finishes)
+        answers = await self._errands.finish(finishes)
+        self._history.answered(finishes, answers)
+        for finish, (word, detail) in zip(finishes, answers, strict=True):
+            said = detail if word == Finished.OK else word
+            self.completed += said == "completed"
+            self._metrics.ended(said, finish.report)
+        return told.Ended()
+
+    # -- leaving ----------------------------------------------------------------------------------
+
+    async def _leave(self) -> None:
+        try:
+            actions = self._desk_wants()
+            if self.desk.is_late(self._clock.monotonic()):
                 raise Unreachable("nobody took back in time what it held")
-            self.drain()
-            self._hand_over(list(self._running.values()))
-            self._running.clear()
-            self._send()
-            self._sign_off()
+            await self._carry_out(actions)
+            self._hear(told.Leave())
+            await self._sign_off()
         except ParallaxError as error:
             log.warning("could not leave in good order: %s", error)
         finally:
             self.heartbeat.stop()
-            self._link.close()
+            self._errands.close()
 
-    def _sign_off(self) -> None:
-        membership = Membership(self._link, self._keys)
+    async def _sign_off(self) -> None:
         for _ in range(10):  # the leader may have sent something before it saw us drain
-            self._read()
-            self._give_back()
-            self._send()
-            if membership.bury(self.id) == "ok":
+            while await self._step():
+                pass
+            if await self._errands.bury():
                 return
-
-    # -- news -----------------------------------------------------------------------------------
-
-    def _room(self) -> int:
-        """How many more assignments are worth holding: one batch ahead of the engine."""
-        return self._settings.batch - len(self._waiting)
-
-    def _block_ms(self) -> int:
-        if self._waiting and self._engine.room > 0:
-            return 0
-        now = self._clock.monotonic()
-        ends = (self._engine.next_due(now), self._resting.next_due())
-        waits = [due - now for due in ends if due is not None]
-        return max(0, int(min([self._settings.block_s, *waits]) * 1000))
-
-    def _read_again(self) -> None:
-        """We were believed dead and our stream was deleted: the next one is read from its start.
-
-        Its entries may have smaller ids than those we know, if the server's clock went back.
-        """
-        self.heartbeat.reborn.clear()
-        self._attempts.restart()
-        self._history.restarted()
-        begun = {attempt.assignment.entry for attempt in self._begun()}
-        self._seen = {a.entry for a in self._waiting} | begun
-
-    def _begun(self) -> list[Attempt]:
-        return [r.attempt for r in self._running.values()] + self._resting.attempts()
-
-    def _read(self) -> None:
-        block_ms = 0 if self._draining_since is not None else self._block_ms()
-        assigned, orders = self._attempts.read(self._room(), block_ms)
-        for entry in assigned:
-            if entry.id in self._seen:
-                continue
-            try:
-                assignment = decode_assignment(entry)
-                self._waiting.append(assignment)
-                self._history.read([assignment])
-            except InvalidInput as error:
-                self._junk.append((entry, str(error)))
-                self._metrics.malformed(1)
-        told = [order for order in map(decode_cancellation, orders) if order is not None]
-        for order in told + self._second_look.orders(self._begun):
-            self._cancel(order)
-        self._set_aside()
-
-    def _set_aside(self) -> None:
-        """Move what cannot be understood out of the way; what was not, is at the next turn."""
-        if self._junk:
-            self._rescue.quarantine(self._keys.work(self.id), self._junk)
-            self._junk.clear()
-
-    def _cancel(self, order: Cancellation) -> None:
-        running = self._running.get(order.job_id)
-        if running and running.attempt.assignment.attempt == order.attempt:
-            self._stop(running)
-        self._unsent += self._resting.release(lambda f: f.attempt.job_id == order.job_id)
-
-    def _stop(self, running: Running) -> None:
-        """Take an attempt out of the engine; what it consumed is reported."""
-        del self._running[running.attempt.job_id]
-        running.stopped(self._engine.cancel(running.attempt.job_id))
-        self._unsent.append(self._finish(running, "stopped", self._clock.monotonic(), "stopped"))
-
-    # -- work -----------------------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        if self._draining_since is not None or not self.heartbeat.fresh:
-            return
-        count = min(self._engine.room, len(self._waiting))
-        if count <= 0:
-            return
-        batch = [self._waiting[i] for i in range(count)]
-        running, expired, spoilt = self._attempts.begin(batch)
-        self._history.began(running)
-        for _ in batch:
-            self._waiting.popleft()
-        self._end_at_once(expired, "expired", "expired: the deadline passed before it began")
-        self._end_at_once(spoilt, "dead", "the record of the job cannot be understood")
-        for attempt in running:
-            self._add(attempt, self._clock.monotonic())
-
-    def _end_at_once(self, attempts: Sequence[Attempt], verdict: str, why: str) -> None:
-        now = self._clock.monotonic()
-        self._unsent += [self._finish(Running(a, now), verdict, now, why) for a in attempts]
-
-    def _add(self, attempt: Attempt, now: float) -> None:
-        crash_on(self._crash_on, attempt.job_id)
-        started = Running(attempt, now)
-        earlier = self._running.get(attempt.job_id)
-        if earlier is not None:  # we were believed dead, and the job has come back to us
-            self._stop(earlier)
-        try:
-            self._engine.add(self._request(attempt), now)
-        except InvalidInput as error:  # it can never fit: no other attempt would do better here
-            self._unsent.append(self._finish(started, "failed", now, str(error)))
-        else:
-            self._running[attempt.job_id] = started
-
-    def _request(self, attempt: Attempt) -> Request:
-        return Request(
-            attempt.job_id,
-            f"{attempt.tenant}/{attempt.session}" if attempt.session else "",
-            attempt.prompt_tokens,
-            attempt.max_tokens,
-            1 if self._only_prompt(attempt) else attempt.output_tokens,
-            attempt.prefix,
-            attempt.prefix_block,
-            attempt.assignment.prefilled is not None,
-            self._slowdown.factor(attempt.job_id, attempt.assignment.attempt),
-        )
-
-    def _only_prompt(self, attempt: Attempt) -> bool:
-        """Whether the answer is for another worker to give: one of more than its first token."""
-        more = attempt.output_tokens is None or attempt.output_tokens > 1
-        return self._role == PREFILL and attempt.assignment.prefilled is None and more
-
-    def _collect(self, progress: Sequence[Progress]) -> None:
-        told: list[tuple[Attempt, str, int]] = []
-        began: list[Attempt] = []
-        for step in progress:
-            running = self._running.get(step.id)
-            if running is None:
-                continue
-            attempt = running.attempt
-            running.tokens = step.output_tokens
-            running.joined, running.cached = step.joined_at, step.cached_tokens
-            if step.first_token:
-                running.first, running.prompt = step.at, attempt.prompt_tokens
-                if attempt.assignment.prefilled is None:
-                    told.append((attempt, "first", step.output_tokens))
-                    began += [] if step.finished else [attempt]
-            if step.finished:
-                del self._running[step.id]
-                self._end(running, step.at)
-        self._attempts.progress(told, began)
-
-    def _end(self, running: Running, at: float) -> None:
-        attempt = running.attempt
-        if self._failures.strike(attempt.job_id, attempt.assignment.attempt):
-            self._resting.add(self._finish(running, "retry", at, "the engine failed"), at)
-        else:
-            self._unsent.append(self._finish(running, self._verdict(running), at))
-
-    def _verdict(self, running: Running) -> str:
-        """Say how an attempt ends whose engine is done with it."""
-        attempt = running.attempt
-        if not self._only_prompt(attempt):
-            return "completed"
-        first_s = attempt.waited_s + max(0.0, (running.first or running.added) - running.added)
-        return f"prefilled {running.cached} {first_s:.6f}"
-
-    def _finish(self, running: Running, verdict: str, at: float, error: str = "") -> Finish:
-        attempt, prefilled = running.attempt, running.attempt.assignment.prefilled
-        start = running.added if running.joined is None else running.joined
-        prefill_s = None if running.first is None else max(0.0, running.first - start)
-        reached = attempt.prompt_tokens if prefilled else running.prompt
-        report = Report(
-            attempt.tenant,
-            self.id,
-            int(attempt.assignment.attempt),
-            attempt.assignment.estimate,
-            reached,
-            running.tokens,
-            prefilled.cached_tokens if prefilled else running.cached,
-            attempt.waited_s + max(0.0, start - running.added),
-            prefill_s,
-            max(0.0, at - start),
-            error,
-            first_s=prefilled.first_s if prefilled else None,
-            reason=REASONS.get(verdict, ""),
-        )
-        return Finish(attempt, verdict, report)
-
-    # -- reporting ------------------------------------------------------------------------------
-
-    def _send(self) -> None:
-        while self._unsent:
-            batch = self._unsent[: self._settings.batch]
-            self._history.asked(batch)
-            answers = self._attempts.finish(batch)
-            self._history.answered(batch, answers)
-            for finish, (word, detail) in zip(batch, answers, strict=True):
-                answer = detail if word == "ok" else word
-                self.completed += answer == "completed"
-                self._metrics.ended(answer, finish.report)
-            del self._unsent[: len(batch)]
-
-    def _give_back(self) -> None:
-        """While draining: return what has not begun or failed; after the grace what still runs."""
-        self._unsent += self._resting.release()
-        if self._waiting:
-            groups = self._attempts.begin(list(self._waiting))
-            self._waiting.clear()
-            now = self._clock.monotonic()
-            self._hand_over([Running(attempt, now) for group in groups for attempt in group])
-        if self._grace_left() < 0:
-            self._hand_over(list(self._running.values()))
-            self._running.clear()
-
-    def _hand_over(self, attempts: Sequence[Running]) -> None:
-        now = self._clock.monotonic()
-        for running in attempts:
-            running.stopped(self._engine.cancel(running.attempt.job_id))
-            self._unsent.append(self._finish(running, "back", now))
+            self._on_read(await self._ears.read(self.desk.room, 0.0))
 
     def _report(self) -> Mapping[str, Argument]:
         """What the heartbeat publishes. Called from its thread: it only reads."""
-        running, waiting, kv_used = len(self._running), len(self._waiting), self._engine.kv_used
-        self._metrics.observe(running, waiting, len(self._resting), kv_used)
+        desk, kv_used = self.desk, self._engine.kv_used
+        running, waiting = len(desk.running), len(desk.waiting)
+        self._metrics.observe(running, waiting, len(desk.resting), kv_used)
         return {
             "running": running,
             "waiting": waiting,
             "kv_used": f"{kv_used:.4f}",
-            "draining": int(self._draining_since is not None),
+            "draining": int(desk.draining),
             "completed": self.completed,
-            "jobs": " ".join(list(self._running)[:20]),
+            "jobs": " ".join(list(desk.running)[:20]),
         }
+
+
+def _by_hand(work: Coroutine[Any, Any, None]) -> None:
+    """Run what never waits for the loop."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("a worker that is turned by hand waited for an event loop")

@@ -10,10 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parallax.broker.codec import Report
-    from parallax.broker.intake import Receipt
-    from parallax.broker.results import Record
+    from parallax.broker.store.codec import Report
+    from parallax.broker.store.intake import Receipt
+    from parallax.broker.store.results import Record
     from parallax.core.errors import (
+        BrokenAnswer,
         Conflict,
         InvalidInput,
         NotCompleted,
@@ -25,24 +26,33 @@ if TYPE_CHECKING:
     )
     from parallax.core.lifecycle import Outcome
     from parallax.core.model import Job
-    from parallax.producers.cells import Cells
-    from parallax.producers.client import Client
-    from parallax.producers.completion import Completion
-    from parallax.producers.tenant_client import TenantClient
+    from parallax.producers.client.async_client import AsyncClient
+    from parallax.producers.client.async_stream import AsyncStream
+    from parallax.producers.client.cells import Cells
+    from parallax.producers.client.chat import answer_text, chat, chunk_text
+    from parallax.producers.client.client import Client
+    from parallax.producers.client.completion import Completion
+    from parallax.producers.client.stream import Stream
+    from parallax.producers.client.tenant_client import TenantClient
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Cells", "Client", "Completion", "Conflict", "InvalidInput", "Job", "NotCompleted", "Outcome",
-    "ParallaxError", "Receipt", "Record", "Refused", "Report", "StoreFull", "TenantClient",
-    "TimedOut", "Unreachable",
+    "AsyncClient", "AsyncStream", "BrokenAnswer", "Cells", "Client", "Completion", "Conflict",
+    "InvalidInput", "Job", "NotCompleted", "Outcome", "ParallaxError", "Receipt", "Record",
+    "Refused", "Report",
+    "StoreFull", "Stream", "TenantClient", "TimedOut", "Unreachable", "answer_text", "chat",
+    "chunk_text",
 ]  # fmt: skip
 
 _HOMES = {
-    "Cells": "producers.cells", "Client": "producers.client", "Completion": "producers.completion",
-    "Job": "core.model", "Outcome": "core.lifecycle", "Receipt": "broker.intake",
-    "Record": "broker.results", "Report": "broker.codec",
-    "TenantClient": "producers.tenant_client",
+    "AsyncClient": "producers.client.async_client", "AsyncStream": "producers.client.async_stream",
+    "Cells": "producers.client.cells", "Client": "producers.client.client",
+    "Completion": "producers.client.completion", "Stream": "producers.client.stream",
+    "TenantClient": "producers.client.tenant_client", "answer_text": "producers.client.chat",
+    "chat": "producers.client.chat", "chunk_text": "producers.client.chat", "Job": "core.model",
+    "Outcome": "core.lifecycle", "Receipt": "broker.store.intake",
+    "Record": "broker.store.results", "Report": "broker.store.codec",
 }  # fmt: skip
 
 

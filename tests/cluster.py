@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from parallax.broker.connection import Argument, Link, Reply
-from parallax.broker.guardian import dying_with
-from parallax.broker.keys import Keys
-from parallax.broker.server_binary import find_binary
+from parallax.broker.link.connection import Link, Reply
+from parallax.broker.link.scripts import Argument
+from parallax.broker.server.binary import find_binary
+from parallax.broker.server.guardian import dying_with
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import ParallaxError
 from tests.waiting import wait_until
 
@@ -36,7 +37,8 @@ class Node:
         self._timeout_ms = timeout_ms
         self.port = _free_port()
         self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
-        self.link = Link.to(self.url)  # for orders without a key: it stays with this node
+        # It knows no other node, and so it stays with this one, also while that is down.
+        self.link = Link(Link.to(self.url)._connect)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -10,18 +10,30 @@ from collections.abc import Callable, Iterator
 
 import fakeredis
 import pytest
+from hypothesis import settings
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
+from tests.asynchronous import LinkOverAsync
 from tests.cluster import LocalCluster
+from tests.examples import examples
 from tests.servers import EMBEDDED, REAL, Running
+
+settings.register_profile("share", max_examples=examples(100))
+settings.load_profile("share")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what is slow over fakeredis be `slow` there."""
+    """Let what is slow over fakeredis be `slow` there, and every test of whole services.
+
+    fakeredis runs scripts in Python. The fast tests of the contract show that it answers as the
+    servers do; what services make of the answers is the same over both.
+    """
     for item in items:
-        if item.get_closest_marker("slow_on_fakeredis") and "[fakeredis" in item.name:
+        if "[fakeredis" in item.name and (
+            item.get_closest_marker("slow_on_fakeredis") or "integration" in item.path.parts
+        ):
             item.add_marker("slow")
 
 
@@ -54,9 +66,18 @@ def server_url(request: pytest.FixtureRequest, servers: Running) -> str:
     return servers.emptied(request.param)
 
 
-@pytest.fixture(params=["fakeredis", *REAL, pytest.param("cluster", marks=pytest.mark.slow)])
+#: What the broker's tests run over.
+PLACES = ["fakeredis", *REAL, pytest.param("cluster", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=PLACES)
 def connect(request: pytest.FixtureRequest, servers: Running) -> Iterator[Callable[[], Link]]:
     """Return a function that opens a new link to an empty server."""
+    yield from connecting(request, servers)
+
+
+def connecting(request: pytest.FixtureRequest, servers: Running) -> Iterator[Callable[[], Link]]:
+    """Yield a function that opens links to the server that the request names; close them then."""
     links: list[Link] = []
     if request.param == "fakeredis":
         pool = fakeredis.FakeRedis(server=fakeredis.FakeServer(), protocol=2).connection_pool
@@ -65,6 +86,9 @@ def connect(request: pytest.FixtureRequest, servers: Running) -> Iterator[Callab
         masters: LocalCluster = request.getfixturevalue("cluster")
         masters.flush()
         factory = lambda: Link.to(masters.masters[0].url)  # noqa: E731
+    elif request.param == "asyncio":
+        url = servers.emptied(EMBEDDED.name)
+        factory = lambda: LinkOverAsync.to(url)  # noqa: E731
     else:
         url = servers.emptied(request.param)
         factory = lambda: Link.to(url)  # noqa: E731

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.server_binary import carried, numbers, version_of
+from parallax.broker.link.connection import Link
+from parallax.broker.server.binary import carried, numbers, version_of
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.services.clock import SystemClock
 
 LINUX_X86_64 = sys.platform == "linux" and platform.machine() == "x86_64"

@@ -1,8 +1,13 @@
-"""What runs inside a worker. Implementations: `cpu`, `clock`, `noop`."""
+"""What runs inside a worker, and what it tells: the interface of all engines.
+
+An engine never waits and is never polled. It is given requests, and *pushes* what happens to its
+host: `Started` once, `Chunk`s of a streamed answer, `Done` once. The host is the worker's loop in
+life and a test's hand in tests; it lends the engine timers and a thread beside the loop.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,17 +15,62 @@ from parallax.engine.request import Consumed, Request
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """A request got its first token or ended, at monotonic time `at` (seconds)."""
+class Started:
+    """A request had its first token at monotonic time `at` (seconds)."""
 
     id: str
     at: float
-    output_tokens: int
-    prompt_tokens: int
-    cached_tokens: int
-    first_token: bool
-    finished: bool
+    output_tokens: int = 1
+    cached_tokens: int = 0  # of its prompt, found in a cache
     joined_at: float | None = None  # when it joined the batch, where that is known
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer: the bytes of one `data:` payload, to be forwarded as it is."""
+
+    id: str
+    at: float
+    data: bytes
+    output_tokens: int = 0  # of the answer so far
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A request has ended. With an `error` it failed; `again`: another attempt may do better."""
+
+    id: str
+    at: float
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    joined_at: float | None = None
+    first_at: float | None = None  # its first token, if no `Started` told of it
+    answer: bytes = b""
+    error: str = ""
+    again: bool = False
+
+
+Event = Started | Chunk | Done
+
+
+class Timer(Protocol):
+    """A call that will be made."""
+
+    def cancel(self) -> None:
+        """Do not make it."""
+
+
+class Host(Protocol):
+    """The process around an engine. All it calls, it calls in the loop, one after the other."""
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Hear what happened, in order."""
+
+    def at(self, when: float, work: Callable[[], None]) -> Timer:
+        """Call `work()` at a monotonic time, or as soon as possible after it."""
+
+    def aside(self, work: Callable[[], None], then: Callable[[], None]) -> None:
+        """Call `work()` beside the loop, in a thread, and `then()` in the loop when it returned."""
 
 
 class Engine(Protocol):
@@ -29,32 +79,28 @@ class Engine(Protocol):
     name: str
     slots: int  # requests that run at once
     kv_capacity: int  # tokens of KV cache; 0 = not modelled
+    reads_bodies: bool  # whether it needs the bodies of requests
 
     @property
     def kv_used(self) -> float:
         """Share of KV memory in use, 0..1."""
 
-    @property
-    def room(self) -> int:
-        """How many more requests it takes now."""
+    def start(self, host: Host) -> None:
+        """Live in this host from now on. Called once, before the first request."""
 
     def add(self, request: Request, now: float) -> None:
-        """Take a request at `now`; raises InvalidInput if it can never fit.
+        """Take a request at `now`; raises InvalidInput if it can never be served.
 
-        One that is `prefilled` starts when its KV cache has been transferred.
+        One that is `prefilled` starts when its KV cache has been transferred. No event of it is
+        told before this returns.
         """
 
-    def cancel(self, request_id: str) -> Consumed | None:
+    def stop(self, request_id: str) -> Consumed | None:
         """Drop a request; return what it has consumed, None if it is not here or nobody knows.
 
-        Up to now, not up to the last call of `advance`: whoever stops is charged by this.
+        Up to now, not up to the last event: whoever stops is charged by this. No event of it is
+        told afterwards.
         """
-
-    def advance(self, now: float) -> list[Progress]:
-        """Do what is due, and return what happened. May block for one step of work."""
-
-    def next_due(self, now: float) -> float | None:
-        """Return when to call `advance` again; None when there is nothing to do."""
 
     def describe(self) -> Mapping[str, str | int | float]:
         """What a worker registers about its engine."""

@@ -1,13 +1,13 @@
-"""What the engines have in common that run the pure model: `clock` and `cpu`."""
+"""What the engines have in common that run the pure model: `clock`, `cpu` and `echo`."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from parallax.consumers.engines.interface import Progress
+from parallax.consumers.engines.interface import Done, Event, Host, Started
 from parallax.core.clock import Clock
-from parallax.engine.batch import BatchEngine, Former
+from parallax.engine.batch import BatchEngine, BatchingPolicy
 from parallax.engine.profiles import Profile
 from parallax.engine.request import Change, Consumed, Request
 
@@ -16,8 +16,11 @@ class ModelledEngine:
     """The pure batching engine, `speed` times faster than its profile.
 
     A request whose prompt another worker computed joins when its KV cache has arrived, which takes
-    as long as the profile says; `former` decides who joins a batch when (None: whoever fits).
+    as long as the profile says; `batching` decides who joins a batch when (None: whoever fits).
     """
+
+    reads_bodies = False
+    _host: Host
 
     def __init__(
         self,
@@ -26,9 +29,9 @@ class ModelledEngine:
         clock: Clock,
         *,
         exact: bool = False,
-        former: Former | None = None,
+        batching: BatchingPolicy | None = None,
     ) -> None:
-        self._engine = BatchEngine(profile, exact=exact, former=former)
+        self._engine = BatchEngine(profile, exact=exact, batching=batching)
         self._profile, self._speed, self._clock = profile, speed, clock
         self._coming: list[tuple[float, str, Request]] = []  # by when their KV cache is here
         self.slots, self.kv_capacity = profile.max_seqs, profile.kv_capacity
@@ -38,13 +41,15 @@ class ModelledEngine:
         """See `interface.Engine`."""
         return self._engine.kv_used
 
-    @property
-    def room(self) -> int:
+    def start(self, host: Host) -> None:
         """See `interface.Engine`."""
-        return max(0, self._engine.room - len(self._coming))
+        self._host = host
 
-    def add(self, request: Request, now: float) -> None:
+    def describe(self) -> Mapping[str, str | int | float]:
         """See `interface.Engine`."""
+        return {"profile": self._profile.name, "speed": self._speed}
+
+    def _take(self, request: Request, now: float) -> None:
         if not request.prefilled:
             self._engine.add(request)
             return
@@ -53,18 +58,13 @@ class ModelledEngine:
         due = now + takes_ms / 1000 / self._speed
         heapq.heappush(self._coming, (due, request.id, request))
 
-    def cancel(self, request_id: str) -> Consumed | None:
-        """See `interface.Engine`."""
+    def _drop(self, request_id: str) -> Consumed | None:
         for arrival in self._coming:
             if arrival[1] == request_id:
                 self._coming.remove(arrival)
                 heapq.heapify(self._coming)
                 return Consumed(arrival[2].prompt_tokens, 1)  # computed by who sent it
         return self._engine.cancel(request_id)
-
-    def describe(self) -> Mapping[str, str | int | float]:
-        """See `interface.Engine`."""
-        return {"profile": self._profile.name, "speed": self._speed}
 
     def _transferred(self, now: float) -> tuple[float, Request] | None:
         """Take a request whose KV cache is here, with the time it came; None if there is none."""
@@ -77,15 +77,20 @@ class ModelledEngine:
         return self._coming[0][0] if self._coming else None
 
 
-def progress_at(at: float, change: Change, joined_at: float | None = None) -> Progress:
+def event_of(change: Change, at: float, joined_at: float | None = None) -> Event:
     """Return a change of the pure engine as something that happened at that time."""
-    return Progress(
+    if not change.finished:
+        return Started(change.id, at, change.output_tokens, change.cached_tokens, joined_at)
+    return Done(
         change.id,
         at,
         change.output_tokens,
-        change.prompt_tokens,
         change.cached_tokens,
-        change.first_token,
-        change.finished,
         joined_at,
+        at if change.first_token else None,
     )
+
+
+def events_of(changes: Sequence[Change], at: float) -> list[Event]:
+    """Return changes of the pure engine as things that happened together."""
+    return [event_of(change, at) for change in changes]

@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.core.model import MAX_PREFIX, Job
 from parallax.lab.report import publish
-from parallax.producers.batches import batches
-from parallax.producers.client import Client
+from parallax.producers.client.batches import batches
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 
 CEILING_MS = 20.0

@@ -27,7 +27,7 @@ import click
 from parallax.core.cost import TokenCost
 from parallax.core.model import Job
 from parallax.lab.report import publish
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 
@@ -141,7 +141,7 @@ def _keep_backlogged(
         system.watch()
         if deaths and now >= deaths[0]:
             del deaths[0]
-            system.fleet.kill(system.leader() or system.fleet.alive("scheduler")[0])
+            system.processes.kill(system.leader() or system.processes.alive("scheduler")[0])
         for ended in [e for client in set(clients.values()) for e in client.news(25)]:
             report = ended.report
             waiting[report.tenant] -= 1

@@ -19,12 +19,12 @@ from statistics import median
 
 import click
 
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.limits import Limits
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.store.limits import Limits
 from parallax.core.errors import Unreachable
 from parallax.core.model import Job
 from parallax.lab.report import publish
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 
@@ -86,7 +86,7 @@ class Bench:
             start = CLOCK.monotonic()
             ended = self._keep_level(ends)
             self.rates.append(ended / (CLOCK.monotonic() - start))
-            pid = system.fleet.children["scheduler-1"].process.pid
+            pid = system.processes.children["scheduler-1"].process.pid
             self.memory_mb = max(self.memory_mb, resident_mb(pid))
 
     def _keep_level(self, ends: int) -> int:

@@ -17,12 +17,12 @@ from uuid import uuid4
 
 import click
 
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.core.errors import Unreachable
 from parallax.core.model import Job
 from parallax.core.quantiles import quantile
 from parallax.lab.report import publish
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 

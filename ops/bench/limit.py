@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import click
 from hiredis import Reader, pack_command
 
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.lab.report import publish
 from parallax.services.clock import SystemClock
 

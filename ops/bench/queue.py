@@ -25,14 +25,14 @@ import click
 
 from ops.bench.limit import Raw, pipeline, redis_cpu
 from ops.bench.peers.rounds import AGAIN, LOST, PEERS, Broken, peer_round
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.limits import Limits
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.store.limits import Limits
 from parallax.cli.output import show
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.lab.report import publish
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 
@@ -80,7 +80,7 @@ def our_round(url: str, jobs: int, costs: Costs) -> float:
         closing(Client(url, "bench", Limits(max_depth=10 * jobs))) as client,
         closing(Raw(url)) as raw,
     ):
-        pids = {name: child.process.pid for name, child in system.fleet.children.items()}
+        pids = {name: child.process.pid for name, child in system.processes.children.items()}
         _through(client, jobs // 10, "warm")
         before = _cpu(pids, raw)
         start = CLOCK.monotonic()

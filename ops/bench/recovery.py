@@ -20,7 +20,7 @@ from parallax.core.lifecycle import State
 from parallax.core.model import Job
 from parallax.core.quantiles import quantile
 from parallax.lab.report import publish
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 
@@ -52,7 +52,7 @@ def after_a_worker(kills: int) -> list[float]:
             victim = random.choice(sorted(set(records.values())))
             mine = [name for name, worker in records.items() if worker == victim]
             child = f"worker-{victim[1:].partition('-')[0]}"
-            system.fleet.kill(child)
+            system.processes.kill(child)
             killed = CLOCK.monotonic()
             _until(system, lambda: _moved(client, mine, victim))  # noqa: B023 - called at once
             found.append(CLOCK.monotonic() - killed)
@@ -66,11 +66,11 @@ def after_a_leader(kills: int) -> list[float]:
     """Kill leaders; return how long nothing was sent (seconds)."""
     found, random, made = [], Random(2), 0
     with System(plan("50"), CLOCK, ephemeral=True, logs=Path(os.devnull)) as system:
-        client = Client(system.url)
+        client, processes = Client(system.url), system.processes
         for _ in range(kills):
             CLOCK.wait(random.uniform(0.1, 0.6))
-            _until(system, lambda: len(system.fleet.alive("scheduler")) == 2 and system.leader())
-            system.fleet.kill(system.leader() or "scheduler-1")
+            _until(system, lambda: len(processes.alive("scheduler")) == 2 and system.leader())
+            processes.kill(system.leader() or "scheduler-1")
             killed = CLOCK.monotonic()
             made += 1
             name = f"next{made}"

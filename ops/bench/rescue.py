@@ -24,13 +24,14 @@ from statistics import mean
 
 import click
 
-from parallax.broker.results import Record
+from parallax.broker.store.results import Record
 from parallax.core.model import Job
 from parallax.core.quantiles import quantile
 from parallax.lab.report import publish
-from parallax.producers.client import Client
-from parallax.producers.drive import Sample
-from parallax.producers.live import Crash, Live
+from parallax.producers.client.client import Client
+from parallax.producers.load.crashes import Crash
+from parallax.producers.load.drive import Sample
+from parallax.producers.load.live import Live
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from parallax.broker.access import ROLES, acl_file, user_name, worker_role
+from parallax.broker.store.access import ROLES, acl_file, user_name, worker_role
 from parallax.cli.documents import AclDocument, AclUser
 from parallax.cli.output import write_json
 from parallax.core.errors import InvalidInput

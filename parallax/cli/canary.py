@@ -9,9 +9,9 @@ from typing import Literal
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.policy_store import Choice, PolicyDocument, PolicyStore, Rollout
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.policies import Choice, PolicyDocument, PolicyStore, Rollout
 from parallax.cli.documents import Arm, CanaryChange, CanaryStatus
 from parallax.cli.names import PolicyName
 from parallax.cli.options import parsed_choice, redis_options, server_url

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.cli.documents import CellRow, Home
 from parallax.cli.leader import leader_name
 from parallax.cli.main import EXIT_FAILED

@@ -13,22 +13,14 @@ from typing import Any
 
 import click
 
+from parallax.cli.files import SUMMARY, read_json, write
 from parallax.cli.main import EXIT_FAILED, EXIT_MISSED
 from parallax.cli.names import WorkloadName
 from parallax.cli.output import show
 from parallax.cli.pool import spread
-from parallax.cli.run_options import (
-    KINDS,
-    SUMMARY,
-    check,
-    experiment_options,
-    origin,
-    parsed_setting,
-    read_json,
-    spec_from,
-    thresholds_from,
-    write,
-)
+from parallax.cli.run_arguments import KINDS, parsed_setting
+from parallax.cli.run_options import experiment_options
+from parallax.cli.run_spec import check, origin, spec_from, thresholds_from
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.model import check_int, check_number
 from parallax.policies.registry import REGISTRIES, ROUTING

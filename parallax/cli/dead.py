@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.dead_letters import DeadLetter, DeadLetters
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dead_letters import DeadLetter, DeadLetters
+from parallax.broker.store.keys import Keys
 from parallax.cli.documents import Dead, Purged, Requeued
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url

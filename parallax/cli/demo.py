@@ -8,11 +8,14 @@ from pathlib import Path
 
 import click
 
+from parallax.cli.load_figures import overloaded
+from parallax.cli.load_report import report, watched_run
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.names import Number
 from parallax.cli.options import start_logging
-from parallax.producers.live import Crash, Live, overloaded, report
-from parallax.producers.workload import Lengths, Workload
+from parallax.producers.load.crashes import Crash
+from parallax.producers.load.live import Live
+from parallax.producers.load.workload import Lengths, Workload
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
@@ -53,7 +56,7 @@ def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
         _say("Halfway a worker is killed with SIGKILL; what it held must not be lost.")
         crashes = [Crash("worker", count // 2)]
         live = Live(system.url, "main", clock, system, crashes, WEIGHTS, orders=orders)
-        run = live.run(workload.jobs(count=count))
+        run = watched_run(live, workload.jobs(count=count))
         kept = report(run, live, as_json, overloaded(run, duration_s))
     _say(_verdict(kept, run.interrupted))
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))

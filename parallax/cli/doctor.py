@@ -14,17 +14,19 @@ from typing import Literal
 import click
 
 from parallax import __version__
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
-from parallax.broker.server_binary import find_binary
+from parallax.broker.link.connection import Link
+from parallax.broker.server.binary import find_binary
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.cli.lab_documents import DoctorFinding, Versions
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import found_url, redis_options
 from parallax.cli.output import show_all, show_one
+from parallax.consumers.engines.registry import EXTENSIONS as ENGINES
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.secrets import redacted
-from parallax.policies.registry import broken
+from parallax.policies.registry import EXTENSIONS as POLICIES
+from parallax.sim.traces.registry import EXTENSIONS as TRACES
 
 Finding = tuple[
     str, Literal["ok", "warning", "bad"], str
@@ -53,8 +55,9 @@ def _installation() -> Iterator[Finding]:
         yield "embedded server", "warning", str(error)
     else:
         yield "embedded server", "ok", f"{version} at {binary}"
-    for sentence in broken():
-        yield "policies", "warning", sentence
+    for kind, extensions in ("policies", POLICIES), ("trace formats", TRACES), ("engines", ENGINES):
+        for sentence in extensions.broken():
+            yield kind, "warning", sentence
 
 
 def _server(url: str | None, cell: str) -> Iterator[Finding]:

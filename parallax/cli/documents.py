@@ -28,7 +28,11 @@ class Spread(Document, frozen=True):
 
 
 class JobLine(Document, frozen=True, omit_defaults=True):
-    """One job of `submit`, a line each: how it ended, or what is known of it so far."""
+    """One job of `submit`, a line each: how it ended, or what is known of it so far.
+
+    `text` is what its answer says, `answer` the answer as its engine gave it; of a job that streams
+    there is only the text.
+    """
 
     id: str
     state: Literal[
@@ -48,10 +52,12 @@ class JobLine(Document, frozen=True, omit_defaults=True):
     ttft_s: float | None = None
     service_s: float | None = None
     retry_after_s: float | None = None
+    text: str | None = None
+    answer: Any = None
 
 
 class JobRecord(Document, frozen=True):
-    """The record of a job. Times count from its acceptance."""
+    """The record of a job. Times count from its acceptance; `answer` is read with `--answer`."""
 
     id: str
     tenant: str
@@ -71,6 +77,7 @@ class JobRecord(Document, frozen=True):
     e2e_s: float | None
     error: str | None
     reason: str | None  # a word of the list in docs/operations.md
+    answer: Any
 
 
 class Cancelled(Document, frozen=True):

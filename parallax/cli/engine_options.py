@@ -7,14 +7,18 @@ from typing import Any, TypeVar
 
 import click
 
-from parallax.broker.embedded import DURABILITIES
+from parallax.broker.server.embedded import DURABILITIES
 from parallax.cli.names import Number
-from parallax.consumers.engines.factory import KINDS
+from parallax.consumers.engines.registry import ENGINES
 from parallax.engine.profiles import PROFILES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ENGINE = click.Choice(KINDS)
+ENGINE = click.Choice(list(ENGINES))
+#: What each engine does, for --help.
+ENGINES_HELP = "; ".join(
+    f"{name}: {(what := ENGINES.summary(name))[:1].lower()}{what[1:]}" for name in ENGINES
+)
 PROFILE = click.Choice(list(PROFILES))
 SPEED = Number(0.001, 10_000.0)
 PORT = click.IntRange(1, 65_535)
@@ -33,8 +37,7 @@ def engine_options(engine: str, profile: str) -> Callable[[F], F]:
             click.option("--profile", type=PROFILE, default=profile, show_default=True,
                          help="Model and hardware that the engines started here imitate."),
             click.option("--engine", type=ENGINE, default=engine, show_default=True,
-                         help="Engine of the workers started here: cpu burns CPU, clock waits the "
-                         "modelled time, noop ends at once."),
+                         help=f"Engine of the workers started here ({ENGINES_HELP})."),
         ):  # fmt: skip
             command = option(command)
         return command

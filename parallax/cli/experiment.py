@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
+from parallax.cli.files import write
 from parallax.cli.lab_documents import ExperimentRow, Finding
 from parallax.cli.main import EXIT_FAILED, EXIT_MISSED
 from parallax.cli.output import show
 from parallax.cli.pool import spread
-from parallax.cli.run_options import write
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int
 from parallax.sim.experiments import catalog

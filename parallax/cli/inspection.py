@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Member, Membership
-from parallax.broker.misfits import names_of
-from parallax.broker.results import Results
-from parallax.broker.tenancy import Tenancy
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Member, Membership
+from parallax.broker.store.misfits import names_of
+from parallax.broker.store.results import Record, Results
+from parallax.broker.store.tenancy import Tenancy
+from parallax.cli.answers import document, write_answer
 from parallax.cli.cells import ask_each, exit_code
 from parallax.cli.documents import (
     CellsStatus,
@@ -31,6 +32,7 @@ from parallax.cli.options import redis_options, server_url
 from parallax.cli.output import say, show, show_all, show_one, write_json
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import StoreFull
+from parallax.core.lifecycle import Outcome
 from parallax.core.model import check_name
 
 
@@ -108,18 +110,31 @@ def _state(link: Link, keys: Keys) -> CellStatus:
 @cells_options
 @as_option
 @click.argument("job_id", metavar="JOB")
+@click.option("--answer", "answered", is_flag=True, help="Write its answer, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
-    """Show the record of a job. Exits with 1 if there is none (any more)."""
+def get(where: Where, speaker: str | None, job_id: str, answered: bool, as_json: bool) -> None:
+    """Show the record of a job, or its answer, if it was to be kept (`submit --detach`).
+
+    Exits with 1 if there is none (any more).
+    """
     check_name("JOB", job_id)
-    client = where.connect()
+    client, answer = where.connect(), None
     try:
-        record = speaking_for(speaker, client).records([job_id])[0]
+        door = speaking_for(speaker, client)
+        record = door.records([job_id])[0]
+        if record is not None and answered:
+            answer = door.answers([job_id])[0]
     finally:
         client.close()
     if record is None:
         say(f"parallax: there is no record of {job_id}; it may have expired", err=True)
         sys.exit(EXIT_FAILED)
+    if answered and answer is None:
+        say(f"parallax: no answer of {job_id} is kept: it {_why_none(record)}", err=True)
+    if answered and not as_json:
+        if answer is not None:
+            write_answer(answer)
+        sys.exit(EXIT_FAILED if answer is None else 0)
     report = record.report
     found = JobRecord(
         id=record.job_id,
@@ -137,8 +152,18 @@ def get(where: Where, speaker: str | None, job_id: str, as_json: bool) -> None:
         e2e_s=record.e2e_s,
         error=report.error or None,
         reason=report.reason or None,
+        answer=document(answer or b""),
     )
-    show_one(found, as_json=as_json, title=f"Job {job_id}")
+    show_one(found, as_json=as_json, title=f"Job {job_id}", without=("answer",))
+    sys.exit(EXIT_FAILED if answered and answer is None else 0)
+
+
+def _why_none(record: Record) -> str:
+    if record.outcome is None:
+        return f"has not ended ({record.state.value})"
+    if record.outcome is not Outcome.COMPLETED:
+        return record.outcome.value
+    return "was not submitted with --detach, or its engine makes no text"
 
 
 @click.command()

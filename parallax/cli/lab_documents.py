@@ -9,6 +9,15 @@ from parallax.cli.documents import Document
 # -- the laboratory
 
 
+class TraceFormat(Document, frozen=True):
+    """A format of traces, the columns by which it is known, and the distribution it comes from."""
+
+    format: str
+    columns: list[str]
+    summary: str
+    source: str
+
+
 class Interval(Document, frozen=True):
     """A mean over seeds and half the width of its 95 % interval."""
 
@@ -117,6 +126,8 @@ class Drills(Document, frozen=True):
     outcomes: dict[str, int]
     shapes: list[str]
     bodies_checked: int
+    answers_checked: int
+    pieces_checked: int
     keys_with_junk: int
     contended_s: float
     longest_drain_s: float

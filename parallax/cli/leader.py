@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.cli.output import printable
 from parallax.core.cells import Place
 

@@ -26,54 +26,68 @@ from parallax.services.orders import Interrupted
 
 EXIT_FAILED, EXIT_USAGE, EXIT_MISSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
-#: command -> (where it is, what `--help` says of it)
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("parallax.cli.demo:demo", "Show the whole system at work, and prove its promises."),
-    "up": ("parallax.cli.up:up", "Run Redis, schedulers and workers on this machine."),
-    "scheduler": ("parallax.cli.scheduler:scheduler", "Run one scheduler (leader or standby)."),
-    "worker": ("parallax.consumers.cli:worker", "Run one worker with its engine."),
-    "submit": ("parallax.producers.cli:submit", "Submit jobs."),
-    "status": ("parallax.cli.inspection:status", "Show queues, workers and totals."),
-    "cells": ("parallax.cli.cells:cells", "List cells, and where tenants live."),
-    "get": ("parallax.cli.inspection:get", "Show the record of a job."),
-    "cancel": ("parallax.producers.cli:cancel", "Cancel jobs."),
-    "loadgen": (
-        "parallax.producers.live_cli:loadgen",
-        "Offer an open-loop load; report on it.",
-    ),
-    "replay": ("parallax.producers.live_cli:replay", "Replay a recorded trace in real time."),
-    "simulate": ("parallax.cli.simulate:simulate", "Simulate one run in virtual time."),
-    "compare": ("parallax.cli.compare:compare", "Simulate policies, loads and seeds side by side."),
-    "report": ("parallax.cli.report:report", "Write a report on simulated runs."),
-    "experiment": ("parallax.cli.experiment:experiment", "Ask the policies what theory says."),
-    "validate": ("parallax.cli.validate:validate", "Hold simulations against measurements."),
-    "trace": ("parallax.cli.trace:trace", "Look at traces, convert them, take samples."),
-    "record": ("parallax.cli.record:record", "Keep what the leader decides; do it again offline."),
-    "explain": ("parallax.cli.record:explain", "Show why a job went where it went."),
-    "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),
-    "workers": ("parallax.cli.inspection:workers", "List workers."),
-    "dead": ("parallax.cli.dead:dead", "Look at dead letters, offer them again, remove them."),
-    "policy": ("parallax.cli.policy:policy", "List policies; change those of a running cell."),
-    "canary": ("parallax.cli.canary:canary", "Try a routing policy on a share of the sessions."),
-    "bench": ("parallax.lab.cli:bench", "Measure: the simulator against the live system."),
-    "verify": ("parallax.drills.cli:verify", "Break things on purpose; check every promise."),
-    "acl": ("parallax.cli.access:acl", "Write users for Redis, one for each role."),
-    "doctor": ("parallax.cli.doctor:doctor", "Check the installation and the server."),
-    "url": ("parallax.cli.url:url", "Print the address of the server in use."),
-    "version": ("parallax.cli.doctor:version", "Show versions."),
+#: heading of `--help` -> command -> (where it is, what `--help` says of it), in the order shown.
+PANELS: dict[str, dict[str, tuple[str, str]]] = {
+    "Begin": {
+        "demo": (
+            "parallax.cli.demo:demo",
+            "Show the whole system at work, and prove its promises.",
+        ),
+        "up": ("parallax.cli.up:up", "Run Redis, schedulers and workers on this machine."),
+        "doctor": ("parallax.cli.doctor:doctor", "Check the installation and the server."),
+        "url": ("parallax.cli.url:url", "Print the address of the server in use."),
+        "version": ("parallax.cli.doctor:version", "Show versions."),
+    },
+    "Jobs": {
+        "submit": ("parallax.producers.cli.jobs:submit", "Submit jobs."),
+        "status": ("parallax.cli.inspection:status", "Show queues, workers and totals."),
+        "get": ("parallax.cli.inspection:get", "Show the record of a job."),
+        "cancel": ("parallax.producers.cli.jobs:cancel", "Cancel jobs."),
+    },
+    "A running cell": {
+        "scheduler": ("parallax.cli.scheduler:scheduler", "Run one scheduler (leader or standby)."),
+        "worker": ("parallax.consumers.cli:worker", "Run one worker with its engine."),
+        "workers": ("parallax.cli.inspection:workers", "List workers."),
+        "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),
+        "policy": ("parallax.cli.policy:policy", "List policies; change those of a running cell."),
+        "canary": (
+            "parallax.cli.canary:canary",
+            "Try a routing policy on a share of the sessions.",
+        ),
+        "dead": ("parallax.cli.dead:dead", "Look at dead letters, offer them again, remove them."),
+        "cells": ("parallax.cli.cells:cells", "List cells, and where tenants live."),
+        "acl": ("parallax.cli.access:acl", "Write users for Redis, one for each role."),
+    },
+    "Live loads": {
+        "loadgen": (
+            "parallax.producers.cli.load:loadgen",
+            "Offer an open-loop load; report on it.",
+        ),
+        "replay": ("parallax.producers.cli.load:replay", "Replay a recorded trace in real time."),
+        "record": (
+            "parallax.cli.record:record",
+            "Keep what the leader decides; do it again offline.",
+        ),
+        "explain": ("parallax.cli.record:explain", "Show why a job went where it went."),
+    },
+    "Laboratory": {
+        "simulate": ("parallax.cli.simulate:simulate", "Simulate one run in virtual time."),
+        "compare": (
+            "parallax.cli.compare:compare",
+            "Simulate policies, loads and seeds side by side.",
+        ),
+        "report": ("parallax.cli.report:report", "Write a report on simulated runs."),
+        "trace": ("parallax.cli.trace:trace", "Look at traces, convert them, take samples."),
+        "experiment": ("parallax.cli.experiment:experiment", "Ask the policies what theory says."),
+    },
+    "Evidence": {
+        "verify": ("parallax.drills.cli:verify", "Break things on purpose; check every promise."),
+        "bench": ("parallax.lab.cli:bench", "Measure: the simulator against the live system."),
+        "validate": ("parallax.cli.validate:validate", "Hold simulations against measurements."),
+    },
 }
-
-#: heading of `--help` -> the commands below it, in their order.
-PANELS: dict[str, tuple[str, ...]] = {
-    "Begin": ("demo", "up", "doctor", "url", "version"),
-    "Jobs": ("submit", "status", "get", "cancel"),
-    "A running cell": (
-        "scheduler", "worker", "workers", "tenants", "policy", "canary", "dead", "cells", "acl",
-    ),
-    "Live loads": ("loadgen", "replay", "record", "explain"),
-    "Laboratory": ("simulate", "compare", "report", "trace", "experiment"),
-    "Evidence": ("verify", "bench", "validate"),
-}  # fmt: skip
+#: Every command, whatever its heading.
+COMMANDS = {name: row for rows in PANELS.values() for name, row in rows.items()}
 
 
 class LazyGroup(click.Group):

@@ -47,6 +47,20 @@ class WorkloadName(click.ParamType[str]):
         return [*_beginning(names(), incomplete), CompletionItem(incomplete, type="file")]
 
 
+class FormatName(click.ParamType[str]):
+    """The name of a trace format. The reader of the trace checks it; here it is completed."""
+
+    name = "format"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the formats that begin so."""
+        from parallax.sim.traces.registry import FORMATS
+
+        return _beginning(FORMATS, incomplete)
+
+
 class Number(click.FloatRange):
     """A finite number within bounds: neither NaN nor infinity is one."""
 

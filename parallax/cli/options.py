@@ -69,7 +69,7 @@ def _url(context: click.Context, parameter: click.Parameter, url: str | None) ->
     weak = context.get_parameter_source(parameter.name or "") is ParameterSource.DEFAULT_MAP
     if not os.environ.get(FILE_VARIABLE) or (url and not weak):
         return url
-    from parallax.producers.address import url_in_file
+    from parallax.producers.client.address import url_in_file
 
     return url_in_file()
 
@@ -160,7 +160,7 @@ def found_url(redis: str | None, home: Path | None) -> str | None:
     """Return the URL that was given, or that of the embedded server that runs now."""
     if redis:
         return redis
-    from parallax.broker.embedded import running_server
+    from parallax.broker.server.embedded import running_server
 
     server = running_server(home)
     return server.url if server else None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import click
 
-from parallax.broker.policy_store import Choice, PolicyDocument
+from parallax.broker.store.policies import Choice, PolicyDocument
 from parallax.cli.documents import Files, PolicyChange, PolicyInForce, PolicyPage, PolicyRow
 from parallax.cli.names import PolicyName
 from parallax.cli.options import redis_options

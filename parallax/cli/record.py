@@ -6,15 +6,14 @@ import os
 import secrets
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.recording import Batch, Line, Recording, decode_line
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.recording import Batch, Line, Recording, decode_line
 from parallax.cli.lab_documents import Candidate, RecordingCheck, Written
 from parallax.cli.leader import leader_of
 from parallax.cli.main import EXIT_FAILED
@@ -24,8 +23,8 @@ from parallax.cli.silence import said_after
 from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_name, check_number
-from parallax.services import service
 from parallax.services.clock import SystemClock
+from parallax.services.orders import Orders
 from parallax.services.replay import Explanation, dispatched, jobs_of, redo
 
 KEPT_MS = 5_000  # the leader stops recording when nobody asked for it for so long
@@ -56,21 +55,21 @@ def save(
     """
     if duration_s is not None:
         check_number("--duration", duration_s, 0.1, 86_400.0)
-    clock, stop = SystemClock(), threading.Event()
+    clock = SystemClock()
     url = server_url(redis, home)
     link = Link.to(url)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     recording, count = Recording(link, Keys(cell), name), 0
-    service.stop_on_signals(stop.set, stop.set)
     ends = None if duration_s is None else clock.monotonic() + duration_s
-    recording.start(KEPT_MS)
-    click.echo(f"recording into {file}; Ctrl-C ends it", err=True)
-    with file.open("wb") as output, said_after(lambda: _leaderless(url, cell)):
-        while not stop.is_set() and (ends is None or clock.monotonic() < ends):
-            recording.keep(KEPT_MS)
-            for line in recording.take(500):
-                output.write(line + b"\n")
-                count += 1
+    with Orders() as orders:
+        recording.start(KEPT_MS)
+        click.echo(f"recording into {file}; Ctrl-C ends it", err=True)
+        with file.open("wb") as output, said_after(lambda: _leaderless(url, cell)):
+            while not orders.stop.is_set() and (ends is None or clock.monotonic() < ends):
+                recording.keep(KEPT_MS)
+                for line in recording.take(500):
+                    output.write(line + b"\n")
+                    count += 1
     recording.stop()
     link.close()
     _written(file, count, "lines", as_json)
@@ -111,7 +110,7 @@ def trace(file: Path, output: Path, as_json: bool) -> None:
 
     `parallax compare TRACE --routing A,B -o DIRECTORY` answers.
     """
-    from parallax.sim.traces import generic
+    from parallax.sim.traces.formats import generic
 
     count = generic.write(output, jobs_of(read(file)))
     _written(output, count, "jobs", as_json)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from parallax.cli.files import SUMMARY, read_json, write
 from parallax.cli.lab_documents import Written
 from parallax.cli.output import write_json
-from parallax.cli.run_options import SUMMARY, read_json, write
 from parallax.core.errors import InvalidInput
 from parallax.sim.report.html import page
 from parallax.sim.report.record import checked

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
-import threading
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.server_policy import refuse_eviction
+from parallax.broker.link.connection import Link
+from parallax.broker.server.eviction import refuse_eviction
+from parallax.broker.store.keys import Keys
 from parallax.cli.engine_options import PORT
 from parallax.cli.leader import leader_of
 from parallax.cli.options import (
@@ -32,6 +30,7 @@ from parallax.core.settings import SchedulerSettings
 from parallax.services import service
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
+from parallax.services.orders import Orders
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
 
@@ -91,12 +90,10 @@ def scheduler(
         SystemClock(),
         metrics,
     )
-    stop = threading.Event()
-    service.stop_on_signals(stop.set, stop.set)
-    with Exporter(metrics.registry, metrics_port, metrics_host):
+    with Orders() as orders, Exporter(metrics.registry, metrics_port, metrics_host):
         refuse_eviction(Link.to(url), Keys(cell))
         with said_after(lambda: _standing_by(duty, Place(cell, url)), tell=log.info):
-            service.run(duty, stop, Random())
+            service.run(duty, orders.stop, Random())
 
 
 def _standing_by(duty: SchedulerService, place: Place) -> list[str]:
@@ -107,5 +104,5 @@ def _standing_by(duty: SchedulerService, place: Place) -> list[str]:
 
 
 def candidate() -> str:
-    """Return a name that no other scheduler has: host and process id may be those of another."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    """Return the name of this process; `Leadership` sees to it that no other scheduler has it."""
+    return f"{socket.gethostname()}-{os.getpid()}"

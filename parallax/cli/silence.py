@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import click
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.cli.output import printable
 from parallax.core.cells import Place
 from parallax.core.errors import ParallaxError, StoreFault

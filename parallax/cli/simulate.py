@@ -8,18 +8,13 @@ from typing import Any
 
 import click
 
+from parallax.cli.files import write
 from parallax.cli.main import EXIT_MISSED
 from parallax.cli.names import WorkloadName
 from parallax.cli.output import facts
 from parallax.cli.progress import progress, watched
-from parallax.cli.run_options import (
-    check,
-    experiment_options,
-    origin,
-    spec_from,
-    thresholds_from,
-    write,
-)
+from parallax.cli.run_options import experiment_options
+from parallax.cli.run_spec import check, origin, spec_from, thresholds_from
 from parallax.sim import simulate as simulation
 from parallax.sim.report.record import record
 from parallax.sim.report.writers import jobs_csv, json_text

@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 
 import click
 
-from parallax.cli.names import WorkloadName
-from parallax.cli.output import facts
+from parallax.cli.lab_documents import TraceFormat
+from parallax.cli.names import FormatName, WorkloadName
+from parallax.cli.output import facts, show_all
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int
 from parallax.sim.spec import WorkloadSpec
 from parallax.sim.timed import Timed
-from parallax.sim.traces import generic
+from parallax.sim.traces.formats import generic
+from parallax.sim.traces.registry import FORMATS
 from parallax.sim.traces.sample import thinned, window
 from parallax.sim.workloads.catalog import load
 
@@ -26,7 +28,7 @@ def source_options(command: F) -> F:
     """Add what all three share: where the jobs come from."""
     for option in reversed((
         click.argument("source", type=WorkloadName()),
-        click.option("--format", "form", default="", metavar="NAME",
+        click.option("--format", "form", type=FormatName(), default="", metavar="NAME",
                      help="Format of the trace [default: found out]."),
         click.option("--limit", type=int, help="Read so many jobs."),
         click.option("--rate-scale", type=float, default=1.0, show_default=True,
@@ -66,6 +68,17 @@ def stats(source: str, as_json: bool, **options: Any) -> None:
     figures = describe(_jobs(source, options))
     shown = figures if as_json else {k: v for k, v in figures.items() if v is not None}
     facts(shown, as_json=as_json, title=source)
+
+
+@trace.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def formats(as_json: bool) -> None:
+    """List the formats of traces that can be read, and the columns by which each is known."""
+    found = [
+        TraceFormat(name, list(FORMATS[name].columns), FORMATS[name].summary, FORMATS.source(name))
+        for name in FORMATS
+    ]
+    show_all(found, as_json=as_json, title="Formats of traces")
 
 
 @trace.command()

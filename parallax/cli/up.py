@@ -93,7 +93,7 @@ def up(
                     line = UpLine(system.plan.cell, redacted(system.url), workers, engine)
                     write_json(line, indent=None)
             else:
-                _greet(where, systems, f"{workers} workers ({engine})")
+                _greet(where, systems, workers, engine)
             while not orders.stop.wait(_TICK_S):
                 for system in systems:
                     system.watch()
@@ -108,15 +108,15 @@ def _drain(systems: list[System], silent: bool) -> None:
     if not silent:
         click.echo("draining")
     for system in systems:
-        system.fleet.drain()
+        system.processes.drain()
 
 
-def _greet(where: Where, systems: list[System], what: str) -> None:
+def _greet(where: Where, systems: list[System], workers: int, engine: str) -> None:
     names = ",".join(place.name for place in where.named)
     several = f" --cells {names}" if len(systems) > 1 else ""
     for system in systems:
         of = f" in cell {system.plan.cell}" if several else ""
+        what = f"{workers} workers ({engine})"
         say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
-    click.echo(
-        f"try: parallax submit{several} --prompt-tokens 100 --max-tokens 50   (Ctrl-C stops)"
-    )
+    asked = '"Say hello" --stream' if engine == "echo" else "--prompt-tokens 100 --max-tokens 50"
+    click.echo(f"try: parallax submit{several} {asked}   (Ctrl-C stops)")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from parallax.broker.server_home import running_server
+from parallax.broker.server.home import running_server
 from parallax.cli.documents import UrlDocument
 from parallax.cli.options import redis_options, server_url
 from parallax.cli.output import write_json

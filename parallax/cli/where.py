@@ -14,10 +14,10 @@ from click.core import ParameterSource
 from parallax.cli.options import redis_options, server_url, warn_of_password
 from parallax.core.cells import Place, parsed_places
 from parallax.core.errors import InvalidInput
-from parallax.producers.cells import Cells
-from parallax.producers.client import Client
-from parallax.producers.interface import Jobs, Producer
-from parallax.producers.tenant_client import TenantClient
+from parallax.producers.client.cells import Cells
+from parallax.producers.client.client import Client
+from parallax.producers.client.interface import Jobs, Producer
+from parallax.producers.client.tenant_client import TenantClient
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,6 +7,7 @@
     ├── Refused               understood, but not accepted now; carries `retry_after_s`
     ├── Conflict              the same job id was used before with another content
     ├── NotCompleted          a job ended otherwise than completed; carries how, and its report
+    ├── BrokenAnswer          a part of an answer is missing, or of another attempt
     ├── TimedOut              nobody told of the job's end in the time given; it may still end
     ├── Unreachable           Redis does not answer, or not in time: the outcome is unknown
     ├── StoreFull             Redis is at its memory limit: accepted work drains, new work waits
@@ -14,7 +15,7 @@
     └── StoreFault            Redis answered something that no retry will mend
         └── Unusable          what is at the address will not serve us: why, and what to do
 
-Foreign exceptions are translated into this tree at one door, `parallax.broker.connection`.
+Foreign exceptions are translated into this tree at one door, `parallax.broker.link.errors`.
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class NotCompleted(ParallaxError):
     def __init__(self, job_id: str, outcome: str, why: str) -> None:
         self.job_id, self.outcome, self.why = job_id, outcome, why
         super().__init__(f"job {job_id}: {outcome}" + (f": {_line(why)}" if why else ""))
+
+
+class BrokenAnswer(ParallaxError):
+    """An answer that came in pieces cannot be put together: one is missing, or does not belong."""
 
 
 class TimedOut(ParallaxError):

@@ -45,6 +45,10 @@ class Job:
     A higher `priority` is served sooner within its tenant. `prefix` names what the prompt begins
     with: one hash for each whole block of `prefix_block` tokens, chained, so that two jobs share a
     prefix exactly as far as their hashes agree.
+
+    Who waits for a job that streams (`stream`) is sent its answer in pieces, as they come, all of
+    one attempt: once the first is sent, the job is never tried again. The answer of any other is
+    told whole at the end. With `keep` an answer can be read as long as the job's record.
     """
 
     id: str = field(default_factory=new_id)
@@ -58,6 +62,8 @@ class Job:
     max_attempts: int = USUAL_ATTEMPTS
     prefix: tuple[int, ...] = ()
     prefix_block: int = 16
+    stream: bool = False
+    keep: bool = False
 
     def __post_init__(self) -> None:
         check_name("id", self.id)
@@ -74,6 +80,8 @@ class Job:
         check_int("max_attempts", self.max_attempts, 1, 20)
         check_int("prefix_block", self.prefix_block, 1, 65_536)
         check_prefix(self.prefix, self.prompt_tokens // self.prefix_block)
+        check_flag("stream", self.stream)
+        check_flag("keep", self.keep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +266,12 @@ def check_prefix(value: object, most: int) -> None:
     for name in value:
         if type(name) is not int or not 0 <= name <= MAX_HASH:
             raise InvalidInput("prefix", name, allowed)
+
+
+def check_flag(where: str, value: object) -> None:
+    """Refuse anything but true and false."""
+    if type(value) is not bool:
+        raise InvalidInput(where, value, "true or false")
 
 
 def check_int(where: str, value: object, low: int, high: int) -> None:

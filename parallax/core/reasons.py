@@ -32,6 +32,7 @@ class Reason(StrEnum):
     CANNOT_FIT = "cannot_fit"
     ENGINE_FAILED = "engine_failed"
     ATTEMPTS_USED_UP = "attempts_used_up"
+    STREAM_BROKEN = "stream_broken"
 
     @property
     def sentence(self) -> str:
@@ -51,6 +52,7 @@ _OTHERS = frozenset(
         Reason.CANNOT_FIT,
         Reason.ENGINE_FAILED,
         Reason.ATTEMPTS_USED_UP,
+        Reason.STREAM_BROKEN,
     }
 )
 
@@ -69,9 +71,10 @@ _SENTENCES: dict[Reason, str] = {
     Reason.TENANTS_FULL: "as many tenants have jobs as the cell may hold",
     Reason.POLICY: "the admission policy refuses it for a reason of its own",
     Reason.DEADLINE: "the deadline passed before the job began",
-    Reason.CANNOT_FIT: "no engine of this kind can hold the job",
+    Reason.CANNOT_FIT: "no engine of this kind can serve it: too large, or a body it cannot read",
     Reason.ENGINE_FAILED: "the engine failed",
     Reason.ATTEMPTS_USED_UP: "its last attempt was lost with its worker",
+    Reason.STREAM_BROKEN: "a part of its answer was sent, and the rest will not come",
 }
 
 #: Why an attempt did not complete, by the verdict of its worker (see `finish.lua`).

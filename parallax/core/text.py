@@ -13,3 +13,13 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    r"""Return text that steers no terminal and may have several lines: `\n` and `\t` stay.
+
+    All else is as in `printable`; text that comes in parts may be made so part by part. O(length).
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)

@@ -8,11 +8,13 @@ from hashlib import blake2b
 from math import exp, log
 from random import Random
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.core.lifecycle import TERMINAL
+from parallax.broker.link.connection import Link
+from parallax.broker.store.holding import decode_holding
+from parallax.broker.store.keys import Keys
 
-_ENDED = frozenset(state.value.encode() for state in TERMINAL)
+#: A chat of one message, which is as long as it must be.
+_HEAD, _TAIL = b'{"messages":[{"role":"user","content":"', b'"}]}'
+_LEAST, _SHORT = len(_HEAD) + len(_TAIL) + 10, 600
 
 
 @dataclass(slots=True)
@@ -25,16 +27,28 @@ class Bodies:
     lengths: dict[str, int] = field(default_factory=dict)
     looked: int = 0  # bodies of open jobs that were looked at
 
-    def make(self, job_id: str, random: Random, most: int) -> None:
-        """Draw whether a job has a body, and of which length."""
-        if most and job_id not in self.lengths and random.random() < 0.3:
-            self.lengths[job_id] = round(exp(random.uniform(0.0, log(most))))
+    def make(self, job_id: str, random: Random, most: int, chats: float = 0.0) -> bool:
+        """Draw whether a job has a body, and of which length; return whether it has.
+
+        `chats` is the share of jobs that have a short one, `most` the length of the longest others.
+        """
+        length = 0.0
+        if random.random() < chats:
+            length = random.uniform(_LEAST, _SHORT)
+        elif most and random.random() < 0.3:
+            length = max(float(_LEAST), exp(random.uniform(0.0, log(most))))
+        if length:
+            self.lengths[job_id] = round(length)
+        return length > 0
 
     def of(self, job_id: str) -> bytes:
-        """Return the body of a job; b"" if it has none."""
+        """Return the body of a job, a request that an engine can answer; b"" if it has none."""
         length = self.lengths.get(job_id, 0)
-        seed = blake2b(job_id.encode(), digest_size=32).digest()
-        return (seed * (length // len(seed) + 1))[:length]
+        if not length:
+            return b""
+        seed = blake2b(job_id.encode(), digest_size=32).hexdigest().encode() + b" "
+        words = seed * (length // len(seed) + 1)
+        return _HEAD + words[: length - len(_HEAD) - len(_TAIL)] + _TAIL
 
     def look(self, link: Link, keys: Keys, names: Sequence[str]) -> list[str]:
         """Return what is wrong with the bodies of accepted jobs that have not ended.
@@ -57,7 +71,8 @@ class Bodies:
 
 
 def _open(at: bytes | None) -> bool:
-    return bool(at) and (at or b"").partition(b" ")[0] not in _ENDED
+    holding = decode_holding(at)
+    return bool(at) and not (holding is not None and holding.is_over)
 
 
 def _amiss(body: bytes | None, length: int) -> str:

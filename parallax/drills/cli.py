@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
+from parallax.cli.files import write
 from parallax.cli.lab_documents import Drills
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import start_logging
 from parallax.cli.output import show_one
-from parallax.cli.run_options import write
 from parallax.core.model import check_number
 from parallax.drills.drill import DrillResult, DrillSpec, run_drill
 from parallax.drills.invariants import INVARIANTS
@@ -114,6 +114,8 @@ def _summary(results: list[DrillResult]) -> Drills:
         outcomes=dict(sorted(outcomes.items())),
         shapes=[result.spec.shape.told() for result in results],
         bodies_checked=sum(result.bodies for result in results),
+        answers_checked=sum(result.answers for result in results),
+        pieces_checked=sum(result.pieces for result in results),
         contended_s=round(sum(result.contended_s for result in results), 1),
         keys_with_junk=len(sum((result.junk for result in results), Counter[str]())),
         longest_drain_s=round(max((result.drained_s for result in results), default=0.0), 2),

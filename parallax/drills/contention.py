@@ -14,8 +14,8 @@ from math import inf
 from random import Random
 from typing import Any
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.core.clock import Clock
 from parallax.core.cost import TokenCost
 from parallax.core.errors import ParallaxError

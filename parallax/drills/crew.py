@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from parallax.broker.connection import Link
-from parallax.broker.guardian import Guardian, dying_with
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.server.guardian import Guardian, dying_with
+from parallax.broker.store.keys import Keys
 from parallax.cli.options import start_logging
 from parallax.consumers.engines.clock import ClockEngine
 from parallax.consumers.trouble import Failures, Slowdown
@@ -42,8 +42,8 @@ SPEED, FAIL, SLOW = 20.0, 0.01, (0.01, 20.0)
 _STACK = 512 * 1024
 
 
-class Killed(Exception):
-    """The worker is to die as if its process had been killed."""
+class Killed(BaseException):
+    """The worker is to die as if its process had been killed: nobody may catch it on the way."""
 
 
 class Deadly(ClockEngine):

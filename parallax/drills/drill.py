@@ -10,13 +10,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from parallax.broker.connection import Link
-from parallax.broker.results import Record
+from parallax.broker.link.connection import Link
+from parallax.broker.store.results import Record
 from parallax.core.clock import Clock
+from parallax.core.digests import digest_of
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.drills.contention import Contention, windows
 from parallax.drills.disk import SmallDisk
-from parallax.drills.evidence import Evidence, counts_of, lines_of, open_of, records_of
+from parallax.drills.evidence import (
+    Evidence,
+    counts_of,
+    kept_of,
+    lines_of,
+    open_of,
+    records_of,
+)
 from parallax.drills.faults import FAULTS, Fault, Undo
 from parallax.drills.invariants import violations
 from parallax.drills.leftovers import left_over, unexplained
@@ -24,7 +32,7 @@ from parallax.drills.load import Load
 from parallax.drills.shape import Shape
 from parallax.drills.stage import CELL, POISON, PREFETCH, Cast, Stage
 from parallax.drills.watching import Memory, Watching
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.orders import Orders
 
 log = logging.getLogger(__name__)
@@ -103,6 +111,8 @@ class DrillResult:
     junk: Counter[str] = field(default_factory=Counter)  # by key or family of keys
     bodies: int = 0  # bodies of open jobs that were looked at
     weights: int = 0  # changes of weights
+    answers: int = 0  # that were told, and held against what their workers had sent
+    pieces: int = 0  # the same of answers that came in pieces
     contended_s: float = 0.0  # while two tenants were backlogged, and their shares were held
 
     @property
@@ -238,7 +248,7 @@ class _Drill:
     def reckon(self) -> Evidence:
         """Gather what is known."""
         stage, keys, link = self._stage, self._stage.keys, self._stage.link()
-        shape = stage.shape
+        shape, load = stage.shape, self._load
         accepted, refused, unknown = (
             set[str]().union(*(getattr(load, name) for load in self._loads))
             for name in ("accepted", "refused", "unknown")
@@ -261,6 +271,9 @@ class _Drill:
                 self._contention.samples, lines, shape.workers * (shape.slots + PREFETCH)
             ),
             untold=self._faults["delete the events"] > 0, memory=self._watching.memory(),
+            bodies={name: digest_of(load.bodies.of(name)) for name in load.bodies.lengths},
+            answers=load.heard.answers, streams=frozenset(load.streams),
+            kept=kept_of(link, keys, load.kept & accepted), pieces=load.heard.streams,
         )  # fmt: skip
         link.close()
         return evidence.without(stage.spoiled)
@@ -276,6 +289,7 @@ class _Drill:
             max(0.0, self._end - max([self._peace, *deaths])),
             violations(replace(evidence, survivors=survivors)),
             dict(evidence.memory), self._stage.junk, self._load.bodies.looked, self._load.weights,
+            len(evidence.answers), sum(len(one.pieces) for one in evidence.pieces.values()),
             sum(window.seconds for window in evidence.windows),
         )  # fmt: skip
 

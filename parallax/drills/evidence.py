@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.results import Record, Results
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.results import Record, Results
+from parallax.core.digests import digest_of
 from parallax.drills.contention import Window
+from parallax.drills.hearing import Heard
 from parallax.drills.watching import Memory
 
 _PAGE = 500
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,11 @@ class Evidence:
     windows: Sequence[Window] = ()  # while two tenants were backlogged
     untold: bool = False  # events were deleted by hand: what they told was not charged exactly
     memory: Mapping[str, Memory] = field(default_factory=dict)
+    bodies: Mapping[str, str] = field(default_factory=dict)  # digests of what was submitted
+    answers: Mapping[str, str] = field(default_factory=dict)  # digests of what was told at the end
+    kept: Mapping[str, str] = field(default_factory=dict)  # digests of what can be read afterwards
+    streams: frozenset[str] = frozenset()  # jobs whose answers come in pieces
+    pieces: Mapping[str, Heard] = field(default_factory=dict)
 
     def without(self, spoiled: set[str]) -> Evidence:
         """Return the same without these jobs, which were damaged by hand."""
@@ -58,7 +67,16 @@ class Evidence:
             records={n: record for n, record in self.records.items() if n not in spoiled},
             lines=[line for line in self.lines if line.get("job") not in spoiled],
             excused=self.excused + len(spoiled),
+            bodies=_without(self.bodies, spoiled),
+            answers=_without(self.answers, spoiled),
+            kept=_without(self.kept, spoiled),
+            streams=self.streams - spoiled,
+            pieces=_without(self.pieces, spoiled),
         )
+
+
+def _without(some: Mapping[str, V], spoiled: set[str]) -> dict[str, V]:
+    return {name: value for name, value in some.items() if name not in spoiled}
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
@@ -81,6 +99,13 @@ def records_of(link: Link, keys: Keys, names: set[str]) -> dict[str, Record | No
         page = ordered[start : start + _PAGE]
         found |= dict(zip(page, results.records(page), strict=True))
     return found
+
+
+def kept_of(link: Link, keys: Keys, names: Iterable[str]) -> dict[str, str]:
+    """Return the digests of the answers of these jobs; '' where none is kept."""
+    ordered = sorted(names)
+    answers = Results(link, keys).answers(ordered)
+    return {name: digest_of(answer or b"") for name, answer in zip(ordered, answers, strict=True)}
 
 
 def counts_of(link: Link, keys: Keys) -> dict[str, int]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from parallax.broker.intake import Intake
+from parallax.broker.store.intake import Intake
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.model import Job
 from parallax.drills import junk
@@ -71,7 +71,7 @@ def _leader(stage: Stage) -> str | None:
 def kill_a_worker(stage: Stage, random: Random) -> None:
     """SIGKILL, in the middle of whatever it does."""
     if stage.workers:
-        stage.system.fleet.kill(random.choice(stage.workers))
+        stage.system.processes.kill(random.choice(stage.workers))
 
 
 @fault()
@@ -94,7 +94,7 @@ def kill_the_leader(stage: Stage, random: Random) -> None:
     """SIGKILL of the scheduler that leads."""
     leader = _leader(stage)
     if leader is not None:
-        stage.system.fleet.kill(leader)
+        stage.system.processes.kill(leader)
 
 
 @fault(1)
@@ -103,9 +103,9 @@ def kill_workers_and_the_leader(stage: Stage, random: Random) -> None:
     leader = _leader(stage)
     kill_some_of_the_crew(stage, random)
     for worker in random.sample(stage.workers, len(stage.workers) // 2):
-        stage.system.fleet.kill(worker)
+        stage.system.processes.kill(worker)
     if leader is not None:
-        stage.system.fleet.kill(leader)
+        stage.system.processes.kill(leader)
 
 
 @fault(2, needs="crowd")

@@ -7,43 +7,23 @@ it. An operation without an answer may have happened or not; both are legal.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import USUAL_ATTEMPTS
 from parallax.drills.contention import WEIGHTS
 from parallax.drills.evidence import Evidence
+from parallax.drills.registry import INVARIANTS, invariant, lines_of, violations
 from parallax.drills.stage import POISON
 
-Check = Callable[[Evidence], Iterator[str]]
-INVARIANTS: dict[str, tuple[str, Check]] = {}
+__all__ = ["INVARIANTS", "violations"]
+
 #: How far what is computed for backlogged tenants may stray from their weights, and what they are
 #: charged from what is computed; engines' time says less, for jobs are of many kinds.
 SHARE, CHARGE, TIME = 0.15, 0.15, 1.0
 #: No scheduler or worker holds more memory than this (MB), nor grows by more in half of its life.
 MOST_MB, GROWTH_MB, LIFE_S = 500.0, 64.0, 45.0
 _ENDS = tuple(outcome.value for outcome in Outcome)
-
-
-def invariant(name: str, says: str) -> Callable[[Check], Check]:
-    """Register a check under its name, with the promise in words."""
-
-    def add(check: Check) -> Check:
-        INVARIANTS[name] = (says, check)
-        return check
-
-    return add
-
-
-def violations(evidence: Evidence) -> dict[str, list[str]]:
-    """Return the broken promises, each with what breaks it; nothing if all were kept."""
-    found = {name: list(check(evidence)) for name, (_, check) in INVARIANTS.items()}
-    return {name: sentences for name, sentences in found.items() if sentences}
-
-
-def _of(evidence: Evidence, what: str) -> Iterator[dict[str, Any]]:
-    return (line for line in evidence.lines if line.get("what") == what)
 
 
 @invariant("I1", "every accepted job has a terminal record")
@@ -59,7 +39,7 @@ def _(evidence: Evidence) -> Iterator[str]:
 @invariant("I2", "a job has one end, and who waits for it is told once")
 def _(evidence: Evidence) -> Iterator[str]:
     winners: dict[str, set[tuple[str, int]]] = defaultdict(set)
-    for line in _of(evidence, "answered"):
+    for line in lines_of(evidence, "answered"):
         if line["word"] == "ok":
             winners[line["job"]].add((line["worker"], line["attempt"]))
     for name, ends in winners.items():
@@ -74,7 +54,7 @@ def _(evidence: Evidence) -> Iterator[str]:
 def _(evidence: Evidence) -> Iterator[str]:
     sent = {
         (line["worker"], line["job"], line["attempt"], line["tokens"])
-        for line in _of(evidence, "asked")
+        for line in lines_of(evidence, "asked")
     }
     for name, record in evidence.records.items():
         if record is None or record.outcome is not Outcome.COMPLETED:
@@ -88,7 +68,7 @@ def _(evidence: Evidence) -> Iterator[str]:
 
 @invariant("I4", "what completed was executed")
 def _(evidence: Evidence) -> Iterator[str]:
-    began = {(line["worker"], line["job"], line["attempt"]) for line in _of(evidence, "began")}
+    began = {(line["worker"], line["job"], line["attempt"]) for line in lines_of(evidence, "began")}
     for record in evidence.records.values():
         if record is None or record.outcome is not Outcome.COMPLETED:
             continue
@@ -132,7 +112,7 @@ def _(evidence: Evidence) -> Iterator[str]:
 @invariant("I9", "an attempt begins on one worker only")
 def _(evidence: Evidence) -> Iterator[str]:
     where: dict[tuple[str, int], set[str]] = defaultdict(set)
-    for line in _of(evidence, "began"):
+    for line in lines_of(evidence, "began"):
         where[line["job"], line["attempt"]].add(line["worker"])
     for (name, attempt), workers in where.items():
         if len(workers) > 1:
@@ -142,15 +122,19 @@ def _(evidence: Evidence) -> Iterator[str]:
 @invariant("I10", "a job kills no more workers than it has attempts")
 def _(evidence: Evidence) -> Iterator[str]:
     deaths: dict[str, list[int]] = defaultdict(list)
-    for line in _of(evidence, "began"):
-        if line["job"].startswith(POISON):
+    survived = {
+        (line["worker"], line["job"], line["attempt"]) for line in lines_of(evidence, "asked")
+    }  # handed back by one that was draining
+    for line in lines_of(evidence, "began"):
+        attempt = line["worker"], line["job"], line["attempt"]
+        if line["job"].startswith(POISON) and attempt not in survived:
             deaths[line["job"]].append(line["attempt"])
     for name, attempts in deaths.items():
         if len(attempts) > USUAL_ATTEMPTS:
             yield f"{name} killed {len(attempts)} workers, in attempts {sorted(attempts)}"
     for name, record in evidence.records.items():
-        survived = record is not None and record.outcome not in {Outcome.DEAD, None}
-        if name.startswith(POISON) and survived:
+        otherwise = record is not None and record.outcome not in {Outcome.DEAD, None}
+        if name.startswith(POISON) and otherwise:
             yield f"{name} ended otherwise than dead"
 
 
@@ -237,3 +221,6 @@ def _(evidence: Evidence) -> Iterator[str]:
             yield f"{name} held {memory.most:.0f} MB"
         if memory.seconds > LIFE_S and memory.late > memory.early * 1.25 + GROWTH_MB:
             yield f"{name} grew from {memory.early:.0f} to {memory.late:.0f} MB"
+
+
+from parallax.drills import payload_promises  # noqa: E402, F401 - it adds its own

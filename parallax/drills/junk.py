@@ -12,7 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from parallax.broker.keys import Keys
+from parallax.broker.store.keys import Keys
 
 Send = Callable[..., Any]
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.drills.junk import families, single_keys
 
 #: Kept once for each tenant or worker: they are empty, or their owner is there.
 _STREAMS = frozenset({"in:", "work:"})
+#: What must go with its job, or a while after it.
+_NEEDLESS = {"body": "a body", "answer": "an answer"}
 #: Of the single ones those that hold for a while only.
 _LEASES = frozenset({"leader", "recording"})
 
@@ -47,7 +49,8 @@ def _judged(link: Link, keys: Keys) -> Iterator[tuple[str, str]]:
         elif kind + colon in _STREAMS and type_ == "stream":
             yield from _stream(link, key, kind == "work" and name not in members)
         elif for_ever:
-            yield key, "a body that nobody needs" if kind == "body" else "it would stay for ever"
+            what = _NEEDLESS.get(kind)
+            yield key, f"{what} that nobody needs" if what else "it would stay for ever"
 
 
 def _stream(link: Link, key: str, stray: bool) -> Iterator[tuple[str, str]]:

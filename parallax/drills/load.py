@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from math import exp, log
 from random import Random
 
+from parallax.broker.store.intake import Unasked
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.core.model import Job
 from parallax.drills.bodies import Bodies
+from parallax.drills.hearing import Hearing
 from parallax.drills.shape import Shape
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 
 BATCH = 20
 #: Jobs in one submission of the burst at the start: one job of each tenant.
@@ -25,7 +27,7 @@ MOST_OPEN = 2_000
 _BLOCK = 1  # tokens of a block: prefixes are long in the store, and not for the engine
 _FAMILIES = 8
 #: What a receipt says when nobody knows whether its job was accepted.
-_UNKNOWN = frozenset({"unknown", "fault"})
+_UNKNOWN = frozenset({Unasked.UNKNOWN, Unasked.FAULT})
 
 
 @dataclass(slots=True)
@@ -41,7 +43,9 @@ class Load:
     accepted: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)  # the store did not say
-    told: Counter[str] = field(default_factory=Counter)  # ends heard of, by job
+    heard: Hearing = field(default_factory=Hearing)
+    streams: set[str] = field(default_factory=set)  # jobs whose answers come in pieces
+    kept: set[str] = field(default_factory=set)  # jobs whose answers are kept
     tenants: dict[str, str] = field(default_factory=dict)
     weights: int = 0  # changes made
     bodies: Bodies = field(default_factory=Bodies)
@@ -87,11 +91,16 @@ class Load:
             (self.accepted if receipt.accepted else said).add(receipt.job_id)
 
     def listen(self) -> None:
-        """Hear which jobs have ended."""
+        """Hear which jobs have ended, and what they answered."""
         try:
-            self.told.update(completion.job_id for completion in self.client.news(20))
+            self.heard.hear(self.client.notices(20), self.tenants)
         except ParallaxError:
             self.clock.wait(0.02)
+
+    @property
+    def told(self) -> Counter[str]:
+        """Ends that were heard of, by job."""
+        return self.heard.told
 
     def recent(self) -> list[str]:
         """Return the ids of the jobs that were submitted last."""
@@ -112,7 +121,6 @@ class Load:
             jobs.append(jobs[0])  # the same job once more
         for job in jobs:
             self._recent.append(job.id)
-            self.bodies.make(job.id, self.random, self.shape.body_bytes)
         self.submit(jobs)
 
     def _tenant(self) -> str:
@@ -127,10 +135,16 @@ class Load:
         random = self.random
         prompt = random.choice((20, 100, 100, 600))
         prefix = self._prefix()
+        name = f"d{self.seed}-{self._made}"
+        body = self.bodies.make(name, random, self.shape.body_bytes, self.shape.chats)
+        stream, keep = body and random.random() < 0.5, body and random.random() < 0.2
+        self.streams |= {name} if stream else set()
+        self.kept |= {name} if keep else set()
         return Job(
-            f"d{self.seed}-{self._made}", tenant, max(prompt, len(prefix) * _BLOCK), 60,
+            name, tenant, max(prompt, len(prefix) * _BLOCK), 60,
             f"s{random.randrange(20)}" if random.random() < 0.3 else "",
             random.randint(1, 60), self._deadline(), prefix=prefix, prefix_block=_BLOCK,
+            stream=stream, keep=keep,
         )  # fmt: skip
 
     def _deadline(self) -> float | None:

@@ -64,13 +64,13 @@ def _runs(results: Sequence[DrillResult]) -> list[str]:
 
 def _shapes(results: Sequence[DrillResult]) -> list[str]:
     """What each seed drew, and what was looked at beside the promises of all."""
-    head = ("seed", "shape", "most MB of a process", "bodies looked at", "weights changed",
-            "keys with junk", "shares held over (s)")  # fmt: skip
+    head = ("seed", "shape", "most MB of a process", "bodies looked at", "answers", "in pieces",
+            "weights changed", "keys with junk", "shares held over (s)")  # fmt: skip
     rows = [
         (
             r.spec.seed, r.spec.shape.told() + (" (disk not filled)" if r.spec.left_out else ""),
-            f"{max((m.most for m in r.memory.values()), default=0.0):.0f}", r.bodies, r.weights,
-            len(r.junk), f"{r.contended_s:.0f}",
+            f"{max((m.most for m in r.memory.values()), default=0.0):.0f}", r.bodies, r.answers,
+            r.pieces, r.weights, len(r.junk), f"{r.contended_s:.0f}",
         )
         for r in results
     ]  # fmt: skip

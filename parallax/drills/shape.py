@@ -36,6 +36,7 @@ class Shape:
     cancels: float = 0.02  # share of jobs that are cancelled, at any stage
     weights: int = 0  # changes of tenants' weights per minute
     contended: int = 0  # 1: two tenants always have jobs that wait, and one of them cheats
+    chats: float = 0.3  # share of jobs with a request that engines answer; half of them stream
     disk: int = 0  # 1: the disk is small and gets full, where this can be arranged
 
     def __post_init__(self) -> None:
@@ -106,6 +107,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "tenants": (1, 20_000), "workers": (3, 200), "rtt_ms": (0, 300),
     "body_bytes": (0, 1_000_000), "prefix": (0, MAX_PREFIX), "near": (0.0, 1.0), "far": (0.0, 0.5),
     "cancels": (0.0, 0.5), "weights": (0, 600), "contended": (0, 1), "disk": (0, 1),
+    "chats": (0.0, 1.0),
 }  # fmt: skip
 
 #: Shapes by name: each pins some fields and leaves the others to the seed, `small` pins all.
@@ -144,6 +146,7 @@ def drawn(seed: int, pinned: Mapping[str, float] | None = None) -> Shape:
         "weights": round(rarely(1, 600, 0)),
         "contended": int(random.random() < 0.3),
         "disk": int(random.random() < 0.2),
+        "chats": round(rarely(0.05, 0.95, 0.3), 3),
     }
     return _shape(values | dict(pinned or {}))
 

@@ -19,12 +19,12 @@ from random import Random
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer, socket_path
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
-from parallax.broker.server_home import DataDirectory, ServerInfo
-from parallax.broker.temporary import new_home
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer, socket_path
+from parallax.broker.server.home import DataDirectory, ServerInfo
+from parallax.broker.server.temporary import new_home
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.core.model import NAME
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 __all__ = ["CELL", "FAR", "POISON", "PREFETCH", "Cast", "Stage"]
 
 CELL = "drill"
+#: Workers whose engine answers nothing, whatever it is asked; the others read bodies, and answer.
+SILENT = frozenset({"worker-1"})
 FAR = "worker-far"  # the child behind a proxy of its own
 SWEEP_S = 0.5
 PREFETCH = 4  # attempts that are sent to a worker beyond its slots
@@ -106,15 +108,15 @@ class Stage:
 
     def _start(self) -> None:
         self.system.start()
-        fleet, shape, server = self.system.fleet, self.shape, socket_path(self._info)
-        fleet.longest_pause_s = 0.1
+        children, shape, server = self.system.processes, self.shape, socket_path(self._info)
+        children.longest_pause_s = 0.1
         self._proxy = Proxy(server, self.folder / "p", shape.rtt_s)
         near: dict[str, str] = {}
         if shape.rtt_ms:
             self._ocean = Proxy(server, self.folder / "o", shape.rtt_s)
             near = {"PARALLAX_REDIS": self._through(self._ocean)}
         for n in range(1, self._cast.schedulers + 1):
-            fleet.start(f"scheduler-{n}", "scheduler", *self._leading(), environment=near)
+            children.start(f"scheduler-{n}", "scheduler", *self._leading(), environment=near)
         for n in range(1, min(shape.workers, PROCESSES) - 1):
             self._worker(f"worker-{n}", f"w{n}", "decode" if n == 1 else "both", near)
         self._worker("worker-prompts", "p", "prefill", near)
@@ -128,12 +130,13 @@ class Stage:
     def _worker(self, child: str, name: str, role: str, environment: dict[str, str]) -> None:
         history = str(self.histories / f"{child}.jsonl")
         arguments = (
-            "--engine", "clock", "--speed", f"{SPEED:g}", "--slots", f"{self.shape.slots}",
+            "--engine", "clock" if child in SILENT else "echo", "--speed", f"{SPEED:g}",
+            "--slots", f"{self.shape.slots}",
             "--heartbeat", f"{self.shape.heartbeat_s:g}", "--crash-on", POISON,
             "--slow", "{:g}:{:g}".format(*SLOW), "--fail", f"{FAIL:g}",
             "--name", name, "--role", role, "--history", history,
         )  # fmt: skip
-        self.system.fleet.start(child, "worker", *arguments, environment=environment)
+        self.system.processes.start(child, "worker", *arguments, environment=environment)
 
     def _leading(self) -> tuple[str, ...]:
         shape = self.shape
@@ -209,11 +212,11 @@ class Stage:
     @property
     def workers(self) -> list[str]:
         """The names of the worker processes that run."""
-        return self.system.fleet.alive("worker")
+        return self.system.processes.alive("worker")
 
     def pid(self, child: str) -> int:
         """Return the process id of a child."""
-        return self.system.fleet.children[child].process.pid
+        return self.system.processes.children[child].process.pid
 
     def some_open(self, random: Random, count: int) -> list[str]:
         """Return the names of some open jobs; none while the server is away."""
@@ -230,7 +233,7 @@ class Stage:
 
     def processes(self) -> dict[str, int]:
         """Return the process ids of all that run now, by name."""
-        found = {name: self.pid(name) for name in self.system.fleet.alive()}
+        found = {name: self.pid(name) for name in self.system.processes.alive()}
         if self.crew is not None and self.crew.pid is not None:
             found["crew"] = self.crew.pid
         return found

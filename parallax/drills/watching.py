@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.drills.load import Load

@@ -31,7 +31,7 @@ from parallax.engine.sequence import Row, Seq, piece_of
 WATERMARK = 0.01
 
 
-class Former(Protocol):
+class BatchingPolicy(Protocol):
     """Decides who of the waiting joins the batch (a batching policy)."""
 
     def take(self, view: BatchView) -> int:
@@ -47,7 +47,7 @@ class BatchEngine:
 
     profile: Profile
     exact: bool = False
-    former: Former | None = None  # None: whoever fits joins
+    batching: BatchingPolicy | None = None  # None: whoever fits joins
     now_ms: float = 0.0  # when the row under way began
     preemptions: int = 0
     busy_ms: float = 0.0
@@ -102,7 +102,7 @@ class BatchEngine:
             most = room * size
             asked = request.prompt_tokens + length
             raise InvalidInput("prompt and output tokens", asked, f"at most {most} (KV memory)")
-        if not self._waiting or self.former is not None:
+        if not self._waiting or self.batching is not None:
             self._cut()
         if self._row is None:
             self.now_ms = max(self.now_ms, self._looked_ms)
@@ -270,7 +270,7 @@ class BatchEngine:
 
     def _admit(self, budget: int, chunks: list[tuple[Seq, int]]) -> None:
         """Move waiting requests into the batch, in order, as far as they fit."""
-        allowed = len(self._waiting) if self.former is None else self._allowed(self.former)
+        allowed = len(self._waiting) if self.batching is None else self._allowed(self.batching)
         while budget > 0 and allowed > 0 and len(self._running) < self.profile.max_seqs:
             head = self._waiting[0]
             names = list(head.names(head.target - 1))  # the last token is computed in any case
@@ -282,7 +282,7 @@ class BatchEngine:
             self._enter(head, names[: hit.units], hit)
             budget -= 1 if head.start >= 0 else self._chunk(head, budget, chunks)
 
-    def _allowed(self, former: Former) -> int:
+    def _allowed(self, batching: BatchingPolicy) -> int:
         """Ask the batching policy how many may join; remember when to ask again."""
         since = self._waiting[0].since_ms
         at = max(self.now_ms, since)
@@ -290,8 +290,8 @@ class BatchEngine:
         places = max(0, self.profile.max_seqs - running)
         tokens = sum(seq.target for seq in self._waiting)
         view = BatchView(len(self._waiting), running, places, (at - since) / 1000, tokens)
-        allowed = min(former.take(view), len(self._waiting))
-        wake = None if allowed else former.wake_s(view)
+        allowed = min(batching.take(view), len(self._waiting))
+        wake = None if allowed else batching.wake_s(view)
         self._wake_ms = None if wake is None else at + max(wake * 1000, 1e-6)
         return allowed
 

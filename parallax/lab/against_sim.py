@@ -27,8 +27,8 @@ from parallax.core.model import Job
 from parallax.core.quantiles import quantile
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.registry import ROUTING
-from parallax.producers.drive import Sample
-from parallax.producers.live import Live
+from parallax.producers.load.drive import Sample
+from parallax.producers.load.live import Live
 from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 from parallax.sim.simulate import simulate
@@ -182,7 +182,7 @@ def _samples(
     with System(plan, clock, ephemeral=True, logs=logs, orders=orders) as system:
         for n in range(fleet.workers):
             role = ("--role", _role(n, fleet.prefill_workers))
-            system.fleet.start(f"worker-{n}", "worker", "--name", f"w{n:04d}", *worker, *role)
+            system.processes.start(f"worker-{n}", "worker", "--name", f"w{n:04d}", *worker, *role)
         system.await_workers(fleet.workers)
         run = Live(system.url, "main", clock, system, orders=orders).run(jobs)
         orders.check()  # a run that ended early is no draw

@@ -17,16 +17,13 @@ Other distributions bring policies, too: each module that they name as an entry 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import pkgutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from random import Random
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from parallax.core.errors import UnknownPolicy
+from parallax.core.extensions import Extensions
 from parallax.core.suggest import among
 from parallax.policies.interfaces import (
     AdmissionPolicy,
@@ -65,19 +62,19 @@ class Registry(Generic[P]):
         return add
 
     def __iter__(self) -> Iterator[str]:
-        discover()
+        EXTENSIONS.discover()
         return iter(sorted(self._classes))
 
     def __getitem__(self, name: str) -> type[P]:
-        discover()
+        EXTENSIONS.discover()
         if name not in self._classes:
-            allowed = "; ".join([among(name, list(self)), *_broken])
+            allowed = "; ".join([among(name, list(self)), *EXTENSIONS.broken()])
             raise UnknownPolicy(f"{self.kind} policy", name, allowed)
         return self._classes[name]
 
     def source(self, name: str) -> str:
         """Return the distribution that a policy comes from."""
-        return _sources.get(self[name].__module__, OWN)
+        return EXTENSIONS.source(self[name].__module__)
 
     def parameters(self, name: str) -> dict[str, tuple[type, Any]]:
         """Return the parameters of a policy: name -> (type, default)."""
@@ -150,51 +147,8 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     SCALING,
 )
 
-#: The group of entry points by which other distributions name modules with policies.
-GROUP = "parallax.policies"
-#: The distribution that the policies of this package come from.
-OWN = "parallax-lb"
-
-_discovered: list[str] = []
-_sources: dict[str, str] = {}  # module of another distribution -> that distribution
-_broken: list[str] = []  # why a module of another distribution could not be imported
-
-
-def discover() -> None:
-    """Import every module that registers policies, once: ours, then those of entry points.
-
-    What another distribution gets wrong stops nobody: `broken` tells of it, as does the error for
-    a policy that is then not known.
-    """
-    if _discovered:
-        return
-    package = importlib.import_module("parallax.policies")
-    _discovered.extend(
-        module.name for module in pkgutil.walk_packages(package.__path__, "parallax.policies.")
-    )
-    for name in _discovered:
-        importlib.import_module(name)
-    for point in sorted(entry_points(group=GROUP), key=lambda one: (one.name, one.value)):
-        _adopt(point)
-
-
-def broken() -> list[str]:
-    """Return a sentence for each module of another distribution that could not be imported."""
-    discover()
-    return list(_broken)
-
-
-def _adopt(point: EntryPoint) -> None:
-    """Import a module of another distribution; its policies are known from then on."""
-    before, origin = set(sys.modules), point.dist.name if point.dist else "unknown"
-    known = {registry.kind: dict(registry._classes) for registry in REGISTRIES}
-    try:
-        point.load()
-    except Exception as error:  # noqa: BLE001 - foreign code may raise anything
-        for registry in REGISTRIES:  # half a module is none
-            registry._classes.clear()
-            registry._classes.update(known[registry.kind])
-        _broken.append(f"{point.value} of {origin} cannot be used ({error!r:.200})")
-        return
-    for module in {point.module, *(set(sys.modules) - before)}:
-        _sources[module] = origin
+EXTENSIONS = Extensions(
+    "parallax.policies",
+    "parallax.policies",
+    lambda: [registry._classes for registry in REGISTRIES],
+)

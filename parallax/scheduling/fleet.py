@@ -9,13 +9,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 from parallax.core.ewma import Ewma
-from parallax.core.model import JobView, Usage, WorkerView
-from parallax.core.roles import PREFILL
+from parallax.core.model import Usage, WorkerView
 from parallax.policies.interfaces import DispatchGate
+from parallax.scheduling.eligibility import ANSWER, Need, eligible
 from parallax.scheduling.events import WorkerReported
+from parallax.scheduling.in_flight import InFlight
 from parallax.scheduling.pace import Pace
 from parallax.scheduling.residents import Residents
 
@@ -26,35 +28,8 @@ HOLD_S = 0.05
 
 
 @dataclass(slots=True)
-class Flight:
-    """An attempt that was dispatched and has not ended.
-
-    `uncached` and `output` are tokens as they were expected at dispatch: of the prompt, those not
-    thought to be in the worker's cache; of the answer, the predicted ones. `weight` is what the
-    tenant had when it was charged; `spent` is what others have computed for it, in cost units: it
-    is paid whatever becomes of this attempt.
-    """
-
-    job: JobView
-    entry: str
-    worker: str
-    attempt: int
-    estimate: float
-    uncached: float = 0.0
-    output: float = 0.0
-    since: float = 0.0
-    began: bool = False
-    arm: str = ""
-    resident: float = 0.0  # tokens that are counted for it in `Residents`; 0 = it is not counted
-    predicted_s: float = 0.0  # how long it was to take; 0 = unknown, or noted already
-    hedged: bool = False  # there has been a second attempt beside this one, or this is it
-    weight: float = 1.0
-    spent: float = 0.0
-
-
-@dataclass(slots=True)
 class WorkerState:
-    """One worker. What a flight added when it was taken is what its release subtracts."""
+    """One worker. What an attempt added when it was taken is what its release subtracts."""
 
     id: str
     slots: int = 1
@@ -69,45 +44,53 @@ class WorkerState:
     prefill_tokens: float = 0.0
     decoding: int = 0
     kv_tokens: float = 0.0
-    flights: dict[str, Flight] = field(default_factory=dict)
+    attempts: dict[str, InFlight] = field(default_factory=dict)  # by job, in order of dispatch
     ratios: Ewma = field(default_factory=Ewma)  # measured over expected seconds of service
 
     @property
     def in_flight(self) -> int:
         """How many attempts are in flight here."""
-        return len(self.flights)
+        return len(self.attempts)
 
-    def take(self, flight: Flight) -> None:
+    def take(self, attempt: InFlight) -> None:
         """Count a dispatch."""
-        self.flights[flight.job.id] = flight
-        self.pending_cost += flight.estimate
-        self.kv_tokens += flight.uncached + flight.output
-        if flight.began:
+        self.attempts[attempt.job.id] = attempt
+        self.pending_cost += attempt.estimate
+        self.kv_tokens += attempt.uncached + attempt.output
+        if attempt.first_token:
             self.decoding += 1
         else:
-            self.prefill_tokens += flight.uncached
+            self.prefill_tokens += attempt.uncached
 
-    def began(self, flight: Flight) -> None:
+    def first_token(self, attempt: InFlight) -> None:
         """Its prompt is computed: from now on it decodes."""
-        flight.began = True
-        self.prefill_tokens -= flight.uncached
+        attempt.first_token = True
+        self.prefill_tokens -= attempt.uncached
         self.decoding += 1
 
-    def release(self, flight: Flight) -> None:
+    def release(self, attempt: InFlight) -> None:
         """Count the end of an attempt."""
-        if self.flights.get(flight.job.id) is not flight:
+        if self.attempts.get(attempt.job.id) is not attempt:
             return
-        del self.flights[flight.job.id]
-        if not self.flights:  # rounding must not accumulate over a worker's life
+        del self.attempts[attempt.job.id]
+        if not self.attempts:  # rounding must not accumulate over a worker's life
             self.pending_cost = self.prefill_tokens = self.kv_tokens = 0.0
             self.decoding = 0
             return
-        self.pending_cost -= flight.estimate
-        self.kv_tokens -= flight.uncached + flight.output
-        if flight.began:
+        self.pending_cost -= attempt.estimate
+        self.kv_tokens -= attempt.uncached + attempt.output
+        if attempt.first_token:
             self.decoding -= 1
         else:
-            self.prefill_tokens -= flight.uncached
+            self.prefill_tokens -= attempt.uncached
+
+
+@dataclass(slots=True)
+class _Pool:
+    """The workers that one kind of job may be given to: who of all, and their views while known."""
+
+    fits: list[bool]
+    members: tuple[WorkerView, ...] | None = None
 
 
 class Fleet:
@@ -117,14 +100,14 @@ class Fleet:
         self._gate = gate
         self.workers: dict[str, WorkerState] = {}
         self._per_cost = Ewma()  # of all: seconds of service per cost unit
-        self._pools: dict[str, Pace] = {}  # by role
+        self._paces: dict[str, Pace] = {}  # by role
         self.residents = Residents()
         self.slots = 0
         self._names: list[str] = []
         self._views: list[WorkerView] = []
         self._changed: set[str] = set()
         self._held: dict[str, float] = {}
-        self._open: dict[bool, tuple[WorkerView, ...]] = {}
+        self._pools: dict[Need, _Pool] = {}
         self._kv_used: float | None = None
         self._recalled: dict[str, Any] = {}  # of workers that have not reported yet
 
@@ -139,6 +122,7 @@ class Fleet:
             place = bisect_left(self._names, event.worker)
             self._names.insert(place, event.worker)
             self._views.insert(place, WorkerView(event.worker, 0))
+            self._pools.clear()
         self.slots += event.slots - worker.slots
         worker.slots, worker.weight, worker.draining = event.slots, event.weight, event.draining
         worker.kv_used, worker.kv_capacity = event.kv_used, event.kv_capacity
@@ -157,33 +141,33 @@ class Fleet:
         self.slots -= worker.slots
         self._changed.discard(name)
         self._held.pop(name, None)
-        self._open.clear()
+        self._pools.clear()
         self._kv_used = None
-        for flight in worker.flights.values():
-            self.residents.release(flight)
+        for attempt in worker.attempts.values():
+            self.residents.release(attempt)
 
-    def take(self, flight: Flight) -> None:
+    def take(self, attempt: InFlight) -> None:
         """An attempt is in flight from now on."""
-        self.residents.take(flight)
-        worker = self.workers.get(flight.worker)
+        self.residents.take(attempt)
+        worker = self.workers.get(attempt.worker)
         if worker is not None:
-            worker.take(flight)
-            self._changed.add(flight.worker)
+            worker.take(attempt)
+            self._changed.add(attempt.worker)
 
-    def began(self, flight: Flight) -> None:
+    def first_token(self, attempt: InFlight) -> None:
         """An attempt has had its first token."""
-        worker = self.workers.get(flight.worker)
-        if worker is not None and not flight.began:
-            worker.began(flight)
-            self._changed.add(flight.worker)
+        worker = self.workers.get(attempt.worker)
+        if worker is not None and not attempt.first_token:
+            worker.first_token(attempt)
+            self._changed.add(attempt.worker)
 
-    def release(self, flight: Flight) -> None:
+    def release(self, attempt: InFlight) -> None:
         """An attempt is over."""
-        self.residents.release(flight)
-        worker = self.workers.get(flight.worker)
+        self.residents.release(attempt)
+        worker = self.workers.get(attempt.worker)
         if worker is not None:
-            worker.release(flight)
-            self._changed.add(flight.worker)
+            worker.release(attempt)
+            self._changed.add(attempt.worker)
 
     def learn(self, name: str, usage: Usage, cost: float, now: float) -> None:
         """An attempt used so much and cost so much."""
@@ -191,7 +175,7 @@ class Fleet:
             self._per_cost.update(usage.service_s / cost, now)
         worker = self.workers.get(name)
         if worker is not None:
-            found = self._pools.setdefault(worker.role, Pace()).learn(usage, now)
+            found = self._paces.setdefault(worker.role, Pace()).learn(usage, now)
             if found is not None:
                 worker.ratios.update(found[0], now, found[1])
 
@@ -199,7 +183,7 @@ class Fleet:
         """Return how long work takes, in all, by pool and by worker. O(workers)."""
         return {
             "per_cost": self._per_cost.remember(),
-            "pools": {role: pool.remember() for role, pool in self._pools.items()},
+            "pools": {role: pool.remember() for role, pool in self._paces.items()},
             "workers": {name: w.ratios.remember() for name, w in self.workers.items()},
         }
 
@@ -207,7 +191,7 @@ class Fleet:
         """Go on from what `remember` returned; workers are told when they report."""
         self._per_cost.recall(memory["per_cost"])
         for role, learnt in memory["pools"].items():
-            self._pools.setdefault(role, Pace()).recall(learnt)
+            self._paces.setdefault(role, Pace()).recall(learnt)
         self._recalled = dict(memory["workers"])
 
     def service_s(self, cost: float) -> float:
@@ -216,35 +200,34 @@ class Fleet:
 
     def slowness(self, worker: WorkerState) -> float:
         """Return how much slower than others of its pool a worker is; 1 = like them."""
-        pool = self._pools.get(worker.role)
-        return pool.slowness(worker.ratios) if pool is not None else 1.0
+        pace = self._paces.get(worker.role)
+        return pace.slowness(worker.ratios) if pace is not None else 1.0
 
-    def expected_s(self, flight: Flight) -> float:
-        """Return how long a flight will take, what is in line before it included; 0 if unknown."""
-        worker = self.workers[flight.worker]
-        others = len(worker.flights) - 1
+    def expected_s(self, attempt: InFlight) -> float:
+        """Return how long an attempt will take, what is in line before it included, or 0."""
+        worker = self.workers[attempt.worker]
+        others = len(worker.attempts) - 1
         in_line = others + 1 - worker.slots
         ahead = 0.0
         if in_line > 0 and others:
-            ahead = (worker.pending_cost - flight.estimate) / others * in_line / worker.slots
-        return self.service_s(ahead + flight.estimate)
+            ahead = (worker.pending_cost - attempt.estimate) / others * in_line / worker.slots
+        return self.service_s(ahead + attempt.estimate)
 
     def hold(self, name: str, now: float) -> None:
         """The store refused a dispatch to this worker: leave it alone for a while."""
         if name in self.workers:
             self._held[name] = now + HOLD_S
 
-    def open(self, now: float, prefill: bool = False) -> tuple[WorkerView, ...]:
-        """Return the workers that may be sent something, in the order of their ids.
-
-        Those that only prefill are among them only if `prefill` says so.
-        """
+    def open(self, now: float, need: Need = ANSWER) -> tuple[WorkerView, ...]:
+        """Return the workers that may be given a job of that need, in the order of their ids."""
         if self._changed:
             self._refresh()
-        views = self._open.get(prefill)
+        pool = self._pools.get(need)
+        if pool is None:
+            pool = self._pools[need] = _Pool([eligible(need, view) for view in self._views])
+        views = pool.members
         if views is None:
-            views = tuple([v for v in self._views if v.free > 0 and (prefill or v.role != PREFILL)])
-            self._open[prefill] = views
+            views = pool.members = tuple(compress(self._views, pool.fits))
         if self._held:
             self._held = {name: until for name, until in self._held.items() if until > now}
             return tuple(view for view in views if view.id not in self._held)
@@ -265,7 +248,7 @@ class Fleet:
     @property
     def saturation(self) -> float:
         """The share of all slots in use; 1 when there are none. O(workers)."""
-        used = sum(min(len(w.flights), w.slots) for w in self.workers.values())
+        used = sum(min(len(w.attempts), w.slots) for w in self.workers.values())
         return used / self.slots if self.slots else 1.0
 
     @property
@@ -277,16 +260,20 @@ class Fleet:
         return self._kv_used
 
     def _refresh(self) -> None:
+        """Make the views of workers that have changed afresh, and ask of these who is eligible."""
         for name in self._changed:
-            self._views[bisect_left(self._names, name)] = self._viewed(self.workers[name])
+            place = bisect_left(self._names, name)
+            view = self._views[place] = self._viewed(self.workers[name])
+            for need, pool in self._pools.items():
+                pool.fits[place] = eligible(need, view)
+                pool.members = None
         self._changed.clear()
-        self._open.clear()
 
     def _viewed(self, worker: WorkerState) -> WorkerView:
         view = WorkerView(
             worker.id,
             worker.slots,
-            len(worker.flights),
+            len(worker.attempts),
             worker.pending_cost,
             0,
             self.slowness(worker),
@@ -309,7 +296,7 @@ class Fleet:
 
 def _kv_room(worker: WorkerState) -> int:
     """Return how many more jobs like those in flight would fit; an idle worker takes any."""
-    if not worker.kv_capacity or not worker.flights or worker.kv_tokens <= 0:
+    if not worker.kv_capacity or not worker.attempts or worker.kv_tokens <= 0:
         return _MUCH
-    usual = worker.kv_tokens / len(worker.flights)
+    usual = worker.kv_tokens / len(worker.attempts)
     return max(0, int((worker.kv_capacity - worker.kv_tokens) / usual))

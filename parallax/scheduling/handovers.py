@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from parallax.scheduling.fleet import Flight
+from parallax.scheduling.in_flight import InFlight
 from parallax.scheduling.queues import Queued
 
 
@@ -13,7 +13,7 @@ from parallax.scheduling.queues import Queued
 class Handovers:
     """They were charged when their prompt was sent out, and go before all that is queued.
 
-    While one of them waits no new prompt is sent out, so they are never more than were in flight.
+    While one of them waits no new prompt is sent out, so they are never more than were in attempt.
     """
 
     waiting: dict[str, Queued] = field(default_factory=dict)
@@ -21,19 +21,19 @@ class Handovers:
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def add(self, flight: Flight, spent: float, now: float) -> None:
+    def add(self, attempt: InFlight, spent: float, now: float) -> None:
         """The worker of this attempt holds the KV cache of the whole prompt, which cost so much."""
-        job = replace(flight.job, attempt=flight.attempt, prefilled_by=flight.worker)
-        self._wait(replace(flight, job=job, spent=spent), now)
+        job = replace(attempt.job, attempt=attempt.attempt, prefilled_by=attempt.worker)
+        self._wait(replace(attempt, job=job, spent=spent), now)
 
-    def again(self, flight: Flight, now: float) -> None:
+    def again(self, attempt: InFlight, now: float) -> None:
         """The store did not send this one on: its prompt is still where it was computed."""
-        self._wait(flight, now)
+        self._wait(attempt, now)
 
-    def _wait(self, flight: Flight, now: float) -> None:
-        self.waiting[flight.job.id] = Queued(
-            flight.job, flight.entry, flight.estimate, flight.output, now, flight.weight,
-            flight.spent,
+    def _wait(self, attempt: InFlight, now: float) -> None:
+        self.waiting[attempt.job.id] = Queued(
+            attempt.job, attempt.entry, attempt.estimate, attempt.output, now, attempt.weight,
+            attempt.spent,
         )  # fmt: skip
 
     def first(self, count: int) -> Sequence[Queued]:

@@ -15,11 +15,11 @@ from parallax.scheduling.queues import Queued, Queues
 
 @dataclass(slots=True)
 class Line:
-    """See the module's docstring. `door` is the admission policy, if it looks behind itself too."""
+    """See the module's docstring. `observer`: the admission policy, if it observes queue waits."""
 
     fairness: FairnessPolicy
     ordering: OrderingPolicy
-    door: AdmissionObserver | None
+    observer: AdmissionObserver | None
     queues: Queues = field(default_factory=Queues)
     _weights: dict[str, float] = field(default_factory=dict)
     _deadlines: list[tuple[float, str]] = field(default_factory=list)
@@ -97,9 +97,13 @@ class Line:
         None is the present weight.
         """
         self.fairness.settle(tenant, estimate, consumed, weight)
-        if self.door is not None:
-            self.door.settled(tenant, consumed - estimate)
+        if self.observer is not None:
+            self.observer.settled(tenant, consumed - estimate)
         self._touched.add(tenant)
+
+    def refund(self, queued: Queued) -> None:
+        """A job that was charged goes on to no worker: it costs what was spent on it."""
+        self.settle(queued.job.tenant, queued.estimate, queued.spent, queued.weight)
 
     def saved(self) -> SaveAccounts | None:
         """Return the accounts that have changed since the last call; None if none has."""
@@ -113,7 +117,9 @@ class Line:
         job = queued.job
         if job.deadline != inf and self.ordering.hopeless(job, pace * queued.estimate, now):
             return Rejection(Reason.HOPELESS)
-        return self.door.dispatching(job, max(0.0, now - queued.since), now) if self.door else None
+        if self.observer is None:
+            return None
+        return self.observer.dispatching(job, max(0.0, now - queued.since), now)
 
     def _left(self, tenant: str) -> None:
         """Tell fairness when a tenant has nothing queued any more."""

@@ -85,6 +85,7 @@ class Queues:
     tenant_of: dict[str, str] = field(default_factory=dict)  # queued job -> tenant
     unread: int = 0
     cost: float = 0.0
+    prefix_hashes: int = 0  # of the prefixes of all waiting jobs
     _since: deque[tuple[float, str]] = field(default_factory=deque)
 
     def enqueue(self, key: float, queued: Queued) -> None:
@@ -96,6 +97,7 @@ class Queues:
         queue.push(key, queued)
         self.tenant_of[queued.job.id] = tenant
         self.cost += queued.estimate
+        self.prefix_hashes += len(queued.job.prefix)
         self._since.append((queued.since, queued.job.id))
         self._skip()
 
@@ -116,6 +118,7 @@ class Queues:
 
     def _gone(self, queued: Queued) -> None:
         del self.tenant_of[queued.job.id]
+        self.prefix_hashes -= len(queued.job.prefix)
         if self.tenant_of:
             self.cost -= queued.estimate
         else:
@@ -139,10 +142,8 @@ class Queues:
         queue = self.by_tenant.get(tenant)
         return len(queue.jobs) if queue else 0
 
-    def hashes(self, tenant: str | None) -> int:
-        """Return how many hashes the prefixes of these jobs have, O(1); of all, O(tenants)."""
-        if tenant is None:
-            return sum(queue.hashes for queue in self.by_tenant.values())
+    def hashes_of(self, tenant: str) -> int:
+        """Return how many hashes the prefixes of a tenant's waiting jobs have. O(1)."""
         queue = self.by_tenant.get(tenant)
         return queue.hashes if queue else 0
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from parallax.scheduling.fleet import Flight
+from parallax.scheduling.in_flight import InFlight
 
 
 @dataclass(slots=True)
@@ -20,33 +18,33 @@ class Residents:
     _held: dict[str, list[float]] = field(default_factory=dict)  # tenant -> tokens, attempts
     _total: float = 0.0
 
-    def take(self, flight: Flight) -> None:
+    def take(self, attempt: InFlight) -> None:
         """An attempt is in flight."""
-        if flight.resident:
+        if attempt.resident:
             return
-        tokens = flight.resident = flight.job.prompt_tokens + flight.output + 1.0
-        held = self._held.get(flight.job.tenant)
+        tokens = attempt.resident = attempt.job.prompt_tokens + attempt.output + 1.0
+        held = self._held.get(attempt.job.tenant)
         if held is None:
-            self._held[flight.job.tenant] = [tokens, 1.0]
+            self._held[attempt.job.tenant] = [tokens, 1.0]
         else:
             held[0] += tokens
             held[1] += 1.0
         self._total += tokens
 
-    def release(self, flight: Flight) -> None:
+    def release(self, attempt: InFlight) -> None:
         """An attempt is over."""
-        tokens = flight.resident
+        tokens = attempt.resident
         if not tokens:
             return
-        held = self._held[flight.job.tenant]
+        held = self._held[attempt.job.tenant]
         held[0] -= tokens
         held[1] -= 1.0
         self._total -= tokens
         if held[1] == 0.0:
-            del self._held[flight.job.tenant]
+            del self._held[attempt.job.tenant]
             if not self._held:
                 self._total = 0.0  # rounding must not accumulate
-        flight.resident = 0.0
+        attempt.resident = 0.0
 
     def part(self, tenant: str) -> float:
         """Return what a tenant holds as a multiple of an equal part (1 = as much as each would

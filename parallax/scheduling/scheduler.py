@@ -21,11 +21,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import ClusterView, JobView, Slo, WorkerView
+from parallax.core.model import JobView, Slo, WorkerView
 from parallax.core.settings import Policies
 from parallax.policies.interfaces import AdmissionObserver
 from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch
+from parallax.scheduling.attempts import Attempts
 from parallax.scheduling.composition import Composition, compose
+from parallax.scheduling.eligibility import ANSWER, SPLIT
 from parallax.scheduling.events import (
     AccountRestored,
     AttemptBegan,
@@ -43,14 +45,13 @@ from parallax.scheduling.events import (
     WorkerLost,
     WorkerReported,
 )
-from parallax.scheduling.fleet import Fleet, Flight
-from parallax.scheduling.flights import Flights
+from parallax.scheduling.fleet import Fleet
 from parallax.scheduling.handovers import Handovers, restarted
 from parallax.scheduling.hedges import Hedges
+from parallax.scheduling.in_flight import HEDGE, STOPPING, InFlight
 from parallax.scheduling.line import Line, refusal
 from parallax.scheduling.memory import LEARNING, Memory
 from parallax.scheduling.queues import Queued
-from parallax.scheduling.settling import Settling
 from parallax.scheduling.snapshot import Snapshot, queue_view, snapshot_of
 from parallax.scheduling.thieves import Thieves
 from parallax.scheduling.versions import Versions
@@ -62,18 +63,18 @@ class Scheduler:
 
     def __init__(self, policies: Composition) -> None:
         self._policies = policies
-        self._flights = Flights()
         self._fleet = Fleet(policies.gate)
         self._versions = Versions(
             policies.routing, policies.candidate, policies.rollout, policies.slo
         )
         self._hedges = Hedges(policies.hedging) if policies.hedging else None
         self._thieves = Thieves(policies.stealing) if policies.stealing else None
-        door = policies.admission if isinstance(policies.admission, AdmissionObserver) else None
-        self._line = Line(policies.fairness, policies.ordering, door)
+        admission = policies.admission
+        observer = admission if isinstance(admission, AdmissionObserver) else None
+        self._line = Line(policies.fairness, policies.ordering, observer)
         self._handovers = Handovers()
         self._rejected: set[str] = set()
-        self._settling = Settling(self._line, self._fleet, self._flights, policies.cost)
+        self._attempts = Attempts(self._line, self._fleet, policies.cost)
         learning = (policies.predictor, self._fleet, policies.hedging, policies.rollout)
         self.memory = Memory(dict(zip(LEARNING, learning, strict=True)))
 
@@ -87,14 +88,14 @@ class Scheduler:
         self._rejected.clear()
         for event in events:
             _REACT[type(event)](self, event, now, actions)
-        self._settling.overdue(now)
+        self._attempts.release_overdue(now)
         actions += self._line.expired(now)
         if self._handovers:
             self._hand_over(now, actions)
         if self._line:
             self._dispatch(now, actions)
         if self._hedges is not None:
-            self._double(self._hedges, now, actions)
+            self._hedge(self._hedges, now, actions)
         if self._thieves is not None and not self._line:
             actions += self._thieves.steal(self._fleet, self._versions, now)
         accounts = self._line.saved()
@@ -104,7 +105,7 @@ class Scheduler:
 
     def next_wake(self) -> float | None:
         """Return when `handle` has something to do although nothing happens; None if never."""
-        return self._hedges.next_due(self._flights) if self._hedges is not None else None
+        return self._hedges.next_due(self._attempts) if self._hedges is not None else None
 
     def restore(self, accounts: dict[str, float]) -> None:
         """Go on with the accounts of a former leader."""
@@ -119,13 +120,15 @@ class Scheduler:
         return self._line.queues.held(tenant)
 
     def hashes(self, tenant: str | None = None) -> int:
-        """Return how many hashes their prefixes have, O(1); without a tenant, of all jobs."""
+        """Return how many hashes prefixes have: of a tenant's queued jobs, or of all jobs. O(1)."""
         queues = self._line.queues
-        return queues.hashes(tenant) + (self._flights.hashes() if tenant is None else 0)
+        if tenant is not None:
+            return queues.hashes_of(tenant)
+        return queues.prefix_hashes + self._attempts.hashes
 
     def knows(self, job_id: str) -> bool:
         """Whether this job is queued here or in flight. O(1)."""
-        holders = (self._line.queues.tenant_of, self._flights.by_job, self._handovers.waiting)
+        holders = (self._line.queues.tenant_of, self._attempts, self._handovers.waiting)
         return any(job_id in jobs for jobs in holders)
 
     @property
@@ -136,7 +139,7 @@ class Scheduler:
     @property
     def in_flight(self) -> int:
         """How many attempts are in flight."""
-        return len(self._flights)
+        return len(self._attempts)
 
     @property
     def backlog_cost(self) -> float:
@@ -167,7 +170,7 @@ class Scheduler:
         output = self._policies.predictor.predict(job)
         estimate = self._policies.cost(job.prompt_tokens, output)
         if job.attempt == 0:
-            view = queue_view(self._line.queues, self._fleet, job.tenant, len(self._flights), now)
+            view = queue_view(self._line.queues, self._fleet, job.tenant, len(self._attempts), now)
             rejection = self._policies.admission.admit(job, estimate, view, now)
             if rejection is not None:
                 actions.append(refusal(job, event.entry, rejection))
@@ -184,124 +187,114 @@ class Scheduler:
         """Its attempts decide nothing any more, and the prompt that was computed is no use."""
         prefilled = self._handovers.take(job_id)
         if prefilled is not None:
-            self._settling.back(prefilled)
-        for flight in self._flights.of_job(job_id):
-            self._flights.stop(flight)
+            self._line.refund(prefilled)
+        self._attempts.stop_all(job_id)
 
-    def _began(self, event: AttemptBegan, now: float, actions: list[Action]) -> None:
-        flight = self._flights.find(event.job_id, event.worker, event.attempt)
-        if flight is None:
+    def _first_token(self, event: AttemptBegan, now: float, actions: list[Action]) -> None:
+        attempt = self._attempts.find(event.job_id, event.worker, event.attempt)
+        if attempt is None:
             return
-        self._fleet.began(flight)
-        rival = self._flights.rival(flight)
-        if rival and self._hedges and self._hedges.policy.cancels_at_start():
-            self._stop(rival, now, actions)
+        self._fleet.first_token(attempt)
+        if self._hedges is not None and attempt.hedged and self._hedges.policy.cancels_at_start():
+            self._stop(self._attempts.other(attempt), now, actions)
 
     def _prefill_ended(self, event: PrefillEnded, now: float, actions: list[Action]) -> None:
-        flight = self._flights.find(event.job_id, event.worker, event.attempt)
-        if flight is None:
+        attempt = self._attempts.find(event.job_id, event.worker, event.attempt)
+        if attempt is None:
             return
-        self._flights.remove(flight)
-        self._fleet.release(flight)  # its account stays charged: the job goes on elsewhere
-        spent = self._settling.prompt(flight.job.prompt_tokens, event.cached_tokens)
-        self._handovers.add(flight, spent, now)
+        self._attempts.leave(attempt)
+        spent = self._attempts.prompt_cost(attempt.job.prompt_tokens, event.cached_tokens)
+        self._handovers.add(attempt, spent, now)
 
     def _ended(self, event: AttemptEnded, now: float, actions: list[Action]) -> None:
         used = event.usage
-        flight = self._flights.find(event.job_id, event.worker, event.attempt)
-        if flight is None:
-            self._settling.unbooked(event)
+        attempt = self._attempts.find(event.job_id, event.worker, event.attempt)
+        if attempt is None:
+            self._attempts.settle_untracked(event)
             if event.outcome is not None:  # a worker that was believed dead: stop the others
-                for other in self._flights.of_job(event.job_id):
-                    self._stop(other, now, actions)
+                for left in self._attempts.of_job(event.job_id):
+                    self._stop(left, now, actions)
             return
-        rival = self._flights.rival(flight)
-        stopped = (event.job_id, event.attempt) in self._flights.stopping
-        consumed = self._settling.land(flight, used)
+        other, stopped = self._attempts.other(attempt), attempt.standing == STOPPING
+        consumed = self._attempts.release(attempt, used)
         if used is None:
             return
         if self._hedges is not None:
-            self._hedges.over(flight, now)
-        self._versions.attempt_ended(flight.job, flight.worker, used)
+            self._hedges.over(attempt, now)
+        self._versions.attempt_ended(attempt.job, attempt.worker, used)
         if event.outcome is None or stopped:
             return
-        if rival is not None:
-            self._stop(rival, now, actions)
+        self._stop(other, now, actions)
         done = event.outcome is Outcome.COMPLETED
-        waited = max(0.0, now - used.service_s - flight.job.arrival)
-        self._versions.judge(flight.arm, flight.job, used if done else None, waited)
+        waited = max(0.0, now - used.service_s - attempt.job.arrival)
+        self._versions.judge(attempt.arm, attempt.job, used if done else None, waited)
         if done:
-            self._policies.predictor.learn(flight.job, used.output_tokens)
-            self._fleet.learn(flight.worker, used, consumed, now)
+            self._policies.predictor.learn(attempt.job, used.output_tokens)
+            self._fleet.learn(attempt.worker, used, consumed, now)
 
-    def _stop(self, flight: Flight, now: float, actions: list[Action]) -> None:
-        """Another attempt of the same job was faster."""
-        self._flights.stop(flight)
+    def _stop(self, slower: InFlight | None, now: float, actions: list[Action]) -> None:
+        """Another attempt of the same job was faster than this one, if there is one."""
+        if slower is None:
+            return
+        self._attempts.stop(slower)
         if self._hedges is not None:
-            self._hedges.over(flight, now)
-        actions.append(Cancel(flight.job.id, flight.worker, flight.attempt))
+            self._hedges.over(slower, now)
+        actions.append(Cancel(slower.job.id, slower.worker, slower.attempt))
 
     def _restored(self, event: AttemptRestored, now: float, actions: list[Action]) -> None:
         job = event.job
         output = self._policies.predictor.predict(job)
         done = bool(job.prefilled_by)
-        flight = Flight(
+        attempt = InFlight(
             job, "", event.worker, event.attempt, event.estimate,
             0.0 if done else job.prompt_tokens, output, now, done,
             weight=self._line.weight(job.tenant),
         )  # fmt: skip
-        spent = self._settling.prompt(job.prompt_tokens, event.cached_tokens)
-        flight.spent = spent if done else 0.0
+        spent = self._attempts.prompt_cost(job.prompt_tokens, event.cached_tokens)
+        attempt.spent = spent if done else 0.0
+        first = self._attempts.first(job.id)
         if event.prefilled:
-            self._handovers.add(flight, spent, now)
-        elif job.id not in self._flights.by_job:
-            self._fly(flight)
-        elif job.id not in self._flights.seconds:
-            flight.hedged = self._flights.by_job[job.id].hedged = True
-            self._flights.seconds[job.id] = flight
-            self._fleet.take(flight)
+            self._handovers.add(attempt, spent, now)
+        elif first is None:
+            self._attempts.track(attempt)
+        elif self._attempts.other(first) is None:
+            attempt.hedged = first.hedged = True
+            self._attempts.track(attempt)
 
     def _moved(self, event: AttemptMoved, now: float, actions: list[Action]) -> None:
-        flight = self._flights.by_job.get(event.job_id)
-        if flight is not None:
-            self._fleet.release(flight)
-            flight.worker, flight.began = event.thief, False
-            self._fleet.take(flight)
+        self._attempts.move(event.job_id, event.thief)
 
     def _held(self, event: AttemptsHeld, now: float, actions: list[Action]) -> None:
-        for flight in self._flights.unheld(event.worker, event.held, event.since):
-            self._settling.land(flight, None)
+        self._attempts.release_unheld(event.worker, event.held, event.since)
 
     def _refused(self, event: DispatchRefused, now: float, actions: list[Action]) -> None:
-        tried = [f for f in self._flights.of_job(event.job_id) if f.worker == event.worker]
+        tried = [a for a in self._attempts.of_job(event.job_id) if a.worker == event.worker]
         if not tried:
             return
-        (flight,) = tried
-        second = self._flights.seconds.get(event.job_id) is flight
+        (attempt,) = tried
+        hedge = attempt.standing == HEDGE
         if event.requeue:
             self._fleet.hold(event.worker, now)
-        if event.requeue and flight.job.prefilled_by:  # it stays charged
-            self._flights.remove(flight)
-            self._fleet.release(flight)
-            self._handovers.again(flight, now)
+        if event.requeue and attempt.job.prefilled_by:  # it stays charged
+            self._attempts.leave(attempt)
+            self._handovers.again(attempt, now)
             return
-        self._settling.void(flight)
-        if event.requeue and not second:
-            self._enqueue(Queued(flight.job, flight.entry, flight.estimate, flight.output, now))
+        self._attempts.void(attempt)
+        if event.requeue and not hedge:
+            self._enqueue(Queued(attempt.job, attempt.entry, attempt.estimate, attempt.output, now))
 
     def _reported(self, event: WorkerReported, now: float, actions: list[Action]) -> None:
         if self._fleet.report(event, now):
-            for flight in self._flights.of_worker(event.worker):  # restored before it was known
-                self._fleet.take(flight)
+            self._attempts.worker_joined(event.worker)
 
     def _lost(self, event: WorkerLost, now: float, actions: list[Action]) -> None:
         self._fleet.remove(event.worker)
-        self._settling.lost(event.worker, now)
+        self._attempts.worker_lost(event.worker, now)
         self._versions.worker_lost(event.worker)
         if self._thieves is not None:
             self._thieves.forget(event.worker)
         for queued in self._handovers.lost(event.worker):
-            self._settling.back(queued)
+            self._line.refund(queued)
             self._enqueue(restarted(queued))
 
     # -- accounts -----------------------------------------------------------------------------
@@ -313,77 +306,80 @@ class Scheduler:
         """Return what a job is expected to cost."""
         return self._policies.cost(job.prompt_tokens, self._policies.predictor.predict(job))
 
-    def _fly(self, flight: Flight) -> None:
-        self._flights.by_job[flight.job.id] = flight
-        self._fleet.take(flight)
-
     # -- decisions ----------------------------------------------------------------------------
 
     def _dispatch(self, now: float, actions: list[Action]) -> None:
-        room = sum([worker.free for worker in self._candidates(now)])
+        """Send what fairness and ordering choose to workers that routing chooses."""
+        workers = self._candidates(now)
+        room = sum([worker.free for worker in workers])
+        if not room:
+            return
         pace = self._fleet.service_s(1.0)
         chosen = self._line.choose(min(room, len(self._line)), pace, now, actions)
-        by_arm: dict[str, list[Queued]] = {}
-        for queued in chosen:
-            by_arm.setdefault(self._versions.arm(queued.job), []).append(queued)
-        for arm, some in by_arm.items():
-            routes = self._routed(some, self._candidates(now), arm, now)
+        for arm, some in self._versions.by_arm(chosen):
+            routes = self._versions.place(arm, some, workers, now)
             for queued, worker in zip(some, routes, strict=True):
                 if worker is None:
-                    self._settling.back(queued)
+                    self._line.refund(queued)
                     self._enqueue(queued)
                 else:
-                    actions.append(self._sent(queued, worker, arm, now))
+                    actions.append(self._track(queued, worker, arm, now))
+            if self._versions.split:
+                workers = self._candidates(now)  # the other arm sees what this one has taken
 
     def _candidates(self, now: float) -> tuple[WorkerView, ...]:
-        """Return the workers with a free slot that new jobs may be sent to."""
-        return self._fleet.open(now, self._versions.splits_phases and not self._handovers)
+        """Return the workers that new jobs may be sent to.
 
-    def _routed(
-        self, some: Sequence[Queued], workers: tuple[WorkerView, ...], arm: str, now: float
-    ) -> list[str | None]:
-        jobs, estimates = [q.job for q in some], [q.estimate for q in some]
-        return self._versions.route(arm, jobs, estimates, ClusterView(workers, now))
+        No prompt is computed apart while computed ones wait to go on.
+        """
+        splits = self._versions.splits_phases and not self._handovers
+        return self._fleet.open(now, SPLIT if splits else ANSWER)
 
-    def _sent(self, queued: Queued, worker: str, arm: str, now: float) -> Dispatch:
+    def _track(self, queued: Queued, worker: str, arm: str, now: float) -> Dispatch:
+        """Send a job to a worker: from now on it is an attempt in flight."""
         job = queued.job
         cached = self._versions.cached_tokens(job, worker, arm)
         uncached = 0.0 if job.prefilled_by else float(job.prompt_tokens - cached)
-        flight = Flight(
+        attempt = InFlight(
             job, queued.entry, worker, job.attempt + 1, queued.estimate, uncached, queued.output,
             now, bool(job.prefilled_by), arm, weight=queued.weight, spent=queued.spent,
         )  # fmt: skip
-        self._fly(flight)
+        self._attempts.track(attempt)
         if self._hedges is not None and not job.prefilled_by:
-            self._hedges.sent(flight, self._fleet, now)
+            self._hedges.sent(attempt, self._fleet, now)
         return Dispatch(
-            job.id, job.tenant, queued.entry, worker, flight.attempt, queued.estimate,
+            job.id, job.tenant, queued.entry, worker, attempt.attempt, queued.estimate,
             prefilled_by=job.prefilled_by, arm=arm,
         )  # fmt: skip
 
     def _hand_over(self, now: float, actions: list[Action]) -> None:
         """Send on the jobs whose prompts are computed, before any new ones."""
-        workers = self._fleet.open(now)
+        workers = self._fleet.open(now, ANSWER)
         waiting = self._handovers.first(sum([worker.free for worker in workers]))
         if waiting:
-            routes = self._routed(waiting, workers, "", now)
+            routes = self._versions.place("", waiting, workers, now)
             for queued, worker in zip(waiting, routes, strict=True):
                 if worker is not None:
                     self._handovers.take(queued.job.id)
-                    actions.append(self._sent(queued, worker, "", now))
+                    actions.append(self._track(queued, worker, "", now))
 
-    def _double(self, hedges: Hedges, now: float, actions: list[Action]) -> None:
-        """Start second attempts where they are due; each is charged like the first."""
-        for second in hedges.launch(self._flights, self._fleet, self._versions, now):
-            weight = self._line.charge(second.tenant, second.estimate)
-            self._flights.seconds[second.job_id].weight = weight
-            actions.append(second)
+    def _hedge(self, hedges: Hedges, now: float, actions: list[Action]) -> None:
+        """Start hedges where they are due; each is charged like the first attempt."""
+        for hedge in hedges.launch(self._attempts, self._fleet, self._versions, now):
+            job = hedge.job
+            hedge.weight = self._line.charge(job.tenant, hedge.estimate)
+            actions.append(
+                Dispatch(
+                    job.id, job.tenant, hedge.entry, hedge.worker, hedge.attempt, hedge.estimate,
+                    hedge=True, arm=hedge.arm,
+                )
+            )  # fmt: skip
 
 
 #: No bound methods: they would keep a scheduler that is given up, beside what its successor reads.
 _REACT: dict[type, Callable[[Scheduler, Any, float, list[Action]], None]] = {
     JobArrived: Scheduler._arrived, JobWithdrawn: Scheduler._withdrawn,
-    AttemptBegan: Scheduler._began, PrefillEnded: Scheduler._prefill_ended,
+    AttemptBegan: Scheduler._first_token, PrefillEnded: Scheduler._prefill_ended,
     AttemptEnded: Scheduler._ended, AttemptRestored: Scheduler._restored,
     AttemptMoved: Scheduler._moved, AttemptsHeld: Scheduler._held,
     DispatchRefused: Scheduler._refused, WorkerReported: Scheduler._reported,

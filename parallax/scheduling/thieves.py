@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from parallax.core.roles import PREFILL
 from parallax.policies.interfaces import StealingPolicy
 from parallax.scheduling.actions import Steal
-from parallax.scheduling.fleet import Fleet, Flight, WorkerState
+from parallax.scheduling.eligibility import ANSWER, eligible, need_like
+from parallax.scheduling.fleet import Fleet, WorkerState
+from parallax.scheduling.in_flight import InFlight
 from parallax.scheduling.versions import Versions
 
 #: An idle worker that found nothing looks again after so long, then twice as long, up to a second.
@@ -27,11 +28,11 @@ class Thieves:
         stolen: list[Steal] = []
         wanted: set[str] = set()
         for name, worker in fleet.workers.items():
-            if worker.flights or worker.draining or worker.role == PREFILL:
+            if worker.attempts:
                 self._pauses.pop(name, None)
                 continue
             until, pause = self._pauses.get(name, (now, FIRST_PAUSE_S))
-            if now < until:
+            if now < until or not eligible(ANSWER, fleet.view(name)):
                 continue
             taken = self._taken(name, fleet, versions, wanted, now)
             if taken:
@@ -49,8 +50,9 @@ class Thieves:
         self, thief: str, fleet: Fleet, versions: Versions, wanted: set[str], now: float
     ) -> list[Steal]:
         siblings = [view for view in fleet.views() if view.id != thief]
-        chosen = self.policy.choose(fleet.view(thief), siblings, now)
-        if chosen is None:
+        here = fleet.view(thief)
+        chosen = self.policy.choose(here, siblings, now)
+        if chosen is None or not eligible(need_like(fleet.view(chosen[0])), here):
             return []
         victim, count = chosen
         return self._worthwhile(fleet.workers[victim], thief, count, fleet, versions, wanted)
@@ -65,24 +67,24 @@ class Thieves:
         """
         work_s = fleet.slowness(victim) * fleet.service_s(victim.pending_cost)
         wait_s = work_s / max(1, victim.slots)
-        turns = Counter(_session(flight) for flight in victim.flights.values())
+        turns = Counter(_session(attempt) for attempt in victim.attempts.values())
         stolen: list[Steal] = []
-        undelivered = len(victim.flights) - victim.slots
-        for flight in list(reversed(victim.flights.values()))[: max(0, undelivered)]:
+        undelivered = len(victim.attempts) - victim.slots
+        for attempt in list(reversed(victim.attempts.values()))[: max(0, undelivered)]:
             if len(stolen) >= count:
                 break
-            job = flight.job
-            if flight.began or flight.hedged or job.prefilled_by or job.id in wanted:
+            job = attempt.job
+            if attempt.first_token or attempt.hedged or job.prefilled_by or job.id in wanted:
                 continue
-            if job.session and turns[_session(flight)] > 1:
+            if job.session and turns[_session(attempt)] > 1:
                 continue
-            there = versions.cached_tokens(job, victim.id, flight.arm)
-            here = versions.cached_tokens(job, thief, flight.arm)
+            there = versions.cached_tokens(job, victim.id, attempt.arm)
+            here = versions.cached_tokens(job, thief, attempt.arm)
             if self.policy.worth(wait_s, there, here):
-                stolen.append(Steal(job.id, victim.id, thief, flight.attempt))
+                stolen.append(Steal(job.id, victim.id, thief, attempt.attempt))
                 wanted.add(job.id)
         return stolen
 
 
-def _session(flight: Flight) -> tuple[str, str]:
-    return flight.job.tenant, flight.job.session
+def _session(attempt: InFlight) -> tuple[str, str]:
+    return attempt.job.tenant, attempt.job.session

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from parallax.core.model import ClusterView, JobView, Slo, Usage
+from parallax.core.model import ClusterView, JobView, Slo, Usage, WorkerView
 from parallax.policies.interfaces import (
     PhaseSplitting,
     PlacementObserver,
     RolloutPolicy,
     RoutingPolicy,
 )
+from parallax.scheduling.queues import Queued
 from parallax.scheduling.watching import Watcher
 
 STABLE, CANARY = "stable", "canary"
@@ -30,6 +31,7 @@ class Versions:
     slo: Slo = field(default_factory=Slo)
     ended: str = ""
     watcher: Watcher | None = None
+    split: bool = field(init=False)  # jobs are dealt to two arms
     splits_phases: bool = field(init=False)  # new jobs may be sent to workers that only prefill
     _observers: dict[str, PlacementObserver] = field(init=False)
 
@@ -38,12 +40,13 @@ class Versions:
         arms = {STABLE: self.stable}
         if self.candidate is not None:
             arms[CANARY] = self.candidate
+        self.split = self.rollout is not None and self.candidate is not None
         self.splits_phases = all(isinstance(policy, PhaseSplitting) for policy in arms.values())
         self._observers = {a: p for a, p in arms.items() if isinstance(p, PlacementObserver)}
 
     def arm(self, job: JobView) -> str:
         """Return which version serves this job; "" when there is only one."""
-        if self.rollout is None or self.candidate is None:
+        if self.rollout is None or not self.split:
             return ""
         if self.ended:
             return CANARY if self.ended == "promote" else STABLE
@@ -53,11 +56,21 @@ class Versions:
         """Return the policy of that arm."""
         return self.candidate if arm == CANARY and self.candidate is not None else self.stable
 
-    def route(
-        self, arm: str, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
+    def by_arm(self, chosen: Sequence[Queued]) -> Iterable[tuple[str, Sequence[Queued]]]:
+        """Deal jobs to the arms that serve them."""
+        if not self.split:
+            return (("", chosen),) if chosen else ()
+        dealt: dict[str, list[Queued]] = {}
+        for queued in chosen:
+            dealt.setdefault(self.arm(queued.job), []).append(queued)
+        return dealt.items()
+
+    def place(
+        self, arm: str, some: Sequence[Queued], workers: tuple[WorkerView, ...], now: float
     ) -> list[str | None]:
         """Let the policy of that arm place a batch of jobs."""
-        policy = self.policy(arm)
+        policy, cluster = self.policy(arm), ClusterView(workers, now)
+        jobs, estimates = [q.job for q in some], [q.estimate for q in some]
         if self.watcher is None:
             return policy.route(jobs, estimates, cluster)
         self.watcher.asked(policy, jobs, estimates, cluster)

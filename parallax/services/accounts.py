@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from parallax.broker.dispatching import Lease
-from parallax.broker.ledger import SYSTEM, Ledger
+from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.ledger import SYSTEM, Ledger
 from parallax.core.model import NAME
 from parallax.scheduling.events import (
     AccountRestored,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-from parallax.broker.policy_store import Choice, PolicyDocument, Verdict
+from parallax.broker.store.policies import Choice, PolicyDocument, Verdict
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Slo
 from parallax.core.settings import Policies

@@ -10,14 +10,17 @@ out when its time comes, whatever became of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from math import inf
 
-from parallax.broker.codec import decode_about, view_of
-from parallax.broker.connection import Argument, Link, Reply
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link, Reply
+from parallax.broker.link.scripts import Argument
+from parallax.broker.store.codec import decode_about, view_of
+from parallax.broker.store.holding import Holding, decode_holding
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput
-from parallax.core.lifecycle import TERMINAL, State
+from parallax.core.lifecycle import State
 from parallax.scheduling.events import JobArrived
 
 #: What is due within so many seconds is read ahead, where jobs wait that have not been read.
@@ -61,20 +64,18 @@ class Deadlines:
         records = self._link.calls([("HMGET", self._keys.job(n), *fields) for n in names])
         over: list[Argument] = []
         for member, name, record in zip(members, names, records, strict=True):
-            state, _, rest = (record[0] or b"").decode("utf-8", "replace").partition(" ")
-            if not state or state in TERMINAL:
+            holding = decode_holding(record[0])
+            if not record[0] or (holding and holding.is_over):
                 over.append(member)
-            elif state == State.QUEUED and (arrival := _arrival(name, rest, record)) is not None:
-                found.append(arrival)
+            elif holding and holding.state is State.QUEUED:
+                found += _arrival(name, holding, record)
         return int(self._link.call("ZREM", self._keys.due, *over)) if over else 0
 
 
-def _arrival(name: str, holder: str, record: Reply) -> JobArrived | None:
-    """Return what the job's entry says; None for a record that cannot be understood."""
+def _arrival(name: str, holding: Holding, record: Reply) -> Iterator[JobArrived]:
+    """Yield what the job's entry says; nothing for a record that cannot be understood."""
     _, about, deadline = record
-    try:
-        _, attempt, entry = holder.split(" ", maxsplit=1)[0].split("/")
+    with suppress(InvalidInput, ValueError):  # the janitor and the tenant's stream will find it
         due = int(deadline) / 1000 if deadline else inf
-        return JobArrived(view_of(name, decode_about(about), due, int(attempt)), entry)
-    except (InvalidInput, ValueError):
-        return None  # the janitor and the tenant's stream will find it
+        view = view_of(name, decode_about(about), due, holding.attempt)
+        yield JobArrived(view, holding.entry)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from parallax.broker.codec import Report, decode_report, decode_waiting, usage_of, whole
-from parallax.broker.dispatching import Entry
+from parallax.broker.store.codec import Report, decode_report, decode_waiting, usage_of, whole
+from parallax.broker.store.dispatch import Entry
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import ENDS, Told
 from parallax.core.model import check_name

@@ -2,8 +2,9 @@
 
 A sweep is done in pieces, one between two turns of the leader, each of bounded size:
 * open jobs that nobody touched for long are looked for, and re-queued if they are nowhere, or
-  dead-lettered if that was their last attempt. The more jobs are open, the more pieces: all of them
-  are seen within a minute, as long as there are no more than 240,000;
+  dead-lettered if that was their last attempt; one whose answer broke off has failed. The more jobs
+  are open, the more pieces: all of them are seen within a minute, as long as there are no more than
+  240,000;
 * entries in workers' streams that no longer belong to their job are deleted;
 * tenants whose stream has entries nobody rang for are made active;
 * streams of workers that are not registered are found, for the recoverer to clear away.
@@ -17,21 +18,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
-from parallax.broker.attempts import NOBODY, Assignment, decode_assignment
-from parallax.broker.codec import Report
-from parallax.broker.connection import Link, Spoilt
-from parallax.broker.dispatching import Entry, Lease
-from parallax.broker.intake import Ending, Intake
-from parallax.broker.keys import Keys
-from parallax.broker.membership import MOST_HELD, Membership
-from parallax.broker.misfits import name_of
-from parallax.broker.rescue import Found, Rescue
-from parallax.broker.results import Record, Results
+from parallax.broker.link.connection import Link
+from parallax.broker.link.errors import Spoilt
+from parallax.broker.store.attempts import NOBODY, Assignment, decode_assignment
+from parallax.broker.store.codec import Report
+from parallax.broker.store.dispatch import Entry, Lease
+from parallax.broker.store.intake import Ending, Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import MOST_HELD, Membership
+from parallax.broker.store.misfits import name_of
+from parallax.broker.store.rescue import Rescue
+from parallax.broker.store.rescue_calls import Found
+from parallax.broker.store.results import Record, Results
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.pages import pages
 from parallax.core.reasons import Reason
 from parallax.core.settings import SchedulerSettings
+from parallax.core.words import Repaired, Scrubbed, Terminated, Woken
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +51,7 @@ _WORKERS = 100
 #: Most jobs without an understandable record that are ended in one piece; two round trips each.
 _BURIED = 20
 #: What stays where it is among the open jobs, oldest first: the next piece looks behind it.
-_STAY = frozenset({"held", "moved", "spoilt"})
+_STAY = frozenset({Repaired.HELD, Repaired.MOVED, Repaired.SPOILT})
 
 
 @dataclass(slots=True)
@@ -91,12 +95,14 @@ class Janitor:
             page = self._rescue.oldest_open(min(_JOBS, budget), skip)
             budget -= _JOBS
             found = self._rescue.looked_for(lease, page, int(self._settings.repair_grace_s * 1000))
-            self._bury([one.job_id for one in found if one.word == "spent"], lease)
-            self._bury_spoilt([one.job_id for one in found if one.word == "spoilt"], lease)
-            old = [one for one in found if one.word != "young"]
-            waiting = [one for one in old if one.word == "present" and one.detail]
+            self._bury([one.job_id for one in found if one.word is Repaired.SPENT], lease)
+            broken = [one.job_id for one in found if one.word is Repaired.BROKEN]
+            self._bury(broken, lease, broken=True)
+            self._bury_spoilt([one.job_id for one in found if one.word is Repaired.SPOILT], lease)
+            old = [one for one in found if one.word is not Repaired.YOUNG]
+            waiting = [one for one in old if one.word is Repaired.PRESENT and one.detail]
             self._rescue.remind([one.job_id for one in waiting])
-            repaired = [one for one in old if one.word == "ok"]
+            repaired = [one for one in old if one.word is Repaired.OK]
             if repaired:
                 log.warning(
                     "%d jobs were nowhere and are queued again, %s among them",
@@ -115,11 +121,11 @@ class Janitor:
         wanted = ceil(jobs * sweep_s / _ROUND_S)
         return max(_LEAST, min(wanted, ceil(_MOST_PER_S * sweep_s)))
 
-    def _bury(self, spent: Sequence[str], lease: Lease) -> None:
-        if not spent:
+    def _bury(self, jobs: Sequence[str], lease: Lease, *, broken: bool = False) -> None:
+        if not jobs:
             return
-        records = [record for record in self._results.records(spent) if record is not None]
-        self._intake.terminate([_lost(record) for record in records], lease.token)
+        records = [record for record in self._results.records(jobs) if record is not None]
+        self._intake.terminate([_lost(record, broken) for record in records], lease.token)
 
     def _bury_spoilt(self, spoilt: Sequence[str], lease: Lease) -> None:
         """Dead-letter jobs whose record nobody can understand: each by itself, they are few."""
@@ -133,7 +139,7 @@ class Janitor:
                 except Spoilt as error:
                     log.warning("job %s can be neither run nor ended: %s", job, error)
                     break
-                if word != "moved":
+                if word is not Terminated.MOVED:
                     break
                 holders = [name_of(name.encode()) for name in detail.split(" ")[:2]]
 
@@ -145,14 +151,15 @@ class Janitor:
                 findings.held[worker] = frozenset((a.job_id, int(a.attempt)) for a in held)
         some = {worker: held[:_PAGE] for worker, held in attempts.items()}
         words = self._rescue.scrub_all(some, int(self._settings.repair_grace_s * 1000))
-        findings.words["removed"] = words.count("removed")
+        findings.words[Scrubbed.REMOVED] = words.count(Scrubbed.REMOVED)
         return findings
 
     def _look_around(self) -> Findings:
         self._scan, tenants, strays = self._rescue.scan(self._scan)
         woken = self._rescue.wake(tenants)
-        findings = Findings(strays=strays, tenants=[t for t in woken if woken[t] != "quiet"])
-        findings.words["rung"] = sum(word == "rung" for word in woken.values())
+        loud = [tenant for tenant, word in woken.items() if word is not Woken.QUIET]
+        findings = Findings(strays=strays, tenants=loud)
+        findings.words[Woken.RUNG] = list(woken.values()).count(Woken.RUNG)
         findings.words["stray"] = len(strays)
         return findings
 
@@ -170,9 +177,14 @@ def _spoilt(job: str, worker: str = "", rival: str = "") -> Ending:
     return Ending(job, NOBODY, Outcome.DEAD, report, worker, rival=rival)
 
 
-def _lost(record: Record) -> Ending:
-    error = f"its worker {record.worker} was lost during attempt {record.attempts}, the last"
-    reason = Reason.ATTEMPTS_USED_UP
+def _lost(record: Record, broken: bool) -> Ending:
+    error = f"its worker {record.worker} was lost during attempt {record.attempts}"
+    if broken:
+        outcome, reason = Outcome.FAILED, Reason.STREAM_BROKEN
+        error += ", after a part of the answer was sent"
+    else:
+        outcome, reason = Outcome.DEAD, Reason.ATTEMPTS_USED_UP
+        error += ", the last"
     report = Report(record.tenant, record.worker, record.attempts, error=error, reason=reason)
     holders = (record.worker, record.reply, record.rival)
-    return Ending(record.job_id, record.tenant, Outcome.DEAD, report, *holders)
+    return Ending(record.job_id, record.tenant, outcome, report, *holders)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import threading
 
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Lease
-from parallax.broker.membership import Leadership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.membership import Leadership
 from parallax.core.clock import Clock
 from parallax.core.errors import Fenced, ParallaxError
 from parallax.core.settings import SchedulerSettings

@@ -1,8 +1,8 @@
-"""What signals ask of a command that owns processes: to stop, then to stop now, then to be gone.
+"""What signals ask of a command: to stop, then to stop now, then to be gone.
 
     1st SIGINT, SIGTERM or SIGHUP   stop in good order, and say what is known so far
     2nd                             do not wait for anybody any more
-    3rd                             leave at once; the guardian ends what is left
+    3rd                             leave at once; a guardian ends the processes that are left
 
 Handlers only set flags, and whoever waits looks at them: nothing is torn in the middle.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -27,9 +28,13 @@ class Interrupted(Exception):
 
 
 class Orders:
-    """The orders given so far. Without `with` it hears none, and only `hurry` gives one."""
+    """The orders given so far. Without `with` it hears none, and only `hurry` gives one.
 
-    def __init__(self) -> None:
+    `stopping` is called within the handler of the first signal: it may set flags and nothing more.
+    """
+
+    def __init__(self, stopping: Callable[[], None] = lambda: None) -> None:
+        self._stopping = stopping
         self.stop, self.now = threading.Event(), threading.Event()
         self.code = 0  # of the process, as shells count: 128 and the first signal's number
         self._before: dict[signal.Signals, Any] = {}
@@ -57,6 +62,8 @@ class Orders:
             self.now.set()
         self.code = self.code or 128 + number
         self.stop.set()
+        if not self.now.is_set():
+            self._stopping()
 
     def hurry(self) -> None:
         """Stop now: what is left is worth no waiting."""

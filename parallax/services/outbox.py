@@ -6,16 +6,18 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from parallax.broker.codec import Report, decode_about
-from parallax.broker.connection import Link, Spoilt
-from parallax.broker.dispatching import Dispatching, Entry, Lease
-from parallax.broker.intake import Ending, Intake
-from parallax.broker.keys import Keys
-from parallax.broker.rescue import Rescue
+from parallax.broker.link.connection import Link
+from parallax.broker.link.errors import Spoilt
+from parallax.broker.store.codec import Report, decode_about
+from parallax.broker.store.dispatch import Dispatching, Entry, Lease
+from parallax.broker.store.intake import Ending, Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.rescue import Rescue
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.reasons import Reason
+from parallax.core.words import Routed, Terminated
 from parallax.scheduling.actions import (
     Action,
     Cancel,
@@ -78,10 +80,10 @@ class Outbox:
             if isinstance(word, Spoilt):
                 self._commit(lease, ())  # if that fails too, it is not for this dispatch
                 self._spoilt(lease, dispatch, word)
-            elif word != "ok":
+            elif word is not Routed.OK:
                 self._refused(lease, dispatch, word)
 
-    def _commit(self, lease: Lease, part: Sequence[Dispatch]) -> list[str]:
+    def _commit(self, lease: Lease, part: Sequence[Dispatch]) -> list[Routed]:
         caps: Mapping[str, int] = {d.worker: self.recoverer.cap(d.worker) for d in part}
         answers = self.dispatching.commit(lease, part, caps, self._accounts)
         self._accounts, self.uncommitted = {}, False
@@ -116,14 +118,14 @@ class Outbox:
             cap = self.recoverer.cap(thief)
             self.metrics.stolen(self.rescue.steal(lease, victim, thief, wanted, cap))
 
-    def _refused(self, lease: Lease, dispatch: Dispatch, word: str) -> None:
+    def _refused(self, lease: Lease, dispatch: Dispatch, word: Routed) -> None:
         self.metrics.refused(word)
-        requeue = word in {"noworker", "busy"}
+        requeue = word in {Routed.NOWORKER, Routed.BUSY}
         self.news.append(DispatchRefused(dispatch.job_id, dispatch.worker, requeue))
-        if word == "expired":
+        if word is Routed.EXPIRED:
             late = Expire(dispatch.job_id, dispatch.tenant, dispatch.entry)
             self._end(lease, [replace(_ending(late), worker=dispatch.prefilled_by)])
-        elif word == "orphan":
+        elif word is Routed.ORPHAN:
             self._orphaned(lease, dispatch.tenant, dispatch.entry, dispatch.job_id)
 
     def _orphaned(self, lease: Lease, tenant: str, entry: str, job_id: str) -> None:
@@ -150,11 +152,13 @@ class Outbox:
                 log.error("job %s cannot be ended; the janitor will try: %s", ending.job_id, answer)
                 continue
             word, _ = answer
-            if word == "ok":
+            if word is Terminated.OK:
                 self.metrics.ended(ending.tenant, ending.outcome)
-            elif word == "not_due":  # our clock ran ahead of the server's: look at it again
+            elif (
+                word is Terminated.NOT_DUE
+            ):  # our clock ran ahead of the server's: look at it again
                 self.dispatching.cursors.pop(ending.tenant, None)
-            elif word == "unknown" and ending.entry:
+            elif word is Terminated.UNKNOWN and ending.entry:
                 self._orphaned(lease, ending.tenant, ending.entry, ending.job_id)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Lease
-from parallax.broker.keys import Keys
-from parallax.broker.policy_store import PolicyDocument, PolicyStore
-from parallax.broker.recording import Beginning, Recorder
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.policies import PolicyDocument, PolicyStore
+from parallax.broker.store.recording import Beginning, Recorder
 from parallax.core.errors import Conflict, InvalidInput, StoreFull, UnknownPolicy
 from parallax.core.settings import Policies
 from parallax.scheduling.actions import Action

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from parallax.broker.codec import decode_prefix
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import before
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import decode_prefix
+from parallax.broker.store.dispatch import before
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput
 from parallax.scheduling.events import JobArrived
 

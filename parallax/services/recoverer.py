@@ -19,12 +19,13 @@ from collections import Counter
 from collections.abc import Sequence
 from math import ceil
 
-from parallax.broker.attempts import Assignment, decode_assignment
-from parallax.broker.dispatching import Entry, Lease
-from parallax.broker.membership import Member, Membership
-from parallax.broker.rescue import Rescue
+from parallax.broker.store.attempts import Assignment, decode_assignment
+from parallax.broker.store.dispatch import Entry, Lease
+from parallax.broker.store.membership import Member, Membership
+from parallax.broker.store.rescue import Rescue
 from parallax.core.errors import InvalidInput, StoreFull
 from parallax.core.settings import SchedulerSettings
+from parallax.core.words import Buried
 from parallax.scheduling.events import Event, WorkerLost, WorkerReported
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ _AT_ONCE = 100
 #: The time to live of a key that has none.
 _FOR_EVER = -1
 #: What the store says of a worker that is not gone.
-_LIVES = ("alive", "fenced")
+_LIVES = (Buried.ALIVE, Buried.FENCED)
 #: More than this share of four or more workers missing at once is not believed at first sight.
 _MASS = 0.5
 

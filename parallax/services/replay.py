@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from parallax.broker.recording import Batch, Beginning, Line, encoded_actions
+from parallax.broker.store.recording import Batch, Beginning, Line, encoded_actions
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import ClusterView, Job, JobView, Slo, WorkerView

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
-from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
@@ -48,7 +46,7 @@ def run(service: Service, stop: threading.Event, random: Random) -> None:
                 failures = 0 if good >= STEADY else failures
             except Exception as error:  # noqa: BLE001 - see above; what it was is logged and counted
                 good, failures = 0, failures + 1
-                _tell(error, failures)
+                tell(error, failures)
                 _recover(service, error)
                 longest = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures - 1, 10))
                 stop.wait(random.uniform(0, longest))
@@ -61,7 +59,8 @@ def is_told(failures: int) -> bool:
     return not failures & (failures - 1)
 
 
-def _tell(error: Exception, failures: int) -> None:
+def tell(error: Exception, failures: int) -> None:
+    """Log the n-th failure in a row, if it is one that is told of."""
     if not is_told(failures):
         return
     again = f" (failure {failures} in a row)" if failures > 1 else ""
@@ -78,16 +77,3 @@ def _recover(service: Service, error: Exception) -> None:
         service.recover(error)
     except Exception:
         log.exception("could not drop what may no longer be true; the next turn tries again")
-
-
-def stop_on_signals(first: Callable[[], None], second: Callable[[], None]) -> None:
-    """Call `first` on the first SIGTERM, SIGINT or SIGHUP, `second` on every further one."""
-    orders = iter((first,))
-
-    def on_signal(_number: int, _frame: object) -> None:
-        next(orders, second)()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: the terminal may go
-        signal.signal(signal.SIGHUP, on_signal)

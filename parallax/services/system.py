@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.guardian import Guardian
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.server.guardian import Guardian
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
-from parallax.services.fleet import RESTART_BASE_S, RESTART_CAP_S, Fleet
 from parallax.services.orders import Orders
+from parallax.services.processes import RESTART_BASE_S, RESTART_CAP_S, Processes
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class System:
             )  # fmt: skip
         self._url = url
         self._restart, self._logs = restart, logs
-        self._fleet: Fleet | None = None
+        self._processes: Processes | None = None
         self._revive_at, self._in_vain = 0.0, 0  # the next try to start the server, and failed ones
 
     @property
@@ -86,11 +86,11 @@ class System:
         return self._url
 
     @property
-    def fleet(self) -> Fleet:
+    def processes(self) -> Processes:
         """The processes."""
-        if self._fleet is None:
+        if self._processes is None:
             raise Unreachable("the system has not been started")
-        return self._fleet
+        return self._processes
 
     def __enter__(self) -> System:
         self.start()
@@ -114,7 +114,7 @@ class System:
             if self.server is not None:
                 self._url = self.server.start().url
             environment = {"PARALLAX_REDIS": self.url, "PARALLAX_CELL": self.plan.cell}
-            self._fleet = Fleet(
+            self._processes = Processes(
                 environment, self._clock, self._logs, self._restart,
                 hurried=self._hurried, guardian=self.guardian,
             )  # fmt: skip
@@ -130,14 +130,14 @@ class System:
     def start_scheduler(self, number: int) -> None:
         """Start a scheduler: the first to get the lease leads, the others stand by."""
         arguments = (*self.plan.scheduler_arguments, *self.plan.metrics(number - 1))
-        self.fleet.start(f"scheduler-{number}", "scheduler", *arguments)
+        self.processes.start(f"scheduler-{number}", "scheduler", *arguments)
 
     def start_worker(self, number: int) -> None:
         """Start a worker."""
         name = f"worker-{number}"
         place = self.plan.schedulers + number - 1
         arguments = (*self.plan.worker_arguments, *self.plan.metrics(place))
-        self.fleet.start(name, "worker", "--name", f"w{number}", *arguments)
+        self.processes.start(name, "worker", "--name", f"w{number}", *arguments)
 
     def watch(self) -> list[str]:
         """Restart what ended unasked, server included; return the names of what had ended.
@@ -145,7 +145,7 @@ class System:
         Raises Interrupted once the user wants the command to end.
         """
         self._orders.check()
-        ended = self.fleet.watch()
+        ended = self.processes.watch()
         if self._revived():
             ended.append("server")
         return ended
@@ -175,9 +175,9 @@ class System:
             token = link.call("GET", Keys(self.plan.cell).leader)
         finally:
             link.close()
-        pid = (token or b"").partition(b"|")[0].rsplit(b"-", 2)[-2:-1]
-        for name, child in self.fleet.children.items():
-            if [str(child.process.pid).encode()] == pid:
+        pid = (token or b"").partition(b"|")[0].rsplit(b"-", 1)[-1]
+        for name, child in self.processes.children.items():
+            if str(child.process.pid).encode() == pid:
                 return name
         return None
 
@@ -186,8 +186,8 @@ class System:
 
         Once the user is in a hurry, or nothing will be left to sign off from, they are killed.
         """
-        if self._fleet is not None:
-            self._fleet.stop()
+        if self._processes is not None:
+            self._processes.stop()
         if self.server is not None:
             self.server.stop()
         self.guardian.close()
@@ -205,17 +205,17 @@ class System:
         try:
             while self._clock.monotonic() < deadline:
                 led = not self.plan.schedulers or link.call("GET", keys.leader) is not None
-                if self.fleet.misused():
+                if self.processes.misused():
                     break
                 if led and sum(one.alive for one in Membership(link, keys).members()) >= count:
                     return
                 self._orders.check()
-                if self.fleet.watch() and not self._restart:
+                if self.processes.watch() and not self._restart:
                     break
                 self._clock.wait(0.02)
         finally:
             link.close()
-        for name in self.fleet.misused():
+        for name in self.processes.misused():
             raise ParallaxError(f"{name} cannot be started as it was told to; its log says why")
         missing = "the workers" if led else "the schedulers"
         raise StoreFault(f"{missing} did not start within {READY_S:g} s; see their logs")

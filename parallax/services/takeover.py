@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 
-from parallax.broker.attempts import Assignment, decode_assignment
-from parallax.broker.codec import decode_about, view_of
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Entry
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Assignment, decode_assignment
+from parallax.broker.store.codec import decode_about, view_of
+from parallax.broker.store.dispatch import Entry
+from parallax.broker.store.holding import decode_holding
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import State
 from parallax.core.model import JobView
@@ -54,7 +55,7 @@ def _owned(link: Link, keys: Keys, held: Sequence[Held]) -> Iterator[AttemptRest
         job = _view(assignment, about, deadline)
         state = _state(assignment.signature(worker), holders)
         if job is not None and state:
-            attempt, prefilled = int(assignment.attempt), state == State.PREFILLED
+            attempt, prefilled = int(assignment.attempt), state is State.PREFILLED
             yield AttemptRestored(
                 job, worker, attempt, assignment.estimate, prefilled, _cached(computed)
             )
@@ -69,13 +70,12 @@ def _assignments(membership: Membership, workers: Sequence[str]) -> Iterator[Hel
                 continue  # the worker that reads it sets it aside
 
 
-def _state(signature: str, holders: Iterable[bytes | None]) -> str:
-    """Return the state of an attempt that its job owns; '' if it does not."""
-    for holder in holders:
-        state, _, rest = (holder or b"").decode("utf-8", "replace").partition(" ")
-        if state in _HELD and rest.partition(" ")[0] == signature:
-            return state
-    return ""
+def _state(signature: str, holders: Iterable[bytes | None]) -> State | None:
+    """Return the state of an attempt that its job owns; None if it does not."""
+    for holding in map(decode_holding, holders):
+        if holding and holding.state in _HELD and holding.signature == signature:
+            return holding.state
+    return None
 
 
 def _cached(prefilled: bytes | None) -> int:

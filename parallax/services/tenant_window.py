@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
 
-from parallax.broker.dispatching import Dispatching
+from parallax.broker.store.dispatch import Dispatching
 from parallax.core.settings import SchedulerSettings
 
 #: Most streams in one read; more active tenants than that take turns.
@@ -30,8 +30,8 @@ _START = "0"
 class TenantWindow:
     """See the module's docstring.
 
-    `held` says how many jobs of a tenant are in memory, `byte_room` how many more bytes of their
-    prefixes may be.
+    `held` says how many jobs of a tenant are in memory; `byte_room` says how many more bytes of its
+    prefixes may be, if so many tenants share the room.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class TenantWindow:
         dispatching: Dispatching,
         settings: SchedulerSettings,
         held: Callable[[str], int],
-        byte_room: Callable[[str], int],
+        byte_room: Callable[[str, int], int],
     ) -> None:
         self._dispatching, self._settings = dispatching, settings
         self._held, self._byte_room = held, byte_room
@@ -91,10 +91,14 @@ class TenantWindow:
                 page[tenant] = None
         return list(page)
 
+    def byte_room(self, tenant: str) -> int:
+        """Return how many more bytes of prefixes of this tenant may be read into memory."""
+        return self._byte_room(tenant, max(1, len(self._line)))
+
     def _wanted(self, tenant: str, share: int, now: float) -> bool:
         """Whether there is room for more of this tenant's jobs."""
         held = self._held(tenant)
-        if held >= share or (held and self._byte_room(tenant) <= 0):
+        if held >= share or (held and self.byte_room(tenant) <= 0):
             if len(self._full) < MAX_STREAMS:
                 self._full[tenant] = None
             return False

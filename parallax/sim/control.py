@@ -32,7 +32,7 @@ class Faults:
         if worker is None:
             return
         worker.alive = False
-        world.notes.append(f"{fault.at_s:g} s: {worker.id} crashes")
+        world.books.notes.append(f"{fault.at_s:g} s: {worker.id} crashes")
         world.at(world.now_ms + fault.detect_s * 1000, world.lose, worker)
         if fault.seconds != inf:
             back_ms = world.now_ms + max(fault.seconds, fault.detect_s) * 1000
@@ -40,8 +40,8 @@ class Faults:
 
     def _return(self, fault: FaultSpec) -> None:
         world = self._world
-        world.join(world.fleet.make(world.now_ms, fault.worker))
-        world.notes.append(f"{world.now_ms / 1000:g} s: {fault.worker} is back")
+        world.join(world.factory.make(world.now_ms, fault.worker))
+        world.books.note(world.now_ms, f"{fault.worker} is back")
 
     def _slow(self, fault: FaultSpec) -> None:
         self._pace(fault, fault.factor)
@@ -56,9 +56,8 @@ class Faults:
         if worker is not None and worker.alive:
             self._world.catch_up(worker)
             worker.engine.slow_down(factor)
-            self._world.notes.append(
-                f"{self._world.now_ms / 1000:g} s: {worker.id} takes {factor:g} times as long"
-            )
+            told = f"{worker.id} takes {factor:g} times as long"
+            self._world.books.note(self._world.now_ms, told)
 
     def _stale(self, fault: FaultSpec) -> None:
         worker = self._world.workers.get(fault.worker)
@@ -89,8 +88,9 @@ class Autoscaling:
         elif wanted < total:
             self._drain(min(total - wanted, len(serving) - 1))
         if wanted != total:
-            world.counters["scalings"] = world.counters.get("scalings", 0) + 1
-            world.notes.append(f"{now_s:g} s: {total} workers, {wanted} wanted")
+            counters = world.books.counters
+            counters["scalings"] = counters.get("scalings", 0) + 1
+            world.books.note(world.now_ms, f"{total} workers, {wanted} wanted")
         for worker in [w for w in world.workers.values() if w.draining and not w.attempts]:
             world.lose(worker)
         if world.arriving or world.open:
@@ -100,7 +100,7 @@ class Autoscaling:
 
     def _load(self, serving: int, now_s: float) -> LoadView:
         meter, world = self._meter, self._world
-        busy_s, cost = world.total_busy_s, world.served_cost
+        busy_s, cost = world.books.busy_s(world.workers.values()), world.books.served_cost
         if busy_s > self._busy_s:
             meter.served(cost - self._cost, busy_s - self._busy_s)
             self._busy_s, self._cost = busy_s, cost
@@ -121,7 +121,7 @@ class Autoscaling:
 
     def _started(self, _: None) -> None:
         self._starting.popleft()
-        self._world.join(self._world.fleet.make(self._world.now_ms))
+        self._world.join(self._world.factory.make(self._world.now_ms))
 
     def _drain(self, count: int) -> None:
         """Let go of those with the least work: placing stops at once, what runs may end."""

@@ -41,13 +41,13 @@ def simulate(
     world.play(offered)
     world.close()
     if scheduler.rollout_ended:
-        world.notes.append(f"rollout: {scheduler.rollout_ended}")
+        world.books.notes.append(f"rollout: {scheduler.rollout_ended}")
     return Run(
         spec.document(),
-        list(world.outcomes.values()),
-        world.samples,
-        {name: float(value) for name, value in world.counters.items()},
-        {name: busy / 1000 for name, busy in sorted(world.busy_ms.items())},
+        list(world.books.outcomes.values()),
+        world.books.samples,
+        {name: float(value) for name, value in world.books.counters.items()},
+        {name: busy / 1000 for name, busy in sorted(world.books.busy_ms.items())},
         world.now_ms / 1000,
-        world.notes,
+        world.books.notes,
     )

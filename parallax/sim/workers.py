@@ -6,15 +6,16 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from parallax.core.hashing import share
+from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, JobView, Usage
 from parallax.core.roles import PREFILL
 from parallax.core.settings import PolicyChoice
-from parallax.engine.batch import BatchEngine, Former
+from parallax.engine.batch import BatchEngine, BatchingPolicy
 from parallax.engine.profiles import Profile, profile_named
 from parallax.engine.request import Change, Consumed, Request
 from parallax.policies.registry import BATCHING
 from parallax.scheduling.actions import Dispatch
-from parallax.scheduling.events import WorkerReported
+from parallax.scheduling.events import AttemptEnded, WorkerReported
 from parallax.sim.spec import FleetSpec
 
 CONTINUOUS = "continuous"
@@ -107,7 +108,7 @@ class SimWorker:
         return attempt
 
 
-class Fleet:
+class WorkerFactory:
     """Makes workers as the spec says; each gets a batching policy of its own."""
 
     def __init__(
@@ -125,7 +126,7 @@ class Fleet:
         """Return a new worker, or a returning one by its name."""
         number = int(name[1:]) if name else self._made
         self._made += not name
-        engine = BatchEngine(self.profile, self._spec.exact, self._former(number), now_ms)
+        engine = BatchEngine(self.profile, self._spec.exact, self._batching_policy(number), now_ms)
         engine.run_until(now_ms)
         worker = name or f"w{number:04d}"
         return SimWorker(worker, self._role(number), self.profile, engine, reported_ms=now_ms)
@@ -143,7 +144,7 @@ class Fleet:
             return "both"
         return PREFILL if number < self._spec.prefill_workers else "decode"
 
-    def _former(self, number: int) -> Former | None:
+    def _batching_policy(self, number: int) -> BatchingPolicy | None:
         choice = self._batching
         if choice.name == CONTINUOUS:
             return None  # whoever fits joins: what the engine does by itself
@@ -174,3 +175,13 @@ def view_of(job: Job, arrival_s: float, deadline_s: float, attempt: int) -> JobV
         job.id, job.tenant, job.prompt_tokens, job.max_tokens, arrival_s, job.session, deadline_s,
         job.priority, attempt, job.prefix, job.prefix_block,
     )  # fmt: skip
+
+
+def ended(
+    worker: SimWorker, attempt: Attempt, outcome: Outcome | None, usage: Usage | None
+) -> AttemptEnded:
+    """Return the news that an attempt has ended at a worker."""
+    job = attempt.job
+    return AttemptEnded(
+        job.id, job.tenant, worker.id, attempt.number, attempt.estimate, outcome, usage
+    )

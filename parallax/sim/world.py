@@ -1,55 +1,43 @@
 """The virtual world: the live scheduler, engines instead of GPUs, and a heap instead of time.
 
-The scheduler is the one that runs live; the world only carries out what it decides and tells it
-what came of it, as Redis and the workers do. Time is in milliseconds, as the engines count it.
+The scheduler is the one that runs live. The world tells it what happens, as Redis and the workers
+do; `carrying` applies what it decides, `books` keeps what came of it. Time is in milliseconds, as
+the engines count it.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable
 from math import inf, nan
-from typing import Any
 
 from parallax.core.cost import TokenCost
-from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, Usage
 from parallax.core.roles import PREFILL
 from parallax.engine.profiles import Profile
 from parallax.engine.request import Change
-from parallax.scheduling.actions import (
-    Action,
-    Admitted,
-    Cancel,
-    Dispatch,
-    Expire,
-    Reject,
-    SaveAccounts,
-    Steal,
-)
 from parallax.scheduling.events import (
     AttemptBegan,
-    AttemptEnded,
-    AttemptMoved,
     Event,
     JobArrived,
     PrefillEnded,
     WorkerLost,
 )
 from parallax.scheduling.scheduler import Scheduler
-from parallax.sim.outcome import JobOutcome, Sample
+from parallax.sim.books import Books
+from parallax.sim.carrying import Carrier
+from parallax.sim.loop import Loop
+from parallax.sim.outcome import JobOutcome
 from parallax.sim.spec import RunSpec
 from parallax.sim.timed import Timed
-from parallax.sim.workers import Attempt, Fleet, SimWorker, attempt_of, view_of
+from parallax.sim.workers import Attempt, SimWorker, WorkerFactory, ended, view_of
 
 _COST = TokenCost()
-Deed = Callable[[Any], None]
 Followed = Callable[[JobOutcome], Iterable[Timed]]
 
 
-class World:
-    """See the module's docstring. `play` runs it; afterwards `outcomes` says what became of all."""
+class World(Loop):
+    """See the module's docstring. `play` runs it; afterwards `books` says what became of all."""
 
     def __init__(
         self,
@@ -58,50 +46,33 @@ class World:
         follow: Followed | None = None,
         profile: Profile | None = None,
     ) -> None:
+        super().__init__()
         self.spec, self.scheduler, self.follow = spec, scheduler, follow
-        self.fleet = Fleet(spec.fleet, spec.policies.batching, spec.seed, profile)
+        self.factory = WorkerFactory(spec.fleet, spec.policies.batching, spec.seed, profile)
         self.workers: dict[str, SimWorker] = {}
-        self.now_ms = 0.0
-        self.outcomes: dict[str, JobOutcome] = {}
-        self.samples: list[Sample] = []
-        self.notes: list[str] = []
-        self.counters = dict.fromkeys(
-            ("dispatches", "hedges", "cancels", "steals", "handovers", "retries", "preemptions"), 0
-        )
-        self.busy_ms: dict[str, float] = {}
+        self.books = Books(spec.sample_every_s)
         self.offered: Callable[[float, float], None] | None = None  # told of each arrival's cost
-        self.served_cost = 0.0
         self.open = 0  # jobs that have arrived and not ended
         self.arriving = True
-        self._jobs: dict[str, Job] = {}
-        self._heap: list[tuple[float, int, Deed, Any]] = []
-        self._serial = 0
+        self.jobs: dict[str, Job] = {}  # those that are open
         self._events: list[Event] = []
-        self._quiet: list[Event] = []  # news that can wait for the next decision
+        self._deferred: list[Event] = []  # news that can wait for the next decision
         self._touched: dict[str, SimWorker] = {}
         self._wake_ms = inf
-        self._sample_ms = 0.0
-        self._carry_out: dict[type, Callable[[Any], None]] = {
-            Dispatch: self._dispatch,
-            Cancel: self._cancel,
-            Steal: self._steal,
-            Reject: self._reject,
-            Expire: self._expire,
-            **dict.fromkeys((Admitted, SaveAccounts), lambda _: None),
-        }
-        self._hasty = spec.policies.hedging.name != "never"
+        self.carrier = Carrier(self)
+        self._hedging = spec.policies.hedging.name != "never"
 
     # -- time -------------------------------------------------------------------------------------
 
     def play(self, jobs: Iterable[Timed]) -> None:
         """Run until every job has ended and nothing more can happen."""
-        heap, tick_ms = self._heap, self.spec.tick_s * 1000
-        for worker in self.fleet.first():
+        tick_ms = self.spec.tick_s * 1000
+        for worker in self.factory.first():
             self.join(worker)
         for at_s, job in jobs:
             at_ms = at_s * 1000
             came_ms = at_ms if not tick_ms else -(-at_ms // tick_ms) * tick_ms
-            while self._events or (heap and heap[0][0] < came_ms):
+            while self._events or self.next_ms() < came_ms:
                 if came_ms <= self.now_ms:
                     break  # others that arrive in this very moment are decided together
                 self._next()
@@ -111,19 +82,13 @@ class World:
                 self.decide()
         self.arriving = False
         self.decide()
-        while heap:
+        while self._heap:
             self._next()
-
-    def at(self, at_ms: float, deed: Deed, argument: Any = None) -> None:
-        """Do something at a time."""
-        self._serial += 1
-        heapq.heappush(self._heap, (max(at_ms, self.now_ms), self._serial, deed, argument))
 
     def _next(self) -> None:
         """Decide what has happened by now, or let the next thing happen."""
         if not self._events:
-            self.now_ms, _, deed, argument = heapq.heappop(self._heap)
-            deed(argument)
+            self.step()
         self.decide()
 
     # -- what happens -----------------------------------------------------------------------------
@@ -131,8 +96,8 @@ class World:
     def arrive(self, job: Job, at_s: float) -> None:
         """A new job arrives."""
         deadline = inf if job.deadline_s is None else at_s + job.deadline_s
-        self._jobs[job.id] = job
-        self.outcomes[job.id] = JobOutcome(
+        self.jobs[job.id] = job
+        self.books.outcomes[job.id] = JobOutcome(
             job.id, job.tenant, job.session, at_s, job.prompt_tokens,
             deadline_s=nan if deadline == inf else deadline,
         )  # fmt: skip
@@ -152,11 +117,11 @@ class World:
         if self.workers.get(worker.id) is not worker:
             return
         del self.workers[worker.id]
-        self._retire(worker)
+        self.books.retire(worker)
         self._events.append(WorkerLost(worker.id))
         for attempt in worker.attempts.values():
             used = None if worker.engine.has_begun(attempt.job.id) else Usage(0, 0)
-            self._events.append(self._ended(worker, attempt, None, used))
+            self.hear(ended(worker, attempt, None, used))
             if not self._elsewhere(attempt.job.id):
                 self._again(attempt)
 
@@ -165,11 +130,11 @@ class World:
 
     def _again(self, attempt: Attempt) -> None:
         job = attempt.job
-        outcome = self.outcomes[job.id]
+        outcome = self.books.outcomes[job.id]
         if attempt.number >= job.max_attempts:
-            self._end(outcome, Outcome.DEAD)
+            self.end(outcome, Outcome.DEAD)
             return
-        self.counters["retries"] += 1
+        self.books.counters["retries"] += 1
         outcome.first_token_s = nan
         deadline = inf if job.deadline_s is None else outcome.arrival_s + job.deadline_s
         view = view_of(job, outcome.arrival_s, deadline, attempt.number)
@@ -188,13 +153,13 @@ class World:
             attempt = worker.changed(change)
             if attempt is None:
                 continue
-            job, outcome = attempt.job, self.outcomes[change.id]
+            job, outcome = attempt.job, self.books.outcomes[change.id]
             if change.first_token:
                 if outcome.first_token_s != outcome.first_token_s:  # none yet
                     outcome.first_token_s = change.at_ms / 1000
                 if not change.finished:
                     began = AttemptBegan(job.id, worker.id, attempt.number)
-                    (self._events if self._hasty else self._quiet).append(began)
+                    (self._events if self._hedging else self._deferred).append(began)
             if not change.finished:
                 continue
             if worker.role == PREFILL and not attempt.prefilled_by and (job.output_tokens or 2) > 1:
@@ -211,7 +176,7 @@ class World:
         now, every = self.now_ms, self.spec.report_s * 1000
         if now - worker.reported_ms >= every and now >= worker.stale_until_ms:
             worker.reported_ms = now
-            self._quiet.append(worker.report())
+            self._deferred.append(worker.report())
 
     def _completed(
         self, worker: SimWorker, attempt: Attempt, outcome: JobOutcome, output: int
@@ -219,8 +184,8 @@ class World:
         if attempt.prefilled_by:
             attempt.cached = outcome.cached_tokens
         usage = attempt.usage(self.now_ms, output)
-        self.served_cost += _COST(usage.prompt_tokens - usage.cached_tokens, output)
-        self._events.append(self._ended(worker, attempt, Outcome.COMPLETED, usage))
+        self.books.served_cost += _COST(usage.prompt_tokens - usage.cached_tokens, output)
+        self.hear(ended(worker, attempt, Outcome.COMPLETED, usage))
         if outcome.outcome:
             return  # the other attempt was faster
         outcome.output_tokens, outcome.cached_tokens = output, attempt.cached
@@ -228,20 +193,12 @@ class World:
         outcome.dispatched_s = max(outcome.arrival_s, attempt.since_ms / 1000)
         outcome.worker = worker.id
         outcome.finished_s = self.now_ms / 1000
-        self._end(outcome, Outcome.COMPLETED)
+        self.end(outcome, Outcome.COMPLETED)
 
-    def _ended(
-        self, worker: SimWorker, attempt: Attempt, outcome: Outcome | None, usage: Usage | None
-    ) -> AttemptEnded:
-        job = attempt.job
-        return AttemptEnded(
-            job.id, job.tenant, worker.id, attempt.number, attempt.estimate, outcome, usage
-        )
-
-    def _end(self, outcome: JobOutcome, how: Outcome) -> None:
+    def end(self, outcome: JobOutcome, how: Outcome) -> None:
         outcome.outcome = how.value
         self.open -= 1
-        self._jobs.pop(outcome.id, None)
+        self.jobs.pop(outcome.id, None)
         if self.follow is not None:
             for turn in self.follow(outcome):
                 self.at(turn[0] * 1000, lambda given: self.arrive(given[1], given[0]), turn)
@@ -251,20 +208,16 @@ class World:
     def decide(self) -> None:
         """Let the scheduler react to what has happened now, and carry out what it decides."""
         while self._events:
-            events = self._quiet + self._events if self._quiet else self._events
-            self._quiet, self._events = [], []
-            self._act(self.scheduler.handle(events, self.now_ms / 1000))
+            events = self._deferred + self._events if self._deferred else self._events
+            self._deferred, self._events = [], []
+            self.carrier.carry_out(self.scheduler.handle(events, self.now_ms / 1000))
         for worker in self._touched.values():
             self._plan(worker)
         self._touched.clear()
-        if self._hasty:
+        if self._hedging:
             self._set_alarm()
-        if self.now_ms >= self._sample_ms:
-            self._sample()
-
-    def _act(self, actions: list[Action]) -> None:
-        for action in actions:
-            self._carry_out[type(action)](action)
+        if self.now_ms >= self.books.sample_at_ms:
+            self.books.sample(self.now_ms, self.scheduler, self.workers.values())
 
     def _set_alarm(self) -> None:
         """Ask the scheduler again when it wants to be asked."""
@@ -275,119 +228,24 @@ class World:
 
     def _alarm(self, _: None) -> None:
         self._wake_ms = inf
-        quiet, self._quiet = self._quiet, []
+        deferred, self._deferred = self._deferred, []
         # A time in ms and back may be a breath too early: what is due at this moment is meant.
-        self._act(self.scheduler.handle(quiet, self.now_ms / 1000 + 1e-9))
+        self.carrier.carry_out(self.scheduler.handle(deferred, self.now_ms / 1000 + 1e-9))
 
     def _plan(self, worker: SimWorker) -> None:
         due_ms = worker.engine.next_change_ms()
         if due_ms is not None and due_ms != worker.due_ms:
             worker.due_ms = due_ms
-            self._serial += 1
-            heapq.heappush(self._heap, (due_ms, self._serial, self._looked_at, (worker, due_ms)))
-
-    def _dispatch(self, action: Dispatch) -> None:
-        self.counters["dispatches"] += 1
-        worker, job = self.workers[action.worker], self._jobs.get(action.job_id)
-        outcome = self.outcomes[action.job_id]
-        if job is None:
-            return
-        outcome.attempts += 1
-        outcome.arm = action.arm
-        if action.hedge:
-            self.counters["hedges"] += 1
-            outcome.hedged = True
-        attempt = attempt_of(job, action, self.now_ms)
-        worker.attempts[job.id] = attempt
-        delay_ms = self.spec.hop_s * 1000
-        if action.prefilled_by:
-            self.counters["handovers"] += 1
-            profile = worker.profile
-            delay_ms += profile.transfer_setup_ms + profile.transfer_ms * job.prompt_tokens
-        if delay_ms:
-            self.at(self.now_ms + delay_ms, self._delivered, (worker, attempt))
-        else:
-            self._feed(worker, attempt)
-
-    def _delivered(self, given: tuple[SimWorker, Attempt]) -> None:
-        worker, attempt = given
-        if worker.attempts.get(attempt.job.id) is attempt:  # not cancelled on its way
-            self._feed(worker, attempt)
-
-    def _feed(self, worker: SimWorker, attempt: Attempt) -> None:
-        if not worker.alive:
-            return  # nobody has noticed yet
-        self.catch_up(worker)
-        factor = self.fleet.factor(attempt.job.id, attempt.number)
-        try:
-            worker.engine.add(worker.request(attempt, factor))
-        except InvalidInput:
-            del worker.attempts[attempt.job.id]
-            self._events.append(self._ended(worker, attempt, Outcome.FAILED, Usage(0, 0)))
-            self._end(self.outcomes[attempt.job.id], Outcome.FAILED)
-
-    def _cancel(self, action: Cancel) -> None:
-        worker = self.workers.get(action.worker)
-        if worker is None or not worker.alive:
-            return
-        self.catch_up(worker)
-        cancelled = worker.cancel(action.job_id)
-        if cancelled is None:
-            return
-        self.counters["cancels"] += 1
-        attempt, consumed = cancelled
-        if attempt.prefilled_by:
-            attempt.cached = self.outcomes[action.job_id].cached_tokens
-        usage = attempt.stopped(self.now_ms, consumed)
-        self._events.append(self._ended(worker, attempt, None, usage))
-
-    def _steal(self, action: Steal) -> None:
-        victim, thief = self.workers[action.victim], self.workers[action.thief]
-        attempt = victim.attempts.get(action.job_id)
-        if attempt is None or not (victim.alive and thief.alive):
-            return
-        self.catch_up(victim)
-        if victim.engine.withdraw(action.job_id) is None:
-            return
-        del victim.attempts[action.job_id]
-        self.counters["steals"] += 1
-        thief.attempts[action.job_id] = attempt
-        self._events.append(AttemptMoved(action.job_id, thief.id))
-        self._feed(thief, attempt)
-
-    def _reject(self, action: Reject) -> None:
-        self._end(self.outcomes[action.job_id], Outcome.REJECTED)
-
-    def _expire(self, action: Expire) -> None:
-        self._end(self.outcomes[action.job_id], Outcome.EXPIRED)
-
-    # -- what is measured -------------------------------------------------------------------------
-
-    def _sample(self) -> None:
-        self._sample_ms = self.now_ms + self.spec.sample_every_s * 1000
-        workers = self.workers.values()
-        used = sum(worker.engine.kv_used for worker in workers) / max(1, len(workers))
-        scheduler = self.scheduler
-        self.samples.append(
-            Sample(self.now_ms / 1000, scheduler.queued, scheduler.in_flight, len(workers), used)
-        )
-
-    def _retire(self, worker: SimWorker) -> None:
-        """Keep what a worker leaves behind for the books."""
-        busy = self.busy_ms.get(worker.id, 0.0)
-        self.busy_ms[worker.id] = busy + worker.engine.busy_ms
-        self.counters["preemptions"] += worker.engine.preemptions
-
-    @property
-    def total_busy_s(self) -> float:
-        """Seconds that all engines have worked so far."""
-        working = sum(worker.engine.busy_ms for worker in self.workers.values())
-        return (working + sum(self.busy_ms.values())) / 1000
+            self.at(due_ms, self._looked_at, (worker, due_ms))
 
     def catch_up(self, worker: SimWorker) -> None:
         """Let a worker's engine be where the clock is."""
         self._note(worker, worker.engine.run_until(self.now_ms))
         self._touched[worker.id] = worker
+
+    def hear(self, event: Event) -> None:
+        """Let the scheduler hear of something at its next decision."""
+        self._events.append(event)
 
     def tell(self, worker: SimWorker) -> None:
         """Let a worker report at once."""
@@ -396,4 +254,4 @@ class World:
     def close(self) -> None:
         """Close the books."""
         for worker in self.workers.values():
-            self._retire(worker)
+            self.books.retire(worker)

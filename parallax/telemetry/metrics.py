@@ -9,12 +9,14 @@ follow vLLM and the OpenTelemetry GenAI conventions, so that panels made for tho
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from parallax import __version__
 from parallax.core.reasons import Reason
+from parallax.core.words import Finished, Reclaimed, Repaired, Routed, Scrubbed, Stolen, Woken
 from parallax.telemetry.histogram import Histogram
 
 Collector = Counter | Gauge | Histogram
@@ -50,21 +52,21 @@ class Metric:
     process: str = "scheduler"
 
 
-REFUSALS = ("stale", "orphan", "expired", "noworker", "busy")
-RECOVERIES = ("ok", "dead", "done", "dropped", "yielded", "deaths")
+def _but(words: type[StrEnum], one: StrEnum) -> tuple[StrEnum, ...]:
+    """Return the words of an enum without one, that nobody counts there."""
+    return tuple(word for word in words if word is not one)
+
+
+REFUSALS = _but(Routed, Routed.OK)
+RECOVERIES = (*_but(Reclaimed, Reclaimed.ALIVE), "deaths")
 RESCUES = ("hedge", "stop", "handover")
-STEALS = ("ok", "started", "gone", "copy", "busy", "dead_thief")
+STEALS = tuple(Stolen)
 ERRORS = ("Unreachable", "StoreFull", "StoreFault", "Fenced", "Other")
 ADMITTED = "admitted"
 ADMISSIONS = (ADMITTED, *(reason.value for reason in Reason if reason.by_admission))
-ANSWERS = (
-    "completed", "failed", "expired", "cancelled", "late", "stale", "requeued", "again", "unknown",
-    "dead", "yielded", "kept",
-)  # fmt: skip
-FINDS = (
-    "ok", "present", "done", "vanished", "spent", "moved", "held", "yielded", "removed", "rung",
-    "stray", "spoilt",
-)  # fmt: skip
+#: The end of an attempt that decides its job is counted by how the job ended, not as `ok`.
+ANSWERS = ("completed", "failed", "expired", "cancelled", "dead", *_but(Finished, Finished.OK))
+FINDS = (*_but(Repaired, Repaired.YOUNG), Scrubbed.REMOVED, Woken.RUNG, "stray")
 
 METRICS: tuple[Metric, ...] = (
     Metric("parallax_build_info", Gauge, "Always 1; the version is a label.", ("version",),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter
 
-from parallax.broker.codec import Report
 from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch, Reject
 from parallax.scheduling.events import AttemptEnded, Event
@@ -22,6 +21,7 @@ from parallax.telemetry.metrics import (
     TenantLabels,
     error_kind,
 )
+from parallax.telemetry.report import Report
 
 
 @dataclass(frozen=True, slots=True)

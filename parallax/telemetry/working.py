@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from parallax.broker.codec import Report
 from parallax.telemetry.metrics import Metrics, error_kind
+from parallax.telemetry.report import Report
 
 
 class WorkingMetrics:

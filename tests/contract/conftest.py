@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Attempts, decode_assignment
-from parallax.broker.codec import VERSION, Registration, Report
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Dispatching, Entry, Lease
-from parallax.broker.intake import Intake, Receipt
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.membership import Leadership, Membership
-from parallax.broker.rescue import Rescue
-from parallax.broker.results import Results
+from parallax.broker.link import dialogue
+from parallax.broker.link.call import Call
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Attempts, decode_assignment
+from parallax.broker.store.codec import VERSION, Registration, Report
+from parallax.broker.store.dispatch import Dispatching, Entry, Lease
+from parallax.broker.store.intake import Intake, Receipt
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.membership import Leadership, Membership
+from parallax.broker.store.rescue import Rescue
+from parallax.broker.store.results import Results
 from parallax.core.model import Job
 from parallax.scheduling.actions import Dispatch
+from tests.conftest import PLACES, connecting
+from tests.contract.headers import faults
+from tests.servers import Running
 
 
 @dataclass(slots=True)
@@ -130,6 +135,36 @@ class Cell:
 
     def open_jobs(self) -> int:
         return int(self.link.call("ZCARD", self.keys.open))
+
+
+@pytest.fixture(params=[*PLACES, "asyncio"])
+def connect(request: pytest.FixtureRequest, servers: Running) -> Iterator[Callable[[], Link]]:
+    """Return a function that opens links: one of their kinds is that of an event loop."""
+    yield from connecting(request, servers)
+
+
+@pytest.fixture(autouse=True)
+def seen(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Look at every call that a test makes: it must fit its script's header. Says which were."""
+    do, do_each = dialogue.do, dialogue.do_each
+    found: set[str] = set()
+
+    def looked_at(call: Call[Any]) -> None:
+        found.add(call.script.name)
+        assert faults(call) == [], f"a call of {call.script.name} does not fit its header"
+
+    def did(call: Call[Any]) -> Any:
+        looked_at(call)
+        return do(call)
+
+    def did_each(calls: Sequence[Call[Any]]) -> Any:
+        for call in calls:
+            looked_at(call)
+        return do_each(calls)
+
+    monkeypatch.setattr(dialogue, "do", did)
+    monkeypatch.setattr(dialogue, "do_each", did_each)
+    return found
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 
 Store = dict[str, dict[str, list[str]]]
 _ENTRY, _TIME = re.compile(r"\d{13}-\d+"), re.compile(r"(?<![\w.])\d{13}(?!\d)")
 _TOKEN = re.compile(r"(?:\b[0-9a-f]{8}-)?(\w+)\|\d{13,}")  # who leads, with a part drawn by lot
+_WORD = re.compile(r"<\w+\.\w+: ('\w*')>")  # how Python shows a word of an enum
 _WAITED = re.compile(r"waited_s=[\d.e-]+")
 
 
@@ -43,7 +44,8 @@ def difference(before: Store, after: Store) -> dict[str, list[str]]:
 
 def told(answer: Any) -> str:
     """Return what was answered, without the ids and times in it."""
-    return _WAITED.sub("waited_s=S", _word(repr(answer).encode()))
+    shown = _WORD.sub(r"\1", repr(answer))
+    return _WAITED.sub("waited_s=S", _word(shown.encode()))
 
 
 def _content(link: Link, key: str, kind: str) -> list[str]:

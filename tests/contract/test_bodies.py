@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Finish, decode_assignment
-from parallax.broker.dead_letters import DeadLetters
-from parallax.broker.intake import Ending
+from parallax.broker.store.attempts import Finish, decode_assignment
+from parallax.broker.store.dead_letters import DeadLetters
+from parallax.broker.store.intake import Ending
 from parallax.core.lifecycle import Outcome
 from tests.contract.conftest import Cell, job, report
 

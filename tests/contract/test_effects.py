@@ -15,15 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract import rescue_scenes  # noqa: F401 - it adds its scenes to LARGER
 from tests.contract.conftest import Cell
 from tests.contract.effects import difference, stored, told
-from tests.contract.larger_scenes import LARGER
-from tests.contract.test_scripts import SCENES, Scene
+from tests.contract.scenes.every import EVERY
 
 FILE = Path(__file__).with_name("effects.json")
-EVERY: dict[str, Scene] = {f"{name} {word}": stage for (name, word), stage in SCENES.items()}
-EVERY |= LARGER
 WRITES = os.environ.get("PARALLAX_EFFECTS") == "write"
 Effects = dict[str, dict[str, dict[str, list[str]]]]
 
@@ -52,6 +48,7 @@ def test_a_script_writes_this_and_nothing_else_and_once(cell: Cell, name: str) -
 #: Hints that may be given twice, and what is counted each time somebody comes too late.
 REPEATED = {
     "finish late", "finish stale", "repair vanished", "stop ok", "stop of two attempts",
+    "relay ok", "relay of two jobs to an inbox",
     "progress ok", "progress of one that is watched, and of one that is not",
     "repair of what is there: waiting, running, computed",
 }  # fmt: skip

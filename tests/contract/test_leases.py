@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.membership import Leadership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.membership import Leadership
 from parallax.core.errors import Fenced, StoreFull
 from tests.contract.conftest import Cell
-from tests.contract.test_effects import EVERY
+from tests.contract.scenes.every import EVERY
 
 HOUR_MS = 3_600_000
 #: Nothing of this drains anything: at a full server it waits.

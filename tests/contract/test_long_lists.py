@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from parallax.broker.attempts import Finish, decode_assignment
-from parallax.broker.connection import Link
-from parallax.broker.intake import Ending
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Finish, decode_assignment
+from parallax.broker.store.intake import Ending
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
 from parallax.core.lifecycle import Outcome
 from parallax.scheduling.actions import Dispatch
 from tests.contract.conftest import Cell, job, report

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Finish, decode_assignment
-from parallax.broker.codec import (
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Finish, decode_assignment
+from parallax.broker.store.codec import (
     MOST_INLINE,
     decode_about,
     decode_waiting,
@@ -16,11 +17,10 @@ from parallax.broker.codec import (
     parts_of,
     spec_of,
 )
-from parallax.broker.connection import Link
-from parallax.broker.dead_letters import DeadLetters
-from parallax.broker.dispatching import ENTRY_BYTES
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
+from parallax.broker.store.dead_letters import DeadLetters
+from parallax.broker.store.dispatch import ENTRY_BYTES
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
 from parallax.core.model import MAX_HASH, MAX_PREFIX, Job
 from tests.contract.conftest import Cell, job, report
 

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.scripts import names, script
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import names, script
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
 from parallax.core.errors import Unreachable
 from parallax.drills.proxy import Mode, Proxy
 from tests.contract.conftest import Cell
-from tests.contract.test_scripts import REPEATS, SCENES, SECOND_ONLY
+from tests.contract.scenes.every import REPEATS, SCENES, SECOND_ONLY
 from tests.waiting import wait_until
 
 CASES = sorted(set(SCENES) - SECOND_ONLY)

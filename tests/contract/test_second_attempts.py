@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Assignment, Finish
-from parallax.broker.intake import Ending
+from parallax.broker.store.attempts import Assignment, Finish
+from parallax.broker.store.intake import Ending
 from parallax.core.lifecycle import Outcome
+from parallax.core.words import Reclaimed
 from parallax.scheduling.actions import Dispatch
 from tests.contract.conftest import Cell, job, report
 
@@ -17,7 +18,7 @@ def finish(cell: Cell, attempt: Any, verdict: str, worker: str) -> tuple[str, st
     return cell.attempts(worker).finish([Finish(attempt, verdict, report(attempt, worker))])[0]
 
 
-def reclaim(cell: Cell, worker: str) -> list[str]:
+def reclaim(cell: Cell, worker: str) -> list[Reclaimed]:
     cell.die(worker)
     entries = [(e.id, e.fields[1].decode().split()) for e in cell.entries(worker)]
     held = [Assignment(entry, parts[0], parts[1], float(parts[2])) for entry, parts in entries]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Assignment, Finish, decode_assignment
-from parallax.broker.intake import Ending
+from parallax.broker.store.attempts import Assignment, Finish, decode_assignment
+from parallax.broker.store.intake import Ending
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import USUAL_ATTEMPTS, Job
 from parallax.scheduling.actions import Dispatch

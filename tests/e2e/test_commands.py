@@ -118,7 +118,7 @@ def test_a_broken_promise_would_be_noticed(tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     trace.write_text(HEAD + "2023-11-16 18:00:00.0000000,100,5\n" * 50)
     script = (
-        "import parallax.producers.drive as drive\n"
+        "import parallax.producers.load.drive as drive\n"
         "check = drive.Driver.check\n"
         "def forgetful(self):\n"
         "    self._client._link.call('FLUSHALL')\n"

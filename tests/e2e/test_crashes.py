@@ -14,7 +14,7 @@ import pytest
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 from tests.integration.processes import is_gone
@@ -85,11 +85,11 @@ def test_a_killed_process_loses_nothing(system: System, client: Client, victim: 
         assert system.server is not None
         system.server.kill()
     elif victim == "worker":
-        system.fleet.kill(system.fleet.alive("worker")[0])
+        system.processes.kill(system.processes.alive("worker")[0])
     else:
         leader = system.leader()
         assert leader is not None
-        system.fleet.kill(leader)
+        system.processes.kill(leader)
     assert set(all_ended(client, system, names)) == {Outcome.COMPLETED}
     assert client.counts()["completed"] == 300
     assert victim != "worker" or client.counts()["reclaimed"] > 0
@@ -99,7 +99,7 @@ def test_a_worker_paused_past_its_heartbeat_harms_nobody(system: System, client:
     names = [job.id for job in jobs(300)]
     client.submit(jobs(300))
     wait_until(lambda: client.counts().get("completed", 0) > 20, "work to be under way")
-    paused = system.fleet.children["worker-1"].process.pid
+    paused = system.processes.children["worker-1"].process.pid
     os.kill(paused, signal.SIGSTOP)
     try:
         wait_until(lambda: client.counts().get("reclaimed", 0) > 0, "its jobs to go back")
@@ -116,7 +116,7 @@ def test_sigterm_drains(system: System, client: Client) -> None:
     names = [job.id for job in jobs(200)]
     client.submit(jobs(200))
     wait_until(lambda: client.counts().get("completed", 0) > 10, "work to be under way")
-    process = system.fleet.children["worker-2"].process
+    process = system.processes.children["worker-2"].process
     process.terminate()
     assert process.wait(timeout=30) == 0
     assert set(all_ended(client, system, names)) == {Outcome.COMPLETED}
@@ -131,7 +131,7 @@ from parallax.services.system import Plan, System
 system = System(Plan(1, 1, ("--engine", "noop")), SystemClock(), ephemeral=True,
                 logs=Path(os.devnull))
 system.start()
-pids = [child.process.pid for child in system.fleet.children.values()]
+pids = [child.process.pid for child in system.processes.children.values()]
 print(system.server.info.pid, *pids, flush=True)
 sys.stdin.read()
 """

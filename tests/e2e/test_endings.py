@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.keys import Keys
-from parallax.broker.server_home import running_server
-from parallax.producers.client import Client
+from parallax.broker.server.home import running_server
+from parallax.broker.store.keys import Keys
+from parallax.producers.client.client import Client
 from tests.e2e.ending import Room, room
 from tests.integration.processes import ask
 from tests.waiting import wait_until

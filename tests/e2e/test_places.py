@@ -10,15 +10,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.keys import Keys
-from parallax.broker.server_home import running_server
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.server.home import running_server
+from parallax.broker.store.keys import Keys
 from parallax.core.model import Job
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from tests.e2e.ending import MARK, Command, Room, room
 from tests.integration.processes import ask
@@ -120,10 +121,18 @@ def test_of_two_schedulers_that_are_process_1_on_one_host_one_leads(here: Room) 
             epochs = {token.rpartition(b"|")[2] for token in seen}
             assert len(epochs) == 1
             for pid in _led(one, two, here):
+                wait_until(partial(_hears, pid, signal.SIGTERM), "it to hear signals", 60.0)
                 os.kill(pid, signal.SIGTERM)
             errors = [process.communicate(timeout=60)[1] for process in (one, two)]
         assert sum("leading with epoch" in told for told in errors) >= 1
         assert sum(told.count("leading with epoch") for told in errors) <= 2
+
+
+def _hears(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler: process 1 of a container hears no other signals."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (caught,) = (line.split()[1] for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def _led(

@@ -71,15 +71,27 @@ def typed(text: str, place: Path, environment: dict[str, str]) -> str:
     return done.stdout
 
 
+def test_the_first_question(place: Path, environment: dict[str, str]) -> None:
+    shown = typed(block("sh", 'parallax submit "Say hello" --stream'), place, environment)
+    assert shown == block("text", "Say hello")
+
+
+def test_an_answer_is_kept(place: Path, environment: dict[str, str]) -> None:
+    shown = typed(block("sh", 'parallax submit "Say hello" --detach'), place, environment)
+    assert shown == "greeting accepted\n" + " ".join(["Say hello"] * 32) + "\n"
+
+
 def test_the_second_terminal(place: Path, environment: dict[str, str]) -> None:
-    shown = typed(block("sh", "parallax submit"), place, environment)
+    shown = typed(block("sh", "parallax submit --prompt-tokens"), place, environment)
     assert "completed" in shown
     assert re.search(r"^acme +4 ", shown, re.MULTILINE), "the load is shown with the weight set"
     assert shown.splitlines()[-1].startswith("redis://")
 
 
 def test_jobs_come_through_a_pipe(place: Path, environment: dict[str, str]) -> None:
-    assert '"state": "completed"' in typed(block("sh", "echo '{"), place, environment)
+    shown = typed(block("sh", "printf"), place, environment)
+    assert shown.count('"state": "completed"') == 2
+    assert '"text": "Say hello Say hello"' in shown
 
 
 def test_completion(place: Path, environment: dict[str, str]) -> None:
@@ -104,4 +116,4 @@ def test_python(place: Path, environment: dict[str, str]) -> None:
         timeout=90, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert " completed " in done.stdout
+    assert done.stdout.endswith(" completed Say hello Say hello\n")

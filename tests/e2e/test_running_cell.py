@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from parallax.core.model import Job
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 from tests.waiting import wait_until

@@ -119,8 +119,9 @@ def test_it_has_one_top_level_package_with_everything_in_it(wheel: Path) -> None
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"parallax"}
     for wanted in (
-        "py.typed", "producers/client.py", "consumers/worker.py", "drills/cli.py", "lab/cli.py",
-        "broker/lua/submit.lua", "cli/templates/routing.py.txt", "sim/workloads/specs/chat.toml",
+        "py.typed", "producers/client/client.py", "consumers/worker.py", "drills/cli.py",
+        "lab/cli.py", "broker/lua/submit.lua", "cli/templates/routing.py.txt",
+        "sim/workloads/specs/chat.toml",
     ):  # fmt: skip
         assert f"parallax/{wanted}" in names
 
@@ -152,7 +153,7 @@ def test_a_users_script_is_typed_by_it(installed: Path, tmp_path: Path) -> None:
 
 
 def test_the_control_a_wrong_script_is_told(installed: Path, tmp_path: Path) -> None:
-    wrong = "from parallax.producers.client import Client\nClient(1).cancel(2)\n"
+    wrong = "from parallax.producers.client.client import Client\nClient(1).cancel(2)\n"
     (tmp_path / "script.py").write_text(wrong)
     python(sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed),
            "script.py", cwd=tmp_path, code=1)  # fmt: skip

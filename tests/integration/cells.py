@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Lease
-from parallax.broker.intake import Ending, Intake, Receipt
-from parallax.broker.keys import Keys
-from parallax.broker.results import Record, Results
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.intake import Ending, Intake, Receipt
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.results import Record, Results
 from parallax.consumers.engines.interface import Engine
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker
@@ -21,10 +21,12 @@ from parallax.core.errors import ParallaxError, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
 from parallax.core.settings import Policies, SchedulerSettings, WorkerSettings
+from parallax.scheduling.scheduler import Scheduler, build_scheduler
 from parallax.services.clock import SystemClock
 from parallax.services.recoverer import Recoverer
 from parallax.services.scheduler import SchedulerService
 from parallax.services.service import Service
+from parallax.services.term import Term
 from parallax.telemetry.scheduling import SchedulingMetrics
 from tests.waiting import wait_until
 
@@ -45,11 +47,11 @@ class StuckEngine(NoopEngine):
 
     stuck = True
 
-    def advance(self, now: float):  # type: ignore[no-untyped-def]
-        return [] if self.stuck else super().advance(now)
-
-    def next_due(self, now: float) -> float | None:
-        return None if self.stuck else super().next_due(now)
+    def _end(self, at: float) -> None:
+        if not self.stuck:
+            super()._end(at)
+        elif self._requests:  # it looks again at the next turn
+            self._host.at(at, lambda: self._end(at))
 
 
 @dataclass(slots=True)
@@ -223,9 +225,27 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return given_up
 
 
+def term_of(service: SchedulerService) -> Term:
+    """Return what a leader knows."""
+    assert service._term is not None, "it does not lead"
+    return service._term
+
+
+def scheduler_of(service: SchedulerService) -> Scheduler:
+    """Return what decides for a leader; for who does not lead, one that knows nothing."""
+    if service._term is None:
+        return build_scheduler(Policies(), 0)
+    return service._term._scheduler
+
+
+def recording_of(service: SchedulerService) -> bytes:
+    """Return the name of the recording that a leader writes."""
+    return b"" if service._term is None else service._term._policies.recording
+
+
 def look_again(leader: SchedulerService) -> None:
     """Let the time of the leader's next look at the cell have come."""
-    leader._timetable._due["poll"] = 0.0
+    term_of(leader)._timetable._due["poll"] = 0.0
 
 
 def job(name: str, tenant: str = "acme", **fields: Any) -> Job:

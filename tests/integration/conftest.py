@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.core.clock import Clock
 from parallax.services.clock import SystemClock
 from tests.integration.processes import is_gone
@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 OWNER = """
 import sys, threading
 from pathlib import Path
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.services.clock import SystemClock
 server = EmbeddedServer(SystemClock(), home=Path(sys.argv[1]), binary=Path(sys.argv[2]))
 print(server.start().pid, flush=True)

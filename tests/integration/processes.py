@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 
 
 def ask(url: str, *command: str) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.services.clock import SystemClock
 from tests.servers import FAKETIME, wrapped
 from tests.waiting import wait_until

@@ -7,17 +7,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from parallax.broker.access import ROLES, acl_file, user_name
-from parallax.broker.connection import Link
-from parallax.broker.dead_letters import DeadLetters
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.intake import Ending, Intake
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
-from parallax.broker.policy_store import Choice, PolicyStore
-from parallax.broker.results import Results
-from parallax.broker.scripts import script
-from parallax.broker.tenancy import Tenancy
+from parallax.broker.link.call import Call
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import script
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.store.access import ROLES, acl_file, user_name
+from parallax.broker.store.dead_letters import DeadLetters
+from parallax.broker.store.intake import Ending, Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
+from parallax.broker.store.policies import Choice, PolicyStore
+from parallax.broker.store.results import Results
+from parallax.broker.store.tenancy import Tenancy
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
@@ -180,7 +181,7 @@ def test_scripts_that_are_gone_come_back_with_the_leader(server: EmbeddedServer)
     assert scheduler.bring_scripts()
     assert Intake(producer, KEYS).submit([job("early")])[0].accepted
     everything.call("SCRIPT", "FLUSH")
-    scheduler.run(script("renew"), [KEYS.leader], ["nobody", 1000])
+    scheduler.do(Call(script("renew"), [KEYS.leader], ["nobody", 1000], list))
     assert Intake(producer, KEYS).submit([job("early")])[0].word == "dup"
 
 

@@ -7,16 +7,16 @@ from functools import partial
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import ENTRY_BYTES, READ_BYTES, Dispatching, before
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dispatch import ENTRY_BYTES, READ_BYTES, Dispatching, before
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.scheduling.events import JobArrived
 from parallax.services import prefixes
-from parallax.services import scheduler as service_module
+from parallax.services import term as term_module
 from parallax.services.inbox import arrivals
 from parallax.services.scheduler import SchedulerService
-from tests.integration.cells import Cell, StuckEngine, job
+from tests.integration.cells import Cell, StuckEngine, job, scheduler_of
 
 BLOCKS = 400
 ROOM = 16 * BLOCKS * prefixes.HASH_BYTES  # for sixteen such jobs
@@ -25,7 +25,7 @@ ROOM = 16 * BLOCKS * prefixes.HASH_BYTES  # for sixteen such jobs
 @pytest.fixture
 def cell(connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch) -> Cell:
     monkeypatch.setattr(prefixes, "HELD_BYTES", ROOM)
-    monkeypatch.setattr(service_module, "HELD_BYTES", ROOM)
+    monkeypatch.setattr(term_module, "HELD_BYTES", ROOM)
     return Cell(connect)
 
 
@@ -45,7 +45,7 @@ def test_what_waits_in_memory_is_bounded_and_all_of_it_is_served(cell: Cell) -> 
     most = 0
 
     def held() -> int:
-        return service._scheduler.hashes() * prefixes.HASH_BYTES
+        return scheduler_of(service).hashes() * prefixes.HASH_BYTES
 
     for _ in range(40):
         cell.turn()
@@ -61,9 +61,9 @@ def test_a_tenant_with_short_prompts_is_served_while_others_fill_their_room(cell
     service = cell.scheduler()
     engine = StuckEngine(1)
     cell.worker(engine)
-    cell.until(lambda: service._scheduler.hashes("long"), "long prefixes to be read")
+    cell.until(lambda: scheduler_of(service).hashes("long"), "long prefixes to be read")
     cell.submit(job("short", "short"))
-    cell.until(lambda: service._scheduler.held("short"), "the short one to be read")
+    cell.until(lambda: scheduler_of(service).held("short"), "the short one to be read")
     engine.stuck = False
     cell.until_ended("short")
 
@@ -75,17 +75,17 @@ def test_tenants_that_come_one_after_the_other_stay_within_the_room(cell: Cell) 
     for name in names:
         cell.submit(*(long(f"{name}-{n}", name) for n in range(10)))
         cell.until(partial(reads, service, name), f"{name} to be read")
-        assert service._scheduler.hashes() * prefixes.HASH_BYTES <= ROOM
+        assert scheduler_of(service).hashes() * prefixes.HASH_BYTES <= ROOM
 
 
 def reads(service: SchedulerService, tenant: str) -> int:
-    return service._scheduler.held(tenant)  # whichever scheduler it has by now
+    return scheduler_of(service).held(tenant)  # whichever scheduler it has by now
 
 
 def test_a_prefix_longer_than_its_room_is_served_all_the_same(
     cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "HELD_BYTES", 1)
+    monkeypatch.setattr(term_module, "HELD_BYTES", 1)
     jobs = [long(f"j{n}", "a") for n in range(5)]
     cell.submit(*jobs)
     cell.scheduler()

@@ -9,13 +9,15 @@ from math import inf
 
 import pytest
 
-from parallax.broker.attempts import Attempts, Finish
-from parallax.broker.connection import Link
-from parallax.consumers import second_look
+from parallax.broker.link.connection import Link
+from parallax.broker.store.answers import Answer
+from parallax.broker.store.attempts import Attempts, Finish
+from parallax.consumers import desk
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
-from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
+from parallax.core.words import Finished
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs, term_of
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_a_job_can_be_cancelled_wherever_it_is(cell: Cell) -> None:
         assert cell.cancel(name) == "ok"
         assert cell.outcome(name) is Outcome.CANCELLED
         assert cell.cancel(name) == "again"
-    cell.until(lambda: not worker._running, "the engine to be told")
+    cell.until(lambda: not worker.desk.running, "the engine to be told")
     cell.submit(job("next"))
     engine.stuck = False
     cell.until_ended("next")
@@ -106,7 +108,7 @@ def test_a_worker_that_drains_gives_back_what_it_has_not_ended(cell: Cell) -> No
     cell.scheduler()
     leaver = cell.worker(StuckEngine(2))
     cell.submit(*jobs(3))
-    cell.until(lambda: len(leaver._running) == 2, "two to run")
+    cell.until(lambda: len(leaver.desk.running) == 2, "two to run")
     leaver.drain()
     cell.until(lambda: leaver.drained, "the drain")
     cell.workers.remove(leaver)
@@ -121,7 +123,7 @@ def test_what_a_dead_worker_held_is_run_by_another(cell: Cell) -> None:
     cell.scheduler()
     victim = cell.worker(StuckEngine(2))
     cell.submit(*jobs(3))
-    cell.until(lambda: len(victim._running) == 2, "two to run")
+    cell.until(lambda: len(victim.desk.running) == 2, "two to run")
     cell.die(victim)
     cell.worker()
     cell.until_ended(*names(3))
@@ -134,7 +136,7 @@ def test_a_job_whose_workers_always_die_becomes_a_dead_letter(cell: Cell) -> Non
     cell.submit(job("poison", max_attempts=2))
     for _ in range(2):
         victim = cell.worker(StuckEngine(1))
-        cell.until(lambda v=victim: v._running, "it to run")  # type: ignore[misc]
+        cell.until(lambda v=victim: v.desk.running, "it to run")  # type: ignore[misc]
         cell.die(victim)
     cell.until_ended("poison")
     assert cell.outcome("poison") is Outcome.DEAD
@@ -149,7 +151,7 @@ def test_a_worker_wrongly_believed_dead_may_still_win_once(cell: Cell) -> None:
     engine = StuckEngine(1)
     slow = cell.worker(engine)
     cell.submit(job("j0"))
-    cell.until(lambda: slow._running, "it to run")
+    cell.until(lambda: slow.desk.running, "it to run")
     cell.die(slow)
     cell.worker()
     cell.until_ended("j0")
@@ -234,10 +236,10 @@ def test_a_turn_costs_the_same_round_trips_whatever_its_batch(
     cell.submit(job("first"))  # scripts are loaded, the tenant is active, the worker is known
     cell.until_ended("first")
     cell.until(lambda: not cell.link.call("XLEN", cell.keys.events), "the last commit")
-    cell.until(lambda: not service._sweeping, "the first sweep to end")
+    cell.until(lambda: not term_of(service)._sweeping, "the first sweep to end")
     # What is done by the clock costs trips of its own, whenever it is due: not in these turns.
-    service._timetable._due.update(poll=inf, keep=inf, sweep=inf)
-    monkeypatch.setattr(second_look, "LOOK_S", inf)
+    term_of(service)._timetable._due.update(poll=inf, keep=inf, sweep=inf)
+    monkeypatch.setattr(desk, "LOOK_S", inf)
     sent, here = 0, threading.current_thread()
     send = Link.send
 
@@ -266,7 +268,7 @@ def test_an_end_that_could_not_be_told_is_told_again(
     worker, finish = cell.worker(), Attempts.finish
     lost: list[str] = []
 
-    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
+    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
         if finishes and not lost:
             lost.append(finishes[0].attempt.job_id)
             raise Unreachable("nobody answers")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from parallax.broker.connection import Link
-from parallax.broker.ledger import Ledger
-from parallax.broker.policy_store import Choice, PolicyStore, Rollout
+from parallax.broker.link.connection import Link
+from parallax.broker.store.ledger import Ledger
+from parallax.broker.store.policies import Choice, PolicyStore, Rollout
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import Policies, PolicyChoice
@@ -15,7 +15,7 @@ from parallax.scheduling.memory import Memory
 from parallax.scheduling.scheduler import build_scheduler
 from parallax.services.accounts import Accounts
 from parallax.services.choices import arms_of
-from tests.integration.cells import Cell, StuckEngine, job, jobs
+from tests.integration.cells import Cell, StuckEngine, job, jobs, scheduler_of
 
 
 def settled(cell: Cell) -> None:
@@ -33,7 +33,7 @@ def choose(cell: Cell, kind: str, name: str, **parameters: float) -> None:
 
 
 def policy_of(cell: Cell, part: str) -> str:
-    return type(getattr(cell.schedulers[0]._scheduler._policies, part)).__name__
+    return type(getattr(scheduler_of(cell.schedulers[0])._policies, part)).__name__
 
 
 def start(cell: Cell, **fields: float) -> None:
@@ -48,13 +48,13 @@ def test_a_policy_changes_and_nothing_is_lost_or_run_twice(connect: Callable[[],
     engine = StuckEngine(5)
     worker = cell.worker(engine)
     cell.submit(*jobs(40))
-    cell.until(lambda: len(worker._running) == 5, "some to run")
+    cell.until(lambda: len(worker.desk.running) == 5, "some to run")
     before = cell.link.call("XRANGE", cell.keys.work(worker.id), "-", "+")
     choose(cell, "ordering", "fcfs")
     choose(cell, "routing", "power_of_two", choices=3)
     cell.until(lambda: policy_of(cell, "routing") == "PowerOfTwo", "the leader to change")
     assert policy_of(cell, "ordering") == "Fcfs"
-    assert cell.schedulers[0]._scheduler.in_flight == 6
+    cell.until(lambda: scheduler_of(cell.schedulers[0]).in_flight == 6, "what is sent to be known")
     assert cell.link.call("XRANGE", cell.keys.work(worker.id), "-", "+") == before
     engine.stuck = False
     cell.until_ended(*(f"j{n}" for n in range(40)))
@@ -98,7 +98,7 @@ def test_a_new_leader_knows_what_the_old_one_learnt(connect: Callable[[], Link])
     old.close()
     new = cell.scheduler()
     cell.until(lambda: new.leading, "a new leader")
-    before, after = old._scheduler.memory.remember(), new._scheduler.memory.remember()
+    before, after = scheduler_of(old).memory.remember(), scheduler_of(new).memory.remember()
     assert before["predictor"] == after["predictor"]
     assert before["hedging"] == after["hedging"]
     assert before["fleet"][1]["per_cost"] == after["fleet"][1]["per_cost"]
@@ -124,8 +124,8 @@ def test_a_canary_that_misses_is_rolled_back(connect: Callable[[], Link]) -> Non
     cell.scheduler()
     cell.worker(NoopEngine(1000))
     start(cell)
-    cell.until(lambda: arms_of(cell.schedulers[0]._scheduler), "the canary to run")
-    rollout = cell.schedulers[0]._scheduler._policies.rollout
+    cell.until(lambda: arms_of(scheduler_of(cell.schedulers[0])), "the canary to run")
+    rollout = scheduler_of(cell.schedulers[0])._policies.rollout
     assert rollout is not None
     for _ in range(30):  # what its jobs would say if the candidate were bad
         rollout.observe("canary", True)
@@ -144,7 +144,7 @@ def test_a_canary_that_proves_itself_gets_everything(connect: Callable[[], Link]
     cell.scheduler()
     cell.worker(NoopEngine(1000))
     start(cell, ttft_s=60.0)
-    cell.until(lambda: arms_of(cell.schedulers[0]._scheduler), "the canary to run")
+    cell.until(lambda: arms_of(scheduler_of(cell.schedulers[0])), "the canary to run")
     cell.submit(*jobs(200))
     cell.until_ended(*(f"j{n}" for n in range(200)))
     document = PolicyStore(cell.link, cell.keys).read
@@ -163,17 +163,17 @@ def test_a_canary_goes_on_under_a_new_leader(connect: Callable[[], Link]) -> Non
     cell.scheduler()
     cell.worker(NoopEngine(1000))
     start(cell)
-    cell.until(lambda: arms_of(cell.schedulers[0]._scheduler), "the canary to run")
+    cell.until(lambda: arms_of(scheduler_of(cell.schedulers[0])), "the canary to run")
     cell.submit(*jobs(20))
     cell.until_ended(*(f"j{n}" for n in range(20)))
     settled(cell)
     old = cell.schedulers.pop()
-    judged = arms_of(old._scheduler)
+    judged = arms_of(scheduler_of(old))
     assert sum(jobs for jobs, _ in judged.values()) == 20
     old.close()
     new = cell.scheduler()
     cell.until(lambda: new.leading, "a new leader")
-    assert arms_of(new._scheduler) == judged
+    assert arms_of(scheduler_of(new)) == judged
 
 
 def test_the_memory_of_a_scheduler_is_bounded() -> None:

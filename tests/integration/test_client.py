@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 
 from parallax import Client, Completion, Job, NotCompleted, Outcome, TimedOut, Unreachable
-from parallax.broker.connection import Link
-from parallax.broker.intake import Receipt
-from parallax.broker.limits import Limits
-from parallax.broker.results import Record
-from parallax.broker.secret_file import read_url
+from parallax.broker.link.call import Call
+from parallax.broker.link.connection import Link
+from parallax.broker.server.secret_file import read_url
+from parallax.broker.store.intake import Receipt
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.results import Record
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, Refused, StoreFault
-from parallax.producers import address, mailbox
-from parallax.producers.batches import MOST_BYTES, MOST_JOBS, batches
-from parallax.producers.completion import Waiting
-from parallax.producers.mailbox import Mailbox
+from parallax.producers.client import address, mailbox
+from parallax.producers.client.batches import MOST_BYTES, MOST_JOBS, batches
+from parallax.producers.client.completion import Waiting
+from parallax.producers.client.mailbox import Mailbox
 from tests.integration.cells import Cell, StuckEngine
 
 THREADS = 20
@@ -171,13 +172,13 @@ def test_a_long_list_goes_in_parts_that_redis_takes_quickly(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    run = client._link.run
+    do = client._link.do
 
-    def noted(script: object, keys: object, args: list[object]) -> list[bytes]:
-        sizes.append(int(args[1]))  # type: ignore[call-overload]
-        return run(script, keys, args)  # type: ignore[arg-type]
+    def noted(call: Call[Any]) -> Any:
+        sizes.append(int(call.args[1]))
+        return do(call)
 
-    monkeypatch.setattr(client._link, "run", noted)
+    monkeypatch.setattr(client._link, "do", noted)
     jobs = [small() for _ in range(3 * MOST_JOBS + 1)]
     receipts = client.submit(jobs)
     assert [r.job_id for r in receipts] == [job.id for job in jobs]
@@ -272,27 +273,22 @@ def test_without_a_url_the_environment_is_asked_and_then_the_embedded_server(
         client.ping()
 
 
-def test_who_follows_a_job_lets_others_in(embedded_url: str) -> None:
-    paused: list[bool] = []
+def test_who_follows_a_job_asks_for_a_moment_at_a_time(embedded_url: str) -> None:
     asked: list[int] = []
 
-    class Watched(ManualClock):
-        def wait(self, seconds: float) -> None:
-            paused.append(mine._listening.locked())
-
-    def news(_job: str, cursor: str, block_ms: int) -> tuple[str, list[object]]:
+    def news(cursors: dict[str, str], block_ms: int) -> dict[str, tuple[str, list[object]]]:
         asked.append(block_ms)
-        assert mine._listening.locked()
-        return ("1-0" if len(asked) == 9 else cursor), []
+        assert mine._following.locked()
+        assert not mine._listening.locked()
+        return {name: ("1-0", []) for name in cursors if len(asked) == 9}
 
-    with Client(embedded_url, clock=Watched()) as mine:
-        mine._news = SimpleNamespace(follow=news)  # type: ignore[assignment]
+    with Client(embedded_url, clock=ManualClock()) as mine:
+        mine._streams = SimpleNamespace(follow_each=news)  # type: ignore[assignment]
         assert mine.follow("j", "", 110) == ("", [])
         assert asked == [20] * 5 + [10]
-        assert mine.follow("j", "", 10_000) == ("1-0", [])  # there is news in the third slice
+        assert mine.follow("j", "", 10_000) == ("1-0", [])  # there is news in the third question
         assert mine.follow("j", "1-0", 0) == ("1-0", [])
     assert asked[6:] == [20, 20, 20, 0]
-    assert paused == [False] * 7
 
 
 def test_leaving_it_drops_its_inbox(embedded_url: str) -> None:

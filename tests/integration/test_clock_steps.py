@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from parallax.broker import membership
-from parallax.broker.connection import Link
-from parallax.broker.membership import Leadership
-from parallax.broker.scripts import Script, script
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Script, script
+from parallax.broker.store import membership
+from parallax.broker.store.membership import Leadership
 from parallax.consumers.worker import Worker
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import SchedulerSettings
@@ -81,7 +81,7 @@ def cell(server: SteppedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ste
     for _ in range(WORKERS):
         cell.worker()
     cell.submit(*(job(name) for name in NAMES))
-    cell.until(lambda: all(len(w._running) == 2 for w in cell.workers), "everybody to be busy")
+    cell.until(lambda: all(len(w.desk.running) == 2 for w in cell.workers), "everybody to be busy")
     assert cell.given_up == []
     yield cell
     cell.close()

@@ -8,21 +8,23 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.access import ROLES, acl_file, user_name
-from parallax.broker.connection import Link
-from parallax.broker.intake import Intake
-from parallax.broker.results import Results
-from parallax.broker.server_policy import refuse_eviction
+from parallax.broker.link.connection import Link
+from parallax.broker.server.eviction import refuse_eviction
+from parallax.broker.store.access import ROLES, acl_file, user_name
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.results import Results
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.core.errors import InvalidSettings, StoreFault, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.settings import Policies, PolicyChoice
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
+from tests.asynchronous import LinkOverAsync
 from tests.cluster import LocalCluster, Node
-from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs, scheduler_of
 from tests.unit.cli.invoking import run_main
 from tests.waiting import wait_until
 
+BOTH = pytest.mark.parametrize("kind", [Link, LinkOverAsync])
 MASTERS = pytest.mark.parametrize("number", range(3))
 RESCUERS = Policies(
     hedging=PolicyChoice("tied", {"budget": 1.0, "saturation": 1.0}),
@@ -71,13 +73,15 @@ def test_a_cell_works_on_whichever_master_its_slot_is(cluster: LocalCluster, num
     cell.submit(job("first"))
     cell.until(lambda: (r := cell.record("first")) and r.rival, "a second attempt")
     cell.submit(*jobs(150))
-    cell.until(lambda: all(w._waiting for w in cell.workers), "some to wait where nothing moves")
+    cell.until(
+        lambda: all(w.desk.waiting for w in cell.workers), "some to wait where nothing moves"
+    )
     cell.worker(NoopEngine(4))
     cell.until(lambda: cell.counts().get("stolen", 0), "the third one to take some")
     for engine in slow:
         engine.stuck = False
     cell.until_ended("first", *names(150))
-    cell.until(lambda: cell.schedulers[0]._scheduler.in_flight == 0, "all ends to be told")
+    cell.until(lambda: scheduler_of(cell.schedulers[0]).in_flight == 0, "all ends to be told")
     assert cell.counts()["completed"] == 151
     assert cell.counts()["hedged"] > 0
     assert cell.link.call("ZCARD", cell.keys.open) == 0
@@ -122,10 +126,11 @@ def tried(submit: Any) -> bool:
     return True
 
 
-def test_a_slot_moves_while_jobs_run(cluster: LocalCluster) -> None:
-    keys = cluster.cell_on(0, "moving")
+@BOTH
+def test_a_slot_moves_while_jobs_run(cluster: LocalCluster, kind: type[Link]) -> None:
+    keys = cluster.cell_on(0, f"moving-{kind.__name__}")
     source, target, bystander = cluster.masters
-    cell = Cell(lambda: Link.to(bystander.url), RESCUERS, keys)
+    cell = Cell(lambda: kind.to(bystander.url), RESCUERS, keys)
     quick = replace(QUICK, lease_s=0.4)  # the one that stands by waits a quarter of it each turn
     cell.scheduler(quick)
     cell.scheduler(quick)
@@ -136,7 +141,7 @@ def test_a_slot_moves_while_jobs_run(cluster: LocalCluster) -> None:
     everything = [one.id for batch in batches for one in batch]
     for _ in range(10):
         cell.submit(*batches.pop(), reply="inbox")
-    cell.until(lambda: all(w._running for w in cell.workers), "both workers to be busy")
+    cell.until(lambda: all(w.desk.running for w in cell.workers), "both workers to be busy")
     refused = 0
     for step in cluster.moving(keys.slot, source, target, page=60):
         if step == "migrating":
@@ -170,10 +175,13 @@ def ends(cell: Cell) -> list[str]:
         told += [notice.job_id for notice in notices if notice.outcome is not None]
 
 
-def test_a_link_whose_node_is_gone_comes_back_through_its_url(cluster: LocalCluster) -> None:
-    keys = cluster.cell_on(1, "gone")
+@BOTH
+def test_a_link_whose_node_is_gone_comes_back_through_its_url(
+    cluster: LocalCluster, kind: type[Link]
+) -> None:
+    keys = cluster.cell_on(1, f"gone-{kind.__name__}")
     first, home, other = cluster.masters
-    link = Link.to(first.url)
+    link = kind.to(first.url)
     link.call("SET", keys.bell, "here")
     assert link.address.endswith(f":{home.port}")
     link.close()
@@ -255,25 +263,32 @@ def test_each_role_finds_its_way_with_its_own_user(cluster: LocalCluster) -> Non
     assert refused <= {b"client|setinfo"}  # a courtesy of redis-py
 
 
-def test_keys_of_two_cells_are_never_in_one_command(cluster: LocalCluster) -> None:
-    link = Link.to(cluster.masters[0].url)
+@BOTH
+def test_keys_of_two_cells_are_never_in_one_command(
+    cluster: LocalCluster, kind: type[Link]
+) -> None:
+    link = kind.to(cluster.masters[0].url)
     one, other = cluster.cell_on(0), cluster.cell_on(1)
     with pytest.raises(StoreFault, match="same slot"):
         link.call("DEL", one.bell, other.bell)
     link.close()
 
 
-def test_one_link_may_even_serve_several_cells(cluster: LocalCluster) -> None:
-    link = Link.to(cluster.masters[0].url)
+@BOTH
+def test_one_link_may_even_serve_several_cells(cluster: LocalCluster, kind: type[Link]) -> None:
+    link = kind.to(cluster.masters[0].url)
     for n in (0, 1, 2, 0):
         assert Intake(link, cluster.cell_on(n)).submit([job("j")], "")[0].word in {"ok", "dup"}
     link.close()
 
 
-def test_what_a_cluster_cannot_do_now_is_unreachable(cluster: LocalCluster) -> None:
-    keys = cluster.cell_on(0, "partly")
+@BOTH
+def test_what_a_cluster_cannot_do_now_is_unreachable(
+    cluster: LocalCluster, kind: type[Link]
+) -> None:
+    keys = cluster.cell_on(0, f"partly-{kind.__name__}")
     source, target, _ = cluster.masters
-    link = Link.to(source.url)
+    link = kind.to(source.url)
     link.call("MSET", keys.bell, 1, keys.open, 1)
     steps = cluster.moving(keys.slot, source, target)
     assert [next(steps), next(steps)] == ["importing", "migrating"]

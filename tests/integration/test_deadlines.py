@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.rescue import Rescue
+from parallax.broker.link.connection import Link
+from parallax.broker.store.rescue import Rescue
 from parallax.core.lifecycle import Outcome, State
 from parallax.services import deadlines
-from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs, scheduler_of
 
 NARROW = replace(QUICK, window=4, batch=2)
 
@@ -36,13 +36,13 @@ def test_a_deadline_passes_behind_a_full_window(cell: Cell) -> None:
     cell.until_ended("urgent")
     assert cell.outcome("urgent") is Outcome.EXPIRED
     assert cell.state("later") is State.QUEUED
-    assert cell.schedulers[0]._scheduler.held("a") <= 6, "what is not due is not read"
+    assert scheduler_of(cell.schedulers[0]).held("a") <= 6, "what is not due is not read"
     assert due(cell) == 1
 
 
 def test_what_is_due_soon_is_served_by_its_priority_behind_a_full_window(cell: Cell) -> None:
     cell.submit(job("urgent", "a", deadline_s=4.0, priority=100), job("plain", "a", priority=99))
-    cell.until(lambda: cell.schedulers[0]._scheduler.knows("urgent"), "it to be read")
+    cell.until(lambda: scheduler_of(cell.schedulers[0]).knows("urgent"), "it to be read")
     (worker,) = cell.workers
     worker._engine.stuck = False  # type: ignore[attr-defined]
     cell.until_ended("urgent")

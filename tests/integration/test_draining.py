@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Dispatching
-from parallax.broker.intake import Intake
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Leadership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dispatch import Dispatching
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Leadership
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker
 from parallax.core.clock import ManualClock
@@ -25,11 +25,8 @@ SETTINGS = WorkerSettings(block_s=0.001, drain_s=2.0)
 class Held(NoopEngine):
     """Takes requests and never ends them."""
 
-    def advance(self, now: float) -> list:  # type: ignore[type-arg]
-        return []
-
-    def next_due(self, now: float) -> float | None:
-        return None
+    def _end(self, at: float) -> None:
+        pass
 
 
 class Cut(Link):
@@ -49,7 +46,7 @@ class Cut(Link):
 def held(connect: Callable[[], Link]) -> tuple[Worker, Cut, ManualClock]:
     """A worker in whose engine a job runs, and runs."""
     link, keys, clock = connect(), Keys("draining"), ManualClock()
-    own = Cut(link._route._connect)
+    own = Cut(link._connect)
     worker = Worker("w", (own, connect()), keys, Held(10), SETTINGS, clock)
     worker.heartbeat.beat()
     lease = Leadership(link, keys, "leader", 60_000).acquire()
@@ -58,7 +55,7 @@ def held(connect: Callable[[], Link]) -> tuple[Worker, Cut, ManualClock]:
     dispatch = Dispatch("j", "acme", entry, worker.id, 1, 1.0)
     assert Dispatching(link, keys).commit(lease, [dispatch], {worker.id: 9}, {}) == ["ok"]
     worker.run_once()
-    assert list(worker._running) == ["j"]
+    assert list(worker.desk.running) == ["j"]
     return worker, own, clock
 
 
@@ -95,10 +92,10 @@ def test_with_a_store_it_hands_over_at_its_deadline(held: Held_) -> None:
     worker, _, clock = held
     worker.drain()
     worker.run_once()
-    assert list(worker._running) == ["j"]
+    assert list(worker.desk.running) == ["j"]
     clock.wait(SETTINGS.drain_s + 0.1)
     worker.run_once()
     worker.run_once()
-    assert not worker._running
+    assert not worker.desk.running
     assert worker.drained
     worker.close()

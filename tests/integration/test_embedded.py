@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from parallax.broker import embedded as module
-from parallax.broker.embedded import EmbeddedServer, ServerInfo
+from parallax.broker.server import embedded as module
+from parallax.broker.server.embedded import EmbeddedServer, ServerInfo
 from parallax.core.errors import InvalidInput, StoreFault, Unreachable
 from parallax.core.secrets import redacted
 from parallax.services.clock import SystemClock

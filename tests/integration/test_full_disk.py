@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.server_home import answers
-from parallax.broker.server_log import reason
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.server.home import answers
+from parallax.broker.server.log import reason
 from parallax.cli.doctor import _disk
 from parallax.core.clock import ManualClock
 from parallax.core.errors import StoreFault, StoreFull
@@ -50,7 +50,7 @@ class Dying:
 def test_who_watches_survives_a_server_that_cannot_be_started_and_tries_again() -> None:
     clock = ManualClock()
     system = System(Plan(), clock, url="redis://h")
-    system._fleet = type("NoFleet", (), {"watch": lambda _: []})()
+    system._processes = type("NoProcesses", (), {"watch": lambda _: []})()
     system.server = dying = Dying()  # type: ignore[assignment]
     for _ in range(600):
         assert system.watch() == []

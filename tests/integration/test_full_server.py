@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from parallax.broker.codec import Registration
-from parallax.broker.connection import Link
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import Registration
+from parallax.broker.store.membership import Membership
 from parallax.consumers.worker import Worker
 from parallax.core.clock import ManualClock
 from parallax.core.errors import ParallaxError, StoreFull
 from parallax.core.lifecycle import Outcome, State
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.scheduler import SchedulerService
 from tests.integration.cells import QUICK, BeatingCell, deaths, job, jobs
 from tests.unit.cli.invoking import run_main
@@ -41,7 +41,7 @@ def cell(server_url: str) -> Iterator[BeatingCell]:
     for _ in range(4):
         cell.worker()
     cell.submit(*jobs(len(NAMES)))
-    cell.until(lambda: all(len(w._running) == 2 for w in cell.workers), "everybody to be busy")
+    cell.until(lambda: all(len(w.desk.running) == 2 for w in cell.workers), "everybody to be busy")
     yield cell
     cell.close()
     for link in links:
@@ -143,7 +143,7 @@ def test_what_was_accepted_can_be_cancelled(cell: BeatingCell) -> None:
     with full(cell):
         assert [cell.cancel(name) for name in (running, waiting)] == ["ok", "ok"]
         cell.until(
-            lambda: not any(running in worker._running for worker in cell.workers),
+            lambda: not any(running in worker.desk.running for worker in cell.workers),
             "the engine to be told",
         )
 

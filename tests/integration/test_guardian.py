@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker import aftermath
-from parallax.broker.guardian import Guardian
+from parallax.broker.server import aftermath
+from parallax.broker.server.guardian import Guardian
 from tests.integration.processes import is_gone
 from tests.waiting import wait_until
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 OWNER = """
 import subprocess, sys, threading
 from pathlib import Path
-from parallax.broker.guardian import Guardian
+from parallax.broker.server.guardian import Guardian
 guardian = Guardian()
 ignoring = [
     "import signal, threading",

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
-from tests.integration.cells import Cell, job
+from tests.examples import examples
+from tests.integration.cells import Cell, job, term_of
 
 GOOD_SPEC = b'[1,"acme",10,20,"",0]'
 ARRIVALS = [
@@ -100,7 +101,9 @@ def test_junk_in_an_event_settles_nothing_and_takes_no_neighbour_with_it(cell: C
     """An entry tells of many jobs: those beside the junk are told of all the same."""
     leader = cell.schedulers[0]
     cell.until(lambda: leader.leading, "a leader")
-    leader._timetable._due["poll"] = inf  # at a poll, accounts that say nothing are forgotten
+    term_of(leader)._timetable._due["poll"] = (
+        inf  # at a poll, accounts that say nothing are forgotten
+    )
     unknown = [b"j1", b'finished ["evil","w1",1,1000.0]']
     add(cell, cell.keys.events, [*unknown, b"j2", b'failed ["acme","w1",1,50.0]'])
     cell.until(cell.dead_letters, "the dead letter")
@@ -133,7 +136,9 @@ TARGETS = st.sampled_from(["arrivals", "events", "work", "control", "bell"])
 
 @given(junk=st.lists(st.tuples(TARGETS, FIELDS), min_size=1, max_size=6))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_arbitrary_bytes_in_any_stream_stop_nothing(
     cell: Cell, junk: list[tuple[str, list[bytes]]]
@@ -159,7 +164,7 @@ def test_junk_that_could_not_be_set_aside_is_at_the_next_turn(
     """The connection broke between the reading of an entry and the moving of it."""
     (worker,) = cell.workers
     stream = cell.keys.work(worker.id)
-    move, broken = worker._rescue.quarantine, [True]
+    move, broken = worker._errands._rescue.quarantine, [True]
 
     def quarantine(*arguments: Any) -> int:
         if broken:
@@ -167,7 +172,7 @@ def test_junk_that_could_not_be_set_aside_is_at_the_next_turn(
             raise Unreachable("cut")
         return move(*arguments)
 
-    monkeypatch.setattr(worker._rescue, "quarantine", quarantine)
+    monkeypatch.setattr(worker._errands._rescue, "quarantine", quarantine)
     add(cell, stream, [b"j", b"junk"])
     cell.until(cell.dead_letters, "the dead letter")
     assert not broken

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import kind_of
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import kind_of
 from parallax.core.lifecycle import Outcome
 from parallax.services import service
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.codec import VERSION, Registration
-from parallax.broker.connection import Link
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import VERSION, Registration
+from parallax.broker.store.membership import Membership
 from parallax.core.lifecycle import State
 from parallax.services.janitor import Janitor
 from parallax.services.scheduler import SchedulerService
-from tests.integration.cells import QUICK, Cell, job, jobs
+from tests.integration.cells import QUICK, Cell, job, jobs, scheduler_of, term_of
 
 FEW, MANY = 3, 250
 CALM = replace(
@@ -51,7 +51,7 @@ def populated(cell: Cell, workers: int) -> SchedulerService:
         membership.beat(f"w{n}", f"life{n}", 60_000, Registration(VERSION, 1))
     first = cell.scheduler(CALM)
     cell.submit(*(job(f"j{n}") for n in range(workers)))
-    cell.until(lambda: first._scheduler.in_flight == workers, "all jobs to be sent")
+    cell.until(lambda: scheduler_of(first).in_flight == workers, "all jobs to be sent")
     cell.schedulers.remove(first)
     first.close()
     return cell.scheduler(CALM)
@@ -67,9 +67,9 @@ def test_a_take_over(
     with Trips(monkeypatch).at_most(20):
         leader.run_once()
         assert leader.leading
-    assert leader._scheduler is not None
+    assert scheduler_of(leader) is not None
     cell.turn()
-    assert leader._scheduler.in_flight == workers
+    assert scheduler_of(leader).in_flight == workers
 
 
 @pytest.mark.slow_on_fakeredis
@@ -78,10 +78,8 @@ def test_a_poll(connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, wo
     cell = Cell(connect)
     leader = populated(cell, workers)
     leader.run_once()
-    lease = leader._lease
-    assert lease is not None
     with Trips(monkeypatch).at_most(10):
-        leader._poll(lease)
+        term_of(leader)._poll()
 
 
 @pytest.mark.slow_on_fakeredis
@@ -92,12 +90,11 @@ def test_the_death_of_many(
     cell = Cell(connect)
     leader = populated(cell, workers)
     leader.run_once()
-    lease = leader._lease
-    assert lease is not None
-    names = sorted(leader._recoverer.known)
+    lease = term_of(leader).lease
+    names = sorted(term_of(leader)._recoverer.known)
     cell.link.call("DEL", *map(cell.keys.heartbeat, names))
     with Trips(monkeypatch).at_most(12):
-        assert leader._recoverer._give_back(lease, names) == names
+        assert term_of(leader)._recoverer._give_back(lease, names) == names
     assert {cell.state(f"j{n}") for n in range(workers)} == {State.QUEUED}
     assert cell.link.call("HLEN", cell.keys.workers) == 0
 
@@ -110,9 +107,8 @@ def swept(cell: Cell, opened: int, settings: Any = CALM) -> list[int]:
     cell.link.call("DEL", cell.keys.arrivals("a"))
     old = [item for n in range(opened) for item in (1, f"j{n}")]
     cell.link.call("ZADD", cell.keys.open, *old)
-    lease = leader._lease
-    assert lease is not None
-    pieces = leader._janitor.sweep(lease, ())
+    lease = term_of(leader).lease
+    pieces = term_of(leader)._janitor.sweep(lease, ())
     return [piece.words["ok"] for piece in pieces if piece.words["ok"]]
 
 
@@ -136,5 +132,6 @@ def test_the_budget_of_a_sweep(
     connect: Callable[[], Link], opened: int, sweep_s: float, budget: int
 ) -> None:
     leader = Cell(connect).scheduler(replace(CALM, sweep_s=sweep_s))
-    janitor: Janitor = leader._janitor
+    leader.run_once()
+    janitor: Janitor = term_of(leader)._janitor
     assert janitor._budget(opened) == budget

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Attempts, Finish, decode_assignment
-from parallax.broker.codec import VERSION, Registration, Report
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Dispatching, Entry, Lease
-from parallax.broker.intake import Intake
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.membership import Leadership, Membership
-from parallax.broker.rescue import Rescue
-from parallax.broker.results import Results
-from parallax.broker.tenancy import Tenancy
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Attempts, Finish, decode_assignment
+from parallax.broker.store.codec import VERSION, Registration, Report
+from parallax.broker.store.dispatch import Dispatching, Entry, Lease
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.membership import Leadership, Membership
+from parallax.broker.store.rescue import Rescue
+from parallax.broker.store.results import Results
+from parallax.broker.store.tenancy import Tenancy
 from parallax.core.clock import ManualClock
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice, SchedulerSettings
@@ -30,7 +30,7 @@ from parallax.services.janitor import Janitor
 from parallax.services.recoverer import Recoverer
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
-from tests.integration.cells import QUICK, Cell, StuckEngine, job, look_again
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, look_again, scheduler_of
 
 #: The janitor takes its turn when the leader begins, and not again.
 CALM = replace(QUICK, sweep_s=3600.0, repair_grace_s=3600.0)
@@ -133,13 +133,13 @@ def test_who_leaves_gives_up_the_lease_and_keeps_what_it_learnt(cell: Cell) -> N
 def heard(service: SchedulerService) -> list[Event]:
     """Return a list to which all is added that the scheduler is told from now on."""
     events: list[Event] = []
-    handle = service._scheduler.handle
+    handle = scheduler_of(service).handle
 
     def noted(news: list[Event], now: float) -> Any:
         events.extend(news)
         return handle(news, now)
 
-    service._scheduler.handle = noted  # type: ignore[method-assign, assignment]
+    scheduler_of(service).handle = noted  # type: ignore[method-assign, assignment]
     return events
 
 
@@ -177,7 +177,7 @@ def test_no_more_of_a_tenant_is_held_in_memory_than_its_share(cell: Cell) -> Non
     cell.submit(*(job(f"b{n}", "bert") for n in range(80)))
     for _ in range(30):
         cell.turn()
-    held = [service._scheduler.held(tenant) for tenant in ("anna", "bert")]
+    held = [scheduler_of(service).held(tenant) for tenant in ("anna", "bert")]
     assert all(30 <= count < 30 + 10 for count in held)  # a share of 60, and a batch at most
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Leadership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Leadership
 from parallax.core.clock import ManualClock
 from parallax.core.errors import Fenced
 from parallax.core.settings import SchedulerSettings

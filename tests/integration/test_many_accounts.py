@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import pytest
 
-from parallax.broker import ledger
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
+from parallax.broker.store import ledger
 from parallax.core.errors import Fenced
 from parallax.services import accounts
 from parallax.services.accounts import Accounts
-from tests.integration.cells import QUICK, Cell, job
+from tests.integration.cells import QUICK, Cell, job, scheduler_of, term_of
 
 FORMER = 3_000
 LEVEL = 5_000.0
@@ -35,7 +35,7 @@ def test_a_leader_begins_before_it_has_read_them_all(cell: Cell) -> None:
     cell.worker()
     cell.submit(job("j0"))
     cell.until_ended("j0")
-    assert not leader._accounts.complete
+    assert not term_of(leader)._accounts.complete
 
 
 def test_what_says_nothing_is_forgotten_a_page_at_a_time(cell: Cell) -> None:
@@ -64,15 +64,15 @@ def test_who_acts_before_all_are_read_is_looked_up(
     cell.link.call("HSET", cell.keys.ledger, "ahead", "9000.0")
     leader = cell.scheduler(replace(QUICK, poll_s=10.0, sweep_s=3600.0))
     cell.submit(job("j0", "ahead"))
-    cell.until(lambda: leader._scheduler.queued == 1, "the job to be read")
-    tags = leader._scheduler._policies.fairness._tags  # type: ignore[attr-defined]
+    cell.until(lambda: scheduler_of(leader).queued == 1, "the job to be read")
+    tags = scheduler_of(leader)._policies.fairness._tags  # type: ignore[attr-defined]
     assert tags["ahead"] == (9_000.0 if looks_up else 0.0)
 
 
 def test_a_deposed_leader_forgets_nothing(cell: Cell) -> None:
     leader = cell.scheduler()
     cell.until(lambda: leader.leading, "a leader")
-    lease = leader._lease
+    lease = term_of(leader).lease
     assert lease is not None
     cell.link.call("SET", cell.keys.leader, "another|7")
     before = cell.link.call("HLEN", cell.keys.ledger)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.intake import Intake
-from parallax.consumers.engines.factory import build_engine
+from parallax.broker.link.connection import Link
+from parallax.broker.store.intake import Intake
+from parallax.consumers.engines.registry import build_engine
 from parallax.core.model import Job
-from parallax.producers.client import Client
-from parallax.producers.tenant_client import TenantClient, stored_id
+from parallax.producers.client.client import Client
+from parallax.producers.client.tenant_client import TenantClient, stored_id
 from parallax.services.clock import SystemClock
 from tests.integration.cells import Cell
 

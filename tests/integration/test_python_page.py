@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.consumers.engines.registry import build_engine
+from parallax.services.clock import SystemClock
 from tests.integration.cells import Cell
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +28,7 @@ def test_a_block_runs(code: str, embedded_url: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PARALLAX_REDIS", embedded_url)
     cell = Cell(lambda: Link.to(embedded_url), keys=Keys())
     cell.scheduler()
-    cell.worker()
+    cell.worker(build_engine("echo", profile="laptop", slots=None, speed=10.0, clock=SystemClock()))
     with ThreadPoolExecutor(1) as pool:
         shown = pool.submit(exec, compile(code, "<page>", "exec"), {})
         cell.until(shown.done, "the block to end")

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from parallax.broker.connection import Link
-from parallax.broker.intake import Intake
-from parallax.broker.keys import Keys
+from collections import Counter
+
+import pytest
+
+from parallax.broker.link.connection import Link
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.keys import Keys
 from parallax.consumers.engines.noop import NoopEngine
+from parallax.consumers.news import Read
 from parallax.consumers.worker import Worker
 from parallax.core.model import Job
 from parallax.core.settings import WorkerSettings
+from parallax.engine.request import Request
 from parallax.scheduling.actions import Dispatch
 from parallax.services.clock import SystemClock
+from tests.integration.cells import Cell, job
 
 
 class Held(NoopEngine):
     """Takes requests and never ends them."""
 
-    def advance(self, now: float) -> list:  # type: ignore[type-arg]
-        return []
-
-    def next_due(self, now: float) -> float | None:
-        return None
+    def _end(self, at: float) -> None:
+        pass
 
 
 def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
     server_url: str,
 ) -> None:
-    from parallax.broker.dispatching import Dispatching
-    from parallax.broker.membership import Leadership
+    from parallax.broker.store.dispatch import Dispatching
+    from parallax.broker.store.membership import Leadership
 
     link, keys = Link.to(server_url), Keys("reborn")
     lease = Leadership(link, keys, "leader", 60_000).acquire()
@@ -44,13 +48,52 @@ def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
 
     send("one")
     worker.run_once()
-    worker._attempts._cursor = "9999999999999-0"  # as if the server's clock had gone back since
+    worker._ears._cursors[keys.work(worker.id)] = (
+        "9999999999999-0"  # as if the server's clock had gone back since
+    )
     send("two")
     worker.run_once()
-    assert list(worker._running) == ["one"]  # the control: without rebirth it is never seen
+    assert list(worker.desk.running) == ["one"]  # the control: without rebirth it is never seen
     link.call("DEL", keys.heartbeat(worker.id))
     worker.heartbeat.beat()
     worker.run_once()
-    assert sorted(worker._running) == ["one", "two"]
+    assert sorted(worker.desk.running) == ["one", "two"]
     for each in (link, *links):
         each.close()
+
+
+class Counting(Held):
+    """Counts how often each request was given to it."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(slots)
+        self.given: Counter[str] = Counter()
+
+    def add(self, request: Request, now: float) -> None:
+        self.given[request.id] += 1
+        super().add(request, now)
+
+
+def test_what_was_read_just_before_a_rebirth_begins_once(
+    server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the stream still, and read again: two beginnings would mix two answers."""
+    cell = Cell(lambda: Link.to(server_url))
+    cell.scheduler()
+    engine = Counting(10)
+    worker = cell.worker(engine)
+    read, deaths = worker._ears.read, iter([True])
+
+    async def read_and_reborn(count: int, block_s: float) -> Read:
+        found = await read(count, block_s)
+        if len(found.assignments) > 0 and next(deaths, False):
+            worker.heartbeat.reborn.set()
+        return found
+
+    monkeypatch.setattr(worker._ears, "read", read_and_reborn)
+    cell.submit(job("j0"))
+    cell.until(lambda: "j0" in worker.desk.running, "the job to run")
+    for _ in range(5):
+        cell.turn()
+    assert engine.given == {"j0": 1}
+    assert not next(deaths, False)  # it was reborn

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.recording import (
+from parallax.broker.link.connection import Link
+from parallax.broker.store.recording import (
     Batch,
     Beginning,
     Line,
@@ -22,8 +22,8 @@ from parallax.core.errors import InvalidInput
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.policies.registry import ROUTING
 from parallax.services.replay import Explanation, jobs_of, redo
-from parallax.sim.traces import generic
-from tests.integration.cells import Cell, job, jobs
+from parallax.sim.traces.formats import generic
+from tests.integration.cells import Cell, job, jobs, recording_of
 
 LAST = job("late", prompt_tokens=64, deadline_s=30.0, session="s", prefix=(1, 2, 3))
 ROUTINGS = sorted(set(ROUTING))
@@ -33,7 +33,7 @@ def recorded(cell: Cell, count: int = 60) -> list[Line]:
     """Let a cell work while it is recorded; return the recording as it is read from its file."""
     recording = Recording(cell.connect(), cell.keys, "test")
     recording.start(60_000)
-    cell.until(lambda: cell.schedulers[-1]._policies.recording, "the leader to record")
+    cell.until(lambda: recording_of(cell.schedulers[-1]), "the leader to record")
     cell.submit(*jobs(count - 1), LAST)
     cell.until_ended("late", *(f"j{n}" for n in range(count - 1)))
     cell.until(lambda: not cell.link.call("XLEN", cell.keys.events), "the last commit")
@@ -80,11 +80,11 @@ def test_a_new_leader_begins_a_new_segment(connect: Callable[[], Link]) -> None:
     cell = working(connect)
     recording = Recording(cell.connect(), cell.keys, "test")
     recording.start(60_000)
-    cell.until(lambda: cell.schedulers[-1]._policies.recording, "the leader to record")
+    cell.until(lambda: recording_of(cell.schedulers[-1]), "the leader to record")
     cell.schedulers.pop()
     cell.link.call("DEL", cell.keys.leader)
     cell.scheduler()
-    cell.until(lambda: cell.schedulers[-1]._policies.recording, "the new leader to record")
+    cell.until(lambda: recording_of(cell.schedulers[-1]), "the new leader to record")
     cell.submit(job("j"))
     cell.until_ended("j")
     lines = [decode_line(line) for line in recording.take(1)]
@@ -102,7 +102,7 @@ def test_a_missing_batch_is_noticed(connect: Callable[[], Link]) -> None:
 def test_when_nobody_asks_any_more_the_leader_stops(connect: Callable[[], Link]) -> None:
     cell = working(connect)
     recorded(cell)
-    cell.until(lambda: not cell.schedulers[-1]._policies.recording, "the leader to stop")
+    cell.until(lambda: not recording_of(cell.schedulers[-1]), "the leader to stop")
     before = cell.link.call("XLEN", cell.keys.record)
     cell.submit(job("unseen"))
     cell.until_ended("unseen")

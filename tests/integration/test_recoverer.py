@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from parallax.broker.codec import VERSION, Registration
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Leadership, Membership
-from parallax.broker.rescue import Rescue
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import VERSION, Registration
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Leadership, Membership
+from parallax.broker.store.rescue import Rescue
 from parallax.core.settings import SchedulerSettings
 from parallax.scheduling.events import WorkerLost
 from parallax.services.recoverer import Recoverer

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from parallax.broker import tls
-from parallax.broker.connection import Link, translated
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.link import tls
+from parallax.broker.link.connection import Link
+from parallax.broker.link.errors import translated
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.core.errors import StoreFull, Unreachable, Unusable
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"

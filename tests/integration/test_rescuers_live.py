@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 from parallax.consumers.engines.clock import ClockEngine
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker
@@ -15,7 +15,7 @@ from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.engine.profiles import profile_named
 from parallax.services.clock import SystemClock
-from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs
+from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs, scheduler_of
 
 #: Doubles every attempt at once, whatever it costs.
 EAGER = PolicyChoice("tied", {"budget": 1.0, "saturation": 1.0})
@@ -48,7 +48,7 @@ def let_go(worker: Worker) -> None:
 
 
 def running(worker: Worker) -> int:
-    return len(worker._running)
+    return len(worker.desk.running)
 
 
 @pytest.mark.parametrize("winner", ["first", "second"])
@@ -63,7 +63,7 @@ def test_the_faster_attempt_wins_and_the_other_is_stopped(
     assert cell.outcome("j") is Outcome.COMPLETED
     assert cell.record("j").worker == won.id  # type: ignore[union-attr]
     cell.until(lambda: not running(lost), "the order to stop")
-    cell.until(lambda: cell.schedulers[0]._scheduler.in_flight == 0, "its end to be told")
+    cell.until(lambda: scheduler_of(cell.schedulers[0]).in_flight == 0, "its end to be told")
     assert cell.counts()["hedged"] == 1
 
 
@@ -81,7 +81,7 @@ def test_a_hedged_job_can_be_cancelled(connect: Callable[[], Link]) -> None:
     cell, first, second = hedged(connect)
     assert cell.cancel("j") == "ok"
     cell.until(lambda: not running(first) and not running(second), "both to stop")
-    cell.until(lambda: cell.schedulers[0]._scheduler.in_flight == 0, "both ends to be told")
+    cell.until(lambda: scheduler_of(cell.schedulers[0]).in_flight == 0, "both ends to be told")
 
 
 def test_a_new_leader_knows_both_attempts(connect: Callable[[], Link]) -> None:
@@ -89,7 +89,7 @@ def test_a_new_leader_knows_both_attempts(connect: Callable[[], Link]) -> None:
     cell.schedulers.pop()
     cell.link.call("DEL", cell.keys.leader)
     new = cell.scheduler()
-    cell.until(lambda: new._scheduler.in_flight == 2, "the new leader to find both")
+    cell.until(lambda: scheduler_of(new).in_flight == 2, "the new leader to find both")
     let_go(second)
     cell.until_ended("j")
     cell.until(lambda: not running(first), "the new leader to stop the other")
@@ -103,13 +103,13 @@ def test_an_idle_worker_takes_what_another_has_not_begun(connect: Callable[[], L
     cell.scheduler()
     busy = cell.worker(Steady())
     cell.submit(*jobs(5))
-    cell.until(lambda: len(busy._waiting) == 4, "four to wait there")
+    cell.until(lambda: len(busy.desk.waiting) == 4, "four to wait there")
     cell.worker(NoopEngine(4))
     cell.until(lambda: cell.counts().get("completed", 0) == 4, "the other one to take them")
     assert cell.counts()["stolen"] == 4
     let_go(busy)
     cell.until(lambda: cell.counts().get("completed", 0) == 5, "the last one to end")
-    cell.until(lambda: cell.schedulers[0]._scheduler.in_flight == 0, "all ends to be told")
+    cell.until(lambda: scheduler_of(cell.schedulers[0]).in_flight == 0, "all ends to be told")
 
 
 def split(connect: Callable[[], Link], **engines: ClockEngine) -> tuple[Cell, Worker, Worker]:
@@ -170,5 +170,5 @@ def test_a_lost_word_of_an_end_frees_its_slot_in_time(connect: Callable[[], Link
     worker.run_once()
     assert cell.outcome("j") is Outcome.COMPLETED
     cell.link.call("DEL", cell.keys.events)
-    assert scheduler._scheduler.in_flight == 1
-    cell.until(lambda: scheduler._scheduler.in_flight == 0, "the leader to look for it")
+    assert scheduler_of(scheduler).in_flight == 1
+    cell.until(lambda: scheduler_of(scheduler).in_flight == 0, "the leader to look for it")

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.trouble import Failures
 from parallax.consumers.worker import Worker
@@ -42,7 +42,7 @@ def failing(cell: Cell, share: float, rest_s: float) -> Worker:
         "w", (cell.connect(), cell.connect()), cell.keys, NoopEngine(100), settings, SystemClock(),
         failures=Failures(share),
     )  # fmt: skip
-    worker._resting._random = Longest()
+    worker.desk.resting._random = Longest()
     worker.heartbeat.beat()
     cell.workers.append(worker)
     return worker
@@ -77,17 +77,17 @@ def test_what_always_fails_is_dead_after_its_attempts_and_leaves_a_letter(cell: 
 def test_a_resting_job_is_cancelled_at_once(cell: Cell) -> None:
     worker = failing(cell, 1.0, LONG_S)
     cell.submit(job("j"))
-    cell.until(lambda: len(worker._resting), "the failure")
+    cell.until(lambda: len(worker.desk.resting), "the failure")
     assert cell.state("j") is State.RUNNING
     assert cell.cancel("j") == "ok"
-    cell.until(lambda: not worker._resting, "the rest to end")
+    cell.until(lambda: not worker.desk.resting, "the rest to end")
     assert cell.outcome("j") is Outcome.CANCELLED
 
 
 def test_a_drain_does_not_wait_for_what_rests(cell: Cell) -> None:
     worker = failing(cell, 1.0, LONG_S)
     cell.submit(job("j"))
-    cell.until(lambda: len(worker._resting), "the failure")
+    cell.until(lambda: len(worker.desk.resting), "the failure")
     worker.drain()
     cell.until(lambda: worker.drained, "the drain")
     cell.workers.remove(worker)
@@ -99,7 +99,7 @@ def test_a_drain_does_not_wait_for_what_rests(cell: Cell) -> None:
 def test_a_resting_job_of_a_dead_worker_runs_elsewhere(cell: Cell) -> None:
     worker = failing(cell, 1.0, LONG_S)
     cell.submit(job("j"))
-    cell.until(lambda: len(worker._resting), "the failure")
+    cell.until(lambda: len(worker.desk.resting), "the failure")
     cell.die(worker)
     cell.worker()
     cell.until_ended("j")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker import server_home
-from parallax.broker.embedded import EmbeddedServer, data_home, running_server, socket_path
+from parallax.broker.server import home as home_module
+from parallax.broker.server.embedded import EmbeddedServer, data_home, running_server, socket_path
 from parallax.core.errors import Conflict, InvalidInput
 from parallax.services.clock import SystemClock
 from tests.integration.processes import ask, children_of, is_gone
@@ -62,7 +62,7 @@ def test_a_server_that_outlives_its_owner_keeps_the_directory(
     process, pid = owner
     (guardian,) = (p for p, told in children_of(process.pid).items() if "aftermath" in told)
     os.kill(guardian, signal.SIGKILL)
-    monkeypatch.setattr(server_home, "LEAVE_S", 0.05)
+    monkeypatch.setattr(home_module, "LEAVE_S", 0.05)
     os.kill(pid, signal.SIGSTOP)
     process.kill()
     process.wait()
@@ -106,7 +106,7 @@ def test_one_who_looks_does_not_turn_an_owner_away(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "lock").write_text(written)
     looking = (tmp_path / "data" / "lock").open()
-    assert server_home._try_lock(looking, fcntl.LOCK_SH)
+    assert home_module._try_lock(looking, fcntl.LOCK_SH)
 
     class Passing(SystemClock):
         def wait(self, seconds: float) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.tenancy import Tenancy
+from parallax.broker.link.connection import Link
+from parallax.broker.store.attempts import Cancellation, Finish
+from parallax.broker.store.tenancy import Tenancy
 from parallax.consumers.engines.clock import ClockEngine
+from parallax.consumers.news import Leave, Read
 from parallax.consumers.worker import Worker
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.engine.profiles import profile_named
 from parallax.policies.fairness.fair_queuing import FairQueuing
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 from parallax.services.clock import SystemClock
-from tests.integration.cells import Cell, StuckEngine, job
+from tests.integration.cells import Cell, StuckEngine, job, scheduler_of, term_of
 from tests.waiting import wait_until
 
 CLOCK = SystemClock()
@@ -36,8 +38,8 @@ def charged(cell: Cell, tenant: str = "acme") -> float:
 
     That is its balance, or virtual time once that has come so far.
     """
-    cell.until(lambda: cell.schedulers[-1]._scheduler.in_flight == 0, "all ends to be told")
-    cell.until(lambda: not cell.schedulers[-1]._outbox.uncommitted, "a commit")
+    cell.until(lambda: scheduler_of(cell.schedulers[-1]).in_flight == 0, "all ends to be told")
+    cell.until(lambda: not term_of(cell.schedulers[-1])._outbox.uncommitted, "a commit")
     balance, virtual = cell.link.call("HMGET", cell.keys.ledger, tenant, "")
     return float(balance or virtual or 0)
 
@@ -46,7 +48,8 @@ def run_for(cell: Cell, worker: Worker, name: str, seconds: float) -> None:
     """Take turns until an attempt has been in the engine for so long."""
     cell.until(
         lambda: (
-            name in worker._running and CLOCK.monotonic() - worker._running[name].added > seconds
+            name in worker.desk.running
+            and CLOCK.monotonic() - worker.desk.running[name].added > seconds
         ),
         f"{name} to run for a while",
     )
@@ -66,7 +69,7 @@ def test_who_cancels_before_the_first_token_pays_for_what_was_computed(cell: Cel
     worker = cell.worker(engine(0.005))  # 20 steps of 1.7 s
     cell.submit(job("j", prompt_tokens=40_000, output_tokens=5))
     run_for(cell, worker, "j", 0.4)
-    assert worker._running["j"].first is None
+    assert worker.desk.running["j"].first is None
     assert cell.cancel("j") == "ok"
     assert 2_048 <= charged(cell) < 40_000
 
@@ -109,7 +112,7 @@ def test_nobody_believes_in_attempts_of_a_worker_that_died_with_the_leader(
     cell.scheduler()
     worker = cell.worker(StuckEngine(4))
     cell.submit(*(job(f"j{n}", max_attempts=1) for n in range(3)))
-    cell.until(lambda: len(worker._running) == 3, "all to run")
+    cell.until(lambda: len(worker.desk.running) == 3, "all to run")
     if leader_too:
         cell.schedulers.clear()
         cell.link.call("DEL", cell.keys.leader)
@@ -151,9 +154,9 @@ def test_estimates_are_taken_back_at_the_weight_at_which_they_were_charged(
     stuck = StuckEngine(8)
     worker = cell.worker(stuck)
     cell.submit(*(job(f"j{n}", max_tokens=2_000) for n in range(8)))
-    cell.until(lambda: len(worker._running) == 8, "all to run")
+    cell.until(lambda: len(worker.desk.running) == 8, "all to run")
     tenancy.set_weights({"acme": 1.0})
-    cell.until(lambda: scheduler._scheduler._line.weight("acme") == 1.0, "the news")
+    cell.until(lambda: scheduler_of(scheduler)._line.weight("acme") == 1.0, "the news")
     cell.submit(job("later"))
     stuck.stuck = False
     cell.until(lambda: len(settled) == 9, "all to be settled")
@@ -187,11 +190,17 @@ def test_tokens_are_told_of_whatever_stops_an_attempt(cell: Cell, ended: str) ->
     worker = cell.worker(engine(0.05))
     cell.submit(job("j", max_tokens=4_000, output_tokens=4_000))
     run_for(cell, worker, "j", 0.3)
-    if ended == "stopped":
-        worker._stop(worker._running["j"])
-    else:
-        worker._hand_over([worker._running.pop("j")])
-    (finish,) = worker._unsent
+    finishes: list[Finish] = []
+
+    async def noted(some: Sequence[Finish]) -> list[tuple[str, str]]:
+        finishes.extend(some)
+        return [("ok", "")] * len(some)
+
+    worker._errands.finish = noted  # type: ignore[method-assign, assignment]
+    order = Read(orders=[Cancellation("j", "1")])
+    worker._hear(order if ended == "stopped" else Leave())
+    worker.run_once()
+    (finish,) = finishes
     assert finish.verdict == ended
     assert finish.report.prompt_tokens == 10
     assert finish.report.output_tokens > 10
@@ -204,12 +213,12 @@ def test_a_client_cancels_both_attempts_of_a_job(embedded_url: str) -> None:
     cell.scheduler()
     workers = [cell.worker(StuckEngine(4)) for _ in range(2)]
     cell.submit(job("j"))
-    cell.until(lambda: all(w._running for w in workers), "both attempts to run")
+    cell.until(lambda: all(w.desk.running for w in workers), "both attempts to run")
     client = Client(embedded_url, "cell")
     try:
         assert client.cancel("j") == "ok"
     finally:
         client.close()
     assert cell.outcome("j") is Outcome.CANCELLED
-    cell.until(lambda: not any(w._running for w in workers), "both to stop")
-    cell.until(lambda: cell.schedulers[0]._scheduler.in_flight == 0, "both ends to be told")
+    cell.until(lambda: not any(w.desk.running for w in workers), "both to stop")
+    cell.until(lambda: scheduler_of(cell.schedulers[0]).in_flight == 0, "both ends to be told")

@@ -9,14 +9,14 @@ from functools import partial
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.store.keys import Keys
 from parallax.core.cells import Place
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
-from parallax.producers.cells import Cells
+from parallax.producers.client.cells import Cells
 from tests.integration.cells import Cell, job
 from tests.waiting import wait_until
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from parallax.broker import temporary
-from parallax.broker.embedded import EmbeddedServer
-from parallax.broker.server_home import ServerInfo
+from parallax.broker.server import temporary
+from parallax.broker.server.embedded import EmbeddedServer
+from parallax.broker.server.home import ServerInfo
 from parallax.core.errors import InvalidInput
 from parallax.services.clock import SystemClock
 from tests.integration.processes import ask

@@ -11,17 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.core.cells import Place
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import NAME, Job, check_name
-from parallax.producers.cells import Cells
-from parallax.producers.client import Client, Completion
-from parallax.producers.interface import Jobs
-from parallax.producers.tenant_client import TenantClient, stored_id
+from parallax.producers.client.cells import Cells
+from parallax.producers.client.client import Client, Completion
+from parallax.producers.client.interface import Jobs
+from parallax.producers.client.tenant_client import TenantClient, stored_id
+from tests.examples import examples
 from tests.integration.cells import Cell, StuckEngine
 
 NAMES = st.from_regex(NAME, fullmatch=True)
@@ -91,7 +92,9 @@ def strike(cell: Cell, client: Client) -> None:
 
 
 laws = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

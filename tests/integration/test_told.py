@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.intake import Intake
-from parallax.broker.results import Notice, Results
+from parallax.broker.link.connection import Link
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.results import Notice, Results
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.core.reasons import Reason

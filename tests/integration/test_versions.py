@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from parallax.broker.codec import Report, encode
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import Report, encode
 from parallax.core.lifecycle import Outcome
 from tests.integration.cells import Cell, job
 

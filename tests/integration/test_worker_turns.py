@@ -8,19 +8,21 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.attempts import Attempts, Finish
-from parallax.broker.connection import Link
-from parallax.broker.dispatching import Dispatching, Lease
-from parallax.broker.intake import Intake
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Leadership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.answers import Answer
+from parallax.broker.store.attempts import Attempts, Finish
+from parallax.broker.store.dispatch import Dispatching, Lease
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Leadership
 from parallax.consumers.retries import Resting
-from parallax.consumers.trouble import Failures
+from parallax.consumers.trouble import Failures, Trouble
 from parallax.consumers.worker import Worker
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.settings import WorkerSettings
+from parallax.core.words import Finished
 from parallax.engine.request import Request
 from parallax.scheduling.actions import Dispatch
 from tests.integration.cells import Cell, StuckEngine, job
@@ -29,13 +31,15 @@ from tests.integration.cells import Cell, StuckEngine, job
 class Stage:
     """A worker that is turned by hand, and jobs that are sent to it by hand."""
 
-    def __init__(self, connect: Callable[[], Link], **settings: Any) -> None:
+    def __init__(
+        self, connect: Callable[[], Link], engine: StuckEngine | None = None, **settings: Any
+    ) -> None:
         self.cell = Cell(connect)
         self.link, self.keys, self.clock = self.cell.link, Keys("cell"), ManualClock(100.0)
         lease = Leadership(self.link, self.keys, "leader", 60_000).acquire()
         assert lease is not None
         self.lease: Lease = lease
-        self.engine = StuckEngine(10)
+        self.engine = engine or StuckEngine(10)
         links = (connect(), connect())
         values = {"heartbeat_s": 30.0, "block_s": 0.001, "drain_s": 5.0, "retry_base_s": 0.0}
         self.worker = Worker(
@@ -57,7 +61,7 @@ class Stage:
         self.link.call("XADD", key, "*", "cancel", name, "attempt", attempt)
 
     def running(self) -> list[str]:
-        return sorted(self.worker._running)
+        return sorted(self.worker.desk.running)
 
     def taken(self) -> list[str]:
         """Return what lies in the engine."""
@@ -122,7 +126,7 @@ def test_a_job_that_comes_back_takes_the_place_of_its_older_attempt(stage: Stage
     stage.link.call("HSET", key, "at", at)
     stage.worker.run_once()
     assert stage.running() == stage.taken() == ["j1"]
-    assert stage.worker._running["j1"].attempt.assignment.attempt == "2"
+    assert stage.worker.desk.running["j1"].attempt.assignment.attempt == "2"
 
 
 class Narrow(StuckEngine):
@@ -132,8 +136,8 @@ class Narrow(StuckEngine):
         raise InvalidInput("prompt", request.prompt_tokens, "at most 5 tokens")
 
 
-def test_what_can_never_fit_fails_with_the_reason(stage: Stage) -> None:
-    stage.worker._engine = Narrow(10)
+def test_what_can_never_fit_fails_with_the_reason(connect: Callable[[], Link]) -> None:
+    stage = Stage(connect, Narrow(10))
     stage.send("j1")
     stage.worker.run_once()
     record = stage.cell.record("j1")
@@ -143,7 +147,7 @@ def test_what_can_never_fit_fails_with_the_reason(stage: Stage) -> None:
 
 
 def test_what_failed_is_tried_again_and_in_the_end_no_more(stage: Stage) -> None:
-    stage.worker._failures = Failures(1.0)
+    stage.worker._trouble = Trouble(failures=Failures(1.0))
     stage.engine.stuck = False
     for attempt in (1, 2, 3):
         if attempt == 1:
@@ -175,13 +179,13 @@ def test_more_ends_than_fit_into_one_message_are_all_told(connect: Callable[[], 
         stage.worker.run_once()
     assert stage.running() == names
     sizes: list[int] = []
-    finish = stage.worker._attempts.finish
+    finish = stage.worker._errands._attempts.finish
 
-    def counted(finishes: Sequence[Finish]) -> list[tuple[str, str]]:
+    def counted(finishes: Sequence[Finish]) -> list[Answer[Finished]]:
         sizes.append(len(finishes))
         return finish(finishes)
 
-    stage.worker._attempts.finish = counted  # type: ignore[method-assign]
+    stage.worker._errands._attempts.finish = counted  # type: ignore[method-assign]
     stage.engine.stuck = False
     stage.worker.run_once()
     assert [stage.cell.outcome(name) for name in names] == [Outcome.COMPLETED] * 5
@@ -219,8 +223,8 @@ def test_a_prompt_that_was_cached_elsewhere_is_not_paid_for_again(stage: Stage) 
 
 
 def test_an_order_ends_the_rest_of_what_failed(stage: Stage) -> None:
-    stage.worker._resting = Resting(100.0, 100.0, Random(1))
-    stage.worker._failures = Failures(1.0)
+    stage.worker.desk.resting = Resting(100.0, 100.0, Random(1))
+    stage.worker._trouble = Trouble(failures=Failures(1.0))
     stage.send("j1")
     stage.engine.stuck = False
     for _ in range(2):
@@ -230,3 +234,24 @@ def test_an_order_ends_the_rest_of_what_failed(stage: Stage) -> None:
     for _ in range(2):
         stage.worker.run_once()
     assert stage.cell.state("j1") is State.QUEUED
+
+
+class Faulty(StuckEngine):
+    """An engine with a defect."""
+
+    def add(self, request: Request, now: float) -> None:
+        raise ValueError("a defect")
+
+
+def test_an_engine_that_raises_has_failed_and_the_job_is_tried_again(
+    connect: Callable[[], Link],
+) -> None:
+    stage = Stage(connect, Faulty(10))
+    stage.send("j1")
+    for _ in range(2):
+        stage.worker.run_once()
+    assert stage.running() == []
+    assert stage.cell.state("j1") is State.QUEUED
+    record = stage.cell.record("j1")
+    assert record is not None
+    assert record.attempts == 1

@@ -21,7 +21,7 @@ from parallax.engine.batch import BatchEngine
 from parallax.engine.request import Change
 from parallax.engine.sequence import Row, Seq
 from parallax.scheduling.actions import Cancel
-from parallax.scheduling.events import AttemptEnded, JobWithdrawn, TenantConfigured
+from parallax.scheduling.events import AttemptEnded, Event, JobWithdrawn, TenantConfigured
 from parallax.scheduling.scheduler import build_scheduler
 from parallax.sim.control import Faults
 from parallax.sim.outcome import JobOutcome
@@ -131,24 +131,23 @@ class Market(World):
         for other in list(self.workers.values()):
             held = other.attempts.get(name)
             if held is not None:
-                self._cancel(Cancel(name, other.id, held.number))
-        if name in self._jobs:
-            self._end(self.outcomes[name], Outcome.CANCELLED)
+                self.carrier.cancel(Cancel(name, other.id, held.number))
+        if name in self.jobs:
+            self.end(self.books.outcomes[name], Outcome.CANCELLED)
 
     def _gone(self, name: str) -> None:
         self._events.append(JobWithdrawn(name))
-        self._end(self.outcomes[name], Outcome.CANCELLED)
+        self.end(self.books.outcomes[name], Outcome.CANCELLED)
 
     def _fail(self, worker: SimWorker, attempt: Attempt) -> None:
-        self._cancel(Cancel(attempt.job.id, worker.id, attempt.number))
+        self.carrier.cancel(Cancel(attempt.job.id, worker.id, attempt.number))
         self._again(attempt)
 
-    def _ended(
-        self, worker: SimWorker, attempt: Attempt, outcome: Outcome | None, usage: Usage | None
-    ) -> AttemptEnded:
-        if self.forgiving and outcome is None:
-            usage = Usage(0, 0)
-        return super()._ended(worker, attempt, outcome, usage)
+    def hear(self, event: Event) -> None:
+        """Let the scheduler hear of it; the control charges nothing for what did not finish."""
+        if self.forgiving and isinstance(event, AttemptEnded) and event.outcome is None:
+            event = replace(event, usage=Usage(0, 0))
+        super().hear(event)
 
 
 @dataclass

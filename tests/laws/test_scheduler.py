@@ -18,6 +18,7 @@ from parallax.core.settings import Policies, PolicyChoice
 from parallax.scheduling.actions import Action, Dispatch, SaveAccounts
 from parallax.scheduling.events import AttemptEnded, Event, JobArrived, WorkerReported
 from parallax.scheduling.scheduler import Scheduler, build_scheduler
+from tests.examples import examples
 from tests.laws.histories import TENANTS, Flight, History, consumed, every_composition, history
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 @every_composition
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_conservation_late_binding_work_conservation_and_expiry(
     policies: Policies, seed: int
 ) -> None:
@@ -58,6 +59,7 @@ print(run.actions)
 """
 
 
+@pytest.mark.slow  # processes of their own
 def test_hash_seeds_do_not_reach_the_actions() -> None:
     told = {
         subprocess.run(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import fakeredis
@@ -21,16 +21,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from parallax.broker.connection import Link
-from parallax.broker.intake import Ending, Intake
-from parallax.broker.keys import Keys
-from parallax.broker.results import Results
+from parallax.broker.link.connection import Link
+from parallax.broker.store.intake import Ending, Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.relay import InOrder
+from parallax.broker.store.results import Results
+from parallax.consumers.engines.interface import Chunk, Done
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker
 from parallax.core.errors import ParallaxError
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.core.settings import Policies, PolicyChoice, SchedulerSettings, WorkerSettings
+from parallax.engine.request import Request
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
 from tests.servers import EMBEDDED, SERVERS, Running
@@ -70,21 +73,50 @@ class HandClock:
         self.at += seconds
 
 
+PIECES = 3
+
+
+def body_of(job_id: str) -> bytes:
+    """Every second job has a body."""
+    return f"of {job_id}".encode() if int(job_id[1:]) % 2 else b""
+
+
 class ToldEngine(NoopEngine):
-    """Finishes so many requests as it is told to."""
+    """Finishes so many requests as it is told to; signs what it answers."""
 
-    allowed = 0
+    allowed, reads_bodies, sign = 0, True, ""
+    wrong: ClassVar[list[str]] = []
 
-    def advance(self, now: float) -> Any:
+    def __init__(self, slots: int) -> None:
+        super().__init__(slots)
+        self.begun = set[str]()
+
+    def add(self, request: Request, now: float) -> None:
+        if request.body != body_of(request.id):
+            self.wrong.append(f"{request.id} came with {request.body!r}")
+        super().add(request, now)
+
+    def _say(self, requests: Sequence[Request], at: float, numbers: Sequence[int]) -> None:
+        some = [r for r in requests if r.stream]
+        texts = [(r, n, f"{self.sign} {n}".encode()) for r in some for n in numbers]
+        if texts:
+            self._host.tell([Chunk(r.id, at, text, n + 1) for r, n, text in texts])
+
+    def _end(self, at: float) -> None:
+        fresh = [r for r in self._requests if r.id not in self.begun]
+        self.begun = {r.id for r in self._requests}
+        self._say(fresh, at, [0])
+        self._say(self._requests[: self.allowed], at, range(1, PIECES))
         held = self._requests[self.allowed :]
         self._requests = self._requests[: self.allowed]
         self.allowed = max(0, self.allowed - len(self._requests))
-        done = super().advance(now)
+        done, answer = self._requests, self.sign.encode()
+        if done:
+            self._host.tell([Done(r.id, at, 3, first_at=at, answer=answer) for r in done])
+        self.begun -= {r.id for r in done}
         self._requests = held
-        return done
-
-    def next_due(self, now: float) -> float | None:
-        return now
+        if held:  # it looks again at the next turn
+            self._host.at(at, lambda: self._end(at))
 
 
 class Protocol(RuleBasedStateMachine):
@@ -100,6 +132,8 @@ class Protocol(RuleBasedStateMachine):
         self.workers: list[Worker] = []
         self.zombies: list[Worker] = []
         self.jobs: dict[str, Job] = {}
+        self.claimed: dict[str, str] = {}
+        ToldEngine.wrong.clear()
         self.schedulers = [
             SchedulerService(
                 type(self).connect(), KEYS, name, SETTINGS, POLICIES, self.clock,
@@ -119,18 +153,25 @@ class Protocol(RuleBasedStateMachine):
             "w", (type(self).connect(), type(self).connect()), KEYS, ToldEngine(2),
             WorkerSettings(heartbeat_s=60.0, block_s=0.001, drain_s=0.0), self.clock, role=role,
         )  # fmt: skip
+        worker._engine.sign = worker.id  # type: ignore[attr-defined]
         worker.heartbeat.beat()
         self.workers.append(worker)
 
     # -- progress ---------------------------------------------------------------------------------
 
-    @rule(count=st.integers(1, 4), prompt=st.sampled_from((10, 100)), tenant=st.sampled_from("ab"))
-    def submit(self, count: int, prompt: int, tenant: str) -> None:
+    @rule(
+        count=st.integers(1, 4), prompt=st.sampled_from((10, 100)), tenant=st.sampled_from("ab"),
+        stream=st.booleans(), keep=st.booleans(),
+    )  # fmt: skip
+    def submit(self, count: int, prompt: int, tenant: str, stream: bool, keep: bool) -> None:
+        names = [f"j{len(self.jobs) + n}" for n in range(count)]
         new = [
-            Job(f"j{len(self.jobs) + n}", tenant, prompt, 9, output_tokens=3) for n in range(count)
+            Job(name, tenant, prompt, 9, output_tokens=3, stream=stream, keep=keep)
+            for name in names
         ]
         self.jobs |= {job.id: job for job in new}
-        receipts = Intake(self.link, KEYS).submit([*new, new[0]])
+        bodies = {name: body_of(name) for name in names if body_of(name)}
+        receipts = Intake(self.link, KEYS).submit([*new, new[0]], None, bodies)
         assert [receipt.word for receipt in receipts] == ["ok"] * count + ["dup"]
 
     @rule(which=st.integers(0, 1))
@@ -188,7 +229,7 @@ class Protocol(RuleBasedStateMachine):
         self.link.call("DEL", KEYS.heartbeat(worker.id))
         if zombie:
             self.zombies.append(worker)
-        self._join("prefill" if worker._role == "prefill" else "both")
+        self._join("prefill" if worker.desk._role == "prefill" else "both")
 
     @precondition(lambda self: self.zombies)
     @rule(finish=st.integers(0, 2), reborn=st.booleans())
@@ -222,13 +263,50 @@ class Protocol(RuleBasedStateMachine):
         assert counts.get("accepted", 0) == len(self.jobs) == ended + opened
         assert counts.get("vanished", 0) == 0
 
+    @invariant()
+    def what_is_claimed_stays_or_ends(self) -> None:
+        names = sorted(self.jobs)
+        places = self.link.calls([("HGET", KEYS.job(name), "at") for name in names])
+        for name, place in zip(names, places, strict=True):
+            at = (place or b"").decode()
+            if name in self.claimed:
+                assert at == self.claimed[name] or at.partition(" ")[0] in OUTCOMES
+            elif at.endswith(" claimed"):
+                self.claimed[name] = at
+
+    @invariant()
+    def engines_read_what_was_submitted(self) -> None:
+        assert not ToldEngine.wrong
+
+    def _heard(self) -> None:
+        """What was told of each job is whole, of one worker, and that of who ended it."""
+        results = Results(self.link, KEYS)
+        for name, job in self.jobs.items():
+            (record,), told = results.records([name]), results.follow(name, "", 0)[1]
+            assert record is not None
+            done, order = record.outcome is Outcome.COMPLETED, InOrder()
+            winner = record.report.worker.encode() if done else b""
+            pieces = [order.take(notice.piece) for notice in told if notice.word == "chunk"]
+            assert len({piece.split(b" ")[0] for piece in pieces if piece}) <= 1
+            answers = [notice.data for notice in told if notice.word == "answer"]
+            if done and job.stream:
+                assert pieces == [b"%s %d" % (winner, n) for n in range(PIECES)]
+            assert answers == ([winner] if done and not job.stream else [])
+            kept = winner if done and job.keep else None
+            assert results.answers([name]) == [kept]
+            assert [notice.outcome for notice in told if notice.outcome] in ([record.outcome], [])
+        for key in self.link.call("KEYS", "*answer:*"):
+            assert self.link.call("PTTL", key) > 0
+        assert not [k for k in self.link.call("KEYS", "*body:*") if self.link.call("PTTL", k) < 0]
+
     def teardown(self) -> None:
         """Faults are over: everything must end, and nothing may be left."""
         try:
             self._drain()
+            self._heard()
         finally:
             for worker in (*self.workers, *self.zombies):
-                worker._link.close()
+                worker._errands.close()
                 worker.heartbeat._link.close()
             for scheduler in self.schedulers:
                 scheduler.close()

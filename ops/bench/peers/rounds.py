@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ops.bench.peers.harness import URL
-from parallax.broker.guardian import dying_with
+from parallax.broker.server.guardian import dying_with
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"

@@ -1,7 +1,7 @@
 -- The last look before the engine: is this attempt still wanted?
 -- KEYS  work events | n x job | n x body, if bodies are wanted
 -- ARGV  worker maxlen n bodies | n x (entry signature)
--- REPLY n x (run about began) and then, if bodies are wanted, n bodies
+-- REPLY n x (run about began) and then, if bodies are wanted, n bodies; one that has none is empty
 --       n x (skip why '')         the entry is deleted: cancelled, stolen, superseded
 --       n x (expired about began)  the worker writes its record with `finish`
 local n, bodies = tonumber(ARGV[3]), ARGV[4] == '1'
@@ -38,7 +38,8 @@ for i = 1, n do
   end
   reply[out], reply[out + 1], reply[out + 2] = word, j[2], since
   if bodies then
-    reply[3 * n + i] = word ~= 'skip' and redis.call('GET', KEYS[2 + n + i]) or ''
+    local size = word == 'run' and string.match(j[2] or '', '^%d+ [^ ]+ [^ ]+ (%d+)')
+    reply[3 * n + i] = size and size ~= '0' and redis.call('GET', KEYS[2 + n + i]) or ''
   end
 end
 make_way(KEYS[2])

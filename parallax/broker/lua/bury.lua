@@ -1,5 +1,5 @@
 -- Forgets a worker that is gone and holds nothing any more.
--- KEYS  leader hb work ctl stat workers
+-- KEYS  leader/hb hb work ctl stat workers
 -- ARGV  token worker
 -- REPLY fenced | alive | busy | ok
 -- With an empty token a worker buries itself when it leaves (its heartbeat goes first).

@@ -66,11 +66,13 @@ end
 
 -- A job's record, `job:<id>`. Few fields and few writes: each field of each write is paid for in
 -- the hash, in the append-only file and on the way to replicas.
---   at        "<state> <who>/<attempt>/<entry> <started> <finished>", the times while they are known.
+--   at        "<state> <who>/<attempt>/<entry> <started> <finished>", the times while they are known;
+--             "running <who>/<attempt>/<entry> <started> claimed" once a part of its answer was sent.
 --             `who` is `queue`, a worker, or `system` at the end if no worker ended it. All of it
 --             counts: ids of entries are unique within a stream only, so two streams may hold the
 --             same id in the same millisecond.
---   about     "<accepted> <digest> <length> <bytes> <reply> <spec>", written once
+--   about     "<accepted> <digest> <length> <bytes> <reply> <spec>", written once. After the bytes of
+--             the body come letters: `s` if it streams, `k` if its answer is to be kept.
 --   deadline  if it has one      limit  most attempts, if not the usual      result  what became of it
 --   hedge     "<state> <who>/<attempt>/<entry> <started>" of the attempt beside the one in `at`, if
 --             there is or was one; its state is `assigned`, `running` or `over`
@@ -84,11 +86,17 @@ local function signature_of(who, attempt, entry)
   return who .. '/' .. attempt .. '/' .. entry
 end
 
--- Splits `at`; nil if there is no record, or none that anybody could have written.
+-- Splits a signature: who, attempt, entry; nothing for what is none (`system`, or nobody).
+local function split(signature)
+  return string.match(signature or '', '^(.-)/(%d+)/(.*)$')
+end
+
+-- Splits `at`; nil if there is no record, or none that anybody could have written. The fourth is
+-- whether the attempt has claimed the job.
 local function parsed(at)
   if not at then return end
-  local state, holder, started = string.match(at, '^(%a+) ([^ ]+/%d+/%d+%-%d+) ?(%d*)')
-  if state then return state, holder, started end
+  local state, holder, started, rest = string.match(at, '^(%a+) ([^ ]+/%d+/%d+%-%d+) ?(%d*)(.*)$')
+  if state then return state, holder, started, rest == ' claimed' end
   return string.match(at, '^(%a+) (system) ?(%d*)')
 end
 
@@ -105,6 +113,15 @@ local BEGUN = {running = 1, prefilled = 1}
 local function second(job)
   local state, holder, started = parsed(redis.call('HGET', job, 'hedge'))
   if state ~= 'over' then return state, holder, started end
+end
+
+-- The first part of an answer that is sent claims the job for its attempt: whoever waits has seen it.
+-- From then on no other attempt decides the job, none is started, and it is never queued again: if
+-- this one is lost, the job has failed.
+local function claim(job, holder, signature, started, rival)
+  redis.call('HSET', job, 'at', 'running ' .. signature .. ' ' .. started .. ' claimed')
+  local loser = holder ~= signature and holder or rival
+  if loser then redis.call('HSET', job, 'hedge', 'over ' .. loser) end
 end
 
 -- The attempt beside the job's own becomes its own; that of this signature is over.
@@ -202,12 +219,12 @@ end
 -- `closed`, for `leave`. No path to an end goes past this. The body of a dead job alone may be
 -- wanted again, by whoever offers its letter anew: it lives exactly as long as the record. The same
 -- goes for a long prefix.
--- `body` is nil where the caller knows that there is none.
-local function end_job(closed, id, job, body, state, signature, started, finished, result, ttl)
+-- `body` is nil where the caller knows that there is none, and `short` that the prefix is not kept apart.
+local function end_job(closed, id, job, body, state, signature, started, finished, result, ttl, short)
   if body and state == 'dead' then redis.call('PEXPIRE', body, ttl)
   elseif body then redis.call('DEL', body) end
   redis.call('HSET', job, 'at', ended(state, signature, started, finished), 'result', result)
-  if state ~= 'dead' then redis.call('HDEL', job, 'prefix') end
+  if state ~= 'dead' and not short then redis.call('HDEL', job, 'prefix') end
   redis.call('PEXPIRE', job, ttl)
   closed[#closed + 1] = id
 end

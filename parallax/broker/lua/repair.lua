@@ -2,12 +2,13 @@
 -- KEYS  leader open counts active bell events | n x (job in work hb) | n x body
 -- ARGV  token grace_ms maxlen n | n x (id tenant worker)
 -- REPLY fenced | ok, n x (ok entry | present entry | young '' | moved worker | done state | vanished ''
---                         | spent attempts | held worker | yielded '' | spoilt worker)
+--                         | spent attempts | broken worker | held worker | yielded '' | spoilt worker)
 -- `grace` must exceed the time a healthy recovery takes: this is the net below the net. What lies in
 -- the stream of a worker without a heartbeat is `held` for some time from when that is first seen, since
 -- the recoverer is about to take it; that time begins anew when the job was sent to another worker since.
--- A job whose last attempt is lost is `spent`: the caller dead-letters it; one
--- that has another attempt alive is left (`yielded`) to that.
+-- A job whose last attempt is lost is `spent`: the caller dead-letters it; one that has another attempt
+-- alive is left (`yielded`) to that. One whose lost attempt had claimed it is `broken`: the caller ends
+-- it as failed.
 -- The entry of a `present` job is '' unless it waits in its tenant's stream.
 -- An empty tenant says that the caller could not read the record: such a job is `spoilt`, for who
 -- cannot be understood cannot run, and is dead-lettered by the caller.
@@ -28,9 +29,9 @@ local reply, attempts, held, holders, seen = {'ok'}, {}, {}, {}, {}
 for i = 1, n do
   local k, a = 6 + (i - 1) * 4, 4 + (i - 1) * 3
   local at = redis.call('HGET', KEYS[k + 1], 'at')
-  local state, holder = parsed(at)
+  local state, holder, _, claimed = parsed(at)
   if at and not holder then state = 'spoilt' end
-  local who, attempt, entry = string.match(holder or '', '^(.-)/(.-)/(.*)$')
+  local who, attempt, entry = split(holder)
   local score = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[a + 1]) or '0')
   local word, detail = 'ok', ''
   if not state then word = 'vanished'
@@ -47,6 +48,7 @@ for i = 1, n do
       and (score % 1 ~= SEEN or t - since(score, entry) < PATIENCE * tonumber(ARGV[2])) then
       word, detail = 'held', who
       if score % 1 ~= SEEN then seen[#seen + 1] = ARGV[a + 1] end
+    elseif claimed then word, detail = 'broken', who
     elseif second(KEYS[k + 1]) then word = 'yielded'
     elseif BEGUN[state] and (tonumber(attempt) or 0) >= limit_of(KEYS[k + 1]) then
       word, detail = 'spent', attempt

@@ -5,7 +5,8 @@
 -- REPLY fenced | ok, n x (ok | stale | orphan | expired | noworker | busy)
 -- `attempt` counts from 1. `kind` is '' for a job that waits in its tenant's stream, 'hedge' for a
 -- second attempt beside the one before it, and the worker# of whoever computed its prompt for a job
--- that goes on elsewhere. A dispatch that was carried out before is `ok` again.
+-- that goes on elsewhere. A dispatch that was carried out before is `ok` again. Beside an attempt of
+-- whose answer a part was sent there is no second one.
 -- Events with ids below `trim_to` are dropped ('' = none): the balances already contain them, so a
 -- new leader neither loses nor repeats one.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
@@ -25,7 +26,7 @@ end
 -- Whether the record says that this attempt is on this worker already.
 local function there(at, worker, attempt)
   local state, holder = parsed(at)
-  local who, number = string.match(holder or '', '^(.-)/(.-)/')
+  local who, number = split(holder)
   return HELD[state] and who == worker and number == attempt
 end
 
@@ -33,11 +34,12 @@ end
 local function waits(job, at, entry, attempt, kind)
   local before = whole(attempt - 1)
   if kind == '' then return at == 'queued queue/' .. before .. '/' .. entry end
-  local state, holder = parsed(at)
-  local who, number = string.match(holder or '', '^(.-)/(.-)/')
+  local state, holder, _, claimed = parsed(at)
+  local who, number = split(holder)
   if number ~= before then return false end
   if kind == 'hedge' then
-    return (state == 'assigned' or state == 'running') and redis.call('HEXISTS', job, 'hedge') == 0
+    return (state == 'assigned' or state == 'running') and not claimed
+      and redis.call('HEXISTS', job, 'hedge') == 0
   end
   return state == 'prefilled' and who == ARGV[caps + 2 * tonumber(kind) - 1]
 end
@@ -76,7 +78,8 @@ if ARGV[3] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', ARGV[3]) end
 -- Takes the prompt's KV cache away from who computed it; returns what the next worker must know.
 local function handed_over(job, at, kind)
   local _, holder = parsed(at)
-  redis.call('XDEL', KEYS[workers + 2 * tonumber(kind) - 1], string.match(holder, '^.-/.-/(.*)$') or '0-1')
+  local _, _, entry = split(holder)
+  redis.call('XDEL', KEYS[workers + 2 * tonumber(kind) - 1], entry or '0-1')
   redis.call('HSET', job, 'limit', limit_of(job) + 1)  -- two workers, one attempt
   return ' ' .. (redis.call('HGET', job, 'prefilled') or '')
 end

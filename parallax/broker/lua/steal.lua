@@ -12,7 +12,7 @@ local room = tonumber(ARGV[4]) - redis.call('XLEN', KEYS[3])
 local reply, moves = {'ok'}, {}
 for i = 1, n do
   local state, holder = parsed(redis.call('HGET', KEYS[6 + i], 'at'))
-  local who, attempt, entry = string.match(holder or '', '^(.-)/(.-)/(.*)$')
+  local who, attempt, entry = split(holder)
   local word, detail = 'ok', ''
   if attempt ~= ARGV[7 + 2 * i] or not HELD[state] then word = 'copy'
   elseif who == thief then detail = entry

@@ -1,5 +1,5 @@
 -- Ends jobs that no worker is finishing: cancel, expire, reject, dead-letter.
--- KEYS  leader open counts events dead due | n x (job in work ctl body out work2 ctl2)
+-- KEYS  leader/counts open counts events dead due | n x (job in work ctl body out work2 ctl2)
 -- ARGV  token record_ttl out_ttl out_maxlen maxlen n
 --       | n x (id verdict report worker tell worker2 entry)
 -- REPLY fenced | ok, n x (ok state_before | again verdict | late state | not_due '' | moved workers
@@ -15,20 +15,16 @@ if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'
 local n, A, K = tonumber(ARGV[6]), 7, 8
 local t = now()
 
-local function parts(holder)
-  return string.match(holder or '', '^(.-)/(.-)/(.*)$')
-end
-
 local reply, before, aside = {'ok'}, {}, {}
 for i = 1, n do
   local a, k = 6 + (i - 1) * A, 6 + (i - 1) * K
   local verdict = ARGV[a + 2]
   local j = redis.call('HMGET', KEYS[k + 1], 'at', 'deadline', 'about', 'hedge')
   local state, holder, started = parsed(j[1])
-  local who = parts(holder)
+  local who = split(holder)
   local other, other_holder = parsed(j[4])
   if other == 'over' then other, other_holder = nil, nil end
-  local rival = parts(other_holder) or ''
+  local rival = split(other_holder) or ''
   local word, detail = 'ok', state
   if j[1] and not state then state, holder, started, detail = 'spoilt', '', '', 'spoilt' end
   if not state then word, detail = 'unknown', ''
@@ -47,7 +43,7 @@ end
 
 -- Deletes or stops one attempt.
 local function stop(id, state, holder, worker, work, ctl, about, events)
-  local _, attempt, entry = parts(holder)
+  local _, attempt, entry = split(holder)
   if not entry then return end
   if state == 'assigned' then drop(work, entry, worker, about, events)
   elseif state == 'running' then
@@ -79,7 +75,7 @@ for i = 1, n do
   end
   if word == 'ok' then
     if state == 'queued' then
-      local _, _, entry = parts(holder)
+      local _, _, entry = split(holder)
       redis.call('XDEL', KEYS[k + 2], entry or '0-1')
     end
     if state == 'queued' or state == 'prefilled' then events = {id, 'withdrawn '} end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,30 +12,9 @@ from zlib import crc32
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, check_int
-from parallax.core.suggest import among
 from parallax.sim.timed import Timed
-from parallax.sim.traces import azure, bailian, burstgpt, generic, mooncake, vtc
+from parallax.sim.traces.registry import FORMATS, Format
 from parallax.sim.traces.rows import LONGEST, columns_of, first_line
-
-#: Format -> its reader, called with the file, the start of the ids, and the longest answer.
-FORMATS: dict[str, Callable[[Path, str, int], Iterator[Timed]]] = {
-    "azure": azure.read,
-    "bailian": bailian.read,
-    "burstgpt": burstgpt.read,
-    "generic": generic.read,
-    "mooncake": mooncake.read,
-    "vtc": vtc.read,
-}
-#: Columns by which a format is known, the most telling first.
-NEEDED: dict[str, tuple[str, ...]] = {
-    "azure": azure.COLUMNS,
-    "burstgpt": burstgpt.COLUMNS,
-    "bailian": ("chat_id", "timestamp", "input_length", "output_length"),
-    "mooncake": ("timestamp", "input_length", "output_length"),
-    "vtc": vtc.COLUMNS,
-    "generic": generic.COLUMNS,
-}
-_SIGNS = tuple((name, set(columns)) for name, columns in NEEDED.items())
 
 
 def read(
@@ -51,9 +30,7 @@ def read(
     if limit is not None:
         check_int("limit", limit, 0, 10**9)
     form = form or sniffed(path)
-    if form not in FORMATS:
-        raise InvalidInput("format", form, among(form, sorted(FORMATS)))
-    reader, prefix = FORMATS[form], prefix or form
+    reader, prefix = FORMATS[form].read, prefix or form
     lengths = (job.output_tokens or 0 for _, job in islice(reader(path, prefix, MAX_TOKENS), limit))
     longest = max(lengths, default=None)
     if longest is None and limit != 0:
@@ -84,21 +61,26 @@ def dealt(jobs: Iterable[Timed], tenants: Sequence[str]) -> Iterator[Timed]:
 def sniffed(path: Path) -> str:
     """Return the format of a file, by the columns of its first line."""
     number, line = first_line(path)
-    columns = _columns(line)
-    for name, signs in _SIGNS:
-        if signs <= columns:
-            return name
+    columns, formats = _columns(line), FORMATS.by_columns()
+    for one in formats:
+        if columns.issuperset(one.columns):
+            return one.name
     where = f"{path}, line {number}"
     if line.lstrip().startswith("["):
         allowed = "one JSON object a line, not a list of them (`jq -c '.[]'` parts it)"
         raise InvalidInput(where, line.strip(), allowed)
-    name, signs = max(_SIGNS, key=lambda sign: len(sign[1] & columns) / len(sign[1]))
-    missing = [column for column in NEEDED[name] if column not in columns]
-    if len(missing) <= len(signs) / 2:
-        allowed = f"it must be there, as in the format {name}: {', '.join(NEEDED[name])}"
+    near = max(formats, key=lambda one: _shared(one, columns))
+    missing = [column for column in near.columns if column not in columns]
+    if len(missing) <= len(near.columns) / 2:
+        allowed = f"it must be there, as in the format {near.name}: {', '.join(near.columns)}"
         raise InvalidInput(f"{where}, column {missing[0]}", None, allowed)
-    known = "; ".join(f"{name}: {', '.join(NEEDED[name])}" for name in sorted(FORMATS))
+    known = "; ".join(f"{name}: {', '.join(FORMATS[name].columns)}" for name in FORMATS)
     raise UnknownFormat(where, line.strip(), f"the columns of a format: {known}")
+
+
+def _shared(form: Format, columns: set[str]) -> float:
+    """Return the share of a format's columns that a file has."""
+    return len(columns.intersection(form.columns)) / len(form.columns)
 
 
 class UnknownFormat(InvalidInput):

@@ -13,17 +13,14 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallax.broker.connection import (
-    BACKOFF_BASE_S,
-    BACKOFF_CAP_S,
-    Link,
-    repeated,
-    translated,
-)
-from parallax.broker.scripts import script
+from parallax.broker.link.call import Call
+from parallax.broker.link.connection import BACKOFF_BASE_S, BACKOFF_CAP_S, Link, repeated
+from parallax.broker.link.errors import translated
+from parallax.broker.link.scripts import script
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
 from parallax.core.secrets import redacted
+from tests.examples import examples
 
 CLOSED = "redis://127.0.0.1:1"
 #: What Redis 6.2 puts before whatever stopped a script.
@@ -105,7 +102,7 @@ def test_redacted_leaves_out_the_password_only(url: str, shown: str) -> None:
     assert redacted(url) == shown
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(password=st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1))
 def test_no_password_survives(password: str) -> None:
     assert redacted(f"redis://user:{password}@host:1/0") == "redis://user:***@host:1/0"
@@ -150,7 +147,7 @@ def test_a_closed_link_opens_itself_again(link: Link) -> None:
 def test_a_script_the_server_forgot_is_sent_again(link: Link) -> None:
     link.call("SCRIPT", "FLUSH")
     for _ in range(2):
-        assert link.run(script("renew"), ["leader"], ["token", 1000]) != []
+        assert link.do(Call(script("renew"), ["leader"], ["token", 1000], list)) != []
 
 
 class Broken:

@@ -9,8 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from parallax.broker.keys import DEFAULT_CELL, Keys
+from parallax.broker.store.keys import DEFAULT_CELL, Keys
 from parallax.core.errors import InvalidInput
+from tests.examples import examples
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 BY_NAME: tuple[Callable[[Keys, str], str], ...] = (
@@ -27,7 +28,7 @@ def all_keys(keys: Keys, name: str) -> list[str]:
     return [*fixed, *(key(keys, name) for key in BY_NAME)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(cell=NAMES, name=NAMES)
 def test_all_keys_of_a_cell_are_different_and_share_a_slot(cell: str, name: str) -> None:
     found = all_keys(Keys(cell), name)
@@ -35,7 +36,7 @@ def test_all_keys_of_a_cell_are_different_and_share_a_slot(cell: str, name: str)
     assert {key_slot(key.encode()) for key in found} == {Keys(cell).slot}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(cell=NAMES, one=NAMES, other=NAMES)
 def test_different_names_and_different_cells_never_share_a_key(
     cell: str, one: str, other: str
@@ -47,7 +48,7 @@ def test_different_names_and_different_cells_never_share_a_key(
     assert set(all_keys(Keys(one), cell)).isdisjoint(all_keys(Keys(other), cell))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(cell=NAMES, tenant=NAMES)
 def test_the_tenant_can_be_read_back_from_its_stream(cell: str, tenant: str) -> None:
     keys = Keys(cell)

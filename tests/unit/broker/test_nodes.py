@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -13,10 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis._parsers.base import BaseParser
 
-from parallax.broker.connection import Link
-from parallax.broker.nodes import MOST_HOPS, MOST_NODES, Moved
-from parallax.broker.scripts import names, script
+from parallax.broker.link.async_link import AsyncLink
+from parallax.broker.link.call import Call
+from parallax.broker.link.connection import Link
+from parallax.broker.link.nodes import MOST_HOPS, MOST_NODES, Moved
+from parallax.broker.link.scripts import names, script
+from parallax.broker.link.wire import Wire
 from parallax.core.errors import StoreFault, StoreFull, Unreachable
+from tests.asynchronous import LinkOverAsync
+from tests.examples import examples
 
 Command = tuple[bytes, ...]
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
@@ -33,8 +39,18 @@ def moved_to(address: tuple[str, int]) -> Callable[[Command], Any]:
     return lambda _: error(f"MOVED 7 {address[0]}:{address[1]}")
 
 
+@pytest.fixture(scope="module", autouse=True, params=["plain", "asyncio"])
+def kind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let networks give links of this kind."""
+    Network.plain = request.param == "plain"
+    yield
+    Network.plain = True
+
+
 class Network:
     """Servers that answer by a function each; those without one cannot be reached."""
+
+    plain = True
 
     def __init__(self, **nodes: Callable[[Command], Any]) -> None:
         self.nodes = {address: nodes[address[0]] for address in (A, B, C) if address[0] in nodes}
@@ -46,7 +62,17 @@ class Network:
         return Connection(self, host, port)
 
     def link(self, *, asks: bool = False) -> Link:
-        return Link(self.connect, asks=asks)
+        if self.plain:
+            return Link(self.connect, asks=asks)
+        return LinkOverAsync(AsyncLink(self.reach, asks=asks))
+
+    async def reach(self, here: tuple[str, int] | None) -> Wire:
+        """Return a wire that is quick: what it is asked is answered before anybody waits."""
+        connection = self.connect(*(here or AT_URL))
+        connection.connect()
+        wire = Wire(connection.host, connection.port, 5.0)
+        wire.connection_made(Transport(connection, wire))
+        return wire
 
     def answer(self, address: tuple[str, int], command: Command) -> Any:
         if command == (b"CLUSTER", b"SLOTS"):
@@ -83,8 +109,38 @@ class Connection:
             raise reply
         return reply
 
+    def taken(self) -> list[Any]:
+        replies, self._replies = self._replies, []
+        return replies
+
     def disconnect(self) -> None:
         pass
+
+
+class Transport(asyncio.Transport):
+    """Brings a wire what a connection answers."""
+
+    def __init__(self, connection: Connection, wire: Wire) -> None:
+        super().__init__()
+        self._connection, self._wire = connection, wire
+
+    def write(self, data: Any) -> None:
+        self._connection.send_packed_command([data])
+        for reply in self._connection.taken():
+            try:
+                if isinstance(reply, redis.ConnectionError):
+                    raise reply
+                self._wire._take(reply)
+            except redis.RedisError as broken:
+                self._wire.connection_lost(broken)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self._wire.connection_lost(None)
+
+    abort = close
 
 
 def echo(command: Command) -> Any:
@@ -104,7 +160,7 @@ def test_what_has_moved_is_sent_again_in_order_and_nothing_else() -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(owners=st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
 def test_every_command_is_done_once_at_its_own_node(owners: list[str]) -> None:
     def node(name: str, of: dict[str, tuple[str, int]]) -> Callable[[Command], Any]:
@@ -176,7 +232,7 @@ def test_scripts_are_loaded_where_the_slot_is() -> None:
         return [b"ok"] if loaded else error("NOSCRIPT No matching script.")
 
     network = Network(a=moved_to(B), b=new)
-    assert network.link().run(script("renew"), ["k"], ["token", 1]) == [b"ok"]
+    assert network.link().do(Call(script("renew"), ["k"], ["token", 1], list)) == [b"ok"]
     assert {where for where, _ in network.done} == {"b"}
     assert len(loaded) == len(names())
 
@@ -192,7 +248,7 @@ def test_a_reply_lost_at_the_new_node_is_unreachable_and_not_sent_again() -> Non
 
 def test_replies_taken_apart_say_that_the_slot_has_moved() -> None:
     network = Network(a=lambda c: b"PONG" if keyless(c) else moved_to(B)(c), b=echo)
-    link = network.link()
+    link = Link(network.connect)
     link.send([("PING",), ("GET", "x")])
     first, second = link.receive(2)
     assert first == b"PONG"

@@ -7,10 +7,11 @@ import json
 import pytest
 from redis._parsers.base import BaseParser
 
-from parallax.broker.attempts import decode_assignment
-from parallax.broker.codec import decode_registration
-from parallax.broker.connection import Link, translated
-from parallax.broker.dispatching import Entry
+from parallax.broker.link.connection import Link
+from parallax.broker.link.errors import translated
+from parallax.broker.store.attempts import decode_assignment
+from parallax.broker.store.codec import decode_registration
+from parallax.broker.store.dispatch import Entry
 from parallax.core.errors import InvalidInput, Unreachable
 
 

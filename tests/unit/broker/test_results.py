@@ -7,15 +7,24 @@ from dataclasses import replace
 
 import pytest
 
-from parallax.broker.codec import Report, encode
-from parallax.broker.connection import Link
-from parallax.broker.intake import Ending, Intake, Receipt
-from parallax.broker.keys import Keys
-from parallax.broker.limits import Limits
-from parallax.broker.results import Notice, Record, Results
-from parallax.core.errors import Conflict, InvalidInput, ParallaxError, Refused, StoreFault
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import Report, encode
+from parallax.broker.store.intake import Ending, Intake, Receipt, Unasked
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.results import Notice, Record, Results
+from parallax.core.errors import (
+    Conflict,
+    InvalidInput,
+    ParallaxError,
+    Refused,
+    StoreFault,
+    StoreFull,
+    Unreachable,
+)
 from parallax.core.lifecycle import TERMINAL, Outcome, State
 from parallax.core.model import Job
+from parallax.core.words import Submitted
 
 KEYS = Keys("test")
 JOB = Job("j1", "acme", 10, 20, "s1", 5, 30.0)
@@ -177,8 +186,8 @@ def test_totals_are_counted(intake: Intake, results: Results) -> None:
 # -- receipts
 
 
-@pytest.mark.parametrize("word", ["ok", "dup"])
-def test_an_accepted_job_has_no_error(word: str) -> None:
+@pytest.mark.parametrize("word", [Submitted.OK, Submitted.DUP])
+def test_an_accepted_job_has_no_error(word: Submitted) -> None:
     receipt = Receipt("j1", word, "1-0")
     assert receipt.accepted
     assert receipt.error() is None
@@ -187,16 +196,18 @@ def test_an_accepted_job_has_no_error(word: str) -> None:
 @pytest.mark.parametrize(
     ("word", "detail", "kind"),
     [
-        ("conflict", "completed", Conflict),
-        ("too_big", "2000000", InvalidInput),
-        ("full", "100000", Refused),
-        ("bad_stream", "acme", StoreFault),
-        ("bad_job", "j1", StoreFault),
-        ("a word of tomorrow", "", StoreFault),
+        (Submitted.CONFLICT, "completed", Conflict),
+        (Submitted.TOO_BIG, "2000000", InvalidInput),
+        (Submitted.FULL, "100000", Refused),
+        (Submitted.BAD_STREAM, "acme", StoreFault),
+        (Submitted.BAD_JOB, "j1", StoreFault),
+        (Unasked.UNKNOWN, "silent", Unreachable),
+        (Unasked.STORE_FULL, "full", StoreFull),
+        (Unasked.FAULT, "odd", StoreFault),
     ],
 )
 def test_a_refused_job_has_the_error_that_fits(
-    word: str, detail: str, kind: type[ParallaxError]
+    word: Submitted | Unasked, detail: str, kind: type[ParallaxError]
 ) -> None:
     receipt = Receipt("j1", word, detail)
     error = receipt.error()
@@ -206,7 +217,7 @@ def test_a_refused_job_has_the_error_that_fits(
 
 
 def test_a_full_queue_says_when_to_try_again() -> None:
-    error = Receipt("j1", "full", "5").error()
+    error = Receipt("j1", Submitted.FULL, "5").error()
     assert isinstance(error, Refused)
     assert error.retry_after_s > 0
 

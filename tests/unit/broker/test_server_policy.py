@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.server_policy import refuse_eviction
+from parallax.broker.link.connection import Link
+from parallax.broker.server.eviction import refuse_eviction
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidSettings
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.codec import (
+from parallax.broker.store.codec import (
     VERSION,
     Report,
     decode_arrival,

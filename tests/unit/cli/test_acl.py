@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from parallax.broker.access import ROLES, user_name
+from parallax.broker.store.access import ROLES, user_name
 from tests.unit.cli.invoking import Run
 
 CELL = "guarded"

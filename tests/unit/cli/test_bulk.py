@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.intake import Receipt
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.intake import Receipt
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput, StoreFault, Unreachable
 from parallax.core.model import Job
-from parallax.producers import submission
-from parallax.producers.client import Client
-from parallax.producers.submission import checked_jobs
+from parallax.producers.client import submission
+from parallax.producers.client.client import Client
+from parallax.producers.client.submission import checked_jobs
 from tests.unit.cli.invoking import Run
 
 GOOD = '{"prompt_tokens": 5, "max_tokens": 2}'
@@ -145,6 +145,6 @@ def test_a_file_is_bounded_and_is_kept_on_the_disk_beyond_a_few_megabytes(
     monkeypatch.setattr(submission, "MAX_LINES", 10)
     monkeypatch.setattr(submission, "IN_MEMORY", 64)
     defaults = {"tenant": "acme"}
-    assert [job.id for job in checked_jobs([GOOD] * 10, defaults, "j")][-1] == "j-10"
+    assert [job.id for job, _ in checked_jobs([GOOD] * 10, defaults, "j")][-1] == "j-10"
     with pytest.raises(InvalidInput, match="line 11"):
         next(checked_jobs([GOOD] * 11, defaults, "j"))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.core.cells import home
-from parallax.producers.tenant_client import stored_id
+from parallax.producers.client.tenant_client import stored_id
 from tests.unit.cli.invoking import CLOSED, Answer, Run
 
 SIZE = ("--prompt-tokens", "10", "--max-tokens", "20", "--detach")

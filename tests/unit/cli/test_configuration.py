@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 from parallax.cli.main import parallax
 from tests.unit.cli.invoking import CLOSED, Run
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.dead_letters import DeadLetters
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.dead_letters import DeadLetters
+from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput
 from tests.unit.cli.invoking import Answer, Run
 

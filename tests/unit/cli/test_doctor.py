@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from parallax import __version__
-from parallax.broker.codec import VERSION, Registration
-from parallax.broker.connection import Argument, Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Leadership, Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.link.scripts import Argument
+from parallax.broker.store.codec import VERSION, Registration
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Leadership, Membership
 from parallax.cli import doctor
 from parallax.core.errors import StoreFault
 from tests.unit.cli.invoking import CLOSED, Answer, Run

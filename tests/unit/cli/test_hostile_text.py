@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from parallax.broker.codec import VERSION, Registration, Report, encode
-from parallax.broker.connection import Link
-from parallax.broker.intake import Intake
-from parallax.broker.keys import Keys
-from parallax.broker.policy_store import PolicyDocument, Verdict
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import VERSION, Registration, Report, encode
+from parallax.broker.store.intake import Intake
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.policies import PolicyDocument, Verdict
 from parallax.cli.main import COMMANDS
 from parallax.core.model import Job
 from parallax.core.text import printable

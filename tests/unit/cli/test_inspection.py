@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.codec import VERSION, Registration
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import VERSION, Registration
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from tests.unit.cli.invoking import Answer, Run
 
 JOB = ("--prompt-tokens", "10", "--max-tokens", "20", "--tenant", "acme")

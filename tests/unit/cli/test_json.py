@@ -11,14 +11,16 @@ import click
 import msgspec
 import pytest
 
-from parallax.broker.codec import VERSION, Registration, Report
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import VERSION, Registration, Report, encode
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.cli.contract import DOCUMENTS, LINES, WITHOUT, kinds, page
 from parallax.cli.documents import Cancelled, Document, JobLine, JobRecord
 from parallax.core.lifecycle import Outcome, State
-from parallax.producers.cli import _SAID, shown
+from parallax.producers.cli.jobs import _SAID
+from parallax.producers.cli.lines import detailed
+from parallax.producers.client.completion import Completion
 from tests.unit.cli.invoking import CLOSED, Answer, Run
 from tests.unit.cli.test_help import EVERY
 
@@ -26,6 +28,7 @@ ROOT = Path(__file__).parents[3]
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LEAVES = {name for name, command in EVERY.items() if not isinstance(command, click.Group)}
 LOAD = 'kind = "singles"\nstages = [{ rate = 20.0, seconds = 2.0 }]\n'
+ANSWER = b'{"choices":[{"index":0,"message":{"content":"hi"}}],"usage":{}}'
 JOB = ("--prompt-tokens", "10", "--max-tokens", "20", "--detach")
 
 
@@ -88,6 +91,7 @@ OFFLINE: dict[str, list[str]] = {
     "cells": ["cells", "--cells", "a,b", "acme"],
     "simulate": ["simulate", "load.toml"],
     "compare": ["compare", "load.toml", "-o", "grid", "--seeds", "2", "--jobs", "1"],
+    "trace formats": ["trace", "formats"],
     "trace stats": ["trace", "stats", "load.toml"],
     "experiment list": ["experiment", "list"],
 }
@@ -182,7 +186,8 @@ def test_a_line_of_a_job_may_say_all_that_a_report_does() -> None:
     full = Report(
         "acme", "w1", 1, 2.0, 3, 4, 5, 0.1, 0.2, 0.3, "broke", 0.4, 0.5, reason="no_worker"
     )
-    line = {"id": "j1", "state": "failed", **shown(full)}
+    ended = Completion("j1", Outcome.FAILED, encode(full), ANSWER)
+    line = {"id": "j1", "state": "failed", **detailed(ended)}
     fits("submit", line)
     assert set(line) == {*JobLine.__struct_fields__}
 

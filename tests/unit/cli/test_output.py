@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallax.cli.output import cell_text, facts, printable, show
+from tests.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_a_cell_of_a_table(value: object, text: str) -> None:
     assert cell_text(value) == text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(text=st.text())
 def test_no_text_can_steer_a_terminal(text: str) -> None:
     assert printable(text).isprintable()

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Leadership
-from parallax.broker.policy_store import PolicyStore
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Leadership
+from parallax.broker.store.policies import PolicyStore
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.services.choices import CHANGEABLE, told
 from tests.unit.cli.invoking import Answer, Run

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from parallax.core.errors import ParallaxError
-from parallax.producers import live_cli
+from parallax.producers.cli import load
 from parallax.services.system import Plan, System
 from tests.unit.cli.invoking import CLOSED, Run
 
@@ -26,7 +26,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         found.append({"workers": plan.workers, **options})
         raise Started
 
-    monkeypatch.setattr(live_cli, "System", system)
+    monkeypatch.setattr(load, "System", system)
     return found
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker import secret_file
-from parallax.broker.embedded import EmbeddedServer
+from parallax.broker.server import secret_file
+from parallax.broker.server.embedded import EmbeddedServer
 from tests.unit.cli.invoking import CLOSED, Run
 
 SECRET = CLOSED.replace("redis://", "redis://user:hunter2@")

@@ -9,10 +9,10 @@ from typing import cast
 
 import pytest
 
-from parallax.broker.codec import VERSION, Registration
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
-from parallax.broker.membership import Membership
+from parallax.broker.link.connection import Link
+from parallax.broker.store.codec import VERSION, Registration
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
 from parallax.cli.leader import leader_name, leader_of
 from parallax.cli.scheduler import _standing_by
 from parallax.cli.silence import SILENCE_S, reasons, said_after

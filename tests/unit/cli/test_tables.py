@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
+from parallax.cli.load_figures import HEAD
 from parallax.cli.output import cell_text
 from parallax.cli.tables import draw
 from parallax.policies.registry import REGISTRIES
-from parallax.producers.report import HEAD
 
 WIDTHS = (60, 72, 80, 100, 132, 200)
 TENANTS = [

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallax.broker.attempts import Assignment, Attempt, Finish
-from parallax.broker.codec import Report
+from parallax.broker.store.attempts import Assignment, Attempt, Finish
+from parallax.broker.store.codec import Report
 from parallax.consumers.retries import Resting
 from parallax.consumers.trouble import Failures, parsed_failures
 from parallax.core.errors import InvalidInput

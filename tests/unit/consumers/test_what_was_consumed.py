@@ -8,6 +8,7 @@ from parallax.consumers.engines.clock import ClockEngine
 from parallax.consumers.engines.cpu import CpuEngine
 from parallax.consumers.engines.interface import Engine
 from parallax.consumers.engines.noop import NoopEngine
+from parallax.consumers.hosts import HandHost
 from parallax.core.clock import ManualClock
 from parallax.engine.batch import BatchEngine
 from parallax.engine.cost_model import StepCost
@@ -25,6 +26,12 @@ def engines(clock: ManualClock) -> list[Engine]:
     ]
 
 
+def hosted(engine: Engine, clock: ManualClock) -> HandHost:
+    host = HandHost(clock)
+    engine.start(host)
+    return host
+
+
 @pytest.mark.parametrize("kind", [0, 1], ids=["clock", "cpu"])
 @pytest.mark.parametrize(
     ("after_s", "least", "most"),
@@ -39,26 +46,28 @@ def test_whoever_is_stopped_has_consumed_what_was_computed_by_then(
 ) -> None:
     clock = ManualClock(50.0)
     engine = engines(clock)[kind]
+    host = hosted(engine, clock)
     start = clock.monotonic()
     engine.add(Request("r", "", 1_000, 50, 50), start)
-    while (due := engine.next_due(clock.monotonic())) is not None and due < start + after_s:
+    while (due := host.next_due()) is not None and due < start + after_s:
         clock.wait(max(0.0, due - clock.monotonic()) + 1e-9)  # a real clock never stands still
-        engine.advance(clock.monotonic())
+        host.turn()
     clock.wait(max(0.0, start + after_s - clock.monotonic()))
-    consumed = engine.cancel("r")
+    consumed = engine.stop("r")
     assert consumed is not None
     assert least.prompt_tokens <= consumed.prompt_tokens <= most.prompt_tokens
     assert least.output_tokens <= consumed.output_tokens <= most.output_tokens
-    assert engine.cancel("r") is None
+    assert engine.stop("r") is None
 
 
 def test_the_clock_engine_counts_what_passed_since_anybody_looked() -> None:
     clock = ManualClock(50.0)
     engine = ClockEngine(SERVER, 1.0, clock)
+    host = hosted(engine, clock)
     engine.add(Request("r", "", 100, 500, 500), clock.monotonic())
-    engine.advance(clock.monotonic())
+    host.turn()
     clock.wait(2.0)  # the worker waited for news
-    consumed = engine.cancel("r")
+    consumed = engine.stop("r")
     assert consumed is not None
     assert 198 <= consumed.output_tokens <= 202
 
@@ -66,19 +75,21 @@ def test_the_clock_engine_counts_what_passed_since_anybody_looked() -> None:
 def test_what_ended_before_it_was_stopped_has_consumed_all_and_is_not_told_of() -> None:
     clock = ManualClock(50.0)
     engine = ClockEngine(SERVER, 1.0, clock)
+    host = hosted(engine, clock)
     engine.add(Request("r", "", 100, 5, 5), clock.monotonic())
     clock.wait(10.0)
-    assert engine.cancel("r") == Consumed(100, 5)
+    assert engine.stop("r") == Consumed(100, 5)
     engine.add(Request("r", "", 100, 5, 5), clock.monotonic())  # the job comes back
-    assert engine.advance(clock.monotonic()) == []
+    assert host.turn() == []
 
 
 def test_what_has_not_begun_has_consumed_nothing() -> None:
     noop = NoopEngine(4)
+    host = hosted(noop, ManualClock())
     noop.add(Request("r", "", 100, 5, 5), 0.0)
-    assert noop.cancel("r") == Consumed()
-    assert noop.cancel("r") is None
-    assert noop.advance(0.0) == []
+    assert noop.stop("r") == Consumed()
+    assert noop.stop("r") is None
+    assert host.turn() == []
     full = BatchEngine(Profile("one", SERVER.cost, 4_096, max_seqs=1))
     for name in "ab":
         full.add(Request(name, "", 100, 5, 5))
@@ -90,8 +101,9 @@ def test_what_has_not_begun_has_consumed_nothing() -> None:
 def test_a_prompt_that_came_from_elsewhere_counts_with_its_first_token() -> None:
     clock = ManualClock(50.0)
     engine = ClockEngine(SERVER, 1.0, clock)
+    hosted(engine, clock)
     engine.add(Request("r", "", 100, 5, 5, prefilled=True), clock.monotonic())
-    assert engine.cancel("r") == Consumed(100, 1)
+    assert engine.stop("r") == Consumed(100, 1)
 
 
 def test_what_was_cached_is_told_apart() -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.codec import Report, decode_report, encode
-from parallax.broker.intake import Receipt
+from parallax.broker.store.codec import Report, decode_report, encode
+from parallax.broker.store.intake import Receipt
 from parallax.core.errors import InvalidInput, Refused
 from parallax.core.model import Rejection
 from parallax.core.reasons import REASONS, Reason
+from parallax.core.words import Submitted
 
 SOURCE = Path(__file__).parents[3] / "parallax"
 
@@ -60,7 +61,7 @@ def test_a_report_takes_no_prose_for_a_word(word: str) -> None:
     [("7", Reason.TENANT_QUEUE_FULL, "7 jobs"), ("0", Reason.TENANTS_FULL, "as many tenants")],
 )
 def test_the_door_of_the_store_says_a_reason_too(detail: str, reason: Reason, said: str) -> None:
-    error = Receipt("j1", "full", detail).error()
+    error = Receipt("j1", Submitted.FULL, detail).error()
     assert isinstance(error, Refused)
     assert error.reason is reason
     assert said in str(error)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 from parallax.core.errors import InvalidInput
 from parallax.core.redis_url import checked
 from parallax.core.secrets import has_password, redacted

@@ -17,7 +17,7 @@ from parallax.drills.crew import Crew, Killed
 class Moody:
     """A worker whose turns go as they were told to."""
 
-    def __init__(self, crew: Crew, turns: list[Exception | None]) -> None:
+    def __init__(self, crew: Crew, turns: list[BaseException | None]) -> None:
         self._crew, self._turns, self.recovered = crew, turns, list[Exception]()
         self.closed = False
         self.heartbeat = self

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.drills import junk
 from parallax.drills.leftovers import left_over, unexplained
 

@@ -8,22 +8,23 @@ from typing import Any, cast
 
 import pytest
 
-from parallax.broker.intake import Receipt
+from parallax.broker.store.intake import Receipt
 from parallax.core.clock import ManualClock
 from parallax.core.model import Job
+from parallax.core.words import Submitted
 from parallax.drills import load
 from parallax.drills.load import Load
 from parallax.drills.shape import Shape
-from parallax.producers.client import Client
+from parallax.producers.client.client import Client
 
 
 class Accepting:
     """Accepts every job, and never says that one has ended."""
 
     def submit(self, jobs: Sequence[Job], bodies: object) -> list[Receipt]:
-        return [Receipt(job.id, "ok", "0-1") for job in jobs]
+        return [Receipt(job.id, Submitted.OK, "0-1") for job in jobs]
 
-    def news(self, _block_ms: int) -> list[Any]:
+    def notices(self, _block_ms: int) -> list[Any]:
         return []
 
     def cancel(self, _name: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.connection import Link
-from parallax.broker.keys import Keys
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
 from parallax.drills.bodies import Bodies
 from parallax.drills.contention import LOW, Sample, windows
 from parallax.drills.disk import SmallDisk
@@ -31,7 +31,7 @@ def test_bodies_are_of_every_length_and_come_back_from_their_names() -> None:
     for n in range(2_000):
         drawn.make(f"j{n}", random, 1_000_000)
     assert 500 < len(drawn.lengths) < 700
-    assert min(drawn.lengths.values()) < 10
+    assert min(drawn.lengths.values()) < 60  # the shortest request there is
     assert max(drawn.lengths.values()) > 500_000
     assert all(len(drawn.of(name)) == length for name, length in drawn.lengths.items())
     assert drawn.of("nobody") == b""

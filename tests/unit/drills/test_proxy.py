@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from parallax.broker.connection import Link
+from parallax.broker.link.connection import Link
 from parallax.core.errors import Unreachable
 from parallax.drills.proxy import Mode, Proxy
 from tests.waiting import wait_until

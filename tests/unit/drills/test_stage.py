@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.temporary import remove_abandoned
+from parallax.broker.server.temporary import remove_abandoned
 from parallax.drills.stage import Cast, Stage
 from parallax.services.clock import SystemClock
 

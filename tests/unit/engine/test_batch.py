@@ -13,6 +13,7 @@ from parallax.core.errors import InvalidInput
 from parallax.engine.batch import BatchEngine
 from parallax.engine.profiles import PROFILES, Profile, profile_named
 from parallax.engine.request import Change, Request
+from tests.examples import examples
 
 SMALL = replace(
     PROFILES["llama3-8b-a100"], kv_capacity=16 * 60, block_size=16, token_budget=64, max_seqs=4
@@ -45,7 +46,7 @@ def advanced(engine: BatchEngine, until: float, pieces: int) -> Iterator[Change]
 
 
 @given(asked=REQUESTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_every_request_gets_the_tokens_it_asked_for_once(asked: Asked) -> None:
     changes = played(asked, 1)
     finished = {c.id: c.output_tokens for c in changes if c.finished}
@@ -55,7 +56,7 @@ def test_every_request_gets_the_tokens_it_asked_for_once(asked: Asked) -> None:
 
 
 @given(asked=REQUESTS, pieces=st.integers(2, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_row_of_steps_equals_single_steps(asked: Asked, pieces: int) -> None:
     """However often it is looked at, everything happens at the same times."""
     at_once, in_pieces = played(asked, 1), played(asked, pieces)
@@ -74,7 +75,7 @@ def test_single_steps_and_rows_agree_with_the_formula() -> None:
 
 
 @given(asked=REQUESTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_step_exceeds_the_token_budget_or_the_batch(asked: Asked) -> None:
     engine = BatchEngine(SMALL)
     for n, (prompt, output, _) in enumerate(asked):
@@ -89,7 +90,7 @@ def test_no_step_exceeds_the_token_budget_or_the_batch(asked: Asked) -> None:
 
 
 @given(asked=REQUESTS, victim=st.integers(0, 11), at=st.floats(0.0, 3_000.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_cancelled_request_leaves_nothing_behind(asked: Asked, victim: int, at: float) -> None:
     engine = BatchEngine(SMALL)
     for n, (prompt, output, _) in enumerate(asked):
@@ -174,7 +175,7 @@ def test_an_idle_engine_follows_the_clock_and_knows_no_next_change() -> None:
 
 
 @given(asked=REQUESTS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_nothing_changes_before_the_next_change(asked: Asked) -> None:
     engine = BatchEngine(SMALL)
     for n, (prompt, output, _) in enumerate(asked):

@@ -23,8 +23,8 @@ from parallax.lab.against_sim import (
     measured,
 )
 from parallax.lab.cli import bench
-from parallax.producers.drive import Run
-from parallax.producers.live import Live
+from parallax.producers.load.drive import Run
+from parallax.producers.load.live import Live
 from parallax.services.orders import Interrupted, Orders
 
 
@@ -65,7 +65,7 @@ def test_an_order_to_stop_reaches_the_processes_and_ends_it(
         """A system that starts nothing."""
 
         url = ""
-        fleet = SimpleNamespace(start=lambda *_: None)
+        processes = SimpleNamespace(start=lambda *_: None)
 
         def __init__(self, *_: object, **options: Any) -> None:
             heard.append(options["orders"])

@@ -13,6 +13,7 @@ from parallax.policies.fairness.fair_queuing import FairQueuing
 from parallax.policies.fairness.fifo import Fifo
 from parallax.policies.interfaces import FairnessPolicy
 from parallax.policies.testing import job
+from tests.examples import examples
 
 WEIGHTS = {"a": 4.0, "b": 1.0, "c": 2.5}
 
@@ -44,7 +45,7 @@ def bound(costs: list[float]) -> float:
 
 
 @given(costs=st.lists(st.floats(1.0, 5_000.0), min_size=20, max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_backlogged_tenants_differ_by_no_more_than_the_bound(costs: list[float]) -> None:
     policy = FairQueuing()
     backlogged(policy, WEIGHTS)

@@ -13,6 +13,7 @@ from parallax.policies.hedging.never import NeverHedge
 from parallax.policies.hedging.percentile import PercentileHedge
 from parallax.policies.hedging.tied import TiedHedge
 from parallax.policies.testing import job
+from tests.examples import examples
 
 
 def test_never_is_never() -> None:
@@ -50,7 +51,7 @@ def test_nothing_starts_when_the_fleet_is_full() -> None:
     share=st.floats(0.0, 0.5), cap=st.floats(1.0, 10.0), tries=st.integers(0, 4),
     seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_hedges_stay_below_the_share_and_the_cap_on_every_prefix(
     share: float, cap: float, tries: int, seed: int
 ) -> None:

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from parallax.policies.routing.least_loaded import LeastLoaded
 from parallax.policies.testing import cluster, job, loads, placed, worker
+from tests.examples import examples
 
 COSTS = st.lists(st.floats(1.0, 1_000.0), min_size=1, max_size=60)
 
 
 @given(costs=COSTS, workers=st.integers(2, 6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_list_scheduling_bound(costs: list[float], workers: int) -> None:
     """Graham 1966: greedy placement ends no later than mean load plus one largest job."""
     seen = cluster(*(worker(n) for n in range(workers)))

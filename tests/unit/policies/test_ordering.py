@@ -12,6 +12,7 @@ from parallax.core.errors import InvalidInput
 from parallax.policies.ordering.fcfs import Fcfs
 from parallax.policies.ordering.sjf import Sjf
 from parallax.policies.testing import job
+from tests.examples import examples
 
 
 def test_fcfs_serves_in_the_order_of_arrival_whatever_the_size() -> None:
@@ -33,7 +34,7 @@ def test_sjf_serves_the_shorter_of_two_that_came_together() -> None:
     cost=st.floats(0.0, 1e5), smallest=st.floats(0.0, 1e5), later=st.floats(0.0, 1e4),
     ageing=st.floats(0.0, 100.0),
 )  # fmt: skip
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_sjf_is_overtaken_only_within_its_bound(
     cost: float, smallest: float, later: float, ageing: float
 ) -> None:

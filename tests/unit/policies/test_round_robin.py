@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from parallax.policies.routing.power_of_two import PowerOfTwo
 from parallax.policies.routing.round_robin import RoundRobin
 from parallax.policies.testing import cluster, job, placed, without_free, worker
+from tests.examples import examples
 
 
 @given(weights=st.lists(st.integers(1, 9), min_size=1, max_size=8), cycles=st.integers(1, 4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_each_cycle_gives_every_worker_exactly_its_weight(weights: list[int], cycles: int) -> None:
     seen = cluster(*(worker(n, weight=float(w)) for n, w in enumerate(weights)))
     policy = RoundRobin()

@@ -17,6 +17,7 @@ from parallax.policies.admission.probabilistic import Probabilistic
 from parallax.policies.admission.thresholds import Thresholds
 from parallax.policies.admission.token_bucket import SWEEP, TokenBucket
 from parallax.policies.testing import job, queue
+from tests.examples import examples
 
 
 def test_a_bucket_says_when_it_will_hold_enough() -> None:
@@ -53,7 +54,7 @@ def test_full_buckets_are_forgotten() -> None:
     gaps=st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(1.0, 400.0)), max_size=80),
     rate=st.floats(1.0, 200.0),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_what_is_admitted_in_any_window_stays_below_the_envelope(
     gaps: list[tuple[float, float]], rate: float
 ) -> None:

@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.codec import Report
-from parallax.broker.intake import Receipt
-from parallax.broker.results import Notice, Record
+from parallax.broker.store.codec import Report
+from parallax.broker.store.intake import Receipt
+from parallax.broker.store.results import Notice, Record
 from parallax.core.cells import Place
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
-from parallax.producers import cells as module
-from parallax.producers.cells import Cells
-from parallax.producers.client import Client, Completion
+from parallax.core.words import Submitted
+from parallax.producers.client import cells as module
+from parallax.producers.client.cells import Cells
+from parallax.producers.client.client import Client, Completion
 
 NAMES = ("a", "b", "c")
 
@@ -36,6 +37,7 @@ class Stub(Client):
         self.accepted: dict[str, float] = {}
         self.ended: list[Completion] = []
         self.told: list[Notice] = []
+        self.kept: dict[str, bytes] = {}
         self.weights: dict[str, float] = {}
         self.calls: list[tuple[str, Any]] = []
 
@@ -55,7 +57,7 @@ class Stub(Client):
         self.jobs |= {job.id: job for job in jobs}
         self.accepted |= {job.id: self.clock.now() for job in jobs}
         self.bodies |= bodies or {}
-        return [Receipt(job.id, "ok", "1-0") for job in jobs]
+        return [Receipt(job.id, Submitted.OK, "1-0") for job in jobs]
 
     def news(self, block_ms: int) -> list[Completion]:
         self._called("news", block_ms)
@@ -81,6 +83,10 @@ class Stub(Client):
             job_id, job.tenant, State.QUEUED, 1, self.accepted[job_id], job.prompt_tokens, 9, "",
             "w", "", None, None, None, Report(),
         )  # fmt: skip
+
+    def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        self._called("answers", list(job_ids))
+        return [self.kept.get(job_id) for job_id in job_ids]
 
     def cancel(self, job_id: str) -> str:
         self._called("cancel", job_id)

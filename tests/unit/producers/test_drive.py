@@ -8,20 +8,23 @@ from typing import Any
 
 import pytest
 
-from parallax.broker.codec import Report, encode
-from parallax.broker.intake import Receipt
-from parallax.broker.results import Record
+from parallax.broker.store.codec import Report, encode
+from parallax.broker.store.intake import Receipt, Unasked
+from parallax.broker.store.results import Record
 from parallax.core.clock import ManualClock
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
-from parallax.producers.client import Client, Completion
-from parallax.producers.drive import PATIENCE_S, Driver, Run
+from parallax.core.words import Submitted
+from parallax.producers.client.client import Client, Completion
+from parallax.producers.load.drive import PATIENCE_S, Driver, Run
 
 REPORT = Report(
     "acme", "w1", 1, 10.0, prompt_tokens=100, output_tokens=20, cached_tokens=30,
     wait_s=0.5, prefill_s=0.25, service_s=1.0,
 )  # fmt: skip
+
+WORDS = {word.value: word for words in (Submitted, Unasked) for word in words}
 
 
 class Store(Client):
@@ -51,7 +54,8 @@ class Store(Client):
         words = [self.refusals.get(job.id, "ok") for job in jobs]
         if self.clock.monotonic() < self.silent_until:  # a cell of several, as `Cells` tells it
             words = ["unknown" if job.id in self.of_silent_cell else "ok" for job in jobs]
-        receipts = [Receipt(job.id, word, "5") for job, word in zip(jobs, words, strict=True)]
+        told = zip(jobs, words, strict=True)
+        receipts = [Receipt(job.id, WORDS[word], "5") for job, word in told]
         for receipt in receipts:
             if receipt.accepted:
                 outcome = self.outcomes.get(receipt.job_id, Outcome.COMPLETED)

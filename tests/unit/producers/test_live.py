@@ -11,9 +11,10 @@ import pytest
 from parallax.core.cells import Place
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, Unreachable
-from parallax.producers.live import Crash, Live, kill
-from parallax.services.fleet import Child, Fleet
+from parallax.producers.load.crashes import Crash, kill
+from parallax.producers.load.live import Live
 from parallax.services.orders import Orders
+from parallax.services.processes import Child, Processes
 from parallax.services.system import Plan, System
 from tests.unit.cli.invoking import CLOSED
 
@@ -24,11 +25,11 @@ from tests.unit.cli.invoking import CLOSED
 def system() -> System:
     """Return a system whose processes have all ended."""
     system = System(Plan(), ManualClock(), url=CLOSED)
-    system._fleet = Fleet({}, ManualClock(), guardian=system.guardian)
+    system._processes = Processes({}, ManualClock(), guardian=system.guardian)
     for name in ("worker-1", "scheduler-1"):
         process = subprocess.Popen([sys.executable, "-c", ""])
         process.wait()
-        system._fleet.children[name] = Child(name, (), process)
+        system._processes.children[name] = Child(name, (), process)
     return system
 
 
@@ -38,10 +39,11 @@ def test_where_nobody_is_alive_nobody_is_killed(system: System, victim: str) -> 
 
 
 def test_a_kill_waits_until_it_is_known_who_leads(
-    system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crash = Crash("scheduler", 5)
-    live = Live("", "main", ManualClock(), system, [crash])
+    said: list[str] = []
+    live = Live("", "main", ManualClock(), system, [crash], say=said.append)
     answers: list[Exception | str] = [Unreachable("the server was killed"), "", "scheduler-2"]
 
     def killed(system: System, victim: str) -> str:
@@ -50,12 +52,12 @@ def test_a_kill_waits_until_it_is_known_who_leads(
             raise answer
         return answer
 
-    monkeypatch.setattr("parallax.producers.live.kill", killed)
+    monkeypatch.setattr("parallax.producers.load.live.kill", killed)
     for done in ("", "", "scheduler-2"):
         live._crash(5)
         assert crash.done == done
     live._crash(6)
-    assert capsys.readouterr().err == "killed scheduler-2 with SIGKILL\n"
+    assert said == ["killed scheduler-2 with SIGKILL"]
 
 
 # -- what is closed

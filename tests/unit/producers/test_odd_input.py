@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from parallax.core.errors import InvalidInput
-from parallax.producers.submission import jobs_from_lines
-from parallax.producers.traces import recorded
-from parallax.producers.workload import Workload
+from parallax.producers.client.submission import jobs_from_lines
+from parallax.producers.load.traces import recorded
+from parallax.producers.load.workload import Workload
 
 HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 

@@ -12,14 +12,21 @@ from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job
-from parallax.producers.submission import FIELDS, MAX_LINE, jobs_from_lines
+from parallax.producers.client.submission import FIELDS, MAX_LINE, jobs_from_lines
+from tests.examples import examples
 
 GOOD = {"prompt_tokens": 10, "max_tokens": 20}
 DEFAULTS: dict[str, Any] = {"tenant": "default"}
 
 
 def read(*lines: str, **defaults: Any) -> list[Job]:
-    return list(jobs_from_lines(lines, DEFAULTS | defaults, "run"))
+    return [job for job, _ in jobs_from_lines(lines, DEFAULTS | defaults, "run")]
+
+
+def asked(line: dict[str, Any], **defaults: Any) -> tuple[Job, Any]:
+    """Return the job of a line, and its body as it would be read."""
+    ((job, body),) = jobs_from_lines([json.dumps(line)], DEFAULTS | defaults, "run")
+    return job, json.loads(body)
 
 
 def refusal(line: str) -> InvalidInput:
@@ -34,9 +41,9 @@ def test_a_line_becomes_a_job() -> None:
     fields = {
         "id": "j1", "tenant": "acme", "prompt_tokens": 1, "max_tokens": 9, "session": "s",
         "output_tokens": 5, "deadline_s": 1.5, "priority": -2, "max_attempts": 4, "prefix": (7, 8),
-        "prefix_block": 32,
+        "prefix_block": 32, "keep": True,
     } | {"prompt_tokens": 64}  # fmt: skip
-    assert set(fields) == set(FIELDS)
+    assert {*fields, "prompt", "body"} == set(FIELDS)
     assert read(json.dumps(fields)) == [Job(**fields)]  # type: ignore[arg-type]
 
 
@@ -66,7 +73,7 @@ def test_no_lines_no_jobs() -> None:
 
 def test_jobs_before_a_bad_line_come_out() -> None:
     jobs = jobs_from_lines([json.dumps(GOOD), "junk"], DEFAULTS, "run")
-    assert next(jobs).id == "run-1"
+    assert next(jobs)[0].id == "run-1"
     with pytest.raises(InvalidInput, match="line 2"):
         next(jobs)
 
@@ -87,7 +94,7 @@ def test_json_that_is_no_object_is_refused(line: str) -> None:
     assert (error.field, error.allowed) == ("line 3", "one JSON object")
 
 
-@pytest.mark.parametrize("name", ["prompt", "Tenant", "arrival", "", "__class__"])
+@pytest.mark.parametrize("name", ["stream", "Tenant", "arrival", "", "__class__"])
 def test_an_unknown_field_is_refused_and_the_known_are_listed(name: str) -> None:
     error = refusal(json.dumps(GOOD | {name: 1}))
     assert error.field == f"line 3, field {name}"
@@ -135,6 +142,73 @@ def test_a_wrong_value_is_refused_by_line_field_and_value(field: str, value: obj
     assert error.allowed
 
 
+# -- what a line asks -------------------------------------------------------------------------
+
+
+def test_a_prompt_becomes_a_request_and_its_lengths_are_estimated() -> None:
+    job, body = asked({"prompt": "Say hello"})
+    assert (job.prompt_tokens, job.max_tokens) == (3, 64)  # nine bytes, four a token
+    assert body == {"messages": [{"role": "user", "content": "Say hello"}], "max_tokens": 64}
+
+
+@pytest.mark.parametrize(
+    ("line", "defaults", "lengths"),
+    [
+        ({"max_tokens": 9}, {}, (3, 9)),
+        ({}, {"max_tokens": 7}, (3, 7)),
+        ({"max_tokens": 9}, {"max_tokens": 7}, (3, 9)),
+        ({"prompt_tokens": 50}, {}, (50, 64)),
+        ({}, {"prompt_tokens": 40}, (40, 64)),
+        ({"prompt_tokens": 50}, {"prompt_tokens": 40}, (50, 64)),
+    ],
+)
+def test_lengths_that_are_given_beat_the_estimate(
+    line: dict[str, int], defaults: dict[str, int], lengths: tuple[int, int]
+) -> None:
+    job, body = asked({"prompt": "Say hello", **line}, **defaults)
+    assert (job.prompt_tokens, job.max_tokens) == lengths
+    assert body["max_tokens"] == job.max_tokens
+
+
+def test_a_body_is_sent_as_it_is() -> None:
+    body = {"messages": [{"role": "user", "content": "grüß dich"}], "max_tokens": 5, "top_p": 0.5}
+    job, sent = asked({"body": body, "tenant": "acme"}, max_tokens=99)
+    assert (job.tenant, job.prompt_tokens, job.max_tokens) == ("acme", 3, 5)
+    assert sent == body
+
+
+def test_a_body_that_allows_any_length_takes_the_one_beside_it() -> None:
+    job, body = asked({"body": {"messages": []}, "max_tokens": 8})
+    assert (job.prompt_tokens, job.max_tokens, body) == (0, 8, {"messages": []})
+
+
+def test_what_asks_nothing_has_no_body() -> None:
+    ((_, body),) = jobs_from_lines([json.dumps(GOOD)], DEFAULTS, "run")
+    assert body == b""
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": 5}, "prompt"),
+        ({"prompt": None}, "prompt"),
+        ({"prompt": "\ud800"}, "prompt"),
+        ({"prompt": "a", "max_tokens": 0}, "max_tokens"),
+        ({"prompt": "a", "max_tokens": "9"}, "max_tokens"),
+        ({"prompt": "a", "body": {}}, "body"),
+        ({"body": "a", "max_tokens": 1}, "body"),
+        ({"body": [], "max_tokens": 1}, "body"),
+        ({"body": {}}, "max_tokens"),
+        ({"body": {"max_tokens": 0}}, "max_tokens"),
+        ({"body": {"max_tokens": 5}, "max_tokens": 6}, "max_tokens"),
+        ({"body": {"max_tokens": 5, "stream": True}}, "body.stream"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(line: dict[str, Any], field: str) -> None:
+    assert refusal(json.dumps(line)).field == f"line 3, field {field}"
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_not_finite_are_refused(number: str) -> None:
     line = f'{{"prompt_tokens": 1, "max_tokens": 1, "deadline_s": {number}}}'
@@ -163,14 +237,14 @@ def test_the_longest_line_is_accepted() -> None:
     assert len(read(line.ljust(MAX_LINE))) == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(line=st.text(max_size=50) | st.text(st.sampled_from('{}[]":,0eE+-. \\untrue'), max_size=40))
 def test_any_line_is_read_or_refused(line: str) -> None:
     with contextlib.suppress(InvalidInput):
         read(line)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     fields=st.dictionaries(
         st.sampled_from([name for name in FIELDS if name != "session"]),

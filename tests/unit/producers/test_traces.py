@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS
-from parallax.producers.traces import recorded
+from parallax.producers.load.traces import recorded
 from parallax.sim.traces.rows import LONGEST
+from tests.examples import examples
 
 HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 GOOD = (
@@ -162,7 +163,7 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
         assert caught.value.field == str(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(rows=st.lists(st.text(st.sampled_from('0129-: .,"\n+Zx'), max_size=30), max_size=4))
 def test_any_rows_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str]

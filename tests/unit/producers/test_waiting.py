@@ -7,10 +7,10 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from parallax.broker.codec import Report
+from parallax.broker.store.codec import Report
 from parallax.core.clock import ManualClock
 from parallax.core.lifecycle import Outcome
-from parallax.producers.completion import Completion, Waiting
+from parallax.producers.client.completion import Completion, Waiting
 
 
 class World:
@@ -34,8 +34,11 @@ class World:
             for name in names
         ]
 
+    def answers(self, names: Sequence[str]) -> list[bytes | None]:
+        return [None for _ in names]
+
     def waited(self, names: Sequence[str], timeout_s: float) -> list[str]:
-        waiting = Waiting(self.news, self.records, self.clock, Random(1))
+        waiting = Waiting(self.news, self.records, self.answers, self.clock, Random(1))
         return [completion.job_id for completion in waiting.each(names, timeout_s)]
 
 

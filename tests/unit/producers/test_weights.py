@@ -7,14 +7,14 @@ from typing import cast
 
 import pytest
 
+from parallax.cli.load_figures import figures
 from parallax.core.cells import Place
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
-from parallax.producers.client import Client
-from parallax.producers.drive import Run, Sample
-from parallax.producers.live import Live
-from parallax.producers.report import figures
+from parallax.producers.client.client import Client
+from parallax.producers.load.drive import Run, Sample
+from parallax.producers.load.live import Live
 from parallax.services.orders import Orders
 from parallax.services.system import System
 

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
-from parallax.producers.workload import Lengths, Workload, parsed_shares
+from parallax.producers.load.workload import Lengths, Workload, parsed_shares
 from parallax.sim.timed import Timed
+from tests.examples import examples
 
 MANY = 4_000
 
@@ -115,7 +116,7 @@ def test_a_variation_that_cannot_be_is_refused(cv: float) -> None:
 # -- lengths
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     mean=st.floats(1, 1e7), cv=st.floats(0, 20), most=st.integers(1, 10_000_000), seed=st.integers()
 )
@@ -189,7 +190,7 @@ def test_bad_shares_are_refused_by_name(text: str, field: str) -> None:
     assert caught.value.field == field
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(text=st.text(st.sampled_from("ab:,.-1e 9n"), max_size=12))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

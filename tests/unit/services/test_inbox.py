@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from parallax.broker.codec import Report, encode
-from parallax.broker.dispatching import Entry
+from parallax.broker.store.codec import Report, encode
+from parallax.broker.store.dispatch import Entry
 from parallax.core.lifecycle import ENDS, Outcome, Told
 from parallax.scheduling.events import (
     AttemptBegan,

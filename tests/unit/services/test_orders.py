@@ -87,3 +87,11 @@ def test_without_signals_only_hurry_is_an_order() -> None:
     orders.check()
     orders.hurry()
     assert state(orders) == (True, True, 0)
+
+
+def test_whoever_drains_hears_the_first_order_and_no_other() -> None:
+    drained: list[int] = []
+    with Orders(lambda: drained.append(1)):
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+    assert drained == [1]

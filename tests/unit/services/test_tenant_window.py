@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from parallax.broker.dispatching import Dispatching
+from parallax.broker.store.dispatch import Dispatching
 from parallax.core.settings import SchedulerSettings
 from parallax.services.tenant_window import LOOKS, MAX_STREAMS, TenantWindow
 
@@ -23,7 +23,7 @@ class Memory:
         self.long: Counter[str] = Counter()
         self.asked = 0
 
-    def bytes_left(self, tenant: str) -> int:
+    def bytes_left(self, tenant: str, tenants: int) -> int:
         return 0 if self.long[tenant] else 1
 
     def held(self, tenant: str) -> int:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from parallax.cli.run_options import write
+from parallax.cli.files import write
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job
 from parallax.sim.files import written
-from parallax.sim.traces import generic
+from parallax.sim.traces.formats import generic
 
 JOBS = [(0.0, Job("j", "t", 1, 1, output_tokens=1))]
 

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_HASH, MAX_TOKENS, Job
 from parallax.sim.timed import Timed
-from parallax.sim.traces import bailian, burstgpt, generic
-from parallax.sim.traces.catalog import FORMATS, dealt, promised, read, sniffed
+from parallax.sim.traces.catalog import dealt, promised, read, sniffed
+from parallax.sim.traces.formats import bailian, burstgpt, generic
+from parallax.sim.traces.registry import FORMATS
 from parallax.sim.traces.rows import LONGEST, SLACK_S, named
 from parallax.sim.traces.sample import thinned, window
 from parallax.sim.traces.threads import Threads
+from tests.examples import examples
 
 AZURE_2023 = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:17:03.9799600,4808,10
@@ -295,7 +297,7 @@ def test_time_does_not_run_backwards_and_a_file_out_of_order_is_refused(file: Pa
     assert refusal(file, late).field == f"{file}, line 7, column arrival_s"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     form=st.sampled_from(sorted(FORMATS)),
     at=st.integers(0, 200),

@@ -20,6 +20,7 @@ from parallax.telemetry.logs import (
     clean,
     configure,
 )
+from tests.examples import examples
 
 FORMATTERS = [HumanFormatter(), JsonFormatter()]
 SECRET_URLS = [
@@ -91,7 +92,7 @@ def test_text_without_a_password_stays_as_it_is(text: str) -> None:
     assert clean(text) == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(text=st.text(max_size=3_000))
 def test_whatever_is_logged_stays_on_its_line_and_is_bounded(text: str) -> None:
     shown = clean(text)

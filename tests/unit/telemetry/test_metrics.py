@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from parallax import __version__
 from parallax.telemetry.metrics import METRICS, Metric, Metrics, TenantLabels, exposition
+from tests.examples import examples
 
 ALLOWED_LABELS = {"tenant", "outcome", "reason", "result", "kind", "worker", "version", "arm"}
 FORBIDDEN = ("job", "session", "prompt", "id", "url")
@@ -127,7 +128,7 @@ def test_processes_do_not_share_a_registry() -> None:
     assert "parallax_dispatches_total 0.0" in parsed(other)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(tenant=st.text())
 def test_whatever_a_label_holds_the_exposition_can_be_parsed(tenant: str) -> None:
     metrics = Metrics()

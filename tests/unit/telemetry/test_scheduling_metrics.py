@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from parallax.broker.codec import Report, usage_of
+from parallax.broker.store.codec import Report, usage_of
 from parallax.core.errors import Fenced, Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import JobView

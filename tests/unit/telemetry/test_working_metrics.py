@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parallax.broker.codec import Report
+from parallax.broker.store.codec import Report
 from parallax.core.errors import Unreachable
 from parallax.telemetry.metrics import exposition
 from parallax.telemetry.working import WorkingMetrics

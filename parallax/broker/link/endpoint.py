@@ -1,0 +1,70 @@
+"""What a URL says of a server: how to connect to it, and as whom.
+
+redis-py reads the URL, so that a link that waits and one that awaits understand it alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool
+from redis.retry import Retry
+
+from parallax.broker.link import tls
+from parallax.broker.link.errors import translated
+from parallax.core.errors import InvalidInput
+from parallax.core.redis_url import FIELD, URLS, checked
+
+MAX_BLOCK_MS = 2_000
+SOCKET_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server, and what redis-py's connections take to reach it: checked, and not connected to."""
+
+    kind: Any  # redis-py's class of connections
+    arguments: dict[str, Any]
+
+    @classmethod
+    def of(cls, url: str, timeout_s: float) -> Endpoint:
+        """Return what a URL (`redis://`, `rediss://`, `unix://`) says.
+
+        Raises InvalidInput for a URL that cannot be (see `parallax.core.redis_url`). `timeout_s` is
+        the longest wait for a reply.
+        """
+        url = checked(url)
+        secure = url.startswith("rediss://")
+        try:
+            pool = ConnectionPool.from_url(
+                url,
+                protocol=2,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+                health_check_interval=0,
+            )
+            # Not the pool's own `make_connection`: it counts, and refuses the hundredth reconnect.
+            kind = tls.TlsConnection if secure else pool.connection_class
+            kind(**pool.connection_kwargs)
+        except (ValueError, TypeError, redis.RedisError):
+            raise InvalidInput(FIELD, "***", URLS) from None
+        except OSError as error:
+            raise translated(error) from error
+        if secure:
+            tls.check_files(pool.connection_kwargs)
+        return cls(kind, dict(pool.connection_kwargs))
+
+    @property
+    def path(self) -> str:
+        """The unix socket; '' for a host."""
+        return str(self.arguments.get("path", ""))
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is reached over TLS."""
+        return self.kind is tls.TlsConnection

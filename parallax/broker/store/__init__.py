@@ -1,0 +1,1 @@
+"""What the streams hold: one file for each family of operations."""

@@ -1,0 +1,47 @@
+"""Cancelling jobs for whoever may: looking where each is, and ending it there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from parallax.broker.link.dialogue import Dialogue, do
+from parallax.broker.store.intake import MOST_ENDINGS, Ending, terminate_call
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
+from parallax.broker.store.results import records
+from parallax.core.lifecycle import Outcome
+from parallax.core.pages import pages
+from parallax.core.words import Terminated
+
+#: How often a job may move between our look and our word.
+_LOOKS = 10
+
+
+def cancel(keys: Keys, limits: Limits, job_ids: Sequence[str]) -> Dialogue[list[str]]:
+    """Cancel jobs; return for each ok, late (it had ended before) or unknown."""
+    words: dict[str, str] = {}
+    left = list(dict.fromkeys(job_ids))
+    for _ in range(_LOOKS):
+        found = yield from records(keys, left)
+        words |= {job: "unknown" for job, record in zip(left, found, strict=True) if record is None}
+        endings = [
+            Ending(
+                record.job_id, record.tenant, Outcome.CANCELLED, worker=record.worker,
+                reply=record.reply, rival=record.rival,
+            )
+            for record in found if record is not None
+        ]  # fmt: skip
+        left = []
+        for some in pages(endings, MOST_ENDINGS):
+            answers = yield from do(terminate_call(keys, limits, some))
+            for ending, (word, _) in zip(some, answers, strict=True):
+                if word is Terminated.MOVED:
+                    left.append(ending.job_id)
+                words[ending.job_id] = _WORDS.get(word, word.value)
+        if not left:
+            break
+    return [words[job] for job in job_ids]
+
+
+#: One that still moves after so many looks is about to end by itself.
+_WORDS = {Terminated.AGAIN: "ok", Terminated.MOVED: "late"}

@@ -1,0 +1,322 @@
+"""Reading what became of jobs: their records, and the streams that tell who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from msgspec import Struct
+
+from parallax.broker.link import dialogue
+from parallax.broker.link.call import Commands, Reply
+from parallax.broker.link.connection import Link
+from parallax.broker.link.dialogue import Dialogue
+from parallax.broker.link.endpoint import MAX_BLOCK_MS
+from parallax.broker.link.refusals import is_forbidden
+from parallax.broker.link.scripts import Argument
+from parallax.broker.store.codec import Report, decode_about, decode_report
+from parallax.broker.store.dispatch import START, after
+from parallax.broker.store.holding import decode_holding, seconds
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.relay import Piece, decode_piece
+from parallax.core.errors import InvalidInput, ParallaxError, StoreFault
+from parallax.core.lifecycle import TERMINAL, Outcome, State
+from parallax.core.pages import pages
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A job's record. Times are seconds since the epoch; None = has not happened."""
+
+    job_id: str
+    tenant: str
+    state: State
+    attempts: int
+    accepted: float
+    prompt_tokens: int
+    max_tokens: int
+    session: str
+    worker: str
+    reply: str
+    deadline: float | None
+    started: float | None
+    finished: float | None
+    report: Report
+    rival: str = ""  # the worker of the attempt beside the one of `worker`
+
+    # No length is negative, though the server's clock may have gone back meanwhile.
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the job ended; None while it has not."""
+        return Outcome(self.state.value) if self.state in TERMINAL else None
+
+    @property
+    def queue_wait_s(self) -> float | None:
+        """Seconds from acceptance to when the last attempt joined its engine's batch."""
+        if self.report.wait_s is not None:
+            return self.report.wait_s
+        return None if self.started is None else max(0.0, self.started - self.accepted)
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Seconds from acceptance to the first token."""
+        return self.report.ttft_after(self.queue_wait_s)
+
+    @property
+    def e2e_s(self) -> float | None:
+        """Seconds from acceptance to the end."""
+        return None if self.finished is None else max(0.0, self.finished - self.accepted)
+
+
+#: What is read of a record (not its prefix, which may be long), and of how many in one go.
+_FIELDS, PAGE = ("at", "about", "deadline", "hedge", "result"), 500
+
+#: Answers that are read in one go: each may have a megabyte.
+ANSWERS = 20
+
+_OUTCOMES = frozenset(outcome.value for outcome in Outcome)
+
+
+class Notice(Struct, frozen=True):
+    """Something told about a job: its outcome, and before that how it goes.
+
+    That is `first` or `tokens`, `chunk` (a `piece` of its answer), or `answer` (all of it, just
+    before its end; without `data` if it could not be kept for so long).
+    """
+
+    job_id: str
+    word: str
+    data: bytes
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the job ended; None if this is only progress."""
+        return Outcome(self.word) if self.word in _OUTCOMES else None
+
+    @property
+    def report(self) -> Report:
+        """What came with the outcome."""
+        return _report(self.data)
+
+    @property
+    def piece(self) -> Piece:
+        """The piece of an answer that a `chunk` is; raises InvalidInput."""
+        return decode_piece(self.data)
+
+
+#: By stream: the cursor to read on from, and what was told.
+News = dict[str, tuple[str, list[Notice]]]
+
+
+class Results:
+    """Reads records and follows `out` streams."""
+
+    def __init__(self, link: Link, keys: Keys) -> None:
+        self._link = link
+        self._keys = keys
+
+    def records(self, job_ids: Sequence[str]) -> list[Record | None]:
+        """Return the records of these jobs; None where there is none (any more)."""
+        return self._link.carry(records(self._keys, job_ids))
+
+    def follow(
+        self, reply: str, cursor: str, block_ms: int, *, forget: bool = False
+    ) -> tuple[str, list[Notice]]:
+        """Wait for news on an `out` stream after `cursor`; return the new cursor and the news.
+
+        With `forget` what was read before is deleted on the way: for a reader that is the only one.
+        """
+        return self._link.carry(follow(self._keys, reply, cursor, block_ms, forget=forget))
+
+    def follow_each(self, cursors: Mapping[str, str], block_ms: int) -> News:
+        """Wait for news on any of these `out` streams after its cursor; return those that have."""
+        return self._link.carry(follow_each(self._keys, cursors, block_ms))
+
+    def answers(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the answers of jobs that were to be kept; None where there is none (any more)."""
+        return self._link.carry(answers(self._keys, job_ids))
+
+    def forget(self, reply: str) -> None:
+        """Delete an `out` stream nobody will read again; who may not delete empties it."""
+        self._link.carry(forget(self._keys, reply))
+
+    def counts(self) -> dict[str, int]:
+        """Return the totals of the cell."""
+        flat = iter(self._link.call("HGETALL", self._keys.counts))
+        pairs = zip(flat, flat, strict=True)
+        known = ((name.decode("ascii", "replace"), value) for name, value in pairs)
+        return {name: int(value) for name, value in known if value.isdigit() and len(value) < 19}
+
+
+# -- dialogues, for whoever waits or awaits
+
+
+def records(keys: Keys, job_ids: Sequence[str]) -> Dialogue[list[Record | None]]:
+    """Return the records of these jobs; None where there is none (any more)."""
+    found: list[Record | None] = []
+    for page in pages(job_ids, PAGE):
+        found += yield from dialogue.ask(records_asked(keys, page))
+    return found
+
+
+def answers(keys: Keys, job_ids: Sequence[str]) -> Dialogue[list[bytes | None]]:
+    """Return the answers of jobs that were to be kept; None where there is none (any more)."""
+    found: list[bytes | None] = []
+    for page in pages(job_ids, ANSWERS):
+        found += yield from dialogue.ask(answers_asked(keys, page))
+    return found
+
+
+def follow(
+    keys: Keys, reply: str, cursor: str, block_ms: int, *, forget: bool = False
+) -> Dialogue[tuple[str, list[Notice]]]:
+    """Wait for news on an `out` stream after `cursor`; return the new cursor and the news.
+
+    With `forget` what was read before is deleted on the way: for a reader that is the only one.
+    """
+    forgotten = {reply: cursor} if forget and cursor else {}
+    told = yield from follow_each(keys, {reply: cursor}, block_ms, forgotten)
+    return told.get(reply, (cursor, []))
+
+
+def follow_each(
+    keys: Keys,
+    cursors: Mapping[str, str],
+    block_ms: int,
+    forgotten: Mapping[str, str] | None = None,
+) -> Dialogue[News]:
+    """Wait for news on any of these `out` streams after its cursor; return those that have."""
+    news = yield from dialogue.ask(news_asked(keys, cursors, block_ms, forgotten))
+    found: News = {}
+    for reply, (cursor, notices) in news.items():
+        found[reply] = cursor, (yield from _with_answers(keys, notices))
+    return found
+
+
+def _with_answers(keys: Keys, notices: list[Notice]) -> Dialogue[list[Notice]]:
+    """Fetch the answers that were too long for the stream; delete those that nobody keeps."""
+    apart = [n for n, notice in enumerate(notices) if notice.word == "answer_at"]
+    for some in pages(apart, ANSWERS):
+        jobs = [notices[n].job_id for n in some]
+        found = yield from dialogue.ask(answers_asked(keys, jobs))
+        own = [job for n, job in zip(some, jobs, strict=True) if not _kept(notices[n])]
+        for n, answer in zip(some, found, strict=True):
+            notices[n] = Notice(notices[n].job_id, "answer", answer or b"")
+        if own:
+            with suppress(ParallaxError):  # they have a TTL, and were read
+                yield from dialogue.calls([("DEL", *map(keys.answer, own))])
+    return notices
+
+
+# -- operations as values
+
+
+def records_asked(keys: Keys, job_ids: Sequence[str]) -> Commands[list[Record | None]]:
+    """Build what reads the records of jobs, of at most `PAGE` of them; None: there is none."""
+    commands = [("HMGET", keys.job(job), *_FIELDS) for job in job_ids]
+    return Commands(commands, partial(_records, job_ids))
+
+
+def _records(job_ids: Sequence[str], replies: Sequence[Reply]) -> list[Record | None]:
+    return [_record(job, row) for job, row in zip(job_ids, replies, strict=True)]
+
+
+def answers_asked(keys: Keys, job_ids: Sequence[str]) -> Commands[list[bytes | None]]:
+    """Build what reads the answers of at most `ANSWERS` jobs."""
+    return Commands([("GET", keys.answer(job)) for job in job_ids], list)
+
+
+def news_asked(
+    keys: Keys,
+    cursors: Mapping[str, str],
+    block_ms: int,
+    forgotten: Mapping[str, str] | None = None,
+) -> Commands[News]:
+    """Build what waits for news on any of these `out` streams, each after its cursor.
+
+    What is `forgotten` (stream, cursor) was read before and is deleted on the way. An answer that
+    is kept apart is told as `answer_at`: it is to be fetched.
+    """
+    names = {keys.out(reply).encode(): reply for reply in cursors}
+    command: list[Argument] = ["XREAD", "COUNT", 1000]
+    if block_ms > 0:
+        command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
+    command += ("STREAMS", *names, *(cursor or START for cursor in cursors.values()))
+    trims: list[Sequence[Argument]] = [
+        ("XTRIM", keys.out(reply), "MINID", after(cursor))
+        for reply, cursor in (forgotten or {}).items()
+    ]
+    return Commands([*trims, command], partial(_news, names))
+
+
+def _news(names: Mapping[bytes, str], replies: Sequence[Reply]) -> News:
+    found: News = {}
+    for name, entries in replies[-1] or ():
+        notices = [notice for _, fields in entries for notice in _notices(fields or ())]
+        found[names[name]] = entries[-1][0].decode(), notices
+    return found
+
+
+def _kept(notice: Notice) -> bool:
+    """Whether an answer that lies apart is to stay there."""
+    return bool(notice.data.endswith(b"k"))
+
+
+def forget(keys: Keys, reply: str) -> Dialogue[None]:
+    """Delete an `out` stream nobody will read again; who may not delete empties it."""
+    stream = keys.out(reply)
+    try:
+        yield from dialogue.calls([("DEL", stream)])
+    except StoreFault as error:
+        if not is_forbidden(error):
+            raise
+        yield from dialogue.calls([("XTRIM", stream, "MAXLEN", 0)])  # it has a TTL
+
+
+def _notices(fields: Sequence[bytes]) -> Iterator[Notice]:
+    pairs = iter(fields)
+    for job, text in zip(pairs, pairs, strict=False):
+        word, _, data = text.partition(b" ")
+        yield Notice(job.decode("ascii", "replace"), word.decode("ascii", "replace"), data)
+
+
+def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:
+    raw = {name: value for name, value in zip(_FIELDS, row, strict=True) if value is not None}
+    try:
+        about = decode_about(raw["about"])
+        spec, result = about.spec, raw.get("result")
+        report = _report(result)
+        at = decode_holding(raw["at"])
+        if at is None:
+            return None
+        hedge = decode_holding(raw.get("hedge"))
+        return Record(
+            job_id,
+            spec.tenant,
+            at.state,
+            at.attempt,
+            about.accepted,
+            spec.prompt,
+            spec.max,
+            spec.session,
+            at.worker,
+            about.reply,
+            seconds(raw.get("deadline")),
+            at.started,
+            at.finished,
+            report,
+            hedge.worker if hedge else "",
+        )
+    except (KeyError, ValueError, InvalidInput):
+        return None
+
+
+def _report(result: bytes | None) -> Report:
+    """Return what became of a job; one field that cannot be read does not hide the others."""
+    try:
+        return decode_report(result) if result else Report()
+    except InvalidInput as error:
+        return Report(error=f"its result cannot be understood: {error}")

@@ -1,0 +1,211 @@
+"""The words that the broker's scripts answer with, one enum a script.
+
+They are labels of metrics as well. A test compares them with what the scripts' headers say.
+`fenced` is in none of them but one: it is an error (`Fenced`) wherever it is about a whole call.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Submitted(StrEnum):
+    """What the door says of a job."""
+
+    OK = "ok"
+    DUP = "dup"  # the same job was accepted before
+    CONFLICT = "conflict"
+    TOO_BIG = "too_big"
+    FULL = "full"
+    BAD_STREAM = "bad_stream"
+    BAD_JOB = "bad_job"
+
+
+class Routed(StrEnum):
+    """What becomes of a dispatch."""
+
+    OK = "ok"
+    STALE = "stale"
+    ORPHAN = "orphan"
+    EXPIRED = "expired"
+    NOWORKER = "noworker"
+    BUSY = "busy"
+
+
+class Begun(StrEnum):
+    """What the last look before the engine says of an attempt."""
+
+    RUN = "run"
+    SKIP = "skip"
+    EXPIRED = "expired"
+
+
+class Finished(StrEnum):
+    """What the end of an attempt means for its job."""
+
+    OK = "ok"
+    AGAIN = "again"
+    LATE = "late"
+    STALE = "stale"
+    REQUEUED = "requeued"
+    YIELDED = "yielded"
+    KEPT = "kept"
+    UNKNOWN = "unknown"
+
+
+class Relayed(StrEnum):
+    """What is said to an attempt that sends a part of its answer."""
+
+    OK = "ok"
+    STOP = "stop"  # nothing more of it is wanted
+
+
+class Terminated(StrEnum):
+    """What becomes of a job that is to end without a worker."""
+
+    OK = "ok"
+    AGAIN = "again"
+    LATE = "late"
+    NOT_DUE = "not_due"
+    MOVED = "moved"
+    UNKNOWN = "unknown"
+
+
+class Reclaimed(StrEnum):
+    """What becomes of an attempt in a dead worker's stream; `alive` says that it is not dead."""
+
+    OK = "ok"
+    YIELDED = "yielded"
+    DEAD = "dead"
+    BROKEN = "broken"  # a part of its answer was sent, and the rest will not come
+    DONE = "done"
+    DROPPED = "dropped"
+    ALIVE = "alive"
+
+
+class Repaired(StrEnum):
+    """Where an open job was found, and what was done about it."""
+
+    OK = "ok"
+    PRESENT = "present"
+    YOUNG = "young"
+    MOVED = "moved"
+    DONE = "done"
+    VANISHED = "vanished"
+    SPENT = "spent"
+    BROKEN = "broken"
+    HELD = "held"
+    YIELDED = "yielded"
+    SPOILT = "spoilt"
+
+
+class Stolen(StrEnum):
+    """What becomes of an attempt that an idle worker is to take over."""
+
+    OK = "ok"
+    STARTED = "started"
+    GONE = "gone"
+    COPY = "copy"
+    BUSY = "busy"
+    DEAD_THIEF = "dead_thief"
+
+
+class Scrubbed(StrEnum):
+    """What becomes of an entry that its job may not own any more."""
+
+    REMOVED = "removed"
+    KEPT = "kept"
+    GONE = "gone"
+
+
+class Woken(StrEnum):
+    """What a tenant whose stream has entries was before it was rung for."""
+
+    RUNG = "rung"
+    ACTIVE = "active"
+    QUIET = "quiet"
+
+
+class Retired(StrEnum):
+    """Whether a tenant is watched no more."""
+
+    RETIRED = "retired"
+    BUSY = "busy"
+
+
+class Forgotten(StrEnum):
+    """What becomes of an account that may say nothing."""
+
+    FORGOTTEN = "forgotten"
+    KEPT = "kept"
+    GONE = "gone"
+
+
+class Buried(StrEnum):
+    """Whether a worker is forgotten; who is fenced learns it here, beside the words on others."""
+
+    OK = "ok"
+    FENCED = "fenced"
+    ALIVE = "alive"
+    BUSY = "busy"
+
+
+class Beaten(StrEnum):
+    """What a heartbeat found under its worker's name."""
+
+    OK = "ok"
+    NEW = "new"
+    TAKEN = "taken"
+
+
+class Led(StrEnum):
+    """Who has the lease."""
+
+    ACQUIRED = "acquired"
+    HELD = "held"
+
+
+class Chosen(StrEnum):
+    """Whether a document was replaced."""
+
+    OK = "ok"
+    CHANGED = "changed"
+
+
+class Clamped(StrEnum):
+    """What became of a lease that may last too long."""
+
+    OK = "ok"
+    CUT = "cut"
+    GONE = "gone"
+
+
+class SetAside(StrEnum):
+    """Whether junk was there to be moved to the dead letters."""
+
+    OK = "ok"
+    GONE = "gone"
+
+
+class Unseated(StrEnum):
+    """Whether a key was of a wrong type, and so was removed."""
+
+    OK = "ok"
+    REMOVED = "removed"
+
+
+class Done(StrEnum):
+    """The word of what can only be done, or be fenced."""
+
+    OK = "ok"
+
+
+#: The words of each script.
+WORDS: dict[str, type[StrEnum]] = {
+    "submit": Submitted, "route": Routed, "begin": Begun, "finish": Finished,
+    "terminate": Terminated, "reclaim": Reclaimed, "repair": Repaired, "steal": Stolen,
+    "scrub": Scrubbed, "wake": Woken, "retire": Retired, "forget": Forgotten, "bury": Buried,
+    "heartbeat": Beaten, "lead": Led, "choose": Chosen, "clamp": Clamped, "quarantine": SetAside,
+    "expel": SetAside, "unseat": Unseated, "remember": Done, "renew": Done, "resign": Done,
+    "stop": Done, "progress": Done, "relay": Relayed,
+}  # fmt: skip

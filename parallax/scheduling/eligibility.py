@@ -1,0 +1,45 @@
+"""Which workers may be given a job: one rule for dispatch, hand-over, hedge and steal."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from parallax.core.model import WorkerView
+from parallax.core.roles import PREFILL
+
+
+class Need(NamedTuple):
+    """What an attempt of a job asks of its worker; jobs of equal needs may go to the same ones.
+
+    `prefill` says that a worker which only computes prompts will do. `like` is the pool and the
+    version that an attempt must share with the one that it is a copy, or the continuation, of.
+    """
+
+    prefill: bool = False
+    like: tuple[str, str] | None = None  # role and version
+
+
+#: What a job needs that is served whole, or whose prompt has been computed.
+ANSWER = Need()
+#: What a new job needs while prompts may be computed apart from answers.
+SPLIT = Need(prefill=True)
+
+
+def need_like(worker: WorkerView) -> Need:
+    """Return what a copy of an attempt at this worker needs, or one that is moved from there.
+
+    Prompts that are computed apart are neither copied nor moved.
+    """
+    return Need(like=(worker.role, worker.version))
+
+
+def eligible(need: Need, worker: WorkerView) -> bool:
+    """Whether a live worker may be given a job of that need.
+
+    `free` is the gate's word: it takes in slots, draining, and the room in KV memory.
+    """
+    if worker.free <= 0 or worker.draining:
+        return False
+    if worker.role == PREFILL and not need.prefill:
+        return False
+    return need.like is None or need.like == (worker.role, worker.version)

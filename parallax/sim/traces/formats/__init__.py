@@ -1,0 +1,1 @@
+"""One format of traces, one file: each registers its reader."""

@@ -1,0 +1,1 @@
+"""The commands of producers: `parallax submit | cancel | loadgen | replay`."""

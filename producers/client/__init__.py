@@ -1,0 +1,1 @@
+"""What programs use: submitting jobs, waiting for their ends, reading records, cancelling."""

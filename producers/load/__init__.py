@@ -1,0 +1,1 @@
+"""Loads in real time: generated or recorded jobs are offered, and the results are measured."""
