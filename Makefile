@@ -73,10 +73,10 @@ $(PEERS)/.installed: ops/bench/peers/requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
-## verify: break things on purpose and check every promise (5 to 10 minutes; SEEDS="1 2 3", SHAPE=small to choose, PAGE=file to keep)
+## verify: break things on purpose and check every promise (5 to 10 minutes; SEEDS="1 2 3", SHAPE=small, DURATION=20 to choose, PAGE=file to keep)
 SEEDS ?= 11 12 13 $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(10**6))')
 verify: $(STAMP)
-	$(BIN)/parallax verify $(foreach seed,$(SEEDS),--seed $(seed)) $(foreach part,$(SHAPE),--shape $(part)) --duration 60 --rate 280 --pause 0.2 $(if $(PAGE),-o $(PAGE))
+	$(BIN)/parallax verify $(foreach seed,$(SEEDS),--seed $(seed)) $(foreach part,$(SHAPE),--shape $(part)) --duration $(or $(DURATION),60) --rate 280 --pause 0.2 $(if $(PAGE),-o $(PAGE))
 
 ## stateful: the protocol as a state machine, 1,000 examples of 50 steps on each of two servers
 stateful: $(STAMP)

@@ -35,7 +35,7 @@ def _(evidence: Evidence) -> Iterator[str]:
         if name in evidence.streams:
             yield f"{name} streams, and its answer was told whole"
         elif told != sent.get(_winner(evidence, name), ""):
-            yield f"the answer of {name} is not what its winner sent"
+            yield f"the answer of {name} ({told}) is not what its winner sent{_asked(evidence, name)}"
     for name in evidence.told:
         place = _winner(evidence, name)
         if sent.get(place) and name not in evidence.answers and name not in evidence.streams:
@@ -71,6 +71,13 @@ def _(evidence: Evidence) -> Iterator[str]:
         count = len(heard_of.pieces) if heard_of else 0
         if place[1] and evidence.told.get(name) and count != len(sent.get(place, {})):
             yield f"{name} completed after {count} of {len(sent.get(place, {}))} pieces"
+
+
+def _asked(evidence: Evidence, name: str) -> str:
+    """Say what was sent of a job, for whoever has to find out."""
+    ends = [line for line in lines_of(evidence, "asked") if line["job"] == name]
+    ends_ = [f"{e['worker']}/{e['attempt']} {e['verdict']} {e.get('answer', '')}" for e in ends]
+    return f"; winner {_winner(evidence, name)[::2]}, sent: {', '.join(ends_)}"
 
 
 def _sent(sent: Mapping[Place, Mapping[int, str]], name: str) -> str:
