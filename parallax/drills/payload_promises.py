@@ -35,7 +35,8 @@ def _(evidence: Evidence) -> Iterator[str]:
         if name in evidence.streams:
             yield f"{name} streams, and its answer was told whole"
         elif told != sent.get(_winner(evidence, name), ""):
-            yield f"the answer of {name} ({told}) is not what its winner sent{_asked(evidence, name)}"
+            details = _asked(evidence, name)
+            yield f"the answer of {name} ({told}) is not what its winner sent{details}"
     for name in evidence.told:
         place = _winner(evidence, name)
         if sent.get(place) and name not in evidence.answers and name not in evidence.streams:
