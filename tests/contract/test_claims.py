@@ -157,7 +157,7 @@ def test_a_claimed_job_can_be_cancelled_and_its_worker_is_told(cell: Cell) -> No
     attempt = claimed(cell)
     ending = Ending("j1", "acme", Outcome.CANCELLED, worker="w1", reply="j1")
     assert cell.intake.terminate([ending])[0][0] == "ok"
-    assert len(cell.attempts().read(1, 0)[1]) == 1
+    assert cell.link.call("XLEN", cell.keys.control("w1")) == 1
     assert relay(cell, attempt) == ["stop"]
     assert told(cell) == ["chunk", "cancelled"]
 

@@ -120,7 +120,7 @@ def test_a_cancel_must_know_both_workers(cell: Cell, worker: str, rival: str, wo
     cell.doubled(job())
     ending = Ending("j1", "acme", Outcome.CANCELLED, worker=worker, rival=rival)
     assert cell.intake.terminate([ending])[0][0] == word
-    orders = [len(cell.attempts(name).read(1, 0)[1]) for name in ("w1", "w2")]
+    orders = [cell.link.call("XLEN", cell.keys.control(name)) for name in ("w1", "w2")]
     assert orders == ([1, 1] if word == "ok" else [0, 0])
 
 

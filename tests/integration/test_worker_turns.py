@@ -10,7 +10,7 @@ import pytest
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.answers import Answer
-from parallax.broker.store.attempts import Attempts, Finish
+from parallax.broker.store.attempts import Finish
 from parallax.broker.store.dispatch import Dispatching, Lease
 from parallax.broker.store.intake import Intake
 from parallax.broker.store.keys import Keys
@@ -205,8 +205,8 @@ def test_who_leaves_is_known_to_have_left(stage: Stage) -> None:
 
 def test_a_prompt_that_was_cached_elsewhere_is_not_paid_for_again(stage: Stage) -> None:
     stage.send("j1")
-    held = Attempts(stage.link, stage.keys, stage.worker.id).read(10, 0)[0]
-    stage.link.call("XDEL", stage.keys.work(stage.worker.id), held[0].id)
+    ((held, _),) = stage.link.call("XRANGE", stage.keys.work(stage.worker.id), "-", "+")
+    stage.link.call("XDEL", stage.keys.work(stage.worker.id), held)
     entry = stage.link.call(
         "XADD", stage.keys.work(stage.worker.id), "*", "j",
         f"j1 1 1.0 {stage.lease.epoch} w0 7 0.25",

@@ -1,4 +1,4 @@
-"""The worker's side of the streams: reading assigned attempts, beginning and finishing them."""
+"""The worker's side of the streams: beginning assigned attempts, relaying and finishing them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from msgspec.structs import replace
 
 from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
-from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.link.errors import Spoilt
 from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.answers import Answer, Lexicon
 from parallax.broker.store.codec import Report, decode_about, decode_fields, encode, whole
-from parallax.broker.store.dispatch import START, Entry
+from parallax.broker.store.dispatch import Entry
 from parallax.broker.store.holding import decode_holding, signature_of
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
@@ -108,38 +107,13 @@ class Cancellation:
 
 
 class Attempts:
-    """One worker's streams. It is their only reader and keeps a cursor, so it needs no group."""
+    """What a worker does with its attempts: it begins them, relays their answers, ends them."""
 
     def __init__(self, link: Link, keys: Keys, worker: str, limits: Limits | None = None) -> None:
         self._link = link
         self._keys = keys
         self._worker = worker
         self._limits = limits or Limits()
-        self._cursor = self._control = START
-
-    def restart(self) -> None:
-        """Read both streams from their beginning."""
-        self._cursor = self._control = START
-
-    def read(self, count: int, block_ms: int) -> tuple[list[Entry], list[Entry]]:
-        """Wait for new assignments and orders; return both as they came."""
-        command: list[Argument] = ["XREAD", "COUNT", max(count, 1)]
-        if block_ms > 0:
-            command += ("BLOCK", min(block_ms, MAX_BLOCK_MS))
-        work, control = self._keys.work(self._worker), self._keys.control(self._worker)
-        if count > 0:
-            streams = [work, control, self._cursor, self._control]
-        else:  # no room: listen for orders only
-            streams = [control, self._control]
-        found: dict[bytes, list[Entry]] = {}
-        for stream, raw in self._link.call(*command, "STREAMS", *streams) or ():
-            found[stream] = [Entry(entry.decode(), fields or ()) for entry, fields in raw]
-        assigned, orders = found.get(work.encode(), []), found.get(control.encode(), [])
-        if assigned:
-            self._cursor = assigned[-1].id
-        if orders:
-            self._control = orders[-1].id
-        return assigned, orders
 
     def begin(
         self, assignments: Sequence[Assignment], with_bodies: bool = False
