@@ -76,6 +76,7 @@ class Client:
         self._follower = Follower(self._follow_each)
         self.inbox = f"inbox-{secrets.token_hex(8)}"
         self._cursor, self._read = "", 0
+        self._taken: list[str] = []  # jobs whose answers, told apart, can go
         self._waits = False  # whether anything was told to write to the inbox
         self._mailbox = Mailbox(self.news)
 
@@ -177,8 +178,9 @@ class Client:
             full = self._read >= KEPT
             self._read = 0 if full else self._read
             self._cursor, notices = self._news.follow(
-                self.inbox, self._cursor, block_ms, forget=full
+                self.inbox, self._cursor, block_ms, forget=full, taken=self._taken
             )
+            self._taken = [notice.job_id for notice in notices if notice.apart]
             self._read += len(notices)
         return notices
 
@@ -294,7 +296,7 @@ class Client:
         with self._asking, self._listening, self._following:
             try:
                 if self._waits:
-                    self._results.forget(self.inbox)
+                    self._results.forget(self.inbox, self._taken)
             except Unreachable:
                 pass  # it has a TTL
             finally:
