@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import repeat
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -115,19 +116,25 @@ def _all_tried(chosen: Sequence[Mutant], record: Record, jobs: int) -> list[Verd
         for number in range(max(1, jobs)):
             copies.put(stack.enter_context(Copy(Path(folder) / f"copy-{number}")))
 
-        def one(mutant: Mutant) -> Verdict:
+        def one(mutant: Mutant, last: bool) -> Verdict:
             copy = copies.get()
             try:
                 near = _near(mutant, first)
-                verdict = tried(mutant, copy, clean, first.get(mutant.name, ""), near)
+                verdict = tried(mutant, copy, clean, first.get(mutant.name, ""), near, last)
             finally:
                 copies.put(copy)
-            print(verdict, flush=True)
-            record.add(verdict)
+            if verdict.caught or last:
+                print(verdict, flush=True)
+                record.add(verdict)
+            else:
+                print(f"later   {mutant.name}", flush=True)
             return verdict
 
         with ThreadPoolExecutor(max(1, jobs)) as pool:
-            return list(pool.map(one, chosen))
+            soon = list(pool.map(one, chosen, repeat(False)))
+            # To run all tests takes so long that nobody waits for it behind another.
+            rest = [verdict.mutant for verdict in soon if not verdict.caught]
+            return [v for v in soon if v.caught] + list(pool.map(one, rest, repeat(True)))
 
 
 def _near(mutant: Mutant, first: Mapping[str, str]) -> list[str]:

@@ -171,15 +171,17 @@ class Verdict:
 
 
 def tried(
-    mutant: Mutant, copy: Copy, clean: Clean, first: str = "", next_: Sequence[str] = ()
+    mutant: Mutant, copy: Copy, clean: Clean, first: str, near: Sequence[str], last: bool
 ) -> Verdict:
-    """Plant a bug and run tests: `first`, the scenes of a script, those of `next_`, then all."""
+    """Plant a bug and run tests: `first`, the scenes of a script, what is `near`; at `last` all."""
     try:
         with copy.with_bug(mutant):
+            if last:
+                return _searched(mutant, copy, clean, _all(mutant))
             if first and _seen(copy, first, clean):
                 return Verdict(mutant, True, first)
             verdict = Verdict(mutant, False, "")
-            for tests in filter(None, (_scenes(mutant), next_, _all(mutant))):
+            for tests in filter(None, (_scenes(mutant), near)):
                 verdict = _searched(mutant, copy, clean, tests)
                 if verdict.caught:
                     break
