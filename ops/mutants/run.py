@@ -114,7 +114,7 @@ def _all_tried(chosen: Sequence[Mutant], record: Record, jobs: int) -> list[Verd
     with tempfile.TemporaryDirectory(prefix="plx-mutants-") as folder, ExitStack() as stack:
         clean = Clean(stack.enter_context(Copy(Path(folder) / "clean")))
         for number in range(max(1, jobs)):
-            copies.put(stack.enter_context(Copy(Path(folder) / f"copy-{number}")))
+            copies.put(stack.enter_context(Copy(Path(folder) / f"copy-{number}", clean.copy)))
 
         def one(mutant: Mutant, last: bool) -> Verdict:
             copy = copies.get()

@@ -16,6 +16,7 @@ from compileall import compile_dir
 from dataclasses import dataclass, field
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from typing import IO
 
 from ops.mutants.planted import Mutant
 
@@ -30,6 +31,8 @@ FAST = (
     "tests/unit/producers", "tests/unit/scheduling", "tests/unit/services", "tests/stateful",
     "tests/laws",
 )  # fmt: skip
+#: They see most bugs of scripts, in less time than any other tests of theirs.
+SCENES = ["tests/contract/test_effects.py", "-k", "fakeredis"]
 #: Tests that usually see the bugs of a file, by the beginning of its path: they go first.
 USUAL = {
     "parallax/broker/lua": ("tests/contract",),
@@ -39,12 +42,8 @@ USUAL = {
     "producers": ("tests/unit/producers", "tests/integration"),
     "parallax/scheduling": ("tests/unit/scheduling", "tests/laws"),
 }
-#: A test that takes longer than its `--timeout` hangs, and has noticed something. Asserts stay as
-#: they are: to rewrite them so that they explain themselves takes longer than most tests.
-OPTIONS = (
-    "-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "pytest_timeout",
-    "-p", "_hypothesis_pytestplugin", "--timeout", "60", "-m", "not slow and not e2e",
-)  # fmt: skip
+#: These are collected once for all bugs of scripts.
+COLLECTED = "tests/contract"
 #: Seconds for a whole run; one that is not done by then proves nothing.
 TIMEOUT_S = 3600
 #: So many tests that fail now and then are passed over in one search.
@@ -73,36 +72,34 @@ class Run:
 
 
 class Copy:
-    """A copy of the source, and a process whose forks run its tests."""
+    """A copy of the source, and processes whose forks run its tests."""
 
-    def __init__(self, folder: Path) -> None:
-        """Copy the source into a folder that does not exist yet, and compile it.
+    def __init__(self, folder: Path, like: Copy | None = None) -> None:
+        """Copy the source, or another copy, into a folder that does not exist yet; compile it.
 
         A module is compiled anew whenever its text is not the one that was compiled.
         """
         self.folder = folder
         skipped = shutil.ignore_patterns("__pycache__", ".hypothesis", "*.pyc")
-        for part in PARTS:
-            if (ROOT / part).is_dir():
-                shutil.copytree(ROOT / part, folder / part, symlinks=True, ignore=skipped)
-            else:
-                shutil.copy(ROOT / part, folder / part)
-        compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
-        environment = {
-            **os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        }  # fmt: skip
-        self._forks = subprocess.Popen(  # noqa: S603 - our own interpreter and our own arguments
-            [sys.executable, "-P", str(folder / "ops/mutants/forked.py")], cwd=folder,
-            env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+        if like is not None:
+            shutil.copytree(like.folder, folder, symlinks=True)
+        else:
+            for part in PARTS:
+                if (ROOT / part).is_dir():
+                    shutil.copytree(ROOT / part, folder / part, symlinks=True, ignore=skipped)
+                else:
+                    shutil.copy(ROOT / part, folder / part)
+            compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+        self._forks: dict[str, subprocess.Popen[str]] = {}
+        self._sources_are_good = True
 
     def __enter__(self) -> Copy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._forks.terminate()
-        self._forks.communicate()
+        for forks in self._forks.values():
+            forks.terminate()
+            forks.communicate()
 
     @contextlib.contextmanager
     def with_bug(self, mutant: Mutant) -> Iterator[None]:
@@ -112,18 +109,18 @@ class Copy:
         if text.count(mutant.old) != 1:
             raise ValueError(f"{mutant.file} has its text {text.count(mutant.old)} times")
         path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        self._sources_are_good = path.suffix == ".lua"
         try:
             yield
         finally:
+            self._sources_are_good = True
             path.write_text(text, encoding="utf-8")
 
     def run(self, tests: Sequence[str]) -> Run:
         """Run tests until one fails; whatever they started and left behind is ended."""
         said, late = self.folder / "said.txt", threading.Event()
-        asked, answers = self._forks.stdin, self._forks.stdout
-        assert asked is not None  # noqa: S101 - both are pipes
-        assert answers is not None  # noqa: S101
-        print(json.dumps(([*OPTIONS, *tests], str(said))), file=asked, flush=True)
+        asked, answers = self._fitting(tests)
+        print(json.dumps((tests, str(said))), file=asked, flush=True)
         process = int(answers.readline())
 
         def end() -> None:
@@ -138,6 +135,28 @@ class Copy:
         if late.is_set():
             return Run(_LATE, f"not done in {TIMEOUT_S} s")
         return Run(code, said.read_text(encoding="utf-8", errors="replace"))
+
+    def _fitting(self, tests: Sequence[str]) -> tuple[IO[str], IO[str]]:
+        """Return how to ask, and to hear from, a process whose forks may run these tests."""
+        places = [test for test in tests if test.startswith("tests")]
+        collected = self._sources_are_good and all(
+            place == COLLECTED or place.startswith(f"{COLLECTED}/") for place in places
+        )
+        folder = COLLECTED if collected else ""
+        if folder not in self._forks:
+            environment = {
+                **os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            }  # fmt: skip
+            command = [sys.executable, "-P", str(self.folder / "ops/mutants/forked.py"), folder]
+            self._forks[folder] = subprocess.Popen(  # noqa: S603 - our own interpreter
+                command, cwd=self.folder, env=environment, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )  # fmt: skip
+        forks = self._forks[folder]
+        assert forks.stdin is not None  # noqa: S101 - both are pipes
+        assert forks.stdout is not None  # noqa: S101
+        return forks.stdin, forks.stdout
 
 
 @dataclass(slots=True)
@@ -174,20 +193,21 @@ def tried(
     mutant: Mutant, copy: Copy, clean: Clean, first: str, near: Sequence[str], last: bool
 ) -> Verdict:
     """Plant a bug and run tests: `first`, the scenes of a script, what is `near`; at `last` all."""
+    searches = [_scenes(mutant), [*near]]
+    if last:
+        searches = [SCENES if searches[0] else [], _all(mutant)]
+    verdict = Verdict(mutant, False, "")
     try:
         with copy.with_bug(mutant):
-            if last:
-                return _searched(mutant, copy, clean, _all(mutant))
-            if first and _seen(copy, first, clean):
+            if first and not last and _seen(copy, first, clean):
                 return Verdict(mutant, True, first)
-            verdict = Verdict(mutant, False, "")
-            for tests in filter(None, (_scenes(mutant), near)):
+            for tests in filter(None, searches):
                 verdict = _searched(mutant, copy, clean, tests)
                 if verdict.caught:
                     break
-            return verdict
     except ValueError as error:
         return Verdict(mutant, False, str(error))
+    return verdict
 
 
 def _seen(copy: Copy, test: str, clean: Clean) -> bool:
@@ -215,15 +235,14 @@ def _without(test: str) -> str:
     return f"--deselect={test}" if "::" in test else f"--ignore={test}"
 
 
-def _scenes(mutant: Mutant) -> tuple[str, ...]:
-    """Return what selects the scenes of a mutated script, which see most of its bugs."""
+def _scenes(mutant: Mutant) -> list[str]:
+    """Return what selects the scenes of a mutated script; of `common.lua` all scripts are made."""
     path = Path(mutant.file)
     if path.suffix != ".lua":
-        return ()
-    named = "" if path.stem == "common" else f" and {path.stem}"
-    return ("tests/contract/test_effects.py", "-k", f"fakeredis{named}")
+        return []
+    return SCENES if path.stem == "common" else [*SCENES[:-1], f"{SCENES[-1]} and {path.stem}"]
 
 
-def _all(mutant: Mutant) -> tuple[str, ...]:
+def _all(mutant: Mutant) -> list[str]:
     usual = next((tests for start, tests in USUAL.items() if mutant.file.startswith(start)), ())
-    return (*usual, *(tests for tests in FAST if tests not in usual))
+    return [*usual, *(tests for tests in FAST if tests not in usual)]
