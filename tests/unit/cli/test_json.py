@@ -131,6 +131,7 @@ def ask(run: Run, server_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     return asked
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [
