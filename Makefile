@@ -9,6 +9,8 @@ CONV := AzureLLMInferenceTrace_conv.csv
 AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
 #: Tests that read published traces look for them here; they are skipped where there are none.
 export PARALLAX_TRACES ?= $(if $(AZURE),$(abspath $(dir $(AZURE))))
+# Dozens of processes are started here, and each would translate all it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Three sets, each within the next: `make check`, the fast tests, all. The first draws a tenth of
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.1) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e and not dear"

@@ -46,8 +46,7 @@ def _is_slow_there(item: pytest.Item) -> bool:
     servers do; what services make of the answers is the same over both.
     """
     return "[fakeredis" in item.name and (
-        item.get_closest_marker("slow_on_fakeredis") is not None
-        or "integration" in item.path.parts
+        item.get_closest_marker("slow_on_fakeredis") is not None or "integration" in item.path.parts
     )
 
 

@@ -1,4 +1,4 @@
-"""How many random examples the tests draw: a share in `make check` and `make coverage`, else all."""
+"""How many random examples the tests draw: all, or a share where somebody is in a hurry."""
 
 from __future__ import annotations
 

@@ -125,6 +125,7 @@ def test_junk_is_refused(junk: bytes) -> None:
         decode_line(junk)
 
 
+@pytest.mark.dear
 def test_a_placement_is_explained(connect: Callable[[], Link]) -> None:
     lines = recorded(working(connect))
     explanation = Explanation("late")

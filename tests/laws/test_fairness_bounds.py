@@ -118,6 +118,7 @@ def test_deficit_round_robin_keeps_its_bound(slots: int, weights: tuple[float, f
             assert seen.range <= quantum + (slots + 1) * unit(weights)
 
 
+@pytest.mark.dear
 def test_on_one_slot_with_known_costs_both_bounds_are_those_of_the_papers() -> None:
     for seed in range(30):
         assert drift(FairQueuing(), seed=seed).range <= unit()

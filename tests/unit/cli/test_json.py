@@ -97,6 +97,7 @@ OFFLINE: dict[str, list[str]] = {
 }
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("command", OFFLINE)
 def test_without_a_server(run: Run, command: str) -> None:
     Path("load.toml").write_text(LOAD)

@@ -93,6 +93,7 @@ def test_a_missed_threshold_ends_with_3(
     assert "met: retries<1" in answer.err
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -50,6 +50,7 @@ def whole(name: str) -> list[Timed]:
 # -- arrivals
 
 
+@pytest.mark.dear
 def test_poisson_arrivals_have_the_variation_of_poisson_in_any_window() -> None:
     found = figures(singles())
     assert found["gap_cv"] == pytest.approx(1.0, abs=0.05)
