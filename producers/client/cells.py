@@ -19,7 +19,7 @@ from typing import TypeVar
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.results import Notice, Record
-from parallax.core.cells import Place, home
+from parallax.core.cells import CellAddress, home
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.model import Job, check_name
@@ -66,8 +66,8 @@ class Cells:
 
     @classmethod
     def to(
-        cls, places: Sequence[Place], limits: Limits | None = None, clock: Clock | None = None,
-        *, shared_prefixes: bool = False,
+        cls, places: Sequence[CellAddress], limits: Limits | None = None,
+        clock: Clock | None = None, *, shared_prefixes: bool = False,
     ) -> Cells:  # fmt: skip
         """Return a client of the cells at these places."""
         weights = {place.name: place.weight for place in places}

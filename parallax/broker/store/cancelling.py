@@ -27,7 +27,7 @@ def cancel(keys: Keys, limits: Limits, job_ids: Sequence[str]) -> Dialogue[list[
         endings = [
             Ending(
                 record.job_id, record.tenant, Outcome.CANCELLED, worker=record.worker,
-                reply=record.reply, rival=record.rival,
+                reply=record.reply, hedge_worker=record.hedge_worker,
             )
             for record in found if record is not None
         ]  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from parallax.broker.store.codec import Report
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.results import Notice, Record
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
@@ -357,7 +357,7 @@ def test_one_answer_is_enough_to_go_on(cells: Cells, stubs: dict[str, Stub]) -> 
 
 
 def test_weights_of_cells_decide_where_tenants_live() -> None:
-    places = [Place("a", "redis://127.0.0.1:1"), Place("b", "redis://127.0.0.1:1", 9.0)]
+    places = [CellAddress("a", "redis://127.0.0.1:1"), CellAddress("b", "redis://127.0.0.1:1", 9.0)]
     cells = Cells.to(places)
     homes = [cells.home(f"t{n}") for n in range(500)]
     assert 400 < homes.count("b") < 500
