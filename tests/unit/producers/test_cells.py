@@ -18,7 +18,7 @@ from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
-from parallax.core.words import Submitted
+from parallax.core.words import Cancelled, Submitted
 from parallax.producers.client import cells as module
 from parallax.producers.client.cells import Cells
 from parallax.producers.client.client import Client, Completion
@@ -88,9 +88,9 @@ class Stub(Client):
         self._called("answers", list(job_ids))
         return [self.kept.get(job_id) for job_id in job_ids]
 
-    def cancel(self, job_id: str) -> str:
+    def cancel(self, job_id: str) -> Cancelled:
         self._called("cancel", job_id)
-        return "ok" if self.jobs.pop(job_id, None) else "unknown"
+        return Cancelled.OK if self.jobs.pop(job_id, None) else Cancelled.UNKNOWN
 
     def counts(self) -> dict[str, int]:
         self._called("counts")
