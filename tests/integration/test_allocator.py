@@ -1,4 +1,4 @@
-"""Which allocator the embedded server runs with: one that is there, works, and nobody decided on."""
+"""Which allocator the embedded server runs with: one that works, unless somebody has decided."""
 
 from __future__ import annotations
 
