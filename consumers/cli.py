@@ -23,7 +23,7 @@ from parallax.cli.silence import said_after
 from parallax.consumers.engines.registry import build_engine
 from parallax.consumers.trouble import parsed_failures, parsed_slowdown
 from parallax.consumers.worker import Worker
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.model import check_name
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
@@ -119,11 +119,11 @@ def worker(
         Exporter(metrics.registry, metrics_port, metrics_host),
     ):
         duty.start()
-        with said_after(lambda: _leaderless(Place(cell, url)), tell=log.warning):
+        with said_after(lambda: _leaderless(CellAddress(cell, url)), tell=log.warning):
             asyncio.run(duty.live(url, orders.now.is_set))
 
 
-def _leaderless(place: Place) -> list[str]:
+def _leaderless(place: CellAddress) -> list[str]:
     """Say that nobody gives this worker anything to do, if so it is."""
     told = f"no scheduler leads cell {place.name}: nothing comes until `parallax scheduler` runs"
     return [] if leader_of(place) else [told]

@@ -22,6 +22,7 @@ from parallax.drills.evidence import (
     counts_of,
     kept_of,
     lines_of,
+    open_names,
     open_of,
     records_of,
 )
@@ -38,6 +39,8 @@ from parallax.services.orders import Orders
 log = logging.getLogger(__name__)
 
 READY_S = 30.0
+#: How long each poisonous job that waits may go on killing workers, one after another (seconds).
+POISON_S = 4.0
 #: With a store that may forget its last two seconds, only this promise may break, and only then.
 FORGETFUL = {"I1"}
 
@@ -181,6 +184,8 @@ class _Drill:
         for thread in [*self._undoing, *threads]:
             thread.join(shape.drain_s)
         self._peace = self._clock.now()
+        poison_s = POISON_S * self._faults["submit poison"]
+        self._until(self._harmless, shape.drain_s + poison_s)
         self._until(self._drained, shape.drain_s)
         self._end = self._clock.now()
         self._until(lambda: not self._left(), shape.drain_s / 4)  # the dead are still to be buried
@@ -232,6 +237,13 @@ class _Drill:
 
     def _drained(self) -> bool:
         return self._asked(lambda link: open_of(link, self._stage.keys) == 0)
+
+    def _harmless(self) -> bool:
+        """Whether no job is open that kills workers: until then there is no peace."""
+        keys = self._stage.keys
+        return self._asked(
+            lambda link: not any(name.startswith(POISON) for name in open_names(link, keys))
+        )
 
     def _left(self) -> bool:
         return self._asked(lambda link: bool(left_over(link, self._stage.keys)), broken=True)

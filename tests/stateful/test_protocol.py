@@ -212,7 +212,11 @@ class Protocol(RuleBasedStateMachine):
         record = Results(self.link, KEYS).records([name])[0]
         assert record is not None
         end = Ending(
-            name, record.tenant, Outcome.CANCELLED, worker=record.worker, rival=record.rival
+            name,
+            record.tenant,
+            Outcome.CANCELLED,
+            worker=record.worker,
+            hedge_worker=record.hedge_worker,
         )
         Intake(self.link, KEYS).terminate([end])
 

@@ -113,7 +113,7 @@ end
 local BEGUN = {running = 1, prefilled = 1}
 
 -- State, signature and start of the attempt beside the job's own; nil if none is alive.
-local function second(job)
+local function hedge_of(job)
   local state, holder, started = parsed(redis.call('HGET', job, 'hedge'))
   if state ~= 'over' then return state, holder, started end
 end
@@ -121,9 +121,9 @@ end
 -- The first part of an answer that is sent claims the job for its attempt: whoever waits has seen it.
 -- From then on no other attempt decides the job, none is started, and it is never queued again: if
 -- this one is lost, the job has failed.
-local function claim(job, holder, signature, started, rival)
+local function claim(job, holder, signature, started, other)
   redis.call('HSET', job, 'at', 'running ' .. signature .. ' ' .. started .. ' claimed')
-  local loser = holder ~= signature and holder or rival
+  local loser = holder ~= signature and holder or other
   if loser then redis.call('HSET', job, 'hedge', 'over ' .. loser) end
 end
 

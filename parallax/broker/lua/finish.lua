@@ -42,7 +42,7 @@ end
 local function may_complete(i, job, state, holder, signature, claimed)
   if claimed then return holder == signature end
   if owned(state, holder, signature) or not string.find(letters_of(i), 's', 1, true) then return true end
-  local _, other = second(job)
+  local _, other = hedge_of(job)
   return other == signature
 end
 
@@ -52,7 +52,7 @@ local function unfinished(job, verdict, attempt, state, holder, signature, claim
   if claimed and holder == signature then
     return 'ok', BACK[verdict] and 'broken' or verdict
   end
-  local other, other_holder = second(job)
+  local other, other_holder = hedge_of(job)
   if owned(state, holder, signature) then
     if other then return 'yielded', ''
     elseif verdict == 'prefilled' then return 'kept', '', state == 'prefilled'
@@ -128,8 +128,8 @@ for _, i in ipairs(others) do
   there[i] = redis.call('XDEL', KEYS[1], ARGV[first + (i - 1) * WIDTH + 2]) == 1
 end
 
--- An attempt that another's claim has put aside says now what it consumed: its entry was still there.
-local function aside(i, word)
+-- An attempt that another's claim has ended says now what it consumed: its entry was still there.
+local function says_now(i, word)
   return word == 'yielded' and there[i]
 end
 
@@ -191,7 +191,7 @@ local function back(i, a, id, job)
   rung[k] = true
 end
 
-local function step_aside(job, signature)
+local function yield_to_hedge(job, signature)
   local _, holder = parsed(redis.call('HGET', job, 'at'))
   if holder == signature then promote(job, signature)
   else redis.call('HSET', job, 'hedge', 'over ' .. signature) end
@@ -207,9 +207,9 @@ for i = 1, n do
   local id, job, word, report = ARGV[a + 1], KEYS[jobs + i], words[i], ARGV[a + 5]
   local signature = signature_of(worker, ARGV[a + 3], ARGV[a + 2])
   if word == 'ok' then close(i, a, id, job, details[i], report)
-  elseif word ~= 'again' and word ~= 'unknown' and (not repeats[i] or aside(i, word)) then
+  elseif word ~= 'again' and word ~= 'unknown' and (not repeats[i] or says_now(i, word)) then
     if word == 'requeued' then back(i, a, id, job)
-    elseif word == 'yielded' then if not repeats[i] then step_aside(job, signature) end
+    elseif word == 'yielded' then if not repeats[i] then yield_to_hedge(job, signature) end
     elseif word == 'kept' then keep(job, signature, ARGV[a + 4], starts[i]) end
     counts[word] = (counts[word] or 0) + 1
     if there[i] then
