@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from parallax.broker.link.async_link import AsyncLink
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.cli.engine_options import ENGINE, ENGINES_HELP, PORT, PROFILE, SPEED
@@ -110,7 +111,7 @@ def worker(
     start_logging(verbose)
     metrics = WorkingMetrics()
     duty = Worker(
-        name, (Link.to(url), Link.to(url)), Keys(cell), built, settings, clock,
+        name, (AsyncLink.to(url), Link.to(url)), Keys(cell), built, settings, clock,
         weight=weight, metrics=metrics, role=role, version=version, slowdown=parsed_slowdown(slow),
         failures=parsed_failures(fail), crash_on=crash_on, history=history,
     )  # fmt: skip
@@ -120,7 +121,7 @@ def worker(
     ):
         duty.start()
         with said_after(lambda: _leaderless(CellAddress(cell, url)), tell=log.warning):
-            asyncio.run(duty.live(url, orders.now.is_set))
+            asyncio.run(duty.live(orders.now.is_set))
 
 
 def _leaderless(place: CellAddress) -> list[str]:

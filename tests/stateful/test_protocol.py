@@ -310,7 +310,7 @@ class Protocol(RuleBasedStateMachine):
             self._heard()
         finally:
             for worker in (*self.workers, *self.zombies):
-                worker._errands.close()
+                worker._errands.drop()
                 worker.heartbeat._link.close()
             for scheduler in self.schedulers:
                 scheduler.close()
