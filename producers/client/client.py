@@ -21,6 +21,7 @@ from parallax.broker.store.tenancy import Tenancy
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
 from parallax.core.model import Job, check_name
+from parallax.core.words import Cancelled
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.completion import Completion, Waiting
@@ -269,7 +270,7 @@ class Client:
         with self._asking:
             return self._results.records(job_ids)
 
-    def cancel(self, job_id: str) -> str:
+    def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job; return ok, late (it had ended before) or unknown."""
         check_name("job id", job_id)
         with self._asking:

@@ -10,6 +10,7 @@ from math import inf
 import pytest
 
 from parallax.broker.link.connection import Link
+from parallax.broker.link.dialogue import Dialogue
 from parallax.broker.store.answers import Answer
 from parallax.broker.store.attempts import Attempts, Finish
 from parallax.consumers import desk
@@ -161,6 +162,7 @@ def test_a_worker_wrongly_believed_dead_may_still_win_once(cell: Cell) -> None:
     assert cell.counts()["late"] == 1
 
 
+@pytest.mark.dear
 def test_a_standby_takes_over_and_every_job_ends_once(cell: Cell) -> None:
     first = cell.scheduler()
     engine = StuckEngine(4)
@@ -206,6 +208,7 @@ def test_balances_survive_a_leader_that_dies_between_turns(cell: Cell) -> None:
     assert balance(interrupted=True) == pytest.approx(true)
 
 
+@pytest.mark.dear
 def test_a_stream_that_was_deleted_is_repaired(cell: Cell) -> None:
     cell.scheduler()
     cell.submit(*jobs(3, tenants="a"))
@@ -268,7 +271,7 @@ def test_an_end_that_could_not_be_told_is_told_again(
     worker, finish = cell.worker(), Attempts.finish
     lost: list[str] = []
 
-    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
+    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> Dialogue[list[Answer[Finished]]]:
         if finishes and not lost:
             lost.append(finishes[0].attempt.job_id)
             raise Unreachable("nobody answers")

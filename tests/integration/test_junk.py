@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parallax.broker.link.connection import Link
+from parallax.broker.link.dialogue import Dialogue
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from tests.examples import examples
@@ -48,6 +49,7 @@ def add(cell: Cell, stream: str, fields: list[bytes]) -> None:
     cell.link.call("XADD", stream, "*", *fields)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("fields", "reason"), [row[1:] for row in ARRIVALS], ids=[row[0].decode() for row in ARRIVALS]
 )
@@ -66,6 +68,7 @@ def test_a_malformed_arrival_is_set_aside_with_its_reason_and_harms_no_neighbour
     assert cell.link.call("XLEN", cell.keys.arrivals("acme")) == 0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "fields", [[b"x", b"y"], [b"j", b"\xff"], [b"j", b"j1 one 1.0 1"], [b"j", b"j1 1 nan 1"]]
 )
@@ -77,6 +80,7 @@ def test_a_malformed_assignment_is_set_aside(cell: Cell, fields: list[bytes]) ->
     assert cell.dead_letters()[0]["stream"] == cell.keys.work(cell.workers[0].id)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -164,15 +168,15 @@ def test_junk_that_could_not_be_set_aside_is_at_the_next_turn(
     """The connection broke between the reading of an entry and the moving of it."""
     (worker,) = cell.workers
     stream = cell.keys.work(worker.id)
-    move, broken = worker._errands._rescue.quarantine, [True]
+    move, broken = worker._errands._attempts.quarantine, [True]
 
-    def quarantine(*arguments: Any) -> int:
+    def quarantine(*arguments: Any) -> Dialogue[int]:
         if broken:
             broken.clear()
             raise Unreachable("cut")
         return move(*arguments)
 
-    monkeypatch.setattr(worker._errands._rescue, "quarantine", quarantine)
+    monkeypatch.setattr(worker._errands._attempts, "quarantine", quarantine)
     add(cell, stream, [b"j", b"junk"])
     cell.until(cell.dead_letters, "the dead letter")
     assert not broken

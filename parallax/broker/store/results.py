@@ -44,7 +44,7 @@ class Record:
     started: float | None
     finished: float | None
     report: Report
-    rival: str = ""  # the worker of the attempt beside the one of `worker`
+    hedge_worker: str = ""  # of the hedge, the attempt beside the one of `worker`
 
     # No length is negative, though the server's clock may have gone back meanwhile.
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallax.core.cells import MOST_CELLS, Place, home, parsed_places
+from parallax.core.cells import MOST_CELLS, CellAddress, home, parsed_places
 from parallax.core.errors import InvalidInput
 from parallax.core.hashing import point
 
@@ -73,8 +73,9 @@ def test_a_cell_that_goes_moves_its_own_tenants_only(
 
 
 def test_modulo_hashing_moves_the_others_too() -> None:
-    assert len(strays(modulo, TENANTS, list("abcde"), "c")) > 5_000
-    assert strays(home, TENANTS, list("abcde"), "c") == []
+    some = TENANTS[:2_000]
+    assert len(strays(modulo, some, list("abcde"), "c")) > 1_000
+    assert strays(home, some, list("abcde"), "c") == []
 
 
 @given(MANY, CELLS, NAMES)
@@ -85,6 +86,7 @@ def test_who_moves_when_a_cell_comes_moves_there(
         assert home(tenant, [*{*cells, new}]) in {home(tenant, cells), new}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 15])
 def test_a_new_cell_takes_its_share(n: int) -> None:
     cells = [f"cell-{k}" for k in range(n)]
@@ -92,6 +94,7 @@ def test_a_new_cell_takes_its_share(n: int) -> None:
     assert_near(moved, 1 / (n + 1))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("n", [2, 3, 8, 16])
 def test_tenants_are_spread_evenly(n: int) -> None:
     counts = Counter(home(t, [f"cell-{k}" for k in range(n)]) for t in TENANTS)
@@ -132,10 +135,10 @@ def assert_near(count: int, share: float) -> None:
 
 def test_cells_are_read() -> None:
     assert parsed_places("a, b=redis://h:1/0 ,c:2.5=unix:///tmp/s?db=0,d:2") == (
-        Place("a"),
-        Place("b", "redis://h:1/0"),
-        Place("c", "unix:///tmp/s?db=0", 2.5),
-        Place("d", weight=2.0),
+        CellAddress("a"),
+        CellAddress("b", "redis://h:1/0"),
+        CellAddress("c", "unix:///tmp/s?db=0", 2.5),
+        CellAddress("d", weight=2.0),
     )
 
 
