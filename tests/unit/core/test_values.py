@@ -7,7 +7,6 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from parallax.core.model import JobView
-from parallax.scheduling.actions import Admitted
 from parallax.scheduling.events import AttemptBegan
 
 BEGAN = AttemptBegan("j", "w", 1)
@@ -17,7 +16,6 @@ def test_a_value_is_what_its_fields_are() -> None:
     assert replace(BEGAN, attempt=1) == BEGAN
     assert hash(AttemptBegan("j", "w", 1)) == hash(BEGAN)
     assert replace(BEGAN, attempt=2) != BEGAN
-    assert Admitted("j", "t") != AttemptBegan("j", "t", 0)
 
 
 def test_a_value_has_no_further_fields() -> None:
