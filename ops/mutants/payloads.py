@@ -99,7 +99,7 @@ PAYLOADS: tuple[Mutant, ...] = (
            "  if word == 'ok' or word == 'late' then close(i, a, id, job, details[i], report)",
            "the answer is the winner's"),
     Mutant("an answer without its end", f"{LUA}/finish.lua",
-           "  if #list + count_ > TOLD then\n", "  if false then\n",
+           "  if #list + (answer and 4 or 2) > TOLD then\n", "  if false then\n",
            "an answer and its end are told at once"),
     Mutant("a missing piece is passed over", "parallax/broker/store/relay.py",
            "        if piece.sequence > self.due:\n", "        if False:\n",

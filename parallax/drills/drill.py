@@ -11,7 +11,6 @@ from pathlib import Path
 from random import Random
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.results import Record
 from parallax.core.clock import Clock
 from parallax.core.digests import digest_of
 from parallax.core.errors import InvalidInput, ParallaxError
@@ -31,6 +30,7 @@ from parallax.drills.invariants import violations
 from parallax.drills.leftovers import left_over, unexplained
 from parallax.drills.load import Load
 from parallax.drills.shape import Shape
+from parallax.drills.silence import longest_silence_s
 from parallax.drills.stage import CELL, POISON, PREFETCH, Cast, Stage
 from parallax.drills.watching import Memory, Watching
 from parallax.producers.client.client import Client
@@ -310,27 +310,6 @@ def _started(run: Callable[..., None], *arguments: object) -> threading.Thread:
     thread = threading.Thread(target=run, args=arguments, daemon=True)
     thread.start()
     return thread
-
-
-def longest_silence_s(records: dict[str, Record | None]) -> float:
-    """Return how long a tenant with open jobs heard of no end, at most. O(n log n)."""
-    moments: dict[str, list[tuple[float, int]]] = {}
-    for record in records.values():
-        if record is not None and record.finished:
-            own = moments.setdefault(record.tenant, [])
-            own += [(record.accepted, 1), (record.finished, -1)]
-    return max((_silence_s(sorted(own)) for own in moments.values()), default=0.0)
-
-
-def _silence_s(moments: Sequence[tuple[float, int]]) -> float:
-    longest, waiting, since = 0.0, 0, 0.0
-    for at, step in moments:
-        if waiting and step < 0:
-            longest = max(longest, at - since)
-        if step < 0 or not waiting:
-            since = at
-        waiting += step
-    return longest
 
 
 def _runs(pid: int) -> bool:

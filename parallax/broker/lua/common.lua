@@ -35,9 +35,12 @@ local function misplaced(key, kind)
 end
 
 -- Rule 2 for keys that are written and never read: nothing has been written yet when one is found
--- to be of a wrong type. Whoever called sets that key aside and calls again.
+-- to be of a wrong type. Whoever called sets that key aside and calls again. Returns whether the key
+-- is there.
 local function expect(kind, key)
-  if misplaced(key, kind) then error('WRONGTYPE ' .. key, 0) end
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then error('WRONGTYPE ' .. key, 0) end
+  return found == kind
 end
 
 -- Counts in a hash of totals; a total that is no number begins anew.
@@ -179,8 +182,8 @@ end
 
 -- Whether a deadline has passed; one that cannot be read has not.
 local function past(deadline, t)
-  local due = tonumber(deadline or '')
-  return due ~= nil and t > due
+  local due = deadline and tonumber(deadline)
+  return due and t > due
 end
 
 -- Puts a job into its tenant's stream, with the time of its first arrival and its attempts so far.
