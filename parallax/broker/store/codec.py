@@ -389,6 +389,6 @@ def _text(where: str, data: bytes) -> str:
 
 def whole(where: str, data: bytes, high: int) -> int:
     """Read a whole number from 0 to `high`; raises InvalidInput."""
-    if not data.isdigit() or len(data) > 16 or int(data) > high:
-        raise InvalidInput(where, data[:60], f"a whole number from 0 to {high}")
-    return int(data)
+    if data.isdigit() and len(data) <= 16 and (number := int(data)) <= high:
+        return number
+    raise InvalidInput(where, data[:60], f"a whole number from 0 to {high}")
