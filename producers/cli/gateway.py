@@ -11,7 +11,13 @@ from parallax.broker.link.connection import Link
 from parallax.broker.store.keyring import Keyring
 from parallax.broker.store.keys import Keys
 from parallax.cli.engine_options import PORT
-from parallax.cli.options import metrics_host_option, redis_options, server_url, start_logging
+from parallax.cli.options import (
+    metrics_host_option,
+    redis_options,
+    server_url,
+    start_logging,
+    warn_of_password,
+)
 from parallax.cli.output import say
 from parallax.core.cells import Place
 from parallax.core.errors import InvalidInput
@@ -27,6 +33,11 @@ from parallax.telemetry.serving import ServingMetrics
 _DEFAULTS = GatewaySettings()
 
 
+def _warned(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
+    warn_of_password(context, parameter, url, "PARALLAX_GATEWAY_OBSERVER")
+    return url
+
+
 @click.command()
 @redis_options
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
@@ -35,6 +46,9 @@ _DEFAULTS = GatewaySettings()
               help="Port to listen on; 0 takes a free one.")  # fmt: skip
 @click.option("--insecure", is_flag=True, help="Let anybody who can reach the address ask anything "
               "for anybody, as long as there are no API keys.")  # fmt: skip
+@click.option("--observer", metavar="URL", callback=_warned,
+              help="The same Redis for the role observer, where each role has a user of its own: "
+              "workers and keys are looked up there [default: as --redis].")  # fmt: skip
 @click.option("--max-tokens", type=int, default=_DEFAULTS.max_tokens, show_default=True,
               help="Longest answer where a request does not say.")  # fmt: skip
 @click.option("--max-body", type=int, default=_DEFAULTS.max_body, show_default=True,
@@ -62,6 +76,7 @@ def gateway(
     host: str,
     port: int,
     insecure: bool,
+    observer: str | None,
     metrics_host: str,
     metrics_port: int | None,
     verbose: bool,
@@ -74,12 +89,12 @@ def gateway(
     """
     settings = GatewaySettings(**limits)  # type: ignore[arg-type]
     place = Place(cell, server_url(redis, home))
-    openness = _openness(place, host, insecure)
+    openness = _openness(observer or place.url, cell, host, insecure)
     start_logging(verbose)
     metrics = ServingMetrics()
-    serving = Serving(
-        Gateway(place, settings, SystemClock(), openness, metrics), listening(host, port)
-    )
+    looking = observer or place.url
+    front = Gateway(place, looking, settings, SystemClock(), openness, metrics)
+    serving = Serving(front, listening(host, port))
     with Orders(serving.stop) as orders, Exporter(metrics.registry, metrics_port, metrics_host):
         shown = f"[{host}]" if ":" in host else host
         say(f"gateway of cell {cell}: http://{shown}:{serving.port}/v1")
@@ -87,15 +102,15 @@ def gateway(
         serving.run(orders.now.is_set)
 
 
-def _openness(place: Place, host: str, insecure: bool) -> Openness:
+def _openness(url: str, cell: str, host: str, insecure: bool) -> Openness:
     """Return who may ask without a key; raises InvalidInput for an address open by accident."""
     if insecure:
         return INSECURE
     if is_loopback(host):
         return LOCAL
-    link = Link.to(place.url)
+    link = Link.to(url)
     try:
-        if Keyring(link, Keys(place.name)).any():
+        if Keyring(link, Keys(cell)).any():
             return GUARDED
     finally:
         link.close()

@@ -61,6 +61,7 @@ class Gateway:
     """One gateway process over one cell. `app` is what a server serves."""
 
     place: Place
+    looking: str  # the address of the same server for who only looks
     settings: GatewaySettings
     clock: Clock
     openness: Openness = LOCAL
@@ -89,7 +90,7 @@ class Gateway:
     @asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
         """Live while the server does: two connections for jobs, two for looking round."""
-        keys, link = Keys(self.place.name), Link.to(self.place.url)
+        keys, link = Keys(self.place.name), Link.to(self.looking)
         other = link.twin()  # they are asked in threads of their own
         members, keyring = Membership(link, keys), Keyring(other, keys)
 

@@ -118,7 +118,7 @@ def fronted(
 ) -> Iterator[Front]:
     """Run a gateway in front of a cell, which works meanwhile."""
     gateway = Gateway(
-        Place(CELL, url), settings or GatewaySettings(hold_s=LONG_S), SystemClock(), openness
+        Place(CELL, url), url, settings or GatewaySettings(hold_s=LONG_S), SystemClock(), openness
     )
     serving = Serving(gateway, listening("127.0.0.1", 0))
     thread = threading.Thread(target=serving.run)

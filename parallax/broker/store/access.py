@@ -9,7 +9,9 @@ patterns, no selectors, no keys that may be read only. A script may do what its 
 * A producer submits, and looks; who cancels is a `gateway`. So a producer has neither the events
   nor the workers' streams, nothing that deletes a key, and nothing that writes over one: bodies are
   put by SETNX.
-* Nobody but the scheduler has `leader`, but for operators, observers and gateways, who look at it.
+* Nobody but the scheduler has `leader`, but for operators and observers, who look at it.
+* Which workers live and whose API keys are good a gateway reads as an `observer`: a user that may
+  write can not be kept from writing what it reads.
 * A worker's user may be bound to its name (`parallax acl --worker NAME`): then only its own
   heartbeat, report and streams are in reach. One user for all workers can end a sibling's.
 
@@ -62,8 +64,6 @@ _ENTRIES = ("in:*", "job:*", "body:*", "answer:*", "out:*")
 _JOBS = (*_ENTRIES, "work:*", "ctl:*")
 _DOOR = ("active", "bell", "open", "due", "counts")
 _TOTALS = (*_DOOR, "events", "dead")
-#: What a gateway reads to know which models there are, who leads, and whose keys are good.
-_FLEET = ("workers", "hb:*", "stat:*", "leader", "keys")
 _OWN = ("work:", "ctl:", "hb:", "stat:")  # of a worker
 
 ROLES = {
@@ -71,8 +71,7 @@ ROLES = {
     for role in (
         Role("producer", (*_CONNECTING, *_RUNNING, *_READING, *_SUBMITTING),
              (*_ENTRIES, *_DOOR)),
-        Role("gateway", (*_CONNECTING, *_RUNNING, *_READING, *_WRITING),
-             (*_JOBS, *_TOTALS, *_FLEET)),
+        Role("gateway", (*_CONNECTING, *_RUNNING, *_READING, *_WRITING), (*_JOBS, *_TOTALS)),
         Role("scheduler", (*_CONNECTING, "eval", *_BRINGING, *_READING, *_WRITING), ("*",)),
         Role("worker", (*_CONNECTING, *_RUNNING, *_READING, *_WRITING),
              (*_JOBS, *_TOTALS, "hb:*", "stat:*", "workers")),
@@ -81,7 +80,7 @@ ROLES = {
               "hb:*", "stat:*", "leader", "keys")),
         Role("observer", (*_CONNECTING, *_READING, "info", "cluster|info"),
              ("in:*", "work:*", "job:*", "ctl:*", "hb:*", "stat:*", *_TOTALS, "workers", "tenants",
-              "policy", "leader", "epoch", "ledger", "memory", "suspects")),
+              "policy", "leader", "epoch", "ledger", "memory", "suspects", "keys")),
     )
 }  # fmt: skip
 
