@@ -19,7 +19,7 @@ from parallax.cli.options import (
     warn_of_password,
 )
 from parallax.cli.output import say
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.errors import InvalidInput
 from parallax.producers.gateway.app import Gateway
 from parallax.producers.gateway.doorkeeper import GUARDED, INSECURE, LOCAL, Openness
@@ -88,12 +88,12 @@ def gateway(
     keys create`) it is open, and listens to this machine only.
     """
     settings = GatewaySettings(**limits)  # type: ignore[arg-type]
-    place = Place(cell, server_url(redis, home))
-    openness = _openness(observer or place.url, cell, host, insecure)
+    address = CellAddress(cell, server_url(redis, home))
+    openness = _openness(observer or address.url, cell, host, insecure)
     start_logging(verbose)
     metrics = ServingMetrics()
-    looking = observer or place.url
-    front = Gateway(place, looking, settings, SystemClock(), openness, metrics)
+    looking = observer or address.url
+    front = Gateway(address, looking, settings, SystemClock(), openness, metrics)
     serving = Serving(front, listening(host, port))
     with Orders(serving.stop) as orders, Exporter(metrics.registry, metrics_port, metrics_host):
         shown = f"[{host}]" if ":" in host else host

@@ -20,7 +20,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.store.keyring import ADMIN, ApiKey, Keyring
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.membership import Membership
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.core.secrets import redacted
@@ -60,7 +60,7 @@ Serve = Callable[[Request], Awaitable[Answer]]
 class Gateway:
     """One gateway process over one cell. `app` is what a server serves."""
 
-    place: Place
+    address: CellAddress
     looking: str  # the address of the same server for who only looks
     settings: GatewaySettings
     clock: Clock
@@ -90,7 +90,7 @@ class Gateway:
     @asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
         """Live while the server does: two connections for jobs, two for looking round."""
-        keys, link = Keys(self.place.name), Link.to(self.looking)
+        keys, link = Keys(self.address.name), Link.to(self.looking)
         other = link.twin()  # they are asked in threads of their own
         members, keyring = Membership(link, keys), Keyring(other, keys)
 
@@ -98,7 +98,7 @@ class Gateway:
             return keyring.known() if keyring.any() else None
 
         try:
-            async with AsyncClient(self.place.url, self.place.name) as client:
+            async with AsyncClient(self.address.url, self.address.name) as client:
                 models = Models(members.members, self.clock)
                 self._answering = Answering(client, models, self.settings)
                 self._doorkeeper = Doorkeeper(known, self.clock, self.openness)

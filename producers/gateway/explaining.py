@@ -37,7 +37,7 @@ def of_record(record: Record | None) -> dict[str, str]:
     if record is None or record.state is not State.RUNNING:
         return of_report(record.report) if record is not None else {}
     found = _served(record.worker, record.attempts, record.queue_wait_s)
-    return found | ({"x-parallax-hedged": "true"} if record.rival else {})
+    return found | ({"x-parallax-hedged": "true"} if record.hedge_worker else {})
 
 
 def of_report(report: Report) -> dict[str, str]:

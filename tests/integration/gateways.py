@@ -14,7 +14,7 @@ import httpx
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.consumers.engines.registry import build_engine
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.settings import Policies
 from parallax.producers.gateway.app import Gateway
 from parallax.producers.gateway.doorkeeper import LOCAL, Openness
@@ -118,7 +118,11 @@ def fronted(
 ) -> Iterator[Front]:
     """Run a gateway in front of a cell, which works meanwhile."""
     gateway = Gateway(
-        Place(CELL, url), url, settings or GatewaySettings(hold_s=LONG_S), SystemClock(), openness
+        CellAddress(CELL, url),
+        url,
+        settings or GatewaySettings(hold_s=LONG_S),
+        SystemClock(),
+        openness,
     )
     serving = Serving(gateway, listening("127.0.0.1", 0))
     thread = threading.Thread(target=serving.run)
