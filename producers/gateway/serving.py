@@ -37,8 +37,8 @@ class Serving:
         self._server = _Server(
             uvicorn.Config(
                 gateway.app, http="httptools", ws="none", lifespan="on", log_config=None,
-                access_log=False, server_header=False, proxy_headers=False, backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_S,
+                log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+                backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(gateway.settings.drain_s)),
             )
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,6 +167,18 @@ def test_a_stream_that_waits_says_its_place(stuck: Front) -> None:
         told = {line for line, _ in zip(second.iter_lines(), range(200), strict=False)}
         assert [line for line in told if line.startswith((": queued position=", ": assigned"))]
         assert next(first.iter_lines()).startswith(": ")
+
+
+def test_a_place_is_counted_as_they_came(stuck: Front) -> None:
+    stuck.cell.submit(*jobs(20, tenants="a"))
+    wait_until(lambda: stuck.cell.state("j0") is State.RUNNING, "one of them to run")
+    body, headers = {**CHAT, "model": "noop", "stream": True}, {"x-parallax-tenant": "a"}
+    with stuck.asking.stream(
+        "POST", "/v1/chat/completions", json=body, headers=headers
+    ) as answer:  # fmt: skip
+        told = (re.fullmatch(r": queued position=(\d+)", line) for line in answer.iter_lines())
+        place = next(int(found[1]) for found in told if found)
+    assert 2 <= place <= 20
 
 
 def test_what_fails_after_the_head_is_an_event_and_no_done_follows(stuck: Front) -> None:
