@@ -30,6 +30,8 @@ from tests.integration.gateways import (
 )
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.dear
+
 
 @pytest.fixture
 def front(embedded_url: str) -> Iterator[Front]:

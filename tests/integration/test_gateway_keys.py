@@ -24,6 +24,8 @@ from tests.integration.gateways import (
 )
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.dear
+
 CHATS = "/v1/chat/completions"
 
 

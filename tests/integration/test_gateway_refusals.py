@@ -15,6 +15,8 @@ from parallax.producers.gateway.settings import GatewaySettings
 from tests.examples import examples
 from tests.integration.gateways import CHAT, PLAIN, Front, a_cell, fronted, problem
 
+pytestmark = pytest.mark.dear
+
 CHATS, PLAINS = "/v1/chat/completions", "/v1/completions"
 #: What is answered before an empty cell: what is right waits for no worker.
 DOCUMENTED = {

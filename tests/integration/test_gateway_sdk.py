@@ -22,7 +22,7 @@ from tests.integration.gateways import (  # noqa: E402
 )
 from tests.waiting import wait_until  # noqa: E402
 
-pytestmark = pytest.mark.openai_sdk
+pytestmark = [pytest.mark.openai_sdk, pytest.mark.dear]
 
 MESSAGES = [{"role": "user", "content": SAID}]
 
