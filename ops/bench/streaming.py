@@ -45,6 +45,7 @@ class StampEngine:
     name = "stamp"
     kv_capacity = 0
     kv_used = 0.0
+    ready = True
     reads_bodies = False
     _host: Host
 

@@ -48,6 +48,7 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
         "scheduler": ("parallax.cli.scheduler:scheduler", "Run one scheduler (leader or standby)."),
         "worker": ("parallax.consumers.cli:worker", "Run one worker with its engine."),
         "workers": ("parallax.cli.inspection:workers", "List workers."),
+        "backend": ("parallax.cli.backend:backend", "List servers in use; look at one."),
         "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),
         "policy": ("parallax.cli.policy:policy", "List policies; change those of a running cell."),
         "canary": (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from parallax.cli.documents import UpLine
 from parallax.cli.engine_options import PORT, engine_arguments, engine_options
@@ -20,6 +21,9 @@ from parallax.cli.options import (
 )
 from parallax.cli.output import say, write_json
 from parallax.cli.where import Where, cells_options
+from parallax.consumers.upstream.backend import METAVAR
+from parallax.consumers.upstream.opening import checked
+from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int
 from parallax.core.secrets import redacted
 from parallax.services.clock import SystemClock
@@ -37,6 +41,10 @@ _TICK_S = 0.2
 @click.option("--schedulers", type=click.IntRange(1, 10), default=2, show_default=True,
               help="Scheduler processes of each cell: one leads, the others stand by.")  # fmt: skip
 @engine_options("cpu", "laptop")
+@click.option("--backend", "backends", multiple=True, metavar=METAVAR, help="Server that speaks "
+              "OpenAI's API: a worker in front of each, in place of engines that imitate. "
+              "http://HOST:PORT/v1[,name=..][,kind=..][,slots=..][,model=..][,key-env=VARIABLE]; "
+              "may be repeated.")  # fmt: skip
 @click.option("--server-binary", type=click.Path(path_type=Path, dir_okay=False),
               help="valkey-server or redis-server to embed [default: the one that "
               "PARALLAX_SERVER_BINARY names, or the packaged Valkey].")  # fmt: skip
@@ -53,6 +61,7 @@ def up(
     engine: str,
     profile: str,
     engine_speed: float,
+    backends: tuple[str, ...],
     durability: str,
     server_binary: Path | None,
     metrics_host: str,
@@ -66,10 +75,13 @@ def up(
     stays in the server's files for the next start; a second one ends all of it now. With --cells
     each cell has schedulers and workers of its own; those without a URL share the server.
     """
+    if backends:
+        engine, workers = "openai", _in_front_of(backends)
     count = workers + schedulers
     if metrics_port is not None:
         check_int("--metrics-port", metrics_port, 1, 65_536 - count * len(where.named))
-    worker_arguments = engine_arguments(engine, profile, engine_speed)
+    own = _workers_of(backends)
+    worker_arguments = () if backends else engine_arguments(engine, profile, engine_speed)
     scheduler_arguments = policy_arguments(policies_from(options))
     start_logging()
     systems, shared = list[System](), where.redis
@@ -78,7 +90,7 @@ def up(
             for number, place in enumerate(where.named):
                 port = None if metrics_port is None else metrics_port + number * count
                 plan = Plan(
-                    workers, schedulers, worker_arguments, scheduler_arguments, durability,
+                    workers, schedulers, worker_arguments, own, scheduler_arguments, durability,
                     place.name, port, metrics_host,
                 )  # fmt: skip
                 url = place.url or shared
@@ -103,6 +115,26 @@ def up(
     sys.exit(orders.code if orders.now.is_set() else 0)
 
 
+def _in_front_of(backends: tuple[str, ...]) -> int:
+    """Check the servers, before any process is started; return how many workers they need."""
+    given = click.get_current_context().get_parameter_source
+    for name in ("workers", "engine"):
+        if given(name) is ParameterSource.COMMANDLINE:
+            raise InvalidInput(f"--{name}", "with --backend", f"either --{name} or --backend")
+    for backend in backends:
+        checked(backend)
+    return len(backends)
+
+
+def _workers_of(backends: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return what the worker in front of each server is told alone."""
+    names = [checked(backend).name for backend in backends]
+    return [
+        ("--backend", backend, *(("--name", name) if name else ()))
+        for backend, name in zip(backends, names, strict=True)
+    ]
+
+
 def _drain(systems: list[System], silent: bool) -> None:
     """Ask the processes of all cells to end, before the first is waited for."""
     if not silent:
@@ -118,5 +150,9 @@ def _greet(where: Where, systems: list[System], workers: int, engine: str) -> No
         of = f" in cell {system.plan.cell}" if several else ""
         what = f"{workers} workers ({engine})"
         say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
-    asked = '"Say hello" --stream' if engine == "echo" else "--prompt-tokens 100 --max-tokens 50"
+    asked = (
+        '"Say hello" --stream'
+        if engine in ("echo", "openai")
+        else "--prompt-tokens 100 --max-tokens 50"
+    )
     click.echo(f"try: parallax submit{several} {asked}   (Ctrl-C stops)")

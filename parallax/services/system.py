@@ -34,6 +34,7 @@ class Plan:
     workers: int = 4
     schedulers: int = 2
     worker_arguments: Sequence[str] = ()
+    backends: Sequence[Sequence[str]] = ()  # arguments of the n-th worker alone
     scheduler_arguments: Sequence[str] = ()
     durability: str = "everysec"
     cell: str = "main"
@@ -136,7 +137,8 @@ class System:
         """Start a worker."""
         name = f"worker-{number}"
         place = self.plan.schedulers + number - 1
-        arguments = (*self.plan.worker_arguments, *self.plan.metrics(place))
+        own = self.plan.backends[number - 1] if number <= len(self.plan.backends) else ()
+        arguments = (*self.plan.worker_arguments, *own, *self.plan.metrics(place))
         self.processes.start(name, "worker", "--name", f"w{number}", *arguments)
 
     def watch(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -77,7 +78,7 @@ class Crowded(Desk):
     """Begins whatever waits."""
 
     def _begin(self) -> None:
-        self._slots += 1
+        self.condition = replace(self.condition, slots=self.condition.slots + 1)
         super()._begin()
 
 
