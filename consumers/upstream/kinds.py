@@ -87,16 +87,19 @@ def kind_of(models: Any) -> str:
 
     Each of them writes its own name where OpenAI writes whose a model is.
     """
-    rows = models.get("data") if isinstance(models, dict) else None
-    first = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
+    first = next(iter(_rows(models)), {})
     owners = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp", "library": "ollama"}
     return owners.get(str(first.get("owned_by")), "")
 
 
+def _rows(document: Any) -> list[dict[str, Any]]:
+    rows = document.get("data") if isinstance(document, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
 def models_of(document: Any) -> tuple[str, ...]:
     """Return the names in a list of models, as far as they are names."""
-    rows = document.get("data") if isinstance(document, dict) else None
-    found = [row.get("id") for row in rows or () if isinstance(row, dict)]
+    found = [row.get("id") for row in _rows(document)]
     return tuple(name for name in found if isinstance(name, str) and name)[:MOST_MODELS]
 
 
@@ -114,8 +117,7 @@ def facts_of(kind: str, models: Any, about: Any, metrics: str) -> Facts:
     """Put together what a server said: its list of models, what it says of itself, its metrics."""
     slots, kv, context = _READ[kind](_Said(about if isinstance(about, dict) else {}, metrics))
     if not context:
-        rows = models.get("data") if isinstance(models, dict) else None
-        lengths = [_whole(row.get("max_model_len")) for row in rows or () if isinstance(row, dict)]
+        lengths = [_whole(row.get("max_model_len")) for row in _rows(models)]
         context = max((length for length in lengths if length), default=0)
     return Facts(kind, models_of(models), slots, kv or 0, context or 0)
 
