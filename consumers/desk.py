@@ -209,9 +209,9 @@ class Desk:
         for attempt in news.spoilt:
             self._end_at_once(attempt, "dead", "the record of the job cannot be understood")
         for attempt in news.running:
-            if self.condition.ready:
+            if self.condition.ready and len(self.running) < self.condition.slots:
                 self._add(attempt)
-            else:
+            else:  # the engine is not what it was when this was asked for
                 self._rest(Running(attempt, self._now), "back", self._now)
 
     def _on_relayed(self, news: told.Relayed) -> None:

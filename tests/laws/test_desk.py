@@ -13,6 +13,7 @@ from parallax.broker.store.attempts import Attempt
 from parallax.consumers import actions as do
 from parallax.consumers import news as told
 from parallax.consumers.desk import Desk
+from parallax.consumers.engines.interface import Condition
 from parallax.consumers.outgoing import Outgoing
 from parallax.consumers.retries import Resting
 from tests.laws.desks import Play
@@ -100,6 +101,13 @@ class Eager(Desk):
         super()._on_read(news)
 
 
+class Careless(Desk):
+    """Gives its engine what that cannot take."""
+
+    def _on_condition(self, event: Condition) -> None:
+        super()._on_condition(replace(event, ready=True))
+
+
 class Both(Desk):
     """Lets two attempts of a job run."""
 
@@ -157,7 +165,7 @@ def _with(outgoing: type[Outgoing]) -> type[Desk]:
     return Broken
 
 
-BROKEN = [Forgetful, Repetitive, Crowded, Unwilling, Eager, Both, Mixing]
+BROKEN = [Forgetful, Repetitive, Crowded, Unwilling, Eager, Careless, Both, Mixing]
 BROKEN_LINES = [Talkative, Backwards, Hasty, Lossy]
 
 
