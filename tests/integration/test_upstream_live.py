@@ -2,81 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Callable, Sequence
-from typing import Any
 
-from parallax.broker.link.connection import Link
-from parallax.broker.store.intake import Intake
-from parallax.broker.store.keys import Keys
-from parallax.broker.store.membership import Member, Membership
-from parallax.broker.store.results import Notice, Results
-from parallax.consumers.upstream.opening import opened
-from parallax.consumers.worker import Worker
 from parallax.core.lifecycle import Outcome, State
-from parallax.core.settings import WorkerSettings
-from parallax.services.clock import SystemClock
-from tests.integration.cells import Cell, job
+from tests.integration.cells import Cell
+from tests.integration.upstreams import ask, members, played, said, told
 from tests.upstream import WORDS, Upstream, cut, stall, status
 from tests.waiting import wait_until
 
-CLOCK = SystemClock()
 TEXT = "".join(WORDS)
-#: No test waits for a whole rest of a failed attempt.
-SETTINGS = WorkerSettings(
-    heartbeat_s=5.0, block_s=0.2, drain_s=5.0, retry_base_s=0.02, retry_cap_s=0.1
-)
 
 
-def played(url: str, servers: Sequence[Upstream], scene: Callable[[Cell], None]) -> list[Worker]:
-    """Play a scene in a cell with a worker in front of each server; return the workers."""
-    cell = Cell(lambda: Link.to(url))
-    cell.scheduler()
-    workers = [
-        Worker("w", (cell.connect(), cell.connect()), Keys("cell"), opened(one.url, 4, CLOCK),
-               SETTINGS, CLOCK)
-        for one in servers
-    ]  # fmt: skip
-    over = threading.Event()
-
-    def watch() -> None:
-        try:
-            scene(cell)
-        finally:
-            over.set()
-
-    async def live() -> None:
-        for worker in workers:
-            worker.start()
-        beside = asyncio.to_thread(watch)
-        await asyncio.gather(beside, *(w.live(url, over.is_set) for w in workers))
-
-    asyncio.run(asyncio.wait_for(live(), 90.0))
-    return workers
-
-
-def ask(cell: Cell, *names: str, model: str = "tiny", **fields: Any) -> None:
-    body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
-    new = [job(name, output_tokens=None, max_tokens=8, **fields) for name in names]
-    bodies = dict.fromkeys(names, json.dumps(body).encode())
-    receipts = Intake(cell.link, cell.keys).submit(new, "inbox", bodies)
-    assert [receipt.word for receipt in receipts] == ["ok"] * len(names)
-
-
-def told(cell: Cell, name: str) -> list[Notice]:
-    notices = Results(cell.link, cell.keys).follow("inbox", "", 0)[1]
-    return [notice for notice in notices if notice.job_id == name]
-
-
-def said(cell: Cell, name: str) -> str:
-    chunks = [json.loads(n.piece.data) for n in told(cell, name) if n.word == "chunk"]
-    return "".join(c["delta"].get("content", "") for one in chunks for c in one["choices"])
-
-
-def members(cell: Cell) -> list[Member]:
-    return Membership(cell.link, cell.keys).members()
+def served(cell: Cell) -> object:
+    return members(cell)[0].registration.about["models"]
 
 
 def test_answers_come_streamed_and_whole_and_are_paid_by_the_servers_count(
@@ -97,7 +35,7 @@ def test_answers_come_streamed_and_whole_and_are_paid_by_the_servers_count(
             assert (report.prompt_tokens, report.output_tokens, report.cached_tokens) == (7, 4, 3)
 
     with Upstream() as server:
-        (worker,) = played(embedded_url, [server], scene)
+        (worker,) = played(embedded_url, [server.url], scene)
     assert worker.completed == 2
 
 
@@ -112,7 +50,7 @@ def test_a_server_that_dies_in_the_middle_breaks_the_stream(embedded_url: str) -
         assert (record.outcome, record.report.reason) == (Outcome.FAILED, "stream_broken")
 
     with Upstream(otherwise=stall(2)) as server:
-        played(embedded_url, [server], scene)
+        played(embedded_url, [server.url], scene)
 
 
 def test_what_breaks_before_the_first_token_is_answered_elsewhere(embedded_url: str) -> None:
@@ -125,7 +63,7 @@ def test_what_breaks_before_the_first_token_is_answered_elsewhere(embedded_url: 
         assert [cell.state(name) for name in names] == [State.COMPLETED] * 8
 
     with Upstream(otherwise=cut(0)) as bad, Upstream() as good:
-        worse, better = played(embedded_url, [bad, good], scene)
+        worse, better = played(embedded_url, [bad.url, good.url], scene)
         assert bad.calls
     assert (worse.completed, better.completed) == (0, 8)
 
@@ -140,7 +78,7 @@ def test_a_busy_server_costs_time_and_no_job(embedded_url: str) -> None:
 
     with Upstream() as server:
         server.script.extend([status(429), status(503)] * 3)
-        played(embedded_url, [server], scene)
+        played(embedded_url, [server.url], scene)
 
 
 def test_who_cancels_closes_the_connection_of_the_server(embedded_url: str) -> None:
@@ -152,28 +90,26 @@ def test_who_cancels_closes_the_connection_of_the_server(embedded_url: str) -> N
         assert cell.outcome("j") is Outcome.CANCELLED
 
     with Upstream(otherwise=stall(2)) as server:
-        played(embedded_url, [server], scene)
+        played(embedded_url, [server.url], scene)
 
 
 def test_jobs_wait_for_a_server_that_is_gone_and_lose_no_attempt_by_it(embedded_url: str) -> None:
     names = [f"j{n}" for n in range(6)]
 
     def scene(cell: Cell) -> None:
-        assert [m.registration.about["models"] for m in members(cell)] == ["tiny"]
+        assert served(cell) == "tiny"
         server.down()
         ask(cell, *names)
-        unready = lambda: all(m.report.get("unready") for m in members(cell))  # noqa: E731
-        cell.until(unready, "the worker to say it")
+        cell.until(lambda: members(cell)[0].report.get("unready"), "the worker to say it")
         assert not any(cell.outcome(name) for name in names)
         server.models = ("tiny", "other")
         server.up()
         cell.until_ended(*names)
         assert [cell.state(name) for name in names] == [State.COMPLETED] * 6
-        models = lambda: members(cell)[0].registration.about["models"]  # noqa: E731
-        cell.until(lambda: models() == "tiny other", "the worker to register anew")
+        cell.until(lambda: served(cell) == "tiny other", "the worker to register anew")
 
     with Upstream() as server:
-        played(embedded_url, [server], scene)
+        played(embedded_url, [server.url], scene)
 
 
 def test_a_worker_may_come_before_its_server(embedded_url: str) -> None:
@@ -187,7 +123,7 @@ def test_a_worker_may_come_before_its_server(embedded_url: str) -> None:
 
     with Upstream() as server:
         server.down()
-        played(embedded_url, [server], scene)
+        played(embedded_url, [server.url], scene)
 
 
 def test_a_model_that_is_not_served_is_a_clear_end(embedded_url: str) -> None:
@@ -200,7 +136,7 @@ def test_a_model_that_is_not_served_is_a_clear_end(embedded_url: str) -> None:
         assert "'nope' is not allowed; it is not served here; served: tiny" in record.report.error
 
     with Upstream() as server:
-        played(embedded_url, [server], scene)
+        played(embedded_url, [server.url], scene)
         assert server.calls == []
 
 
@@ -210,5 +146,5 @@ def test_a_worker_that_leaves_closes_its_connections(embedded_url: str) -> None:
         cell.until(lambda: said(cell, "j"), "some of the answer")
 
     with Upstream(otherwise=stall(1)) as server:
-        played(embedded_url, [server], scene)
+        played(embedded_url, [server.url], scene)
         wait_until(lambda: server.left, "the connection to be closed")
