@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from parallax.broker.link.async_link import AsyncLink
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.cli.engine_options import ENGINE, ENGINES_HELP, PORT, PROFILE, SPEED
@@ -25,7 +26,7 @@ from parallax.consumers.engines.registry import build_engine
 from parallax.consumers.trouble import parsed_failures, parsed_slowdown
 from parallax.consumers.upstream.backend import METAVAR, parsed_backend
 from parallax.consumers.worker import Worker
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_name
 from parallax.core.roles import BOTH
@@ -119,7 +120,7 @@ def worker(
     start_logging(verbose)
     metrics = WorkingMetrics()
     duty = Worker(
-        name, (Link.to(url), Link.to(url)), Keys(cell), built, settings, clock,
+        name, (AsyncLink.to(url), Link.to(url)), Keys(cell), built, settings, clock,
         weight=weight, metrics=metrics, role=role, version=version, slowdown=parsed_slowdown(slow),
         failures=parsed_failures(fail), crash_on=crash_on, history=history,
     )  # fmt: skip
@@ -128,8 +129,8 @@ def worker(
         Exporter(metrics.registry, metrics_port, metrics_host),
     ):
         duty.start()
-        with said_after(lambda: _leaderless(Place(cell, url)), tell=log.warning):
-            asyncio.run(duty.live(url, orders.now.is_set))
+        with said_after(lambda: _leaderless(CellAddress(cell, url)), tell=log.warning):
+            asyncio.run(duty.live(orders.now.is_set))
 
 
 def _name_before(backend: str, name: str, role: str) -> str:
@@ -143,7 +144,7 @@ def _name_before(backend: str, name: str, role: str) -> str:
     return own if own and given("name") is ParameterSource.DEFAULT else name
 
 
-def _leaderless(place: Place) -> list[str]:
+def _leaderless(place: CellAddress) -> list[str]:
     """Say that nobody gives this worker anything to do, if so it is."""
     told = f"no scheduler leads cell {place.name}: nothing comes until `parallax scheduler` runs"
     return [] if leader_of(place) else [told]

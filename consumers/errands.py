@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from inspect import isawaitable
-from typing import Any
+from typing import TypeVar
 
 from parallax.broker.link.async_link import AsyncLink
 from parallax.broker.link.connection import Link
+from parallax.broker.link.dialogue import Dialogue
 from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.link.scripts import Argument
+from parallax.broker.store.answers import Answer
 from parallax.broker.store.attempts import (
     Assignment,
     Attempts,
@@ -20,20 +22,18 @@ from parallax.broker.store.attempts import (
 from parallax.broker.store.dispatch import START, Entry
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
-from parallax.broker.store.membership import Membership
-from parallax.broker.store.rescue import Rescue
+from parallax.broker.store.membership import bury_call
 from parallax.consumers import actions as do
 from parallax.consumers import news as told
 from parallax.core.errors import InvalidInput
-from parallax.core.words import Buried
+from parallax.core.words import Buried, Finished
 
-#: Calls something that waits for the store, and awaits it.
-Aside = Callable[..., Awaitable[Any]]
+R = TypeVar("R")
 
 
-async def at_once(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Call it here and now: for a worker that is turned by hand."""
-    return work(*arguments)
+async def had(found: R | Awaitable[R]) -> R:
+    """Return what a link has found, or will find: a `Link` has waited for it already."""
+    return await found if isawaitable(found) else found
 
 
 class Ears:
@@ -50,10 +50,6 @@ class Ears:
         self._restarts += 1
         self._cursors = {self._work: START, self._control: START}
 
-    def over(self, link: Link | AsyncLink) -> None:
-        """Use this link from now on."""
-        self._link = link
-
     async def read(self, count: int, block_s: float) -> told.Read:
         """Wait for at most `count` assignments, and for orders; without room for orders only."""
         command: list[Argument] = ["XREAD", "COUNT", max(count, 1)]
@@ -62,8 +58,7 @@ class Ears:
         streams = [self._work, self._control] if count > 0 else [self._control]
         restarts = self._restarts
         cursors = [self._cursors[stream] for stream in streams]
-        reply = self._link.call(*command, "STREAMS", *streams, *cursors)
-        found = await reply if isawaitable(reply) else reply
+        found = await had(self._link.call(*command, "STREAMS", *streams, *cursors))
         if restarts != self._restarts:
             return told.Read()
         entries: dict[str, list[Entry]] = {}
@@ -86,49 +81,53 @@ def _understood(assigned: Sequence[Entry], orders: Sequence[Entry]) -> told.Read
 
 
 class Errands:
-    """The actions that are for the store."""
+    """The actions that are for the store. Over a `Link` each is done when it is first awaited."""
 
-    def __init__(self, link: Link, keys: Keys, worker: str, limits: Limits | None) -> None:
+    def __init__(
+        self, link: Link | AsyncLink, keys: Keys, worker: str, limits: Limits | None
+    ) -> None:
         self._link, self._keys, self._worker = link, keys, worker
-        self._attempts = Attempts(link, keys, worker, limits)
-        self._rescue = Rescue(link, keys, limits)
-        self._aside: Aside = at_once
+        self._attempts = Attempts(keys, worker, limits)
 
-    def go_aside(self, aside: Aside) -> None:
-        """Wait for the store in this way from now on."""
-        self._aside = aside
+    async def _carried(self, dialogue: Dialogue[R]) -> R:
+        return await had(self._link.carry(dialogue))
 
     async def begin(self, action: do.Begin) -> told.Begun:
         """Take the last look before running."""
-        answer = await self._aside(self._attempts.begin, action.assignments, action.with_bodies)
-        return told.Begun(*answer)
+        asked = self._attempts.begin(action.assignments, action.with_bodies)
+        return told.Begun(*await self._carried(asked))
 
-    async def finish(self, finishes: Sequence[Finish]) -> list[tuple[str, str]]:
+    async def finish(self, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
         """Write ends; return what became of each: a word and its detail."""
-        answers: list[tuple[str, str]] = await self._aside(self._attempts.finish, finishes)
-        return answers
+        return await self._carried(self._attempts.finish(finishes))
 
     async def relay(self, action: do.Relay) -> told.Relayed:
         """Send chunks."""
-        return told.Relayed(await self._aside(self._attempts.relay, action.chunks))
+        return told.Relayed(await self._carried(self._attempts.relay(action.chunks)))
 
     async def look(self, action: do.Look) -> told.Looked:
         """See which attempts nobody wants any more."""
-        return told.Looked(await self._aside(self._attempts.without_use, action.attempts))
+        return told.Looked(await self._carried(self._attempts.without_use(action.attempts)))
 
     async def tell(self, action: do.Tell) -> None:
         """Tell of first tokens."""
-        await self._aside(self._attempts.progress, action.told, action.began)
+        await self._carried(self._attempts.progress(action.told, action.began))
 
     async def quarantine(self, action: do.Quarantine) -> None:
         """Move junk to the dead letters."""
-        await self._aside(self._rescue.quarantine, self._keys.work(self._worker), action.junk)
+        await self._carried(self._attempts.quarantine(action.junk))
 
     async def bury(self) -> bool:
         """Sign off; return whether that was done, for something may have come meanwhile."""
-        membership = Membership(self._link, self._keys)
-        return bool(await self._aside(membership.bury, self._worker) == Buried.OK)
+        return await had(self._link.do(bury_call(self._keys, self._worker, None))) is Buried.OK
 
-    def close(self) -> None:
+    def drop(self) -> None:
         """Drop the connection; the next errand opens a new one."""
-        self._link.close()
+        if isinstance(self._link, Link):
+            self._link.close()
+        else:
+            self._link.drop()
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        await had(self._link.close())

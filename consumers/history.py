@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -26,9 +26,9 @@ class History:
         if path is not None:
             self._file = path.open("a", encoding="utf-8", buffering=1)
 
-    def read(self, assignments: Sequence[Assignment]) -> None:
+    def read(self, assignments: Iterable[Assignment]) -> None:
         """These entries came from the stream, in this order."""
-        for a in assignments:
+        for a in assignments if self._file else ():
             self._write(what="read", job=a.job_id, attempt=int(a.attempt), epoch=a.epoch)
 
     def restarted(self) -> None:
@@ -37,33 +37,30 @@ class History:
 
     def began(self, attempts: Sequence[Attempt]) -> None:
         """The store let these begin."""
-        if self._file is None:
-            return
-        for attempt in attempts:
+        for attempt in attempts if self._file else ():
             body = {"body": digest_of(attempt.body)} if attempt.body else {}
             self._write(what="began", bytes=attempt.body_bytes, **body, **_named(attempt))
 
     def relayed(self, chunks: Sequence[Chunk]) -> None:
         """The store is about to be given these pieces of answers."""
-        if self._file is None:
-            return
-        for chunk in chunks:
+        for chunk in chunks if self._file else ():
             piece, named = digest_of(chunk.data), _named(chunk.attempt)
             self._write(what="relayed", sequence=chunk.sequence, piece=piece, **named)
 
     def asked(self, finishes: Sequence[Finish]) -> None:
         """The store is about to be told of these ends."""
-        for finish in finishes:
+        for finish in finishes if self._file else ():
             report = finish.report
             self._write(
                 what="asked", verdict=finish.verdict, tokens=report.output_tokens,
                 prompt=report.prompt_tokens, cached=report.cached_tokens, tenant=report.tenant,
-                answer=digest_of(finish.answer) if self._file else "", **_named(finish.attempt),
+                answer=digest_of(finish.answer), **_named(finish.attempt),
             )  # fmt: skip
 
     def answered(self, finishes: Sequence[Finish], answers: Sequence[tuple[str, str]]) -> None:
         """The store has said what it did with these ends."""
-        for finish, (word, detail) in zip(finishes, answers, strict=True):
+        ends = zip(finishes, answers, strict=True)
+        for finish, (word, detail) in ends if self._file else ():
             self._write(what="answered", word=word, detail=detail, **_named(finish.attempt))
 
     def _write(self, **fields: str | int) -> None:

@@ -96,6 +96,11 @@ class Trouble:
     failures: Failures = NEVER_FAILS
     crash_on: str = ""
 
+    @property
+    def strikes(self) -> bool:
+        """Whether anything of what an engine tells is to be heard otherwise."""
+        return self.failures.share > 0
+
     def added(self, request: Request, attempt: str) -> Request:
         """Return a request as the engine is to have it; some kill the process."""
         crash_on(self.crash_on, request.id)

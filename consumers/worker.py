@@ -60,7 +60,7 @@ class Worker:
     def __init__(
         self,
         name: str,
-        links: tuple[Link, Link],
+        links: tuple[Link | AsyncLink, Link],
         keys: Keys,
         engine: Engine,
         settings: WorkerSettings,
@@ -83,6 +83,8 @@ class Worker:
             self.id, engine.slots, settings, Random(self.id), role=role, ready=engine.ready,
             reads_bodies=engine.reads_bodies, most_bytes=(limits or Limits()).max_bytes,
         )  # fmt: skip
+        # In a loop streams and store need an `AsyncLink`; the heartbeat has a thread of its own.
+        self._link = links[0]
         self._ears = Ears(links[0], keys, self.id)
         self._errands = Errands(links[0], keys, self.id, limits)
         self._trouble = Trouble(slowdown, failures, crash_on)
@@ -105,12 +107,11 @@ class Worker:
         self.heartbeat.start()
         log.info("worker %s: engine %s, %d slots", self.id, self._engine.name, self._engine.slots)
 
-    async def live(self, url: str, until: Callable[[], bool]) -> None:
+    async def live(self, until: Callable[[], bool]) -> None:
         """Work until told to stop or drained; then leave in good order."""
+        if not isinstance(self._link, AsyncLink):
+            raise TypeError("a worker that lives in a loop needs an AsyncLink")
         self._loop = asyncio.get_running_loop()
-        self._errands.go_aside(asyncio.to_thread)
-        reading = AsyncLink.to(url)
-        self._ears.over(reading)
         host = LoopHost(self._clock, self._on_events)
         self._house(host)
         listening = asyncio.create_task(self._listen())
@@ -121,14 +122,15 @@ class Worker:
             await asyncio.gather(listening, return_exceptions=True)
             await self._leave()
             await host.close()
-            await reading.close()
 
     def drain(self) -> None:
         """Take no new work; end what runs, give the rest back, then be `drained`.
 
         May be called from a signal's handler, and from any thread.
         """
-        self._hear(told.Drain(self._clock.monotonic()))
+        self._inbox.append(told.Drain(self._clock.monotonic()))
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._come.set)
 
     @property
     def drained(self) -> bool:
@@ -144,7 +146,7 @@ class Worker:
         """The store did not answer: the next turn asks again. Any other fault is no progress."""
         self._broken = not isinstance(error, ParallaxError)
         self._metrics.failed(error)
-        self._errands.close()
+        self._errands.drop()
 
     def close(self) -> None:
         """Leave: give back what is left, sign off. For a worker that is turned by hand."""
@@ -186,11 +188,11 @@ class Worker:
         """Wait for news, or until something is due at the desk."""
         due, now = self.desk.next_due(), self._clock.monotonic()
         wait_s = IDLE_S if due is None else min(IDLE_S, max(0.0, due - now))
+        timer = asyncio.get_running_loop().call_later(wait_s, self._come.set)
         try:
-            async with asyncio.timeout(wait_s):
-                await self._come.wait()
-        except TimeoutError:
-            pass
+            await self._come.wait()
+        finally:
+            timer.cancel()
 
     async def _turn(self) -> None:
         if self._host is None:
@@ -219,26 +221,22 @@ class Worker:
     def _hear(self, *news: told.News) -> None:
         """Keep news for the desk, and wake it."""
         self._inbox += news
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._come.set)
+        self._come.set()
 
     def _on_read(self, read: told.Read) -> None:
-        new = [a for a in read.assignments if not self.desk.has_seen(a.entry)]
-        self._history.read(new)
+        self._history.read(a for a in read.assignments if not self.desk.has_seen(a.entry))
         self._metrics.malformed(len(read.junk))
         self._hear(read)
 
     def _on_events(self, events: Sequence[Event]) -> None:
-        running = self.desk.running
-        for event in events:
-            if isinstance(event, Condition):
-                self._inbox.append(event)
-                continue
-            known = running.get(event.id)
-            attempt = "" if known is None else known.attempt.assignment.attempt
-            self._inbox.append(self._trouble.told(event, attempt))
-        if self._loop is not None:
-            self._come.set()
+        if self._trouble.strikes:
+            events = [self._trouble.told(event, self._attempt_of(event)) for event in events]
+        self._inbox += events
+        self._come.set()
+
+    def _attempt_of(self, event: Event) -> str:
+        known = None if isinstance(event, Condition) else self.desk.running.get(event.id)
+        return "" if known is None else known.attempt.assignment.attempt
 
     def _house(self, host: Host) -> None:
         self._host = host
@@ -272,7 +270,10 @@ class Worker:
     async def _carry_out(self, actions: Sequence[do.Action]) -> None:
         for n, action in enumerate(actions):
             try:
-                answer = await self._do(action)
+                if type(action) is do.Add:  # the most frequent one, and it waits for nothing
+                    answer = self._add(action)
+                else:
+                    answer = await self._do(action)
             except BaseException:
                 self._hear(told.Undone(actions[n:]))
                 raise
@@ -281,8 +282,6 @@ class Worker:
 
     async def _do(self, action: do.Action) -> told.News | None:
         match action:
-            case do.Add():
-                return self._add(action)
             case do.Drop():
                 return told.Stopped(action.attempt.job_id, self._drop(action.attempt.job_id))
             case do.Restart():
@@ -331,10 +330,9 @@ class Worker:
         self._history.asked(finishes)
         answers = await self._errands.finish(finishes)
         self._history.answered(finishes, answers)
-        for finish, (word, detail) in zip(finishes, answers, strict=True):
-            said = detail if word == Finished.OK else word
-            self.completed += said == "completed"
-            self._metrics.ended(said, finish.report)
+        words = [detail if word == Finished.OK else str(word) for word, detail in answers]
+        self.completed += words.count("completed")
+        self._metrics.ended(words, [finish.report for finish in finishes])
         return told.Ended()
 
     # -- leaving ----------------------------------------------------------------------------------
@@ -351,7 +349,7 @@ class Worker:
             log.warning("could not leave in good order: %s", error)
         finally:
             self.heartbeat.stop()
-            self._errands.close()
+            await self._errands.close()
 
     async def _sign_off(self) -> None:
         for _ in range(10):  # the leader may have sent something before it saw us drain

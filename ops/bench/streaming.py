@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import click
 
+from parallax.broker.link.async_link import AsyncLink
 from parallax.broker.link.connection import Link
 from parallax.broker.server.embedded import EmbeddedServer
 from parallax.broker.store.keys import Keys
@@ -92,10 +93,10 @@ def work(url: str, cell: str, slots: int, rate: float) -> None:
     """Be the worker, until killed."""
     engine = StampEngine(slots, rate)
     worker = Worker(
-        "stamp", (Link.to(url), Link.to(url)), Keys(cell), engine, WorkerSettings(), CLOCK
+        "stamp", (AsyncLink.to(url), Link.to(url)), Keys(cell), engine, WorkerSettings(), CLOCK
     )
     worker.start()
-    asyncio.run(worker.live(url, lambda: False))
+    asyncio.run(worker.live(lambda: False))
 
 
 async def measure(url: str, cell: str, jobs: int, chunks: int) -> list[float]:

@@ -99,15 +99,15 @@ PAYLOADS: tuple[Mutant, ...] = (
            "  if word == 'ok' or word == 'late' then close(i, a, id, job, details[i], report)",
            "the answer is the winner's"),
     Mutant("an answer without its end", f"{LUA}/finish.lua",
-           "  if #list + count_ > TOLD then\n", "  if false then\n",
+           "  if #list + (answer and 4 or 2) > TOLD then\n", "  if false then\n",
            "an answer and its end are told at once"),
     Mutant("a missing piece is passed over", "parallax/broker/store/relay.py",
            "        if piece.sequence > self.due:\n", "        if False:\n",
            "a gap is an error to the reader"),
     Mutant("who reads a kept answer deletes it", "parallax/broker/store/results.py",
-           " if not _kept(notices[n])]", "]", "a kept answer is there as long as the record"),
+           "apart=not _kept(told)", "apart=True", "a kept answer is there as long as the record"),
     Mutant("answers that were read stay", "parallax/broker/store/results.py",
-           "yield from dialogue.calls([(\"DEL\", *map(keys.answer, own))])", "pass",
+           "yield from dialogue.calls([(\"DEL\", *map(keys.answer, taken))])", "pass",
            "only what is asked for is kept"),
 )  # fmt: skip
 """Each is seen by a test that says what is promised."""

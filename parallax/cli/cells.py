@@ -16,7 +16,7 @@ from parallax.cli.leader import leader_name
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.output import say, show_all
 from parallax.cli.where import Where, cells_options
-from parallax.core.cells import Place, home
+from parallax.core.cells import CellAddress, home
 from parallax.core.errors import Unreachable
 from parallax.core.model import check_name
 from parallax.core.secrets import redacted
@@ -24,7 +24,7 @@ from parallax.core.secrets import redacted
 T = TypeVar("T")
 
 
-def ask_each(places: Sequence[Place], ask: Callable[[Link, Keys], T]) -> dict[str, T | None]:
+def ask_each(places: Sequence[CellAddress], ask: Callable[[Link, Keys], T]) -> dict[str, T | None]:
     """Ask cells; None stands for one that does not answer, of which stderr tells.
 
     Raises Unreachable if none answers.

@@ -20,6 +20,8 @@ from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 
+NEXT = """Prompts in, answers out: `parallax up --engine echo`, and in another terminal
+`parallax submit "Say hello" --stream`."""
 WEIGHTS = {"gold": 4.0, "silver": 2.0, "bronze": 1.0}
 
 
@@ -59,6 +61,7 @@ def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
         run = watched_run(live, workload.jobs(count=count))
         kept = report(run, live, as_json, overloaded(run, duration_s))
     _say(_verdict(kept, run.interrupted))
+    _say(NEXT)
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))
 
 

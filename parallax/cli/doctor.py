@@ -15,6 +15,7 @@ import click
 
 from parallax import __version__
 from parallax.broker.link.connection import Link
+from parallax.broker.server.allocator import allocator_of
 from parallax.broker.server.binary import find_binary
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.membership import Membership
@@ -55,6 +56,7 @@ def _installation() -> Iterator[Finding]:
         yield "embedded server", "warning", str(error)
     else:
         yield "embedded server", "ok", f"{version} at {binary}"
+        yield "allocator", "ok", f"the embedded server's memory: {allocator_of(binary).name}"
     for kind, extensions in ("policies", POLICIES), ("trace formats", TRACES), ("engines", ENGINES):
         for sentence in extensions.broken():
             yield kind, "warning", sentence

@@ -133,6 +133,7 @@ class Drills(Document, frozen=True):
     longest_drain_s: float
     promises: int
     violations: int
+    broken: dict[str, str]  # by seed and promise: the first sentence about it
     excused: int
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.cli.output import printable
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 
 
 def leader_name(token: bytes | None) -> str | None:
@@ -15,7 +15,7 @@ def leader_name(token: bytes | None) -> str | None:
     return printable(token.decode("utf-8", "replace").partition("|")[0])
 
 
-def leader_of(place: Place) -> str | None:
+def leader_of(place: CellAddress) -> str | None:
     """Return who leads a cell; None if nobody does."""
     link = Link.to(place.url)
     try:

@@ -20,7 +20,7 @@ from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
 from parallax.cli.output import say, show_all, show_one, write_json
 from parallax.cli.silence import said_after
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_name, check_number
 from parallax.services.clock import SystemClock
@@ -77,7 +77,7 @@ def save(
 
 def _leaderless(url: str, cell: str) -> list[str]:
     told = f"no scheduler leads cell {cell}: there is nothing to record until one does"
-    return [] if leader_of(Place(cell, url)) else [told]
+    return [] if leader_of(CellAddress(cell, url)) else [told]
 
 
 @record.command()

@@ -25,7 +25,7 @@ from parallax.cli.options import (
     start_logging,
 )
 from parallax.cli.silence import said_after
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.settings import SchedulerSettings
 from parallax.services import service
 from parallax.services.clock import SystemClock
@@ -92,11 +92,11 @@ def scheduler(
     )
     with Orders() as orders, Exporter(metrics.registry, metrics_port, metrics_host):
         refuse_eviction(Link.to(url), Keys(cell))
-        with said_after(lambda: _standing_by(duty, Place(cell, url)), tell=log.info):
+        with said_after(lambda: _standing_by(duty, CellAddress(cell, url)), tell=log.info):
             service.run(duty, orders.stop, Random())
 
 
-def _standing_by(duty: SchedulerService, place: Place) -> list[str]:
+def _standing_by(duty: SchedulerService, place: CellAddress) -> list[str]:
     """Say who leads, if this process does not."""
     leader = None if duty.leading else leader_of(place)
     told = f"standing by: {leader} leads cell {place.name}; this one takes over when it is gone"

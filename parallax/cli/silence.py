@@ -12,7 +12,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.membership import Membership
 from parallax.cli.output import printable
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.secrets import redacted
 
@@ -25,7 +25,7 @@ def _on_stderr(sentence: str) -> None:
 
 
 @contextmanager
-def silence_explained(places: Sequence[Place]) -> Iterator[None]:
+def silence_explained(places: Sequence[CellAddress]) -> Iterator[None]:
     """While the body runs: after a while say on stderr what its jobs wait for, if for anything."""
     with said_after(lambda: [why for place in places for why in reasons(place)]):
         yield
@@ -62,7 +62,7 @@ def said_after(
         timer.cancel()
 
 
-def reasons(place: Place) -> list[str]:
+def reasons(place: CellAddress) -> list[str]:
     """Return a sentence for each thing that jobs of a cell wait for. Two round trips."""
     link, keys, found = Link.to(place.url), Keys(place.name), list[str]()
     try:

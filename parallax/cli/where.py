@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from parallax.cli.options import redis_options, server_url, warn_of_password
-from parallax.core.cells import Place, parsed_places
+from parallax.core.cells import CellAddress, parsed_places
 from parallax.core.errors import InvalidInput
 from parallax.producers.client.cells import Cells
 from parallax.producers.client.client import Client
@@ -29,11 +29,11 @@ _SOURCES = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterS
 class Where:
     """The cells that a command was told to work on: one or several."""
 
-    named: tuple[Place, ...]  # as they were written
+    named: tuple[CellAddress, ...]  # as they were written
     redis: str | None  # where those are that came without a URL
     home: Path | None
 
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[CellAddress, ...]:
         """Return the cells, each with its URL; raises Unreachable if there is none for one."""
         usual = "" if all(p.url for p in self.named) else server_url(self.redis, self.home)
         return tuple(replace(place, url=place.url or usual) for place in self.named)
@@ -44,15 +44,15 @@ class Where:
         return Cells.to(places) if others else Client(first.url, first.name)
 
 
-def _named(cell: str, cells: str | None) -> tuple[Place, ...]:
+def _named(cell: str, cells: str | None) -> tuple[CellAddress, ...]:
     """Take `--cells`, unless `--cell` was said in a stronger place, as a flag is."""
     if not cells:
-        return (Place(cell),)
+        return (CellAddress(cell),)
     context = click.get_current_context()
     one, many = (_strength(context, name) for name in ("cell", "cells"))
     if one == many == 0:
         raise InvalidInput("--cell", cell, "either --cell or --cells")
-    return (Place(cell),) if one < many else parsed_places(cells)
+    return (CellAddress(cell),) if one < many else parsed_places(cells)
 
 
 def _strength(context: click.Context, name: str) -> int:

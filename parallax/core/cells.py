@@ -29,7 +29,7 @@ _SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CellAddress:
     """A cell, the server it is on ('' = the usual one), and its share of the tenants."""
 
     name: str
@@ -56,12 +56,12 @@ def _score(tenant: str, cell: str, weight: float) -> float:
     return -weight / log(share)
 
 
-def parsed_places(text: str, where: str = "--cells") -> tuple[Place, ...]:
+def parsed_places(text: str, where: str = "--cells") -> tuple[CellAddress, ...]:
     """Read `a,b:2=redis://other-host:6379`; raises InvalidInput, without telling passwords."""
     parts = [part.strip() for part in text.split(",")]
     if len(parts) > MOST_CELLS:
         raise InvalidInput(where, f"{len(parts)} cells", _FORM)
-    places: list[Place] = []
+    places: list[CellAddress] = []
     for number, part in enumerate(parts, 1):
         place = _place(f"{where}, cell {number}", part)
         if any(place.name == other.name for other in places):
@@ -70,7 +70,7 @@ def parsed_places(text: str, where: str = "--cells") -> tuple[Place, ...]:
     return tuple(places)
 
 
-def _place(where: str, part: str) -> Place:
+def _place(where: str, part: str) -> CellAddress:
     label, equals, url = part.partition("=")
     if "@" in label or (equals and not url.startswith(_SCHEMES)):
         # It may be the rest of a password with a comma in it.
@@ -79,6 +79,6 @@ def _place(where: str, part: str) -> Place:
     name, colon, weight = label.partition(":")
     check_name(where, name)
     try:
-        return Place(name, url, float(weight) if colon else 1.0)
+        return CellAddress(name, url, float(weight) if colon else 1.0)
     except ValueError:
         raise InvalidInput(f"{where}, weight", weight, "a number greater than 0") from None

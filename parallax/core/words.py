@@ -1,4 +1,4 @@
-"""The words that the broker's scripts answer with, one enum a script.
+"""The words that the broker's scripts answer with, one enum a script, and `Cancelled`.
 
 They are labels of metrics as well. A test compares them with what the scripts' headers say.
 `fenced` is in none of them but one: it is an error (`Fenced`) wherever it is about a whole call.
@@ -68,6 +68,14 @@ class Terminated(StrEnum):
     LATE = "late"
     NOT_DUE = "not_due"
     MOVED = "moved"
+    UNKNOWN = "unknown"
+
+
+class Cancelled(StrEnum):
+    """What whoever cancels a job is told."""
+
+    OK = "ok"
+    LATE = "late"  # it had ended before
     UNKNOWN = "unknown"
 
 

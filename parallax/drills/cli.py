@@ -121,6 +121,11 @@ def _summary(results: list[DrillResult]) -> Drills:
         longest_drain_s=round(max((result.drained_s for result in results), default=0.0), 2),
         promises=len(INVARIANTS),
         violations=sum(len(s) for result in results for s in result.broken.values()),
+        broken={
+            f"{result.spec.seed} {name}": sentences[0]
+            for result in results
+            for name, sentences in result.broken.items()
+        },
         excused=sum(result.excused and bool(result.broken) for result in results),
     )
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from random import Random
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.results import Record
 from parallax.core.clock import Clock
 from parallax.core.digests import digest_of
 from parallax.core.errors import InvalidInput, ParallaxError
@@ -22,6 +21,7 @@ from parallax.drills.evidence import (
     counts_of,
     kept_of,
     lines_of,
+    open_names,
     open_of,
     records_of,
 )
@@ -30,6 +30,7 @@ from parallax.drills.invariants import violations
 from parallax.drills.leftovers import left_over, unexplained
 from parallax.drills.load import Load
 from parallax.drills.shape import Shape
+from parallax.drills.silence import longest_silence_s
 from parallax.drills.stage import CELL, POISON, PREFETCH, Cast, Stage
 from parallax.drills.watching import Memory, Watching
 from parallax.producers.client.client import Client
@@ -38,6 +39,8 @@ from parallax.services.orders import Orders
 log = logging.getLogger(__name__)
 
 READY_S = 30.0
+#: How long each poisonous job that waits may go on killing workers, one after another (seconds).
+POISON_S = 4.0
 #: With a store that may forget its last two seconds, only this promise may break, and only then.
 FORGETFUL = {"I1"}
 
@@ -181,6 +184,8 @@ class _Drill:
         for thread in [*self._undoing, *threads]:
             thread.join(shape.drain_s)
         self._peace = self._clock.now()
+        poison_s = POISON_S * self._faults["submit poison"]
+        self._until(self._harmless, shape.drain_s + poison_s)
         self._until(self._drained, shape.drain_s)
         self._end = self._clock.now()
         self._until(lambda: not self._left(), shape.drain_s / 4)  # the dead are still to be buried
@@ -232,6 +237,13 @@ class _Drill:
 
     def _drained(self) -> bool:
         return self._asked(lambda link: open_of(link, self._stage.keys) == 0)
+
+    def _harmless(self) -> bool:
+        """Whether no job is open that kills workers: until then there is no peace."""
+        keys = self._stage.keys
+        return self._asked(
+            lambda link: not any(name.startswith(POISON) for name in open_names(link, keys))
+        )
 
     def _left(self) -> bool:
         return self._asked(lambda link: bool(left_over(link, self._stage.keys)), broken=True)
@@ -298,27 +310,6 @@ def _started(run: Callable[..., None], *arguments: object) -> threading.Thread:
     thread = threading.Thread(target=run, args=arguments, daemon=True)
     thread.start()
     return thread
-
-
-def longest_silence_s(records: dict[str, Record | None]) -> float:
-    """Return how long a tenant with open jobs heard of no end, at most. O(n log n)."""
-    moments: dict[str, list[tuple[float, int]]] = {}
-    for record in records.values():
-        if record is not None and record.finished:
-            own = moments.setdefault(record.tenant, [])
-            own += [(record.accepted, 1), (record.finished, -1)]
-    return max((_silence_s(sorted(own)) for own in moments.values()), default=0.0)
-
-
-def _silence_s(moments: Sequence[tuple[float, int]]) -> float:
-    longest, waiting, since = 0.0, 0, 0.0
-    for at, step in moments:
-        if waiting and step < 0:
-            longest = max(longest, at - since)
-        if step < 0 or not waiting:
-            since = at
-        waiting += step
-    return longest
 
 
 def _runs(pid: int) -> bool:

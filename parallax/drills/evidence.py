@@ -115,6 +115,12 @@ def counts_of(link: Link, keys: Keys) -> dict[str, int]:
     return {name.decode("ascii", "replace"): int(v) for name, v in pairs if v.isdigit()}
 
 
+def open_names(link: Link, keys: Keys) -> list[str]:
+    """Return the jobs that are open; names that were made up (junk) are no jobs."""
+    names = [name.decode("ascii", "replace") for name in link.call("ZRANGE", keys.open, 0, -1)]
+    return [name for name in names if not name.startswith("junk")]
+
+
 def open_of(link: Link, keys: Keys) -> int:
-    """Return how many jobs are open; names that were made up (junk) are no jobs."""
-    return sum(not name.startswith(b"junk") for name in link.call("ZRANGE", keys.open, 0, -1))
+    """Return how many jobs are open."""
+    return len(open_names(link, keys))

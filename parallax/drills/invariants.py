@@ -145,7 +145,7 @@ def _(evidence: Evidence) -> Iterator[str]:
             yield f"{name} was refused and has a record"
 
 
-@invariant("I12", "no tenant with jobs waits long for the end of one (20 s, in a small cell)")
+@invariant("I12", "no tenant with jobs hears of no end for 20 s (in a small cell) while others do")
 def _(evidence: Evidence) -> Iterator[str]:
     if evidence.longest_silence_s > evidence.floor_s:
         yield f"a tenant heard nothing for {evidence.longest_silence_s:.1f} s"

@@ -9,7 +9,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.drills.evidence import Evidence
 from parallax.drills.registry import invariant, lines_of
 
-Place = tuple[str, str, int]  # a worker, a job, and the number of its attempt
+AttemptKey = tuple[str, str, int]  # a worker, a job, and the number of its attempt
 
 
 @invariant("I21", "what a worker reads is the body that was submitted")
@@ -49,10 +49,10 @@ def _(evidence: Evidence) -> Iterator[str]:
 
 @invariant("I23", "an answer in pieces is of one attempt, in order, and whole if the job completed")
 def _(evidence: Evidence) -> Iterator[str]:
-    sent: dict[Place, dict[int, str]] = defaultdict(dict)
+    sent: dict[AttemptKey, dict[int, str]] = defaultdict(dict)
     for line in lines_of(evidence, "relayed"):
         sent[line["worker"], line["job"], line["attempt"]][line["sequence"]] = line["piece"]
-    by_job: dict[str, set[Place]] = defaultdict(set)
+    by_job: dict[str, set[AttemptKey]] = defaultdict(set)
     for place in sent:
         by_job[place[1]].add(place)
     for name, heard in evidence.pieces.items():
@@ -81,7 +81,7 @@ def _asked(evidence: Evidence, name: str) -> str:
     return f"; winner {_winner(evidence, name)[::2]}, sent: {', '.join(ends_)}"
 
 
-def _sent(sent: Mapping[Place, Mapping[int, str]], name: str) -> str:
+def _sent(sent: Mapping[AttemptKey, Mapping[int, str]], name: str) -> str:
     """Say what was sent of a job, for whoever has to find out."""
     places = [f"{place[0]}/{place[2]}: {len(sent[place])}" for place in sent if place[1] == name]
     return f" (sent: {', '.join(places)})" if places else ""
@@ -91,7 +91,7 @@ def _begins(sent: dict[int, str], pieces: list[str]) -> bool:
     return all(sent.get(n) == piece for n, piece in enumerate(pieces))
 
 
-def _winner(evidence: Evidence, name: str) -> Place:
+def _winner(evidence: Evidence, name: str) -> AttemptKey:
     """Return the attempt that completed a job; names of nobody if none did."""
     record = evidence.records.get(name)
     if record is None or record.outcome is not Outcome.COMPLETED:

@@ -172,9 +172,9 @@ def _understood(entries: Sequence[tuple[str, Sequence[bytes]]]) -> Iterator[Assi
             continue  # the worker sets it aside
 
 
-def _spoilt(job: str, worker: str = "", rival: str = "") -> Ending:
+def _spoilt(job: str, worker: str = "", hedge_worker: str = "") -> Ending:
     report = Report(worker=worker, error="its record cannot be understood")
-    return Ending(job, NOBODY, Outcome.DEAD, report, worker, rival=rival)
+    return Ending(job, NOBODY, Outcome.DEAD, report, worker, hedge_worker=hedge_worker)
 
 
 def _lost(record: Record, broken: bool) -> Ending:
@@ -186,5 +186,5 @@ def _lost(record: Record, broken: bool) -> Ending:
         outcome, reason = Outcome.DEAD, Reason.ATTEMPTS_USED_UP
         error += ", the last"
     report = Report(record.tenant, record.worker, record.attempts, error=error, reason=reason)
-    holders = (record.worker, record.reply, record.rival)
+    holders = (record.worker, record.reply, record.hedge_worker)
     return Ending(record.job_id, record.tenant, outcome, report, *holders)

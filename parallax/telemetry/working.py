@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from parallax.telemetry.metrics import Metrics, error_kind
 from parallax.telemetry.report import Report
 
@@ -17,13 +20,15 @@ class WorkingMetrics:
         self._generation = metrics.counter("worker_generation_tokens_total")
         self._service = metrics.histogram("worker_service_seconds").labels()
 
-    def ended(self, word: str, report: Report) -> None:
-        """The store answered `word` to the end of an attempt: its outcome, late, stale, ..."""
-        self._attempts.labels(word).inc()
-        self._prompt.inc(report.prompt_tokens - report.cached_tokens)
-        self._generation.inc(report.output_tokens)
-        if word == "completed":
-            self._service.observe(report.service_s or 0.0)
+    def ended(self, words: Sequence[str], reports: Sequence[Report]) -> None:
+        """The store said a word to the end of each attempt: its outcome, late, stale, ..."""
+        for word, count in Counter(words).items():
+            self._attempts.labels(word).inc(count)
+        self._prompt.inc(sum(report.prompt_tokens - report.cached_tokens for report in reports))
+        self._generation.inc(sum(report.output_tokens for report in reports))
+        for word, report in zip(words, reports, strict=True):
+            if word == "completed":
+                self._service.observe(report.service_s or 0.0)
 
     def failed(self, error: Exception) -> None:
         """A turn failed."""

@@ -27,7 +27,7 @@ from parallax.cli.options import (
 )
 from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, cells_options
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS
 from parallax.producers.load.crashes import parsed_crashes
@@ -60,7 +60,7 @@ def live_options(command: F) -> F:
 @contextmanager
 def _system(
     where: Where, options: dict[str, Any], orders: Orders
-) -> Iterator[tuple[tuple[Place, ...], System | None]]:
+) -> Iterator[tuple[tuple[CellAddress, ...], System | None]]:
     """Give the cells to use: those that run, or that of a private system for this run."""
     workers = options.pop("workers")
     engine, profile = options.pop("engine"), options.pop("profile")
@@ -78,7 +78,7 @@ def _system(
         _refuse_server(first)
     url = None if workers else found_url(first.url or where.redis, where.home)
     if url is not None:
-        yield (Place(first.name, url),), None
+        yield (CellAddress(first.name, url),), None
         return
     plan = Plan(
         workers=workers or 8,
@@ -89,10 +89,10 @@ def _system(
     )
     logs = None if verbose else Path(os.devnull)
     with System(plan, SystemClock(), ephemeral=True, logs=logs, orders=orders) as system:
-        yield (Place(first.name, system.url),), system
+        yield (CellAddress(first.name, system.url),), system
 
 
-def _refuse_server(cell: Place) -> None:
+def _refuse_server(cell: CellAddress) -> None:
     """Refuse flags that name a server beside --workers, which starts one of its own.
 
     What the environment or the file names is for other commands, and no contradiction.

@@ -20,6 +20,7 @@ from parallax.broker.store.results import Record
 from parallax.broker.store.tenancy import weights_command
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFull, TimedOut
 from parallax.core.model import Job, check_name
+from parallax.core.words import Cancelled
 from parallax.producers.client.address import found_url
 from parallax.producers.client.async_door import Door, Offer
 from parallax.producers.client.async_inbox import Inbox, Mail
@@ -254,12 +255,12 @@ class AsyncClient:
             check_name("job id", job_id)
         return await self._link.carry(results.answers(self._keys, job_ids))
 
-    async def cancel(self, job_id: str) -> str:
+    async def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job; return ok, late (it had ended before) or unknown."""
         check_name("job id", job_id)
         return await self._cancels.ask(job_id)
 
-    async def _cancelled(self, job_ids: Sequence[str]) -> list[str]:
+    async def _cancelled(self, job_ids: Sequence[str]) -> list[Cancelled]:
         return await self._link.carry(cancel(self._keys, self._limits, job_ids))
 
     async def set_weights(self, weights: Mapping[str, float]) -> None:

@@ -100,6 +100,7 @@ class Inbox:
         self.name = f"inbox-{secrets.token_hex(8)}"
         self._link, self._keys, self._random = link, keys, random
         self._cursor, self._read = "", 0
+        self._taken: list[str] = []  # jobs whose answers, told apart, can go
         self._ended: OrderedDict[str, Completion] = OrderedDict()
         self._ended_bytes = 0
         self._waiting: dict[str, list[Mail]] = {}
@@ -139,7 +140,7 @@ class Inbox:
             await asyncio.wait([self._reader])
         if self._used:
             with suppress(ParallaxError):
-                await self._link.carry(results.forget(self._keys, self.name))
+                await self._link.carry(results.forget(self._keys, self.name, self._taken))
 
     # -- reading
 
@@ -164,8 +165,11 @@ class Inbox:
     async def _news(self, block_ms: int) -> list[Notice]:
         full = self._read >= READ
         self._read = 0 if full else self._read
-        read = results.follow(self._keys, self.name, self._cursor, block_ms, forget=full)
+        read = results.follow(
+            self._keys, self.name, self._cursor, block_ms, forget=full, taken=self._taken
+        )
         self._cursor, notices = await self._link.carry_blocking(read)
+        self._taken = [notice.job_id for notice in notices if notice.apart]
         self._read += len(notices)
         return notices
 

@@ -19,10 +19,11 @@ from typing import TypeVar
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.results import Notice, Record
-from parallax.core.cells import Place, home
+from parallax.core.cells import CellAddress, home
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.model import Job, check_name
+from parallax.core.words import Cancelled
 from parallax.producers.client.client import Client
 from parallax.producers.client.completion import Completion, Waiting
 from parallax.producers.client.interface import WAIT_S
@@ -66,8 +67,8 @@ class Cells:
 
     @classmethod
     def to(
-        cls, places: Sequence[Place], limits: Limits | None = None, clock: Clock | None = None,
-        *, shared_prefixes: bool = False,
+        cls, places: Sequence[CellAddress], limits: Limits | None = None,
+        clock: Clock | None = None, *, shared_prefixes: bool = False,
     ) -> Cells:  # fmt: skip
         """Return a client of the cells at these places."""
         weights = {place.name: place.weight for place in places}
@@ -191,7 +192,7 @@ class Cells:
             raise silent[0]
         return answers
 
-    def cancel(self, job_id: str) -> str:
+    def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job; return ok, late (it had ended before) or unknown.
 
         If its tenant has moved and used the id again, both jobs are cancelled. Raises Unreachable
@@ -201,14 +202,14 @@ class Cells:
         if not known:
             if silent:
                 raise silent[0]
-            return "unknown"
+            return Cancelled.UNKNOWN
         tenant = max(known.values(), key=lambda record: record.accepted).tenant
         words = {
             self._ask(cell, lambda c: c.cancel(job_id))
             for cell, record in known.items()
             if record.tenant == tenant  # ids are a tenant's own: another's job is another job
         }
-        return next((word for word in ("ok", "late") if word in words), "unknown")
+        return next(word for word in Cancelled if word in words)
 
     def counts(self) -> dict[str, int]:
         """Return the totals of all cells together. Raises Unreachable if one does not answer."""

@@ -21,6 +21,7 @@ from parallax.broker.store.tenancy import Tenancy
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
 from parallax.core.model import Job, check_name
+from parallax.core.words import Cancelled
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.completion import Completion, Waiting
@@ -76,6 +77,7 @@ class Client:
         self._follower = Follower(self._follow_each)
         self.inbox = f"inbox-{secrets.token_hex(8)}"
         self._cursor, self._read = "", 0
+        self._taken: list[str] = []  # jobs whose answers, told apart, can go
         self._waits = False  # whether anything was told to write to the inbox
         self._mailbox = Mailbox(self.news)
 
@@ -177,8 +179,9 @@ class Client:
             full = self._read >= KEPT
             self._read = 0 if full else self._read
             self._cursor, notices = self._news.follow(
-                self.inbox, self._cursor, block_ms, forget=full
+                self.inbox, self._cursor, block_ms, forget=full, taken=self._taken
             )
+            self._taken = [notice.job_id for notice in notices if notice.apart]
             self._read += len(notices)
         return notices
 
@@ -267,7 +270,7 @@ class Client:
         with self._asking:
             return self._results.records(job_ids)
 
-    def cancel(self, job_id: str) -> str:
+    def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job; return ok, late (it had ended before) or unknown."""
         check_name("job id", job_id)
         with self._asking:
@@ -294,7 +297,7 @@ class Client:
         with self._asking, self._listening, self._following:
             try:
                 if self._waits:
-                    self._results.forget(self.inbox)
+                    self._results.forget(self.inbox, self._taken)
             except Unreachable:
                 pass  # it has a TTL
             finally:

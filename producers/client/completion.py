@@ -103,7 +103,11 @@ class Waiting:
             return []
 
     def _seen(self, missing: set[str], unseen: list[str]) -> list[Completion]:
-        """Look at some of the records; all of them have their turn, however many there are."""
+        """Look at some of the records; all of them have their turn, however many there are.
+
+        A job may have ended since the inbox was read last: its answer lies there, not in its
+        record, so the inbox has the last word.
+        """
         if not unseen:
             unseen += sorted(missing, reverse=True)
         page = [job for job in unseen[-MOST_RECORDS:] if job in missing]
@@ -114,7 +118,12 @@ class Waiting:
         except Unreachable:
             return []
         del unseen[-MOST_RECORDS:]
-        return [replace(one, answer=answers.get(one.job_id) or b"") for one in ended]
+        silent = {job_id for job_id, answer in answers.items() if not answer}
+        told = {one.job_id: one for one in (self._heard(silent) if silent else ())}
+        return [
+            told.get(one.job_id) or replace(one, answer=answers.get(one.job_id) or b"")
+            for one in ended
+        ]
 
     def _kept(self, ended: Sequence[Completion]) -> dict[str, bytes | None]:
         """Return the answers that can still be read, of those that completed."""

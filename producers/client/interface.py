@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.results import Notice, Record
 from parallax.core.model import Job
+from parallax.core.words import Cancelled
 from parallax.producers.client.completion import Completion
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Jobs(Protocol):
 
     def answers(self, job_ids: Sequence[str]) -> list[bytes | None]: ...
 
-    def cancel(self, job_id: str) -> str: ...
+    def cancel(self, job_id: str) -> Cancelled: ...
 
 
 class Producer(Jobs, Protocol):

@@ -23,6 +23,7 @@ from parallax.broker.store.intake import Receipt
 from parallax.broker.store.results import Notice, Record
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job, check_name
+from parallax.core.words import Cancelled
 from parallax.producers.client.completion import Completion
 from parallax.producers.client.interface import WAIT_S, Jobs
 from parallax.producers.client.stream import Stream
@@ -99,10 +100,10 @@ class TenantClient:
             for job_id, record in zip(job_ids, found, strict=True)
         ]
 
-    def cancel(self, job_id: str) -> str:
+    def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job; return ok, late (it had ended before) or unknown."""
         if self.records([job_id])[0] is None:
-            return "unknown"
+            return Cancelled.UNKNOWN
         return self._client.cancel(self._stored(job_id))
 
     def _stored(self, job_id: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.clock import Clock
 from parallax.core.errors import StoreFault, Unreachable
 from parallax.core.model import Job
@@ -38,7 +38,7 @@ class Live:
     system: System | None = None
     crashes: list[Crash] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)  # those that are wanted
-    places: tuple[Place, ...] = ()  # several cells, instead of the one
+    places: tuple[CellAddress, ...] = ()  # several cells, instead of the one
     orders: Orders = field(default_factory=Orders)
     say: Tell = _unheard  # a line for each thing that happens
     progress: Tell = _unheard  # replaces what it was told before
@@ -46,8 +46,8 @@ class Live:
 
     @classmethod
     def of(
-        cls, places: Sequence[Place], clock: Clock, system: System | None, crashes: list[Crash],
-        weights: dict[str, float], orders: Orders,
+        cls, places: Sequence[CellAddress], clock: Clock, system: System | None,
+        crashes: list[Crash], weights: dict[str, float], orders: Orders,
     ) -> Live:  # fmt: skip
         """Return a run against one cell or several."""
         first, *others = places
@@ -93,7 +93,7 @@ class Live:
         if self.system is not None:
             client.set_weights(self.weights)
         try:
-            self.in_force = in_force(self.places or (Place(self.cell, self.url),))
+            self.in_force = in_force(self.places or (CellAddress(self.cell, self.url),))
         except StoreFault:  # the role `producer` may not
             if self.weights:
                 raise

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.tenancy import Tenancy
-from parallax.core.cells import Place, home
+from parallax.core.cells import CellAddress, home
 from parallax.core.errors import InvalidInput
 
 
-def in_force(places: Sequence[Place]) -> dict[str, float]:
+def in_force(places: Sequence[CellAddress]) -> dict[str, float]:
     """Return the weights that are in force, each from its tenant's own cell."""
     shares = {place.name: place.weight for place in places}
     found: dict[str, float] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import pytest
@@ -141,6 +142,20 @@ def test_a_body_reaches_the_worker_and_its_answer_the_client(cell: Cell, client:
     assert attempt.body == b"question"
     finish(cell, attempt, answer=answer)
     assert ended.result(30)[0].answer == answer
+
+
+def test_a_long_answer_that_nobody_keeps_is_gone_once_its_client_has_it(
+    cell: Cell, client: Any
+) -> None:
+    answers = {}
+    for name in ("j1", "j2"):
+        job = small(id=name)
+        ran = beside(partial(client.run, job))
+        finish(cell, begin(cell, job), answer=name.encode() * 2_000)
+        answers[name] = ran.result().answer
+    assert answers == {"j1": b"j1" * 2_000, "j2": b"j2" * 2_000}
+    client.close()
+    assert cell.link.call("KEYS", cell.keys.answer("*")) == []
 
 
 def test_an_answer_that_is_kept_can_be_read_again(cell: Cell, client: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from parallax.broker.link import dialogue
 from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
-from parallax.broker.store.attempts import Attempts, decode_assignment
+from parallax.broker.store.attempts import decode_assignment
 from parallax.broker.store.codec import VERSION, Registration, Report
 from parallax.broker.store.dispatch import Dispatching, Entry, Lease
 from parallax.broker.store.intake import Intake, Receipt
@@ -22,6 +22,7 @@ from parallax.broker.store.rescue import Rescue
 from parallax.broker.store.results import Results
 from parallax.core.model import Job
 from parallax.scheduling.actions import Dispatch
+from tests.carried import Carried
 from tests.conftest import PLACES, connecting
 from tests.contract.headers import faults
 from tests.servers import Running
@@ -56,8 +57,8 @@ class Cell:
     def results(self) -> Results:
         return Results(self.link, self.keys)
 
-    def attempts(self, worker: str = "w1") -> Attempts:
-        return Attempts(self.link, self.keys, worker, self.limits)
+    def attempts(self, worker: str = "w1") -> Carried:
+        return Carried(self.link, self.keys, worker, self.limits)
 
     def lead(self, candidate: str = "leader") -> Lease:
         lease = self.leadership(candidate).acquire()

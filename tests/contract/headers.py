@@ -31,7 +31,7 @@ _ENTRY = r"\d{1,20}-\d{1,20}"
 SHAPES = {
     **dict.fromkeys(("entry", "trim_to"), f"({_ENTRY})?"),
     **dict.fromkeys(("id", "victim", "thief", "incarnation", "candidate"), _NAME),
-    **dict.fromkeys(("tenant", "worker", "worker2"), f"({_NAME})?"),
+    **dict.fromkeys(("tenant", "worker", "hedge_worker"), f"({_NAME})?"),
     **dict.fromkeys(
         ("n", "m", "T", "O", "L", "W", "A", "attempt", "epoch", "cap", "tokens", "sequence",
          "maxlen", "out_maxlen", "max_depth", "max_bytes", "max_active", "record_ttl", "out_ttl",
@@ -188,9 +188,9 @@ def _odd_pairs(keys: Sequence[Slot], args: Sequence[Slot]) -> Iterator[str]:
     """Say which keys are not of the job, tenant or worker that the same row of ARGV names."""
     told = {(count, row, name): value for count, name, row, value in args}
     for count, name, row, key in keys:
-        digit = name[-1] if name[-1].isdigit() else ""
+        hedge = "hedge_" if name.startswith("hedge_") else ""
         whose = _WHOSE.get(_base(name))
-        value = told.get((count, row, f"{whose}{digit}")) if "/" not in name else None
+        value = told.get((count, row, f"{hedge}{whose}")) if "/" not in name else None
         of = key.partition("}:")[2].partition(":")[2]
         if value is not None and of != value and of not in _HOLDERS.get(value, ()):
             yield f"key {name} of row {row} is {key}, and {whose} {value!r}"
@@ -203,8 +203,8 @@ _WHOSE = {
 
 
 def _base(name: str) -> str:
-    """Return the kind that a name means: `work` for `victim_work` and `work2`."""
-    kind = name.rpartition("_")[2].rstrip("0123456789")
+    """Return the kind that a name means: `work` for `victim_work` and `hedge_work`."""
+    kind = name.rpartition("_")[2]
     return "hb" if kind == "lease" else kind
 
 

@@ -113,12 +113,14 @@ def test_a_stopped_attempt_that_turns_out_to_be_the_only_one_is_run_again(cell: 
     assert cell.backlog() == 1
 
 
-@pytest.mark.parametrize(("worker", "rival", "word"), [
+@pytest.mark.parametrize(("worker", "hedge_worker", "word"), [
     ("w1", "w2", "ok"), ("w1", "", "moved"), ("w2", "w1", "moved"),
 ])  # fmt: skip
-def test_a_cancel_must_know_both_workers(cell: Cell, worker: str, rival: str, word: str) -> None:
+def test_a_cancel_must_know_both_workers(
+    cell: Cell, worker: str, hedge_worker: str, word: str
+) -> None:
     cell.doubled(job())
-    ending = Ending("j1", "acme", Outcome.CANCELLED, worker=worker, rival=rival)
+    ending = Ending("j1", "acme", Outcome.CANCELLED, worker=worker, hedge_worker=hedge_worker)
     assert cell.intake.terminate([ending])[0][0] == word
     orders = [cell.link.call("XLEN", cell.keys.control(name)) for name in ("w1", "w2")]
     assert orders == ([1, 1] if word == "ok" else [0, 0])
@@ -129,7 +131,7 @@ def test_a_cancelled_second_attempt_that_waits_is_refunded(cell: Cell) -> None:
     cell.join("w2")
     cell.begun(job())
     cell.send(Dispatch("j1", "acme", "", "w2", 2, 10.0, hedge=True), cell.lead())
-    ending = Ending("j1", "acme", Outcome.CANCELLED, worker="w1", rival="w2")
+    ending = Ending("j1", "acme", Outcome.CANCELLED, worker="w1", hedge_worker="w2")
     assert cell.intake.terminate([ending])[0][0] == "ok"
     assert cell.events() == ["j1 dropped"]
     assert not cell.entries("w2")

@@ -142,7 +142,11 @@ class Cell:
         record = self.record(name)
         assert record is not None
         ending = Ending(
-            name, record.tenant, Outcome.CANCELLED, worker=record.worker, rival=record.rival
+            name,
+            record.tenant,
+            Outcome.CANCELLED,
+            worker=record.worker,
+            hedge_worker=record.hedge_worker,
         )
         return Intake(self.link, self.keys).terminate([ending])[0][0]
 

@@ -14,7 +14,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.consumers.engines.interface import Engine
 from parallax.consumers.engines.registry import build_engine
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.lifecycle import State
 from parallax.core.model import Job
 from parallax.producers.client.interface import Jobs
@@ -41,7 +41,9 @@ def door(request: pytest.FixtureRequest, embedded_url: str) -> Iterator[Jobs]:
     if request.param == "client":
         client: Any = Client(embedded_url, "cell")
     else:
-        client = Cells.to([Place("cell", embedded_url), Place("empty", embedded_url, 1e-3)])
+        client = Cells.to(
+            [CellAddress("cell", embedded_url), CellAddress("empty", embedded_url, 1e-3)]
+        )
         assert client.home(TENANT) == "cell"
     yield TenantClient(client, TENANT) if request.param == "tenant" else client
     client.close()

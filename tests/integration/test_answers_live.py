@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from parallax.broker.link.async_link import AsyncLink
 from parallax.broker.link.connection import Link
 from parallax.broker.store.intake import Intake
 from parallax.broker.store.keys import Keys
@@ -167,7 +168,14 @@ def test_a_worker_in_its_loop_streams_and_drains(embedded_url: str) -> None:
     cell.scheduler()
     settings = WorkerSettings(heartbeat_s=5.0, block_s=0.2, drain_s=5.0)
     workers = [
-        Worker("w", (cell.connect(), cell.connect()), Keys("cell"), echo(5.0), settings, CLOCK)
+        Worker(
+            "w",
+            (AsyncLink.to(embedded_url), cell.connect()),
+            Keys("cell"),
+            echo(5.0),
+            settings,
+            CLOCK,
+        )
         for _ in range(2)
     ]
 
@@ -182,7 +190,7 @@ def test_a_worker_in_its_loop_streams_and_drains(embedded_url: str) -> None:
         for worker in workers:
             worker.start()
         beside = asyncio.to_thread(watch)
-        await asyncio.gather(beside, *(w.live(embedded_url, lambda: False) for w in workers))
+        await asyncio.gather(beside, *(w.live(lambda: False) for w in workers))
 
     asyncio.run(asyncio.wait_for(live(), 60.0))
     notices = told(cell)

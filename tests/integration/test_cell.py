@@ -10,6 +10,7 @@ from math import inf
 import pytest
 
 from parallax.broker.link.connection import Link
+from parallax.broker.link.dialogue import Dialogue
 from parallax.broker.store.answers import Answer
 from parallax.broker.store.attempts import Attempts, Finish
 from parallax.consumers import desk
@@ -268,7 +269,7 @@ def test_an_end_that_could_not_be_told_is_told_again(
     worker, finish = cell.worker(), Attempts.finish
     lost: list[str] = []
 
-    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
+    def silent(attempts: Attempts, finishes: Sequence[Finish]) -> Dialogue[list[Answer[Finished]]]:
         if finishes and not lost:
             lost.append(finishes[0].attempt.job_id)
             raise Unreachable("nobody answers")

@@ -71,7 +71,7 @@ def test_a_cell_works_on_whichever_master_its_slot_is(cluster: LocalCluster, num
     for engine in slow:
         cell.worker(engine)
     cell.submit(job("first"))
-    cell.until(lambda: (r := cell.record("first")) and r.rival, "a second attempt")
+    cell.until(lambda: (r := cell.record("first")) and r.hedge_worker, "a second attempt")
     cell.submit(*jobs(150))
     cell.until(
         lambda: all(w.desk.waiting for w in cell.workers), "some to wait where nothing moves"

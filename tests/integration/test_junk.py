@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parallax.broker.link.connection import Link
+from parallax.broker.link.dialogue import Dialogue
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from tests.examples import examples
@@ -164,15 +165,15 @@ def test_junk_that_could_not_be_set_aside_is_at_the_next_turn(
     """The connection broke between the reading of an entry and the moving of it."""
     (worker,) = cell.workers
     stream = cell.keys.work(worker.id)
-    move, broken = worker._errands._rescue.quarantine, [True]
+    move, broken = worker._errands._attempts.quarantine, [True]
 
-    def quarantine(*arguments: Any) -> int:
+    def quarantine(*arguments: Any) -> Dialogue[int]:
         if broken:
             broken.clear()
             raise Unreachable("cut")
         return move(*arguments)
 
-    monkeypatch.setattr(worker._errands._rescue, "quarantine", quarantine)
+    monkeypatch.setattr(worker._errands._attempts, "quarantine", quarantine)
     add(cell, stream, [b"j", b"junk"])
     cell.until(cell.dead_letters, "the dead letter")
     assert not broken

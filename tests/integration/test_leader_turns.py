@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.attempts import Attempts, Finish, decode_assignment
+from parallax.broker.store.attempts import Finish, decode_assignment
 from parallax.broker.store.codec import VERSION, Registration, Report
 from parallax.broker.store.dispatch import Dispatching, Entry, Lease
 from parallax.broker.store.intake import Intake
@@ -30,6 +30,7 @@ from parallax.services.janitor import Janitor
 from parallax.services.recoverer import Recoverer
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
+from tests.carried import Carried
 from tests.integration.cells import QUICK, Cell, StuckEngine, job, look_again, scheduler_of
 
 #: The janitor takes its turn when the leader begins, and not again.
@@ -255,7 +256,7 @@ def held(fleet: Fleet, name: str, worker: str, **fields: Any) -> Any:
     caps = {worker: 9}
     assert Dispatching(fleet.link, fleet.keys).commit(fleet.lease, [sent], caps, {}) == ["ok"]
     entry, found = fleet.membership.held(worker)[-1]
-    attempts = Attempts(fleet.link, fleet.keys, worker)
+    attempts = Carried(fleet.link, fleet.keys, worker)
     return attempts.begin([decode_assignment(Entry(entry, found))])[0][0]
 
 
@@ -266,7 +267,7 @@ def test_a_new_leader_learns_what_jobs_own_and_nothing_else(fleet: Fleet) -> Non
     fleet.link.call("HSET", fleet.keys.job("moved"), "at", "running w2/2/1-1 1")
     prompt = held(fleet, "prompt", "w2")
     report = Report("acme", "w2", 1, 2.5, 10, 0)
-    Attempts(fleet.link, fleet.keys, "w2").finish([Finish(prompt, "prefilled 4 0.25", report)])
+    Carried(fleet.link, fleet.keys, "w2").finish([Finish(prompt, "prefilled 4 0.25", report)])
     known = takeover.attempts(fleet.link, fleet.keys, ["w1", "w2"], lambda: None)
     told = [(e.job.id, e.worker, e.attempt, e.estimate, e.prefilled) for e in known]
     assert told == [("mine", "w1", 1, 2.5, False), ("prompt", "w2", 1, 2.5, True)]

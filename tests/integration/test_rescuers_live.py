@@ -35,10 +35,10 @@ def hedged(connect: Callable[[], Link]) -> tuple[Cell, Worker, Worker]:
     cell.scheduler()
     slow, other = cell.worker(StuckEngine(4)), cell.worker(StuckEngine(4))
     cell.submit(job("j"))
-    cell.until(lambda: (r := cell.record("j")) and r.rival, "a second attempt")
+    cell.until(lambda: (r := cell.record("j")) and r.hedge_worker, "a second attempt")
     record = cell.record("j")
     assert record is not None
-    assert {record.worker, record.rival} == {slow.id, other.id}
+    assert {record.worker, record.hedge_worker} == {slow.id, other.id}
     first = slow if record.worker == slow.id else other
     return cell, first, other if first is slow else slow
 

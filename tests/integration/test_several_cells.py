@@ -12,7 +12,7 @@ import pytest
 from parallax.broker.link.connection import Link
 from parallax.broker.server.embedded import EmbeddedServer
 from parallax.broker.store.keys import Keys
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.errors import Unreachable
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
@@ -41,7 +41,7 @@ class Everything:
 
     def __init__(self, urls: dict[str, str]) -> None:
         self.cells = {name: started(url, name) for name, url in urls.items()}
-        self.client = Cells.to([Place(name, url) for name, url in urls.items()])
+        self.client = Cells.to([CellAddress(name, url) for name, url in urls.items()])
         self.told: Counter[str] = Counter()
 
     def hear(self) -> None:

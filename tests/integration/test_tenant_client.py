@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome, State
@@ -164,7 +164,9 @@ def test_the_client_without_a_tenant_does_see_it(embedded_url: str) -> None:
 @pytest.mark.parametrize("connect", ["client", "cells"])
 def test_a_tenant_sees_its_own_under_its_own_ids(embedded_url: str, connect: str) -> None:
     cell, client = stage(embedded_url)
-    several = Cells.to([Place(cell.keys.cell, embedded_url), Place("empty", embedded_url)])
+    several = Cells.to(
+        [CellAddress(cell.keys.cell, embedded_url), CellAddress("empty", embedded_url)]
+    )
     owner = next(f"t{n}" for n in range(99) if several.home(f"t{n}") == cell.keys.cell)
     inner: Jobs = client if connect == "client" else several
     mine = TenantClient(inner, owner)

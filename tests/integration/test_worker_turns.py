@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from parallax.broker.link.connection import Link
+from parallax.broker.link.dialogue import Dialogue
 from parallax.broker.store.answers import Answer
 from parallax.broker.store.attempts import Finish
 from parallax.broker.store.dispatch import Dispatching, Lease
@@ -181,7 +182,7 @@ def test_more_ends_than_fit_into_one_message_are_all_told(connect: Callable[[], 
     sizes: list[int] = []
     finish = stage.worker._errands._attempts.finish
 
-    def counted(finishes: Sequence[Finish]) -> list[Answer[Finished]]:
+    def counted(finishes: Sequence[Finish]) -> Dialogue[list[Answer[Finished]]]:
         sizes.append(len(finishes))
         return finish(finishes)
 

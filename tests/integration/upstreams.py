@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from parallax.broker.link.async_link import AsyncLink
 from parallax.broker.link.connection import Link
 from parallax.broker.store.intake import Intake
 from parallax.broker.store.keys import Keys
@@ -32,7 +33,7 @@ def played(url: str, servers: Sequence[str], scene: Callable[[Cell], None]) -> l
     cell = Cell(lambda: Link.to(url))
     cell.scheduler(replace(QUICK, heartbeat_s=SETTINGS.heartbeat_s))
     workers = [
-        Worker("w", (cell.connect(), cell.connect()), Keys("cell"), opened(one, None, CLOCK),
+        Worker("w", (AsyncLink.to(url), cell.connect()), Keys("cell"), opened(one, None, CLOCK),
                SETTINGS, CLOCK)
         for one in servers
     ]  # fmt: skip
@@ -48,7 +49,7 @@ def played(url: str, servers: Sequence[str], scene: Callable[[Cell], None]) -> l
         for worker in workers:
             worker.start()
         beside = asyncio.to_thread(watch)
-        await asyncio.gather(beside, *(w.live(url, over.is_set) for w in workers))
+        await asyncio.gather(beside, *(w.live(over.is_set) for w in workers))
 
     asyncio.run(asyncio.wait_for(live(), 90.0))
     return workers

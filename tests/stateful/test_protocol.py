@@ -212,7 +212,11 @@ class Protocol(RuleBasedStateMachine):
         record = Results(self.link, KEYS).records([name])[0]
         assert record is not None
         end = Ending(
-            name, record.tenant, Outcome.CANCELLED, worker=record.worker, rival=record.rival
+            name,
+            record.tenant,
+            Outcome.CANCELLED,
+            worker=record.worker,
+            hedge_worker=record.hedge_worker,
         )
         Intake(self.link, KEYS).terminate([end])
 
@@ -306,7 +310,7 @@ class Protocol(RuleBasedStateMachine):
             self._heard()
         finally:
             for worker in (*self.workers, *self.zombies):
-                worker._errands.close()
+                worker._errands.drop()
                 worker.heartbeat._link.close()
             for scheduler in self.schedulers:
                 scheduler.close()

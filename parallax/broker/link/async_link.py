@@ -99,6 +99,10 @@ class AsyncLink:
         """Load all scripts, also for those whose users may only run them; False for such a user."""
         return await self._shared.carry(dialogue.bring_scripts())
 
+    def drop(self) -> None:
+        """Close the connection that calls share, at once; the next call opens a new one."""
+        self._shared.drop()
+
     async def close(self) -> None:
         """Drop the connections; the next call opens new ones. What is under way fails."""
         await asyncio.gather(self._shared.close(), self._blocked.close())

@@ -16,7 +16,7 @@ for i = 1, n do
   if j[1] ~= 'assigned ' .. signature then
     state, holder, started = parsed(j[1])
     if holder ~= signature then
-      local other, other_holder, other_started = second(job)
+      local other, other_holder, other_started = hedge_of(job)
       if other_holder == signature then field, state, started = 'hedge', other, other_started
       else holder = nil end
     end

@@ -35,9 +35,12 @@ local function misplaced(key, kind)
 end
 
 -- Rule 2 for keys that are written and never read: nothing has been written yet when one is found
--- to be of a wrong type. Whoever called sets that key aside and calls again.
+-- to be of a wrong type. Whoever called sets that key aside and calls again. Returns whether the key
+-- is there.
 local function expect(kind, key)
-  if misplaced(key, kind) then error('WRONGTYPE ' .. key, 0) end
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then error('WRONGTYPE ' .. key, 0) end
+  return found == kind
 end
 
 -- Counts in a hash of totals; a total that is no number begins anew.
@@ -110,7 +113,7 @@ end
 local BEGUN = {running = 1, prefilled = 1}
 
 -- State, signature and start of the attempt beside the job's own; nil if none is alive.
-local function second(job)
+local function hedge_of(job)
   local state, holder, started = parsed(redis.call('HGET', job, 'hedge'))
   if state ~= 'over' then return state, holder, started end
 end
@@ -118,9 +121,9 @@ end
 -- The first part of an answer that is sent claims the job for its attempt: whoever waits has seen it.
 -- From then on no other attempt decides the job, none is started, and it is never queued again: if
 -- this one is lost, the job has failed.
-local function claim(job, holder, signature, started, rival)
+local function claim(job, holder, signature, started, other)
   redis.call('HSET', job, 'at', 'running ' .. signature .. ' ' .. started .. ' claimed')
-  local loser = holder ~= signature and holder or rival
+  local loser = holder ~= signature and holder or other
   if loser then redis.call('HSET', job, 'hedge', 'over ' .. loser) end
 end
 
@@ -179,8 +182,8 @@ end
 
 -- Whether a deadline has passed; one that cannot be read has not.
 local function past(deadline, t)
-  local due = tonumber(deadline or '')
-  return due ~= nil and t > due
+  local due = deadline and tonumber(deadline)
+  return due and t > due
 end
 
 -- Puts a job into its tenant's stream, with the time of its first arrival and its attempts so far.

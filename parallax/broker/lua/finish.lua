@@ -42,7 +42,7 @@ end
 local function may_complete(i, job, state, holder, signature, claimed)
   if claimed then return holder == signature end
   if owned(state, holder, signature) or not string.find(letters_of(i), 's', 1, true) then return true end
-  local _, other = second(job)
+  local _, other = hedge_of(job)
   return other == signature
 end
 
@@ -52,7 +52,7 @@ local function unfinished(job, verdict, attempt, state, holder, signature, claim
   if claimed and holder == signature then
     return 'ok', BACK[verdict] and 'broken' or verdict
   end
-  local other, other_holder = second(job)
+  local other, other_holder = hedge_of(job)
   if owned(state, holder, signature) then
     if other then return 'yielded', ''
     elseif verdict == 'prefilled' then return 'kept', '', state == 'prefilled'
@@ -68,15 +68,26 @@ local function unfinished(job, verdict, attempt, state, holder, signature, claim
   return 'stale', state
 end
 
+-- What `at` says after a beginning that nearly always is its own, if that is a time and nothing else:
+-- a pattern that takes it apart costs more than all else that is done here.
+local function since(at, beginning)
+  if not at or string.sub(at, 1, #beginning) ~= beginning then return end
+  local rest = string.sub(at, #beginning + 1)
+  return not string.find(rest, '%D') and rest
+end
+
 local words, details, repeats, signed, starts, broken = {}, {}, {}, {}, {}, {}
 local needed = {}
 local mine, others, there = {}, {}, {}
 for i = 1, n do
   local a = first + (i - 1) * WIDTH
   local id, entry, attempt = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
-  local verdict = string.match(ARGV[a + 4], '^%a+')
-  local state, holder, started, claimed = parsed(redis.call('HGET', KEYS[jobs + i], 'at'))
+  local verdict = ARGV[a + 4]
+  if verdict ~= 'completed' then verdict = string.match(verdict, '^%a+') end
   local signature = signature_of(worker, attempt, entry)
+  local at = redis.call('HGET', KEYS[jobs + i], 'at')
+  local state, holder, started, claimed = 'running', signature, since(at, 'running ' .. signature .. ' ')
+  if not started then state, holder, started, claimed = parsed(at) end
   local word, detail, again = 'ok', verdict, false
   if signed[id] then word, detail = 'late', signed[id]
   elseif not state then word, detail = 'unknown', ''
@@ -100,7 +111,7 @@ end
 
 expect('stream', KEYS[2])
 expect('zset', KEYS[3])
-expect('zset', KEYS[8])
+local dues = expect('zset', KEYS[8])
 expect('hash', KEYS[4])
 for o = 1, O do expect('stream', KEYS[outs + o]) end
 if needed.dead then expect('stream', KEYS[5]) end
@@ -117,23 +128,28 @@ for _, i in ipairs(others) do
   there[i] = redis.call('XDEL', KEYS[1], ARGV[first + (i - 1) * WIDTH + 2]) == 1
 end
 
--- An attempt that another's claim has put aside says now what it consumed: its entry was still there.
-local function aside(i, word)
+-- An attempt that another's claim has ended says now what it consumed: its entry was still there.
+local function says_now(i, word)
   return word == 'yielded' and there[i]
 end
 
 local reply, closed, events, told, counts, rung = {}, {}, {}, {}, {}, {}
 
 -- Says how a job ended. What belongs together stays in one entry.
-local function note(o, ...)
+local function note(o, id, answer, line)
   local lists = told[o]
   if not lists then lists = {{}} told[o] = lists end
-  local list, count_ = lists[#lists], select('#', ...)
-  if #list + count_ > TOLD then
+  local list = lists[#lists]
+  if #list + (answer and 4 or 2) > TOLD then
     list = {}
     lists[#lists + 1] = list
   end
-  for i = 1, count_ do list[#list + 1] = select(i, ...) end
+  local last = #list
+  if answer then
+    list[last + 1], list[last + 2] = id, answer
+    last = last + 2
+  end
+  list[last + 1], list[last + 2] = id, line
 end
 
 -- Keeps an answer as it must be; returns what whoever waits is told of it, nil for nothing.
@@ -159,9 +175,7 @@ local function close(i, a, id, job, detail, report)
   events[#events + 1] = id
   events[#events + 1] = there[i] and line or 'reclaimed ' .. line
   if ARGV[a + 7] ~= '' then
-    local answer = answers and detail == 'completed' and answered(i, true)
-    if answer then note(tonumber(ARGV[a + 7]), id, answer, id, line)
-    else note(tonumber(ARGV[a + 7]), id, line) end
+    note(tonumber(ARGV[a + 7]), id, answers and detail == 'completed' and answered(i, true), line)
   elseif answers and detail == 'completed' then answered(i, false) end
   if detail == 'dead' then
     redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[5], '*', 'job', id, 'why',
@@ -177,7 +191,7 @@ local function back(i, a, id, job)
   rung[k] = true
 end
 
-local function step_aside(job, signature)
+local function yield_to_hedge(job, signature)
   local _, holder = parsed(redis.call('HGET', job, 'at'))
   if holder == signature then promote(job, signature)
   else redis.call('HSET', job, 'hedge', 'over ' .. signature) end
@@ -193,9 +207,9 @@ for i = 1, n do
   local id, job, word, report = ARGV[a + 1], KEYS[jobs + i], words[i], ARGV[a + 5]
   local signature = signature_of(worker, ARGV[a + 3], ARGV[a + 2])
   if word == 'ok' then close(i, a, id, job, details[i], report)
-  elseif word ~= 'again' and word ~= 'unknown' and (not repeats[i] or aside(i, word)) then
+  elseif word ~= 'again' and word ~= 'unknown' and (not repeats[i] or says_now(i, word)) then
     if word == 'requeued' then back(i, a, id, job)
-    elseif word == 'yielded' then if not repeats[i] then step_aside(job, signature) end
+    elseif word == 'yielded' then if not repeats[i] then yield_to_hedge(job, signature) end
     elseif word == 'kept' then keep(job, signature, ARGV[a + 4], starts[i]) end
     counts[word] = (counts[word] or 0) + 1
     if there[i] then
@@ -206,7 +220,7 @@ for i = 1, n do
   reply[2 * i - 1], reply[2 * i] = word, details[i]
 end
 leave(KEYS[3], closed)
-leave(KEYS[8], closed)
+if dues then leave(KEYS[8], closed) end
 tell(KEYS[2], events, ARGV[5])
 for o, lists in pairs(told) do
   for _, list in ipairs(lists) do announce(KEYS[outs + o], list, ARGV[3], ARGV[4]) end

@@ -23,7 +23,7 @@ for i = 1, n do
   local entry, attempt = ARGV[a + 1], ARGV[a + 2]
   local signature = signature_of(ARGV[2], attempt, entry)
   local state, holder, started, claimed = parsed(redis.call('HGET', job, 'at'))
-  local other, other_holder = second(job)
+  local other, other_holder = hedge_of(job)
   local word, detail = 'ok', ''
   if not state or TERMINAL[state] then word, detail = 'done', state or 'unknown'
   elseif other_holder == signature then word, state = 'yielded', other

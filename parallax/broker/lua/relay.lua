@@ -20,7 +20,7 @@ for i = 1, A do
   local word = 'stop'
   if claimed then word = holder == signature and 'ok' or 'stop'
   elseif HELD[state or ''] then
-    local other, other_holder, other_started = second(job)
+    local other, other_holder, other_started = hedge_of(job)
     if state == 'running' and holder == signature then
       word, claims[i] = 'ok', {holder, signature, started, other_holder}
     elseif other == 'running' and other_holder == signature then

@@ -49,7 +49,7 @@ for i = 1, n do
       word, detail = 'held', who
       if score % 1 ~= SEEN then seen[#seen + 1] = ARGV[a + 1] end
     elseif claimed then word, detail = 'broken', who
-    elseif second(KEYS[k + 1]) then word = 'yielded'
+    elseif hedge_of(KEYS[k + 1]) then word = 'yielded'
     elseif BEGUN[state] and (tonumber(attempt) or 0) >= limit_of(KEYS[k + 1]) then
       word, detail = 'spent', attempt
     end

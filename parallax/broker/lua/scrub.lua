@@ -24,7 +24,7 @@ for i = 1, n do
   local entry, signature = ARGV[3 + 2 * i], ARGV[4 + 2 * i]
   local j = redis.call('HMGET', KEYS[3 + i], 'at', 'about')
   local state, holder, started = parsed(j[1])
-  local _, other = second(KEYS[3 + i])
+  local _, other = hedge_of(KEYS[3 + i])
   if owned(state, holder, signature) or other == signature
     or just_ended(j[1], state, tonumber(ARGV[4])) then
     reply[i] = #redis.call('XRANGE', KEYS[1], entry, entry) == 1 and 'kept' or 'gone'

@@ -1,12 +1,13 @@
 -- Ends jobs that no worker is finishing: cancel, expire, reject, dead-letter.
--- KEYS  leader/counts open counts events dead due | n x (job in work ctl body out work2 ctl2)
+-- KEYS  leader/counts open counts events dead due
+--       | n x (job in work ctl body out hedge_work hedge_ctl)
 -- ARGV  token record_ttl out_ttl out_maxlen maxlen n
---       | n x (id verdict report worker tell worker2 entry)
+--       | n x (id verdict report worker tell hedge_worker entry)
 -- REPLY fenced | ok, n x (ok state_before | again verdict | late state | not_due '' | moved workers
 --                         | unknown '')
--- With a token ('' = anybody) only the leader may do it. `worker` and `worker2` are whom the caller
--- believes to have the job's attempt and the one beside it, since the keys depend on them; `moved`
--- says who does. What lay in a stream is deleted here; a running attempt is told through `ctl`, and
+-- With a token ('' = anybody) only the leader may do it. `worker` and `hedge_worker` are whom the
+-- caller believes to have the job's attempt and its hedge, since the keys depend on them; `moved` says
+-- who does. What lay in a stream is deleted here; a running attempt is told through `ctl`, and
 -- its worker reports what it had consumed.
 -- `tell` is '1' if somebody waits on `out`. `entry` is where the caller saw the job wait, or '': if it
 -- does not wait there any more (somebody else has ended it), nobody would ever read that entry again.
@@ -15,7 +16,7 @@ if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'
 local n, A, K = tonumber(ARGV[6]), 7, 8
 local t = now()
 
-local reply, before, aside = {'ok'}, {}, {}
+local reply, before, hedges = {'ok'}, {}, {}
 for i = 1, n do
   local a, k = 6 + (i - 1) * A, 6 + (i - 1) * K
   local verdict = ARGV[a + 2]
@@ -24,7 +25,7 @@ for i = 1, n do
   local who = split(holder)
   local other, other_holder = parsed(j[4])
   if other == 'over' then other, other_holder = nil, nil end
-  local rival = split(other_holder) or ''
+  local hedge_worker = split(other_holder) or ''
   local word, detail = 'ok', state
   if j[1] and not state then state, holder, started, detail = 'spoilt', '', '', 'spoilt' end
   if not state then word, detail = 'unknown', ''
@@ -33,11 +34,11 @@ for i = 1, n do
   elseif verdict == 'expired' and (not j[2] or t <= (tonumber(j[2]) or 0)) then
     word, detail = 'not_due', ''
   elseif verdict == 'rejected' and HELD[state] then word = 'late'
-  elseif HELD[state] and (who ~= ARGV[a + 4] or rival ~= ARGV[a + 6]) then
-    word, detail = 'moved', (who or '') .. (rival ~= '' and ' ' .. rival or '')
+  elseif HELD[state] and (who ~= ARGV[a + 4] or hedge_worker ~= ARGV[a + 6]) then
+    word, detail = 'moved', (who or '') .. (hedge_worker ~= '' and ' ' .. hedge_worker or '')
   end
   before[i] = {state, holder, started, j[3]}
-  aside[i] = {other, other_holder}
+  hedges[i] = {other, other_holder}
   reply[2 * i], reply[2 * i + 1] = word, detail
 end
 
@@ -80,7 +81,7 @@ for i = 1, n do
     end
     if state == 'queued' or state == 'prefilled' then events = {id, 'withdrawn '} end
     stop(id, state, holder, ARGV[a + 4], KEYS[k + 3], KEYS[k + 4], about, events)
-    stop(id, aside[i][1], aside[i][2], ARGV[a + 6], KEYS[k + 7], KEYS[k + 8], about, events)
+    stop(id, hedges[i][1], hedges[i][2], ARGV[a + 6], KEYS[k + 7], KEYS[k + 8], about, events)
     end_job(closed, id, KEYS[k + 1], KEYS[k + 5], verdict, 'system', started, whole(t), report,
       ARGV[2])
     count(KEYS[3], verdict, 1)

@@ -28,6 +28,7 @@ from typing import IO
 from urllib.parse import quote
 
 from parallax.broker.server import temporary
+from parallax.broker.server.allocator import allocator_of
 from parallax.broker.server.binary import VARIABLE, find_binary, numbers
 from parallax.broker.server.guardian import Guardian, dying_with
 from parallax.broker.server.home import (
@@ -213,6 +214,7 @@ class EmbeddedServer:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
+            env={**os.environ, **allocator_of(self._binary).variables},
             umask=0o077,
             pass_fds=[self._data.lock_descriptor()],
             start_new_session=True,  # Ctrl-C is for us: the server must outlive the drain

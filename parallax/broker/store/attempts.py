@@ -9,8 +9,9 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
+from parallax.broker.link import dialogue
 from parallax.broker.link.call import Call
-from parallax.broker.link.connection import Link
+from parallax.broker.link.dialogue import Dialogue
 from parallax.broker.link.errors import Spoilt
 from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.answers import Answer, Lexicon
@@ -21,7 +22,7 @@ from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.misfits import quarantine_call
 from parallax.broker.store.relay import Chunk, pages_of, relay_call
-from parallax.core.bisection import each
+from parallax.core.bisection import each_asked
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, NAME
 from parallax.core.reasons import Reason
@@ -107,17 +108,19 @@ class Cancellation:
 
 
 class Attempts:
-    """What a worker does with its attempts: it begins them, relays their answers, ends them."""
+    """What a worker does with its attempts: it begins them, relays their answers, ends them.
 
-    def __init__(self, link: Link, keys: Keys, worker: str, limits: Limits | None = None) -> None:
-        self._link = link
+    All of it are dialogues, which a link carries for whoever waits or awaits.
+    """
+
+    def __init__(self, keys: Keys, worker: str, limits: Limits | None = None) -> None:
         self._keys = keys
         self._worker = worker
         self._limits = limits or Limits()
 
     def begin(
         self, assignments: Sequence[Assignment], with_bodies: bool = False
-    ) -> tuple[list[Attempt], list[Attempt], list[Attempt]]:
+    ) -> Dialogue[tuple[list[Attempt], list[Attempt], list[Attempt]]]:
         """Take the last look before running; return attempts to run, those that expired, and those
         whose job cannot be understood, and so cannot run here or anywhere.
 
@@ -125,7 +128,9 @@ class Attempts:
         """
         if not assignments:
             return [], [], []
-        found = each(assignments, lambda some: self._looked(some, with_bodies), Spoilt)
+        found = yield from each_asked(
+            assignments, lambda some: self._looked(some, with_bodies), Spoilt
+        )
         running: list[Attempt] = []
         expired: list[Attempt] = []
         spoilt: list[Attempt] = []
@@ -141,18 +146,19 @@ class Attempts:
                     lists[look.word].append(attempt)
         return running, expired, spoilt
 
-    def _looked(self, assignments: Sequence[Assignment], with_bodies: bool) -> list[Look]:
+    def _looked(self, assignments: Sequence[Assignment], with_bodies: bool) -> Dialogue[list[Look]]:
         call = begin_call(self._keys, self._limits, self._worker, assignments, with_bodies)
-        return self._link.do(call)
+        return dialogue.do(call)
 
-    def without_use(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+    def without_use(self, attempts: Sequence[Attempt]) -> Dialogue[list[Attempt]]:
         """Return those whose jobs have ended, or have no record any more."""
         if not attempts:
             return []
-        places = self._link.calls([("HGET", self._keys.job(a.job_id), "at") for a in attempts])
+        asked = [("HGET", self._keys.job(a.job_id), "at") for a in attempts]
+        places = yield from dialogue.calls(asked)
         return [a for a, at in zip(attempts, places, strict=True) if _is_over(at)]
 
-    def finish(self, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
+    def finish(self, finishes: Sequence[Finish]) -> Dialogue[list[Answer[Finished]]]:
         """Write the ends of attempts; return (word, detail) for each. Safe to repeat.
 
         An end that the store stumbles over is given up, and none beside it: its entry goes to the
@@ -160,23 +166,30 @@ class Attempts:
         """
         if not finishes:
             return []
-        answers = each(finishes, self._finish, Spoilt)
-        return [
-            self._given_up(finish, answer) if isinstance(answer, Spoilt) else answer
-            for finish, answer in zip(finishes, answers, strict=True)
-        ]
+        told: list[Answer[Finished]] = []
+        answers = yield from each_asked(finishes, self._finish, Spoilt)
+        for finish, answer in zip(finishes, answers, strict=True):
+            if isinstance(answer, Spoilt):
+                yield from self._give_up(finish, answer)
+                told.append((Finished.UNKNOWN, ""))
+            else:
+                told.append(answer)
+        return told
 
-    def _given_up(self, finish: Finish, error: Spoilt) -> Answer[Finished]:
-        keys, assignment = self._keys, finish.attempt.assignment
-        why = f"its end cannot be written: {error}"
-        junk = [(assignment.entry, why, assignment.job_id.encode())]
-        self._link.do(quarantine_call(keys, self._limits, keys.work(self._worker), junk))
-        return Finished.UNKNOWN, ""
+    def _give_up(self, finish: Finish, error: Spoilt) -> Dialogue[None]:
+        assignment = finish.attempt.assignment
+        entry = Entry(assignment.entry, [assignment.job_id.encode()])
+        yield from self.quarantine([(entry, f"its end cannot be written: {error}")])
 
-    def _finish(self, finishes: Sequence[Finish]) -> list[Answer[Finished]]:
-        return self._link.do(finish_call(self._keys, self._limits, self._worker, finishes))
+    def _finish(self, finishes: Sequence[Finish]) -> Dialogue[list[Answer[Finished]]]:
+        return dialogue.do(finish_call(self._keys, self._limits, self._worker, finishes))
 
-    def relay(self, chunks: Sequence[Chunk]) -> list[Relayed]:
+    def quarantine(self, junk: Sequence[tuple[Entry, str]]) -> Dialogue[int]:
+        """Move entries of the worker's stream to the dead letters; return how many."""
+        keys = self._keys
+        return dialogue.do(quarantine_call(keys, self._limits, keys.work(self._worker), junk))
+
+    def relay(self, chunks: Sequence[Chunk]) -> Dialogue[list[Relayed]]:
         """Send pieces of answers to whoever waits; return `ok` or `stop` for each.
 
         Those of an attempt go in order, before its end, and before what follows them is sent: of an
@@ -185,12 +198,13 @@ class Attempts:
         """
         words: list[Relayed] = []
         for some in pages_of(chunks):
-            words += self._link.do(relay_call(self._keys, self._limits, self._worker, some))
+            call = relay_call(self._keys, self._limits, self._worker, some)
+            words += yield from dialogue.do(call)
         return words
 
     def progress(
         self, updates: Sequence[tuple[Attempt, str, int]], began: Sequence[Attempt] = ()
-    ) -> None:
+    ) -> Dialogue[None]:
         """Tell those who watch a job of its own: (attempt, `first` or `tokens`, tokens so far).
 
         The scheduler is told which attempts `began`: had their first token and go on.
@@ -199,7 +213,7 @@ class Attempts:
         if not watched and not began:
             return
         call = progress_call(self._keys, self._limits, self._worker, watched, began)
-        self._link.do(call)
+        yield from dialogue.do(call)
 
 
 def begin_call(

@@ -11,23 +11,24 @@ from parallax.broker.store.limits import Limits
 from parallax.broker.store.results import records
 from parallax.core.lifecycle import Outcome
 from parallax.core.pages import pages
-from parallax.core.words import Terminated
+from parallax.core.words import Cancelled, Terminated
 
 #: How often a job may move between our look and our word.
 _LOOKS = 10
 
 
-def cancel(keys: Keys, limits: Limits, job_ids: Sequence[str]) -> Dialogue[list[str]]:
-    """Cancel jobs; return for each ok, late (it had ended before) or unknown."""
-    words: dict[str, str] = {}
+def cancel(keys: Keys, limits: Limits, job_ids: Sequence[str]) -> Dialogue[list[Cancelled]]:
+    """Cancel jobs; return what became of each."""
+    words: dict[str, Cancelled] = {}
     left = list(dict.fromkeys(job_ids))
     for _ in range(_LOOKS):
         found = yield from records(keys, left)
-        words |= {job: "unknown" for job, record in zip(left, found, strict=True) if record is None}
+        unknown = [job for job, record in zip(left, found, strict=True) if record is None]
+        words |= dict.fromkeys(unknown, Cancelled.UNKNOWN)
         endings = [
             Ending(
                 record.job_id, record.tenant, Outcome.CANCELLED, worker=record.worker,
-                reply=record.reply, rival=record.rival,
+                reply=record.reply, hedge_worker=record.hedge_worker,
             )
             for record in found if record is not None
         ]  # fmt: skip
@@ -37,11 +38,15 @@ def cancel(keys: Keys, limits: Limits, job_ids: Sequence[str]) -> Dialogue[list[
             for ending, (word, _) in zip(some, answers, strict=True):
                 if word is Terminated.MOVED:
                     left.append(ending.job_id)
-                words[ending.job_id] = _WORDS.get(word, word.value)
+                words[ending.job_id] = _WORDS[word]
         if not left:
             break
     return [words[job] for job in job_ids]
 
 
-#: One that still moves after so many looks is about to end by itself.
-_WORDS = {Terminated.AGAIN: "ok", Terminated.MOVED: "late"}
+#: One that still moves after so many looks is about to end by itself; only expiry is ever not due.
+_WORDS = {
+    Terminated.OK: Cancelled.OK, Terminated.AGAIN: Cancelled.OK, Terminated.LATE: Cancelled.LATE,
+    Terminated.MOVED: Cancelled.LATE, Terminated.UNKNOWN: Cancelled.UNKNOWN,
+    Terminated.NOT_DUE: Cancelled.LATE,
+}  # fmt: skip

@@ -98,8 +98,8 @@ class Receipt(Struct, frozen=True):
 class Ending:
     """A job to end without a worker: how, why, and who is believed to hold it.
 
-    `rival` is the worker of the attempt beside the one of `worker`, if there is one; `entry` is
-    where in its tenant's stream the caller saw it wait.
+    `hedge_worker` is the worker of its hedge, the attempt beside the one of `worker`, if there is
+    one; `entry` is where in its tenant's stream the caller saw it wait.
     """
 
     job_id: str
@@ -108,7 +108,7 @@ class Ending:
     report: Report = NOTHING
     worker: str = ""
     reply: str = ""
-    rival: str = ""
+    hedge_worker: str = ""
     entry: str = ""
 
 
@@ -203,11 +203,11 @@ def terminate_call(
         len(endings),
     ]  # fmt: skip
     for end in endings:
-        worker, rival = end.worker or "none", end.rival or "none"
+        worker, hedge_worker = end.worker or "none", end.hedge_worker or "none"
         names += (
             keys.job(end.job_id), keys.arrivals(end.tenant), keys.work(worker),
             keys.control(worker), keys.body(end.job_id), keys.out(end.reply or end.job_id),
-            keys.work(rival), keys.control(rival),
+            keys.work(hedge_worker), keys.control(hedge_worker),
         )  # fmt: skip
         args += (
             end.job_id,
@@ -215,7 +215,7 @@ def terminate_call(
             encode(end.report),
             end.worker,
             "1" if end.reply else "",
-            end.rival,
+            end.hedge_worker,
             end.entry,
         )
     return Call(script("terminate"), names, args, partial(led, _TERMINATED.answers))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from parallax.broker.link.call import Call
 from parallax.broker.link.scripts import Argument, script
@@ -21,6 +21,9 @@ from parallax.broker.store.limits import Limits
 from parallax.core.errors import StoreFault
 from parallax.core.model import NAME
 from parallax.core.words import SetAside, Unseated
+
+if TYPE_CHECKING:
+    from parallax.broker.store.dispatch import Entry
 
 Y = TypeVar("Y")
 S = TypeVar("S")
@@ -59,14 +62,18 @@ def expel_call(keys: Keys, key: str, junk: Sequence[bytes]) -> Call[list[SetAsid
 
 
 def quarantine_call(
-    keys: Keys, limits: Limits, stream: str, junk: Sequence[tuple[str, str, bytes]]
-) -> Call[list[SetAside]]:
-    """Build what moves entries to the dead letters: (entry, why, sample) each."""
+    keys: Keys, limits: Limits, stream: str, junk: Sequence[tuple[Entry, str]]
+) -> Call[int]:
+    """Build what moves entries to the dead letters, each with why; it says how many were moved."""
     names = [stream, keys.dead, keys.counts]
     args: list[Argument] = [limits.log_entries, len(junk)]
-    for entry, why, sample in junk:
-        args += (entry, why[:500], sample[:512])
-    return Call(script("quarantine"), names, args, _SET_ASIDE.words)
+    for entry, why in junk:
+        args += (entry.id, why[:500], b" ".join(entry.fields)[:512])
+    return Call(script("quarantine"), names, args, _moved)
+
+
+def _moved(reply: Sequence[bytes]) -> int:
+    return _SET_ASIDE.words(reply).count(SetAside.OK)
 
 
 def keys_of(command: Sequence[Argument]) -> list[str]:

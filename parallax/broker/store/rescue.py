@@ -28,7 +28,7 @@ from parallax.core.bisection import each
 from parallax.core.errors import StoreFault
 from parallax.core.model import NAME
 from parallax.core.pages import pages
-from parallax.core.words import Reclaimed, Repaired, Scrubbed, SetAside, Stolen, Woken
+from parallax.core.words import Reclaimed, Repaired, Scrubbed, Stolen, Woken
 
 #: Most commands in one write, and most jobs in one run of `repair`.
 _PIPELINE, _REPAIRED = 2_000, 200
@@ -179,9 +179,7 @@ class Rescue:
         """Move entries that cannot be understood to the dead letters; return how many."""
         if not junk:
             return 0
-        rows = [(entry.id, why, b" ".join(entry.fields)) for entry, why in junk]
-        call = quarantine_call(self._keys, self._limits, stream, rows)
-        return self._link.do(call).count(SetAside.OK)
+        return self._link.do(quarantine_call(self._keys, self._limits, stream, junk))
 
     def note(self, stream: str, entry: Entry, why: str) -> None:
         """Write a dead letter on a part of an entry whose other parts were understood."""

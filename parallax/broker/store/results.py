@@ -44,7 +44,7 @@ class Record:
     started: float | None
     finished: float | None
     report: Report
-    rival: str = ""  # the worker of the attempt beside the one of `worker`
+    hedge_worker: str = ""  # of the hedge, the attempt beside the one of `worker`
 
     # No length is negative, though the server's clock may have gone back meanwhile.
 
@@ -90,6 +90,7 @@ class Notice(Struct, frozen=True):
     job_id: str
     word: str
     data: bytes
+    apart: bool = False  # an answer with a key of its own, which goes once the answer was taken
 
     @property
     def outcome(self) -> Outcome | None:
@@ -123,13 +124,16 @@ class Results:
         return self._link.carry(records(self._keys, job_ids))
 
     def follow(
-        self, reply: str, cursor: str, block_ms: int, *, forget: bool = False
-    ) -> tuple[str, list[Notice]]:
+        self, reply: str, cursor: str, block_ms: int, *,
+        forget: bool = False, taken: Sequence[str] = (),
+    ) -> tuple[str, list[Notice]]:  # fmt: skip
         """Wait for news on an `out` stream after `cursor`; return the new cursor and the news.
 
         With `forget` what was read before is deleted on the way: for a reader that is the only one.
+        It names the jobs whose answers, told `apart`, it has `taken`: they are deleted, too.
         """
-        return self._link.carry(follow(self._keys, reply, cursor, block_ms, forget=forget))
+        read = follow(self._keys, reply, cursor, block_ms, forget=forget, taken=taken)
+        return self._link.carry(read)
 
     def follow_each(self, cursors: Mapping[str, str], block_ms: int) -> News:
         """Wait for news on any of these `out` streams after its cursor; return those that have."""
@@ -139,9 +143,12 @@ class Results:
         """Return the answers of jobs that were to be kept; None where there is none (any more)."""
         return self._link.carry(answers(self._keys, job_ids))
 
-    def forget(self, reply: str) -> None:
-        """Delete an `out` stream nobody will read again; who may not delete empties it."""
-        self._link.carry(forget(self._keys, reply))
+    def forget(self, reply: str, taken: Sequence[str] = ()) -> None:
+        """Delete an `out` stream nobody will read again, and the answers `taken` from it.
+
+        Who may not delete empties it.
+        """
+        self._link.carry(forget(self._keys, reply, taken))
 
     def counts(self) -> dict[str, int]:
         """Return the totals of the cell."""
@@ -171,12 +178,18 @@ def answers(keys: Keys, job_ids: Sequence[str]) -> Dialogue[list[bytes | None]]:
 
 
 def follow(
-    keys: Keys, reply: str, cursor: str, block_ms: int, *, forget: bool = False
-) -> Dialogue[tuple[str, list[Notice]]]:
+    keys: Keys, reply: str, cursor: str, block_ms: int, *,
+    forget: bool = False, taken: Sequence[str] = (),
+) -> Dialogue[tuple[str, list[Notice]]]:  # fmt: skip
     """Wait for news on an `out` stream after `cursor`; return the new cursor and the news.
 
-    With `forget` what was read before is deleted on the way: for a reader that is the only one.
+    With `forget` what was read before is deleted on the way: for a reader that is the only one. It
+    names the jobs whose answers, told `apart`, it has `taken`: they are deleted, too. A read never
+    deletes what it brings itself, for its reply may be lost, and then it is asked again.
     """
+    if taken:
+        with suppress(ParallaxError):  # they have a TTL, and a producer may not delete
+            yield from dialogue.calls([("DEL", *map(keys.answer, taken))])
     forgotten = {reply: cursor} if forget and cursor else {}
     told = yield from follow_each(keys, {reply: cursor}, block_ms, forgotten)
     return told.get(reply, (cursor, []))
@@ -197,17 +210,13 @@ def follow_each(
 
 
 def _with_answers(keys: Keys, notices: list[Notice]) -> Dialogue[list[Notice]]:
-    """Fetch the answers that were too long for the stream; delete those that nobody keeps."""
+    """Fetch the answers that were too long for the stream."""
     apart = [n for n, notice in enumerate(notices) if notice.word == "answer_at"]
     for some in pages(apart, ANSWERS):
-        jobs = [notices[n].job_id for n in some]
-        found = yield from dialogue.ask(answers_asked(keys, jobs))
-        own = [job for n, job in zip(some, jobs, strict=True) if not _kept(notices[n])]
+        found = yield from dialogue.ask(answers_asked(keys, [notices[n].job_id for n in some]))
         for n, answer in zip(some, found, strict=True):
-            notices[n] = Notice(notices[n].job_id, "answer", answer or b"")
-        if own:
-            with suppress(ParallaxError):  # they have a TTL, and were read
-                yield from dialogue.calls([("DEL", *map(keys.answer, own))])
+            told = notices[n]
+            notices[n] = Notice(told.job_id, "answer", answer or b"", apart=not _kept(told))
     return notices
 
 
@@ -265,11 +274,14 @@ def _kept(notice: Notice) -> bool:
     return bool(notice.data.endswith(b"k"))
 
 
-def forget(keys: Keys, reply: str) -> Dialogue[None]:
-    """Delete an `out` stream nobody will read again; who may not delete empties it."""
+def forget(keys: Keys, reply: str, taken: Sequence[str] = ()) -> Dialogue[None]:
+    """Delete an `out` stream nobody will read again, and the answers `taken` from it.
+
+    Who may not delete empties it.
+    """
     stream = keys.out(reply)
     try:
-        yield from dialogue.calls([("DEL", stream)])
+        yield from dialogue.calls([("DEL", stream, *map(keys.answer, taken))])
     except StoreFault as error:
         if not is_forbidden(error):
             raise

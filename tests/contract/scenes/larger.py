@@ -236,7 +236,7 @@ def _(cell: Cell) -> Question:
 @larger("cancel of what runs, twice")
 def _(cell: Cell) -> Question:
     cell.doubled(job())
-    return cancelled(cell, worker="w1", rival="w2")
+    return cancelled(cell, worker="w1", hedge_worker="w2")
 
 
 @larger("cancel of what runs, without knowing of the second attempt")

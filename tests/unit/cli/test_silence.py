@@ -17,7 +17,7 @@ from parallax.cli.leader import leader_name, leader_of
 from parallax.cli.scheduler import _standing_by
 from parallax.cli.silence import SILENCE_S, reasons, said_after
 from parallax.consumers.cli import _leaderless
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.errors import Unreachable
 from parallax.services.scheduler import SchedulerService
 from tests.unit.cli.invoking import CLOSED, Run
@@ -25,12 +25,12 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
-def place(embedded_url: str) -> Place:
-    return Place("main", embedded_url)
+def place(embedded_url: str) -> CellAddress:
+    return CellAddress("main", embedded_url)
 
 
 @pytest.fixture
-def link(place: Place) -> Link:
+def link(place: CellAddress) -> Link:
     return Link.to(place.url)
 
 
@@ -42,7 +42,7 @@ def work(link: Link) -> None:
     Membership(link, Keys()).beat("w1", "w1", 60_000, Registration(VERSION, 4, "cpu"))
 
 
-def test_what_is_missing_is_named(place: Place, link: Link) -> None:
+def test_what_is_missing_is_named(place: CellAddress, link: Link) -> None:
     first, second = reasons(place)
     assert "no scheduler leads cell main" in first
     assert "no worker of cell main" in second
@@ -53,7 +53,7 @@ def test_what_is_missing_is_named(place: Place, link: Link) -> None:
     assert reasons(place) == []
 
 
-def test_who_leads_is_told_without_the_epoch(place: Place, link: Link) -> None:
+def test_who_leads_is_told_without_the_epoch(place: CellAddress, link: Link) -> None:
     assert leader_of(place) is None
     lead(link)
     assert leader_of(place) == "host-1-abc"
@@ -116,7 +116,7 @@ class Duty:
     leading: bool
 
 
-def test_a_standby_says_who_leads(place: Place, link: Link) -> None:
+def test_a_standby_says_who_leads(place: CellAddress, link: Link) -> None:
     standby = cast("SchedulerService", Duty(leading=False))
     assert _standing_by(standby, place) == []  # nobody does: it is about to lead
     lead(link)
@@ -125,7 +125,7 @@ def test_a_standby_says_who_leads(place: Place, link: Link) -> None:
     assert _standing_by(cast("SchedulerService", Duty(leading=True)), place) == []
 
 
-def test_a_worker_that_nobody_leads_says_so(place: Place, link: Link) -> None:
+def test_a_worker_that_nobody_leads_says_so(place: CellAddress, link: Link) -> None:
     (sentence,) = _leaderless(place)
     assert "no scheduler leads cell main" in sentence
     lead(link)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallax.core.cells import MOST_CELLS, Place, home, parsed_places
+from parallax.core.cells import MOST_CELLS, CellAddress, home, parsed_places
 from parallax.core.errors import InvalidInput
 from parallax.core.hashing import point
 
@@ -132,10 +132,10 @@ def assert_near(count: int, share: float) -> None:
 
 def test_cells_are_read() -> None:
     assert parsed_places("a, b=redis://h:1/0 ,c:2.5=unix:///tmp/s?db=0,d:2") == (
-        Place("a"),
-        Place("b", "redis://h:1/0"),
-        Place("c", "unix:///tmp/s?db=0", 2.5),
-        Place("d", weight=2.0),
+        CellAddress("a"),
+        CellAddress("b", "redis://h:1/0"),
+        CellAddress("c", "unix:///tmp/s?db=0", 2.5),
+        CellAddress("d", weight=2.0),
     )
 
 

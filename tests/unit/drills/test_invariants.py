@@ -12,9 +12,9 @@ from parallax.broker.store.codec import Report
 from parallax.broker.store.results import Record
 from parallax.core.lifecycle import State
 from parallax.drills.contention import Window
-from parallax.drills.drill import longest_silence_s
 from parallax.drills.evidence import Evidence
 from parallax.drills.invariants import INVARIANTS, violations
+from parallax.drills.silence import STILL_S, longest_silence_s
 from parallax.drills.watching import Memory
 
 
@@ -151,11 +151,18 @@ def test_silence_is_counted_while_a_tenant_has_jobs() -> None:
 
 
 def test_every_tenant_is_listened_to() -> None:
+    others = {f"a{n}": record(f"a{n}", tenant="t0", accepted=n, finished=n + 4) for n in range(40)}
+    late = record("b", tenant="t9999", accepted=1.0, finished=31.0)
+    assert longest_silence_s({**others, "b": late}) == 30.0
+
+
+def test_while_nobody_hears_anything_nobody_starves() -> None:
     records = {
         "a": record("a", tenant="t0", accepted=0.0, finished=4.0),
-        "b": record("b", tenant="t9999", accepted=1.0, finished=31.0),
+        "b": record("b", tenant="t1", accepted=1.0, finished=31.0),
     }
-    assert longest_silence_s(dict(records)) == 30.0
+    assert longest_silence_s(dict(records)) == 3.0 + STILL_S
+    assert longest_silence_s({"b": records["b"]}) == STILL_S
 
 
 def test_a_damaged_job_is_excused_and_no_other() -> None:

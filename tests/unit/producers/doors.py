@@ -14,7 +14,7 @@ from parallax.core.clock import ManualClock
 from parallax.core.errors import ParallaxError
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
-from parallax.core.words import Submitted
+from parallax.core.words import Cancelled, Submitted
 from parallax.producers.client.completion import Completion
 from parallax.producers.client.stream import Stream
 
@@ -40,7 +40,7 @@ class Door:
         self.name, self.kept = name, kept
         self.closed = False
         self.cancels, self.submitted, self.cursors = list[str](), list[Any](), list[str]()
-        self.cancelled: str | ParallaxError = "ok"
+        self.cancelled: Cancelled | ParallaxError = Cancelled.OK
 
     def submit(
         self, jobs: Sequence[Job], *, own_streams: bool = False,
@@ -63,7 +63,7 @@ class Door:
         assert list(job_ids) == [self.name]
         return [self.record]
 
-    def cancel(self, job_id: str) -> str:
+    def cancel(self, job_id: str) -> Cancelled:
         self.cancels.append(job_id)
         if isinstance(self.cancelled, ParallaxError):
             raise self.cancelled

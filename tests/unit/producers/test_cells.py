@@ -13,12 +13,12 @@ import pytest
 from parallax.broker.store.codec import Report
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.results import Notice, Record
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
-from parallax.core.words import Submitted
+from parallax.core.words import Cancelled, Submitted
 from parallax.producers.client import cells as module
 from parallax.producers.client.cells import Cells
 from parallax.producers.client.client import Client, Completion
@@ -88,9 +88,9 @@ class Stub(Client):
         self._called("answers", list(job_ids))
         return [self.kept.get(job_id) for job_id in job_ids]
 
-    def cancel(self, job_id: str) -> str:
+    def cancel(self, job_id: str) -> Cancelled:
         self._called("cancel", job_id)
-        return "ok" if self.jobs.pop(job_id, None) else "unknown"
+        return Cancelled.OK if self.jobs.pop(job_id, None) else Cancelled.UNKNOWN
 
     def counts(self) -> dict[str, int]:
         self._called("counts")
@@ -357,7 +357,7 @@ def test_one_answer_is_enough_to_go_on(cells: Cells, stubs: dict[str, Stub]) -> 
 
 
 def test_weights_of_cells_decide_where_tenants_live() -> None:
-    places = [Place("a", "redis://127.0.0.1:1"), Place("b", "redis://127.0.0.1:1", 9.0)]
+    places = [CellAddress("a", "redis://127.0.0.1:1"), CellAddress("b", "redis://127.0.0.1:1", 9.0)]
     cells = Cells.to(places)
     homes = [cells.home(f"t{n}") for n in range(500)]
     assert 400 < homes.count("b") < 500

@@ -73,6 +73,22 @@ def test_who_learns_of_an_end_from_its_record_gets_the_answer_that_is_kept() -> 
     assert waited().answer == b""
 
 
+def test_an_answer_that_came_while_records_were_read_is_not_lost() -> None:
+    clock, told = ManualClock(1_000.0), [Completion("j1", Outcome.COMPLETED, b"", CHAT)]
+    ended: list[Record] = []
+
+    def heard(_: set[str], block_ms: int) -> list[Completion]:
+        clock.wait(block_ms / 1_000)
+        return [told.pop()] if ended and told else []
+
+    def records(_: Sequence[str]) -> list[Record | None]:
+        ended.append(record(REPORT))  # just now
+        return [*ended]
+
+    waiting = Waiting(heard, records, lambda ids: [None for _ in ids], clock, Random(1))
+    assert [end.answer for end in waiting.each(["j1"], 10.0)] == [CHAT]
+
+
 def test_a_job_that_did_not_complete_is_asked_for_no_answer() -> None:
     def answers(ids: Sequence[str]) -> list[bytes | None]:
         pytest.fail(f"asked for {ids}")

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput, Unreachable
 from parallax.producers.load.crashes import Crash, kill
@@ -83,7 +83,7 @@ class Refusing:
 def test_the_client_is_closed_where_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Refusing()
     system = cast("System", object())
-    live = Live.of([Place("main", "")], ManualClock(), system, [], {"acme": 0.0}, Orders())
+    live = Live.of([CellAddress("main", "")], ManualClock(), system, [], {"acme": 0.0}, Orders())
     monkeypatch.setattr(Live, "connect", lambda _: client)
     with pytest.raises(InvalidInput):
         live.run([])

@@ -17,7 +17,7 @@ from parallax.core.errors import (
     Unreachable,
 )
 from parallax.core.lifecycle import Outcome
-from parallax.core.words import Submitted
+from parallax.core.words import Cancelled, Submitted
 from tests.unit.producers.doors import BODY, ENDED, JOB, Door, chunk, end
 
 FIRST = Notice("j1", "first", b"")
@@ -135,8 +135,8 @@ def test_who_leaves_at_the_end_cancels_nothing() -> None:
     assert (door.cancels, stream.cancelled) == ([], "")
 
 
-@pytest.mark.parametrize("answer", ["late", "unknown", Unreachable("nobody there")])
-def test_a_cancellation_raises_nothing(answer: str | ParallaxError) -> None:
+@pytest.mark.parametrize("answer", [Cancelled.LATE, Cancelled.UNKNOWN, Unreachable("nobody there")])
+def test_a_cancellation_raises_nothing(answer: Cancelled | ParallaxError) -> None:
     door = Door([chunk(0)])
     door.cancelled = answer
     stream = door.stream()

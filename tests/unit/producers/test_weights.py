@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from parallax.cli.load_figures import figures
-from parallax.core.cells import Place
+from parallax.core.cells import CellAddress
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
@@ -21,7 +21,7 @@ from parallax.services.system import System
 
 def live(url: str, weights: dict[str, float], own: bool = False) -> Live:
     system = cast("System", object()) if own else None
-    return Live.of([Place("main", url)], ManualClock(), system, [], weights, Orders())
+    return Live.of([CellAddress("main", url)], ManualClock(), system, [], weights, Orders())
 
 
 def weighed(url: str, weights: dict[str, float], own: bool = False) -> dict[str, float]:

@@ -16,8 +16,7 @@ def lines(metrics: WorkingMetrics) -> set[str]:
 
 def test_an_end_counts_tokens_and_time() -> None:
     metrics = WorkingMetrics()
-    metrics.ended("completed", REPORT)
-    metrics.ended("late", REPORT)
+    metrics.ended(["completed", "late"], [REPORT, REPORT])
     assert {
         'parallax_worker_attempts_total{result="completed"} 1.0',
         'parallax_worker_attempts_total{result="late"} 1.0',
