@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 #: of itself is read again (seconds).
 LOOK_S, LOOK_SOON_S, LEARN_S = 2.0, 0.5, 30.0
 
-#: Most models that are named in a registration, and the longest text of them.
-SHOWN_MODELS, SHOWN_TEXT = 20, 600
+#: The longest list of models in a registration (characters); names that do not fit are left out.
+MOST_LISTED = 32_000
 
 
 @dataclass(slots=True)
@@ -88,9 +88,7 @@ class UpstreamEngine:
         """See `interface.Engine`."""
         about: dict[str, str | int | float] = {"backend": self.backend.root, "kind": self._kind()}
         if self.facts is not None:
-            shown = " ".join(self.facts.models[:SHOWN_MODELS])
-            more = len(self.facts.models) > SHOWN_MODELS or len(shown) > SHOWN_TEXT
-            about["models"] = shown[:SHOWN_TEXT] + (" ..." if more else "")
+            about["models"] = listed(self.facts.models)
             if self.facts.context:
                 about["context"] = self.facts.context
         return about
@@ -246,6 +244,12 @@ class UpstreamEngine:
                     await asyncio.sleep(wait_s)
         except TimeoutError:
             pass
+
+
+def listed(models: Sequence[str]) -> str:
+    """Return models as a registration names them: with commas between them."""
+    whole = ",".join(name for name in models if "," not in name)
+    return whole if len(whole) <= MOST_LISTED else whole[: whole.rindex(",", 0, MOST_LISTED)]
 
 
 def _failed(exchange: Exchange, failure: Failure, now: float) -> Done:

@@ -49,7 +49,7 @@ def _row(member: Member) -> BackendRow:
         state="ready" if state == "alive" else state,
         backend=str(about["backend"]),
         kind=str(about.get("kind", "")),
-        models=str(about.get("models", "")).split(),
+        models=[name for name in str(about.get("models", "")).split(",") if name],
         slots=member.registration.slots,
         running_jobs=int(member.number("running")),
         waiting_jobs=int(member.number("waiting")),

@@ -90,8 +90,8 @@ def up(
             for number, place in enumerate(where.named):
                 port = None if metrics_port is None else metrics_port + number * count
                 plan = Plan(
-                    workers, schedulers, worker_arguments, own, scheduler_arguments, durability,
-                    place.name, port, metrics_host,
+                    workers, schedulers, worker_arguments, scheduler_arguments, durability,
+                    place.name, port, metrics_host, backends=own,
                 )  # fmt: skip
                 url = place.url or shared
                 system = System(

@@ -34,12 +34,12 @@ class Plan:
     workers: int = 4
     schedulers: int = 2
     worker_arguments: Sequence[str] = ()
-    backends: Sequence[Sequence[str]] = ()  # arguments of the n-th worker alone
     scheduler_arguments: Sequence[str] = ()
     durability: str = "everysec"
     cell: str = "main"
     metrics_port: int | None = None  # of the first scheduler; the others, then the workers, follow
     metrics_host: str = "127.0.0.1"
+    backends: Sequence[Sequence[str]] = ()  # arguments of the n-th worker alone
 
     def metrics(self, place: int) -> tuple[str, ...]:
         """Return the arguments that let the process at this place (from 0) serve its metrics."""

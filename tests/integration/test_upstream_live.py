@@ -106,7 +106,7 @@ def test_jobs_wait_for_a_server_that_is_gone_and_lose_no_attempt_by_it(embedded_
         server.up()
         cell.until_ended(*names)
         assert [cell.state(name) for name in names] == [State.COMPLETED] * 6
-        cell.until(lambda: served(cell) == "tiny other", "the worker to register anew")
+        cell.until(lambda: served(cell) == "tiny,other", "the worker to register anew")
 
     with Upstream() as server:
         played(embedded_url, [server.url], scene)

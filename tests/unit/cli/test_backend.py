@@ -86,7 +86,7 @@ def test_without_the_client_it_is_said_what_to_install(
 def test_a_server_that_is_not_ready_is_listed_with_the_reason(run: Run, embedded_url: str) -> None:
     link, keys = Link.to(embedded_url), Keys()
     about: dict[str, str | int | float] = {
-        "backend": "http://h", "kind": "vllm", "models": "a b",
+        "backend": "http://h", "kind": "vllm", "models": "a,b",
     }  # fmt: skip
     member = Membership(link, keys)
     member.beat("w1", "w1", 60_000, Registration(VERSION, 4, "openai", about=about))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from parallax.consumers.upstream.asked import Asked, Served, asked
 from parallax.consumers.upstream.assembly import Assembly
 from parallax.consumers.upstream.backend import parsed_backend
+from parallax.consumers.upstream.engine import MOST_LISTED, listed
 from parallax.consumers.upstream.failure import MOST_TEXT, of_error, of_status
 from parallax.consumers.upstream.kinds import facts_of, kind_of, kv_of_slots, load_of, series
 from parallax.consumers.upstream.sse import EventReader, TooLong
@@ -308,6 +309,14 @@ def test_the_metrics_of_vllm_are_read() -> None:
     assert kind_of(models) == "vllm"
     facts = facts_of("vllm", models, None, VLLM)
     assert (facts.models, facts.kv_capacity, facts.context) == (("m",), 16_000, 4096)
+
+
+def test_models_are_listed_up_to_a_bound() -> None:
+    assert listed(("a", "b,c", "d")) == "a,d"
+    many = listed([f"model-{n}" for n in range(5_000)])
+    assert len(many) <= MOST_LISTED
+    assert many.startswith("model-0,model-1,")
+    assert int(many.rpartition("-")[2]) > 2_000  # no name is cut
 
 
 def test_what_others_say_of_themselves_is_read() -> None:
