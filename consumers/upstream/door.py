@@ -41,6 +41,7 @@ class Door:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=backend.timeouts.connect_s),
             headers={"User-Agent": f"parallax/{__version__}", "Accept-Encoding": "identity"}
             | ({"Authorization": f"Bearer {key}"} if key else {}),
+            cookie_jar=aiohttp.DummyCookieJar(),  # one request knows nothing of another
             read_bufsize=1 << 18,
         )
 

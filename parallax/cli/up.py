@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from parallax.cli.documents import UpLine
-from parallax.cli.engine_options import PORT, engine_arguments, engine_options
+from parallax.cli.engine_options import PORT, SERVER, engine_arguments, engine_options
 from parallax.cli.options import (
     metrics_host_option,
     policies_from,
@@ -76,7 +76,7 @@ def up(
     each cell has schedulers and workers of its own; those without a URL share the server.
     """
     if backends:
-        engine, workers = "openai", _in_front_of(backends)
+        engine, workers = SERVER, _in_front_of(backends)
     count = workers + schedulers
     if metrics_port is not None:
         check_int("--metrics-port", metrics_port, 1, 65_536 - count * len(where.named))
@@ -152,7 +152,7 @@ def _greet(where: Where, systems: list[System], workers: int, engine: str) -> No
         say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
     asked = (
         '"Say hello" --stream'
-        if engine in ("echo", "openai")
+        if engine in ("echo", SERVER)
         else "--prompt-tokens 100 --max-tokens 50"
     )
     click.echo(f"try: parallax submit{several} {asked}   (Ctrl-C stops)")

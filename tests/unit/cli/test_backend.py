@@ -56,6 +56,7 @@ def test_a_server_that_is_not_well_is_told_with_the_reason(run: Run, server: Ups
         (["worker", "--backend", "http://h", "--role", "decode"], "--role"),
         (["worker", "--engine", "openai"], "name it with --backend"),
         (["worker", "--backend", "http://h,key-env=NO_SUCH_KEY"], "NO_SUCH_KEY"),
+        (["up", "--engine", "openai"], "--backend"),
         (["up", "--backend", "http://h,slots=0"], "slots"),
         (["up", "--backend", "http://h", "--workers", "2"], "either --workers or --backend"),
         (["up", "--backend", "http://h", "--engine", "cpu"], "either --engine or --backend"),
