@@ -1,7 +1,8 @@
 """Fixtures shared by all tests: one server of a kind per test process, emptied before each use.
 
 What touches Redis runs over fakeredis and over real servers: the same text, again and again. Two
-of them are in the fast set, the others are `slow`; see `tests/servers.py`.
+of them are in the fast set, the others are `slow`; see `tests/servers.py`. What of the fast set is
+in `make check`, too, is said here and by the marks `dear` and `sampled`.
 """
 
 from __future__ import annotations
@@ -19,22 +20,55 @@ from tests.cluster import LocalCluster
 from tests.examples import examples
 from tests.servers import EMBEDDED, REAL, Running
 
+#: Tests with these marks are not in `make check`.
+LEFT_OUT = ("slow", "e2e", "dear")
+
 settings.register_profile("share", max_examples=examples(100))
 settings.load_profile("share")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what is slow over fakeredis be `slow` there, and every test of whole services.
+    """Say of tests and cases what their marks, places and numbers make of them."""
+    for item in items:
+        if _is_slow_there(item):
+            item.add_marker("slow")
+        elif "contract" in item.path.parts and _place(item) not in ("", "fakeredis"):
+            item.add_marker("dear")  # `make check` has each of them over fakeredis
+    for item in _left_out(items):
+        item.add_marker("dear")
+
+
+def _is_slow_there(item: pytest.Item) -> bool:
+    """Whether a test is slow over fakeredis, as every test of whole services is.
 
     fakeredis runs scripts in Python. The fast tests of the contract show that it answers as the
     servers do; what services make of the answers is the same over both.
     """
+    return "[fakeredis" in item.name and (
+        item.get_closest_marker("slow_on_fakeredis") is not None or "integration" in item.path.parts
+    )
+
+
+def _place(item: pytest.Item) -> str:
+    """Return what the fixture `connect` opens links to; '' where a test does not use it."""
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("connect", "")) if callspec else ""
+
+
+def _left_out(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the cases of `sampled` tests that are not among the sample, which is spread evenly."""
+    cases: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if "[fakeredis" in item.name and (
-            item.get_closest_marker("slow_on_fakeredis") or "integration" in item.path.parts
-        ):
-            item.add_marker("slow")
+        if item.get_closest_marker("sampled") and not any(map(item.get_closest_marker, LEFT_OUT)):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left_out = []
+    for of_one in cases.values():
+        marker = of_one[0].get_closest_marker("sampled")
+        wanted = marker.args[0] if marker else 0
+        sample = {n * len(of_one) // wanted for n in range(wanted)}
+        left_out += [item for n, item in enumerate(of_one) if n not in sample]
+    return left_out
 
 
 @pytest.fixture(scope="session")

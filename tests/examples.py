@@ -1,4 +1,4 @@
-"""How many random examples the tests draw: a share of them in `make check`, all in `make test`."""
+"""How many random examples the tests draw: all, or a share where somebody is in a hurry."""
 
 from __future__ import annotations
 

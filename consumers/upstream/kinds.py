@@ -182,20 +182,16 @@ def load_of(kind: str, metrics: str) -> Load:
 
 
 def kv_of_slots(slots: Any) -> float | None:
-    """Return the share of llama.cpp's KV cache in use, by what its slots hold."""
+    """Return the share of llama.cpp's KV cache that its running requests hold.
+
+    What an idle slot still holds makes way for whoever comes, so it does not count.
+    """
     held = total = 0
     for slot in slots if isinstance(slots, list) else ():
         if isinstance(slot, dict) and (size := _whole(slot.get("n_ctx"))):
             total += size
-            tokens = [slot.get(name) for name in ("n_past", "n_prompt_tokens_cache")]
-            decoded = slot.get("next_token")
-            rows = decoded if isinstance(decoded, list) else [decoded]
-            made = [row.get("n_decoded") for row in rows if isinstance(row, dict)]
-            known = [int(n) for n in tokens if isinstance(n, int)]
-            grown = [int(n) for n in made if isinstance(n, int)]
-            held += min(
-                size, max(known, default=0) + (sum(grown) if slot.get("is_processing") else 0)
-            )
+            tokens = [_whole(slot.get(name)) or 0 for name in ("n_prompt_tokens", "n_past")]
+            held += min(size, max(tokens)) if slot.get("is_processing") else 0
     return held / total if total else None
 
 

@@ -104,6 +104,7 @@ def test_routing_uses_all_room_and_no_more(name: str) -> None:
     assert routes.count(None) == 3
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", list(ROUTING))
 def test_routing_forgets_workers_that_left(name: str) -> None:
     policy = ROUTING.build(name, random=Random(7))

@@ -105,6 +105,7 @@ def test_the_answer_of_who_comes_too_late_is_told_to_nobody(cell: Cell) -> None:
     assert cell.results.answers(["j1"]) == [b"of the second"]
 
 
+@pytest.mark.dear
 def test_what_belongs_together_is_told_in_one_entry(cell: Cell) -> None:
     """An entry has room for a hundred words: of an answer and its end none has only one."""
     cell.join()

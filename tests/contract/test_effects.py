@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ WRITES = os.environ.get("PARALLAX_EFFECTS") == "write"
 Effects = dict[str, dict[str, dict[str, list[str]]]]
 
 
+@cache
 def known() -> Effects:
     found: Effects = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     return found
@@ -42,6 +44,7 @@ def test_a_script_writes_this_and_nothing_else_and_once(cell: Cell, name: str) -
     if WRITES:
         text = json.dumps(known() | {name: found}, indent=1, sort_keys=True)
         FILE.write_text(text + "\n", encoding="utf-8")
+        known.cache_clear()
     assert found == known()[name]
 
 

@@ -85,6 +85,7 @@ def test_a_call_that_does_not_fit_is_found(wrong: Call[object]) -> None:
     assert faults(wrong) != []
 
 
+@pytest.mark.dear
 def test_the_calls_of_every_scene_are_looked_at(
     cell: Cell, seen: set[str], connect: Callable[[], Link]
 ) -> None:

@@ -105,6 +105,7 @@ def full(link: Link) -> Iterator[None]:
 DRAINING = sorted(name for name in EVERY if name.split()[0] not in GROWING)
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", DRAINING)
 def test_what_drains_goes_on_at_a_full_server(real: Cell, name: str) -> None:
     ask = EVERY[name](real)

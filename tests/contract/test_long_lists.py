@@ -29,6 +29,7 @@ def entries(cell: Cell, stream: str) -> list[int]:
     return [len(fields) for _, fields in cell.link.call("XRANGE", stream, "-", "+")]
 
 
+@pytest.mark.sampled(1)
 def test_the_balances_of_thousands_of_tenants_are_kept(wide: Cell) -> None:
     accounts = {f"t{n}": float(n) for n in range(MANY)}
     assert wide.dispatching.commit(wide.lead(), [], {}, accounts) == []

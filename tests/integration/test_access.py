@@ -167,6 +167,7 @@ def test_a_role_can_do_nothing_else(server: EmbeddedServer, role: str) -> None:
     link.close()
 
 
+@pytest.mark.dear
 def test_every_role_is_looked_at() -> None:
     assert set(ROLES) <= set(FORBIDDEN)
 

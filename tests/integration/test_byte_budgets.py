@@ -35,6 +35,7 @@ def long(name: str, tenant: str) -> Job:
     return job(name, tenant, prompt_tokens=16 * BLOCKS, prefix=tuple(range(start, start + BLOCKS)))
 
 
+@pytest.mark.dear
 def test_what_waits_in_memory_is_bounded_and_all_of_it_is_served(cell: Cell) -> None:
     jobs = [long(f"{tenant}{n}", tenant) for n in range(20) for tenant in "ab"]
     for start in range(0, len(jobs), 40):

@@ -162,6 +162,7 @@ def test_a_worker_wrongly_believed_dead_may_still_win_once(cell: Cell) -> None:
     assert cell.counts()["late"] == 1
 
 
+@pytest.mark.dear
 def test_a_standby_takes_over_and_every_job_ends_once(cell: Cell) -> None:
     first = cell.scheduler()
     engine = StuckEngine(4)
@@ -207,6 +208,7 @@ def test_balances_survive_a_leader_that_dies_between_turns(cell: Cell) -> None:
     assert balance(interrupted=True) == pytest.approx(true)
 
 
+@pytest.mark.dear
 def test_a_stream_that_was_deleted_is_repaired(cell: Cell) -> None:
     cell.scheduler()
     cell.submit(*jobs(3, tenants="a"))

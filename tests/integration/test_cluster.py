@@ -24,6 +24,8 @@ from tests.integration.cells import QUICK, Cell, StuckEngine, job, jobs, schedul
 from tests.unit.cli.invoking import run_main
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.dear
+
 BOTH = pytest.mark.parametrize("kind", [Link, LinkOverAsync])
 MASTERS = pytest.mark.parametrize("number", range(3))
 RESCUERS = Policies(

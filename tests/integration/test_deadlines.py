@@ -40,6 +40,7 @@ def test_a_deadline_passes_behind_a_full_window(cell: Cell) -> None:
     assert due(cell) == 1
 
 
+@pytest.mark.dear
 def test_what_is_due_soon_is_served_by_its_priority_behind_a_full_window(cell: Cell) -> None:
     cell.submit(job("urgent", "a", deadline_s=4.0, priority=100), job("plain", "a", priority=99))
     cell.until(lambda: scheduler_of(cell.schedulers[0]).knows("urgent"), "it to be read")

@@ -39,6 +39,7 @@ def test_start_twice_is_one_server(make: Callable[..., EmbeddedServer]) -> None:
     assert server.start() == server.start()
 
 
+@pytest.mark.dear
 def test_start_brings_a_dead_server_back(make: Callable[..., EmbeddedServer]) -> None:
     server = make()
     first = server.start()
@@ -100,6 +101,7 @@ def test_a_wrong_setting_is_refused_at_once(wrong: dict[str, Any]) -> None:
         EmbeddedServer(SystemClock(), **wrong)
 
 
+@pytest.mark.dear
 def test_a_port_taken_in_the_meantime_is_given_up(
     make: Callable[..., EmbeddedServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_port_taken_in_the_meantime_is_given_up(
     assert f":{taken}/" not in info.tcp_url
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["with space", 'quote" and #', "ünïcode", "d" * 150])
 def test_any_name_of_a_directory_will_do(
     make: Callable[..., EmbeddedServer], tmp_path: Path, name: str
@@ -121,6 +124,7 @@ def test_any_name_of_a_directory_will_do(
     assert ask(info.url, "CONFIG", "GET", "dir")[1].decode() == info.data_dir
 
 
+@pytest.mark.dear
 def test_a_long_temporary_directory_is_no_place_for_the_socket(
     make: Callable[..., EmbeddedServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +149,7 @@ def test_a_binary_that_is_no_server_is_refused(
         make(binary=tmp_path / "nothing").start()
 
 
+@pytest.mark.dear
 def test_a_failed_start_says_why_and_leaves_nothing(
     make: Callable[..., EmbeddedServer], tmp_path: Path
 ) -> None:
@@ -162,6 +167,7 @@ def test_a_failed_start_says_why_and_leaves_nothing(
 # -- data -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.dear
 def test_data_survive_a_clean_restart(make: Callable[..., EmbeddedServer]) -> None:
     for n in range(3):
         with make() as server:
@@ -180,6 +186,7 @@ def test_data_and_address_survive_a_kill(make: Callable[..., EmbeddedServer]) ->
     assert ask(before.url, "GET", "key") == ask(before.tcp_url, "GET", "key") == b"value"
 
 
+@pytest.mark.dear
 def test_a_torn_last_write_does_not_stop_a_restart(
     make: Callable[..., EmbeddedServer], tmp_path: Path
 ) -> None:
@@ -215,6 +222,7 @@ def test_the_data_of_a_newer_server_are_not_overlooked(
 # -- stopping -------------------------------------------------------------------------------------
 
 
+@pytest.mark.dear
 def test_stop_ends_the_process_and_may_be_repeated(
     make: Callable[..., EmbeddedServer], tmp_path: Path
 ) -> None:
@@ -228,6 +236,7 @@ def test_stop_ends_the_process_and_may_be_repeated(
         ask(info.url, "PING")
 
 
+@pytest.mark.dear
 def test_a_server_that_does_not_listen_is_killed(
     make: Callable[..., EmbeddedServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +248,7 @@ def test_a_server_that_does_not_listen_is_killed(
     assert is_gone(pid)
 
 
+@pytest.mark.dear
 def test_an_ephemeral_server_leaves_nothing_behind() -> None:
     with EmbeddedServer(SystemClock(), ephemeral=True) as server:
         assert server.info is not None
@@ -267,6 +277,7 @@ def test_the_password_shows_nowhere(make: Callable[..., EmbeddedServer], tmp_pat
     assert [text for text in shown if password in text] == []
 
 
+@pytest.mark.dear
 def test_only_the_user_may_read_what_is_stored(
     make: Callable[..., EmbeddedServer], tmp_path: Path
 ) -> None:
@@ -284,6 +295,7 @@ def test_only_the_user_may_read_what_is_stored(
         assert mode(path) & 0o077 == 0, path
 
 
+@pytest.mark.dear
 def test_a_new_directory_is_the_users_alone(
     make: Callable[..., EmbeddedServer], tmp_path: Path
 ) -> None:
@@ -291,6 +303,7 @@ def test_a_new_directory_is_the_users_alone(
     assert mode(tmp_path / "data") == 0o700
 
 
+@pytest.mark.dear
 def test_whoever_waits_for_it_to_load_may_change_his_mind(
     make: Callable[..., EmbeddedServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def parallax(mine: Path, tmp_path: Path) -> Callable[..., Any]:
     return run
 
 
+@pytest.mark.dear
 def test_a_policy_is_simulated(parallax: Callable[..., Any]) -> None:
     (page,) = parallax("policy", "show", "warmest")
     assert (page["kind"], page["source"]) == ("routing", "parallax-mine")
@@ -95,6 +96,7 @@ def test_a_policy_is_simulated(parallax: Callable[..., Any]) -> None:
     assert figures["jobs_completed"] == 50
 
 
+@pytest.mark.dear
 def test_a_trace_format_is_read(parallax: Callable[..., Any], tmp_path: Path) -> None:
     listed = {row["format"]: row["source"] for row in parallax("trace", "formats")}
     assert (listed["minutes"], listed["azure"]) == ("parallax-mine", "parallax-lb")

@@ -95,6 +95,7 @@ def test_a_log_is_read_for_the_reason(line: str, says: str) -> None:
     assert says in reason(f"1:M 1 Jan * Server initialized\n{line}\n", Path("/data"))
 
 
+@pytest.mark.dear
 def test_a_damaged_file_is_named_and_said_what_to_do_with(tmp_path: Path) -> None:
     server = EmbeddedServer(SystemClock(), home=tmp_path)
     link = Link.to(server.start().url)

@@ -105,6 +105,7 @@ def test_hearts_that_are_written_anew_would_stop(
         cell.until(lambda: given_up, "somebody to be given up who lives")
 
 
+@pytest.mark.dear
 def test_the_dead_are_given_up_by_a_new_leader_and_the_paused_come_back(
     cell: BeatingCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def owner(tmp_path: Path) -> Iterator[Owned]:
         aftermath.signalled(pid, signal.SIGKILL)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_killed_owner_leaves_nothing(owner: Owned, tmp_path: Path, paused: bool) -> None:
     process, child, guardian = owner
@@ -71,6 +72,7 @@ def test_a_killed_owner_leaves_nothing(owner: Owned, tmp_path: Path, paused: boo
     assert (tmp_path / "spared" / "file").exists()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_to_the_whole_group_do_not_stop_it(
     owner: Owned, tmp_path: Path, number: signal.Signals

@@ -49,6 +49,7 @@ def add(cell: Cell, stream: str, fields: list[bytes]) -> None:
     cell.link.call("XADD", stream, "*", *fields)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("fields", "reason"), [row[1:] for row in ARRIVALS], ids=[row[0].decode() for row in ARRIVALS]
 )
@@ -67,6 +68,7 @@ def test_a_malformed_arrival_is_set_aside_with_its_reason_and_harms_no_neighbour
     assert cell.link.call("XLEN", cell.keys.arrivals("acme")) == 0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "fields", [[b"x", b"y"], [b"j", b"\xff"], [b"j", b"j1 one 1.0 1"], [b"j", b"j1 1 nan 1"]]
 )
@@ -78,6 +80,7 @@ def test_a_malformed_assignment_is_set_aside(cell: Cell, fields: list[bytes]) ->
     assert cell.dead_letters()[0]["stream"] == cell.keys.work(cell.workers[0].id)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "fields",
     [

@@ -57,6 +57,7 @@ def populated(cell: Cell, workers: int) -> SchedulerService:
     return cell.scheduler(CALM)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow_on_fakeredis
 @pytest.mark.parametrize("workers", [FEW, MANY])
 def test_a_take_over(
@@ -72,6 +73,7 @@ def test_a_take_over(
     assert scheduler_of(leader).in_flight == workers
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow_on_fakeredis
 @pytest.mark.parametrize("workers", [FEW, MANY])
 def test_a_poll(connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
@@ -82,6 +84,7 @@ def test_a_poll(connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, wo
         term_of(leader)._poll()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow_on_fakeredis
 @pytest.mark.parametrize("workers", [FEW, MANY])
 def test_the_death_of_many(
@@ -112,6 +115,7 @@ def swept(cell: Cell, opened: int, settings: Any = CALM) -> list[int]:
     return [piece.words["ok"] for piece in pieces if piece.words["ok"]]
 
 
+@pytest.mark.dear
 @pytest.mark.slow_on_fakeredis
 def test_a_sweep_grows_with_what_is_open_and_its_pieces_do_not(
     connect: Callable[[], Link],

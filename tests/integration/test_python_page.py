@@ -23,6 +23,7 @@ BLOCKS = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("code", BLOCKS)
 def test_a_block_runs(code: str, embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARALLAX_REDIS", embedded_url)

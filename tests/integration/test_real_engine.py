@@ -98,6 +98,7 @@ def test_a_cancelled_answer_is_not_made_any_longer(embedded_url: str, port: int)
     def scene(cell: Cell) -> None:
         ask(cell, "j", model="", max_tokens=4000, stream=True)
         cell.until(lambda: said(cell, "j"), "some of the answer")
+        cell.until(lambda: probed(parsed_backend(url_of(port)), "")[1].kv_used, "KV in use")
         assert cell.cancel("j") == "ok"
         cell.until(lambda: slots_in_use(port) == 0, "llama.cpp to stop")
         assert cell.outcome("j") is Outcome.CANCELLED

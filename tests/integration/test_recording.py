@@ -65,6 +65,7 @@ def test_every_routing_policy_decides_the_same_again(
     assert sum(len(one.batch.events) for one in done) > 60
 
 
+@pytest.mark.dear
 def test_another_seed_or_policy_decides_otherwise(connect: Callable[[], Link]) -> None:
     begin, *batches = recorded(working(connect, Policies(routing=PolicyChoice("random"))))
     assert isinstance(begin, Beginning)
@@ -76,6 +77,7 @@ def test_another_seed_or_policy_decides_otherwise(connect: Callable[[], Link]) -
         assert not all(one.same for one in redo([other, *batches]))
 
 
+@pytest.mark.dear
 def test_a_new_leader_begins_a_new_segment(connect: Callable[[], Link]) -> None:
     cell = working(connect)
     recording = Recording(cell.connect(), cell.keys, "test")
@@ -92,6 +94,7 @@ def test_a_new_leader_begins_a_new_segment(connect: Callable[[], Link]) -> None:
     assert all(one.same for one in redo(lines))
 
 
+@pytest.mark.dear
 def test_a_missing_batch_is_noticed(connect: Callable[[], Link]) -> None:
     lines = recorded(working(connect))
     del lines[len(lines) // 2]
@@ -99,6 +102,7 @@ def test_a_missing_batch_is_noticed(connect: Callable[[], Link]) -> None:
         list(redo(lines))
 
 
+@pytest.mark.dear
 def test_when_nobody_asks_any_more_the_leader_stops(connect: Callable[[], Link]) -> None:
     cell = working(connect)
     recorded(cell)
@@ -121,6 +125,7 @@ def test_junk_is_refused(junk: bytes) -> None:
         decode_line(junk)
 
 
+@pytest.mark.dear
 def test_a_placement_is_explained(connect: Callable[[], Link]) -> None:
     lines = recorded(working(connect))
     explanation = Explanation("late")
@@ -132,6 +137,7 @@ def test_a_placement_is_explained(connect: Callable[[], Link]) -> None:
     assert set(placement.scores) <= {worker.id for worker in placement.workers}
 
 
+@pytest.mark.dear
 def test_recorded_jobs_are_a_trace(connect: Callable[[], Link], tmp_path: Path) -> None:
     lines = recorded(working(connect))
     generic.write(tmp_path / "trace.jsonl", jobs_of(lines))

@@ -26,6 +26,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is 
 # -- an owner that is killed -----------------------------------------------------------------------
 
 
+@pytest.mark.dear
 @linux
 def test_killing_the_owner_ends_the_server(owner: tuple[subprocess.Popen[str], int]) -> None:
     process, pid = owner
@@ -34,6 +35,7 @@ def test_killing_the_owner_ends_the_server(owner: tuple[subprocess.Popen[str], i
     wait_until(lambda: is_gone(pid), "the server of the killed owner to end")
 
 
+@pytest.mark.dear
 @linux
 def test_the_next_owner_waits_for_the_last_server(
     owner: tuple[subprocess.Popen[str], int], make: Callable[..., EmbeddedServer], tmp_path: Path
@@ -52,6 +54,7 @@ def test_the_next_owner_waits_for_the_last_server(
     assert not socket_path(seen).parent.exists()
 
 
+@pytest.mark.dear
 @linux
 def test_a_server_that_outlives_its_owner_keeps_the_directory(
     owner: tuple[subprocess.Popen[str], int],
@@ -74,6 +77,7 @@ def test_a_server_that_outlives_its_owner_keeps_the_directory(
 # -- one owner, many who attach -------------------------------------------------------------------
 
 
+@pytest.mark.dear
 def test_a_second_owner_is_told_of_the_first(
     owner: tuple[subprocess.Popen[str], int], make: Callable[..., EmbeddedServer], tmp_path: Path
 ) -> None:
@@ -83,6 +87,7 @@ def test_a_second_owner_is_told_of_the_first(
     assert running_server(tmp_path / "data") is not None  # the refused one took nothing away
 
 
+@pytest.mark.dear
 def test_others_find_the_server(owner: tuple[subprocess.Popen[str], int], tmp_path: Path) -> None:
     found = running_server(tmp_path / "data")
     assert found is not None
@@ -99,6 +104,7 @@ def test_what_is_found_is_what_was_started(make: Callable[..., EmbeddedServer]) 
     assert running_server(Path(info.data_dir)) == server.info
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("written", ["", str(os.getpid())], ids=["clean", "reused pid"])
 def test_one_who_looks_does_not_turn_an_owner_away(
     make: Callable[..., EmbeddedServer], tmp_path: Path, written: str
@@ -120,6 +126,7 @@ def test_nothing_is_found_where_nothing_runs(tmp_path: Path) -> None:
     assert running_server(tmp_path) is None
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"url": 5}', b"\xff\xfe"])
 def test_a_broken_file_is_ignored(
     make: Callable[..., EmbeddedServer], tmp_path: Path, content: bytes
@@ -215,6 +222,7 @@ def test_a_told_password_that_others_may_read_is_refused(
     lock.close()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["lock", "server.log", "server.json.new"])
 @pytest.mark.parametrize("kind", ["link", "pipe"])
 @pytest.mark.timeout(20)
@@ -248,6 +256,7 @@ def test_a_file_that_is_none_is_not_read(tmp_path: Path, kind: str) -> None:
         assert running_server(tmp_path) is None
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o775])
 def test_the_mode_of_a_directory_that_was_there_is_left_alone(
     make: Callable[..., EmbeddedServer], tmp_path: Path, mode: int

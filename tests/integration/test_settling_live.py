@@ -134,6 +134,7 @@ def test_a_computed_prompt_is_paid_for_though_nobody_answers(connect: Callable[[
     assert charged(cell) == 1_000 + 2
 
 
+@pytest.mark.dear
 def test_estimates_are_taken_back_at_the_weight_at_which_they_were_charged(
     connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,6 +194,7 @@ def test_a_link_to_a_home_is_not_one(place: Path) -> None:
     assert (folder / "lock").exists()
 
 
+@pytest.mark.dear
 def test_the_next_start_removes_what_nobody_could(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from parallax.consumers.desk import Desk
 from parallax.consumers.engines.interface import Condition
 from parallax.consumers.outgoing import Outgoing
 from parallax.consumers.retries import Resting
+from tests.examples import examples
 from tests.laws.desks import Play
 
 STEPS = 120
@@ -23,7 +24,7 @@ STEPS = 120
 
 @pytest.mark.parametrize("role", ["both", "prefill"])
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_what_began_ends_once_within_its_bounds_and_its_chunks_are_told_in_order(
     role: str, seed: int
 ) -> None:
@@ -33,7 +34,7 @@ def test_what_began_ends_once_within_its_bounds_and_its_chunks_are_told_in_order
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_the_same_news_bring_the_same_actions(seed: int) -> None:
     plays = [Play(seed), Play(seed)]
     for play in plays:

@@ -39,6 +39,7 @@ def played(name: str, seed: int, *, silent: bool = False) -> Cell:
     return cell
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("seeds", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", COMPOSITIONS)
 def test_everything_ends_once_and_nothing_is_left(name: str, seeds: int) -> None:
@@ -69,6 +70,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> defaultdict[str, float]:
     return kept
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", COMPOSITIONS)
 def test_tenants_pay_for_all_that_their_attempts_used(
     name: str, ledger: defaultdict[str, float], monkeypatch: pytest.MonkeyPatch
@@ -85,10 +87,11 @@ def test_tenants_pay_for_all_that_their_attempts_used(
 
 def test_attempts_that_vanish_without_a_word_are_noticed() -> None:
     """The control: a cell that cancels and does not say so leaves attempts in flight."""
-    left = [played("tied", seed, silent=True).left_over() for seed in range(12)]
+    left = (played("tied", seed, silent=True).left_over() for seed in range(12))
     assert any("the scheduler is not idle" in wrong for wrong in left)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", COMPOSITIONS)
 def test_what_nobody_tells_of_lost_workers_is_settled_in_time(name: str) -> None:
     for seed in range(5):

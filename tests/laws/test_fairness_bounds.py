@@ -92,6 +92,7 @@ CASES = [(1, (1.0, 1.0)), (4, (1.0, 1.0)), (16, (1.0, 1.0)), (16, (3.0, 1.0)), (
 cases = pytest.mark.parametrize(("slots", "weights"), CASES)
 
 
+@pytest.mark.sampled(2)
 @cases
 def test_fair_queuing_on_parallel_slots_keeps_the_bound(
     slots: int, weights: tuple[float, float]
@@ -107,6 +108,7 @@ def test_fair_queuing_on_parallel_slots_keeps_the_bound(
         assert guessed.range <= (slots + 1) * unit(weights)
 
 
+@pytest.mark.sampled(2)
 @cases
 def test_deficit_round_robin_keeps_its_bound(slots: int, weights: tuple[float, float]) -> None:
     """Shreedhar & Varghese 1995: a quantum more than fair queuing; in flight as above."""
@@ -116,6 +118,7 @@ def test_deficit_round_robin_keeps_its_bound(slots: int, weights: tuple[float, f
             assert seen.range <= quantum + (slots + 1) * unit(weights)
 
 
+@pytest.mark.dear
 def test_on_one_slot_with_known_costs_both_bounds_are_those_of_the_papers() -> None:
     for seed in range(30):
         assert drift(FairQueuing(), seed=seed).range <= unit()
@@ -123,6 +126,7 @@ def test_on_one_slot_with_known_costs_both_bounds_are_those_of_the_papers() -> N
         assert turns.range <= 2_000.0 + unit()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("policy", [FairQueuing, DeficitRoundRobin])
 def test_the_drift_does_not_grow_with_time(policy: type[FairnessPolicy]) -> None:
     short, long = (drift(policy(), 8, guess=on_average, jobs=jobs) for jobs in (2_000, 16_000))
@@ -239,6 +243,7 @@ def picks(policy: FairnessPolicy, seed: int, jobs: int = 3_000) -> list[str]:
     return made
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("real", "remembering", "hasty"),
     [(FairQueuing, Remembering, Hasty), (DeficitRoundRobin, RememberingTurns, HastyTurns)],
@@ -347,6 +352,7 @@ FAIR: list[Callable[[], FairnessPolicy]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.dear
 def test_beside_a_flooder_the_victim_fares_almost_as_if_alone() -> None:
     _, alone, _ = victim(FairQueuing(), alone=True)
     for policy in FAIR:  # jobs cost the same on average here, so turns of requests are fair too
@@ -356,6 +362,7 @@ def test_beside_a_flooder_the_victim_fares_almost_as_if_alone() -> None:
         assert refused == 0.0
 
 
+@pytest.mark.dear
 def test_in_a_plain_queue_the_victim_waits_behind_the_flood_and_is_refused() -> None:
     median, tail, refused = victim(Fifo(), shared=True)
     assert median >= 20.0

@@ -66,6 +66,7 @@ def forgotten(accounts: Accounts, margin: float = 0.0) -> Accounts:
     return {name: a for name, a in accounts.items() if name == "" or a > level}
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("name", list(FAIRNESS))
 def test_forgetting_them_changes_no_decision(name: str, seed: int) -> None:
@@ -74,6 +75,7 @@ def test_forgetting_them_changes_no_decision(name: str, seed: int) -> None:
     assert after(name, seed, lambda policy: policy.restore(forgotten(accounts))) == whole
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("name", list(FAIRNESS))
 def test_they_can_be_told_one_by_one(name: str, seed: int) -> None:

@@ -93,6 +93,7 @@ def shares(fairness: str, routing: str) -> float:
     return sum(one.tenant == "warm" for one in first) / 300
 
 
+@pytest.mark.dear
 def test_a_cached_prompt_buys_no_more_service_than_its_lower_cost() -> None:
     """Who is next is decided before where: the bound of fairness does not grow with locality."""
     assert shares("fair_queuing", "kv_locality") == pytest.approx(
@@ -112,6 +113,7 @@ def workers_in_the_end(jobs: list[Timed], admission: Choice) -> int:
     return done.samples[-1].workers
 
 
+@pytest.mark.dear
 def test_scaling_sees_what_was_refused() -> None:
     strict = Choice("thresholds", {"max_jobs": 1})
     jobs = poisson(1_600, 8.0, 1)
@@ -308,6 +310,7 @@ def test_nobody_passes_a_head_that_does_not_fit_yet() -> None:
 # -- autoscaling x affinity, death x everything -------------------------------------------------
 
 
+@pytest.mark.dear
 def test_scaling_down_drains_and_a_crash_does_not() -> None:
     wave = [(at, job(n, s)) for n, (at, s) in enumerate(offered(800, 8.0, 1))]
     calm = [(at + 110.0, job(10_000 + n, s)) for n, (at, s) in enumerate(offered(400, 1.0, 2))]
@@ -338,6 +341,7 @@ def passed_by_younger(ordering: Choice) -> int:
     )
 
 
+@pytest.mark.dear
 def test_orphans_return_to_the_place_that_their_arrival_gives_them() -> None:
     assert passed_by_younger(Choice("fcfs")) == 0
     shortest_first = Choice("sjf", {"ageing_s": 1e6})  # blind to arrivals: the control

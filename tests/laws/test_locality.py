@@ -55,6 +55,7 @@ def hits(names: list[int], capacity: int, *, touched: bool = True) -> list[bool]
     return found
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("capacity", CAPACITIES)
 def test_the_engine_hits_exactly_what_the_stack_distance_says(capacity: int) -> None:
     names = accesses()
@@ -63,6 +64,7 @@ def test_the_engine_hits_exactly_what_the_stack_distance_says(capacity: int) -> 
     assert hits(names, capacity, touched=False) != expected, "the control: first in, first out"
 
 
+@pytest.mark.dear
 def test_what_a_smaller_cache_hits_a_larger_one_hits_too() -> None:
     names = accesses(2)
     for small, large in pairwise(CAPACITIES):
@@ -70,6 +72,7 @@ def test_what_a_smaller_cache_hits_a_larger_one_hits_too() -> None:
         assert all(larger for smaller, larger in pairs if smaller)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("capacity", CAPACITIES)
 def test_what_the_router_believes_is_what_such_a_cache_holds(capacity: int) -> None:
     """A router that is told of every request knows the cache of a worker that serves in order."""
@@ -100,6 +103,7 @@ def routed_hits(routing: str, workers: int, capacity: int) -> float:
     return found / USES
 
 
+@pytest.mark.dear
 def test_with_affinity_many_caches_are_worth_one_and_without_it_one_of_them() -> None:
     names = accesses(4)
     together = sum(hits(names, 8 * 20)) / USES

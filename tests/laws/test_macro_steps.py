@@ -74,6 +74,7 @@ def untimed(change: Change) -> Change:
     return replace(change, at_ms=0.0, began_ms=0.0)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "block", [*range(3), *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 10))]
 )
@@ -90,6 +91,7 @@ def test_every_request_has_its_first_and_last_token_when_single_steps_say(block:
         assert whole.kv_used == stepped.kv_used == 0.0
 
 
+@pytest.mark.dear
 def test_the_cases_reach_the_corners() -> None:
     """What is never exercised is never compared."""
     engines = [played(case(seed), exact=False) for seed in range(200)]
@@ -115,4 +117,6 @@ def test_a_row_that_is_not_cut_at_arrivals_would_be_caught() -> None:
         deaf += any(
             abs(c.at_ms - times.get((c.id, c.finished), c.at_ms)) > 1e-3 * c.at_ms for c in changes
         )
-    assert deaf > 10
+        if deaf > 10:
+            return
+    pytest.fail(f"only {deaf} of 60 differ")

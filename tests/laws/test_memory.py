@@ -48,6 +48,7 @@ def too_large(scheduler: Scheduler) -> dict[str, int]:
     return {n: size for n, size in sizes(scheduler).items() if size > IDLE and n not in BY_WORKER}
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("policies", composed().values(), ids=composed())
 def test_a_long_history_leaves_nothing_behind(policies: Policies) -> None:
     history = History(build_scheduler(policies, 1), Random(1), deadlines=(inf, 3.0, FAR))
@@ -57,6 +58,7 @@ def test_a_long_history_leaves_nothing_behind(policies: Policies) -> None:
     assert too_large(history.scheduler) == {}
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("pools", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_rescues_leave_nothing_behind(pools: bool) -> None:
     stealing = PolicyChoice("longest_victim")
@@ -80,6 +82,7 @@ def job(number: int, deadline: float = inf) -> JobView:
     return JobView(f"a-job-with-a-long-name-{number}", "acme", 10, 10, 0.0, deadline=deadline)
 
 
+@pytest.mark.dear
 def test_a_deadline_goes_with_its_job() -> None:
     scheduler = build_scheduler(Policies(), 1)
     for start in range(0, 20_000, 100):
@@ -97,6 +100,7 @@ def test_a_deadline_goes_with_its_job() -> None:
     assert sorted(a.job_id for a in expired if hasattr(a, "job_id")) == sorted(j.id for j in kept)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("requeue", [True, False])
 def test_what_was_predicted_goes_with_its_attempt(requeue: bool) -> None:
     scheduler = build_scheduler(Policies(hedging=HEDGING), 1)

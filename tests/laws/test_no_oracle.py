@@ -246,6 +246,7 @@ class Peeking(Sjf):
         return float(self.lengths[job.id])
 
 
+@pytest.mark.sampled(4)
 @every_composition
 def test_other_lengths_of_what_waits_change_no_decision(policies: Policies) -> None:
     compared = 0

@@ -41,6 +41,7 @@ def worst_case(place) -> float:  # type: ignore[no-untyped-def]
     return worst
 
 
+@pytest.mark.dear
 def test_no_worker_is_further_from_its_room_than_the_largest_job() -> None:
     assert worst_case(placed) <= 1.0 + 1e-9
 
@@ -55,6 +56,7 @@ def blind(costs: Numbers, speed: Numbers, backlog: Numbers) -> Places:
     return placed(costs, speed, np.zeros_like(backlog))
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("broken", [by_number, blind])
 def test_the_bound_is_broken_by_what_is_nearly_the_same(broken) -> None:  # type: ignore[no-untyped-def]
     assert worst_case(broken) > 1.0
@@ -95,6 +97,7 @@ def bins(routing: str, balls: int, count: int, seed: int, **parameters: object) 
     return max(routes.count(f"w{n:03d}") for n in range(count))
 
 
+@pytest.mark.dear
 def test_two_choices_make_the_largest_bin_small() -> None:
     two = [bins("power_of_two", 1_000, 1_000, seed) for seed in range(3)]
     one = [bins("random", 1_000, 1_000, seed) for seed in range(3)]

@@ -76,6 +76,7 @@ def central(jobs: list[Timed], servers: int) -> float:
     return fmean(times[len(times) // 5 :])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("servers", "load"), [(1, 0.7), (16, 0.9)])
 def test_late_binding_is_the_central_queue_to_the_microsecond(servers: int, load: float) -> None:
     jobs = poisson(2_000, servers, load, 3)
@@ -83,6 +84,7 @@ def test_late_binding_is_the_central_queue_to_the_microsecond(servers: int, load
     assert mean_s(run_of(jobs, servers, late)) == pytest.approx(central(jobs, servers), rel=1e-6)
 
 
+@pytest.mark.dear
 def test_binding_at_arrival_is_not() -> None:
     """The control: every server is a queue of its own."""
     jobs = poisson(3_000, 16, 0.9, 3)
@@ -103,6 +105,7 @@ def test_stealing_closes_most_of_the_gap_to_the_central_queue() -> None:
     assert best.counters["steals"] > 100
 
 
+@pytest.mark.dear
 def test_a_bag_of_jobs_on_one_worker_is_spread_within_the_fork_join_bound() -> None:
     random = Random(4)
     seconds = [random.expovariate(1.0) for _ in range(400)]
@@ -155,6 +158,7 @@ def test_without_stragglers_hedging_gains_little_and_costs_little() -> None:
     assert busy[0] <= 1.10 * busy[1]
 
 
+@pytest.mark.dear
 def test_tied_attempts_end_once() -> None:
     jobs = poisson(1_500, 8, 0.5, 9)
     run = run_of(jobs, 8, choose("random", hedging=PolicyChoice("tied")))
@@ -183,6 +187,7 @@ def efficiency(run: Run) -> float:
     return tokens / (16 * run.duration_s * 1_000 / 10.0)
 
 
+@pytest.mark.dear
 def test_a_static_batch_wastes_what_theory_says_and_a_continuous_one_nothing() -> None:
     harmonic = sum(1 / n for n in range(1, 17))
     assert efficiency(batches(PolicyChoice("static"))) == pytest.approx(1 / harmonic, rel=0.08)

@@ -64,6 +64,7 @@ FAILING = Trick(stops=before_the_last_token, fails=True)
 slow = pytest.mark.slow
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("trick", "jobs"),
     [
@@ -88,11 +89,13 @@ def test_no_trick_changes_a_share(
     assert shares.worst() <= WITHIN
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("weight", [0.5, pytest.param(3.0, marks=slow)])
 def test_shares_follow_weights(weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
     assert served(EARLY, monkeypatch, weight=weight).worst() <= WITHIN
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "trick",
     [EARLY, LATE, pytest.param(RANDOM, marks=slow), pytest.param(FAILING, marks=slow)],

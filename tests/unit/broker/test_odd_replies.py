@@ -15,6 +15,7 @@ from parallax.broker.store.dispatch import Entry
 from parallax.core.errors import InvalidInput, Unreachable
 
 
+@pytest.mark.dear
 def test_a_link_can_reconnect_for_ever(server_url: str) -> None:
     link = Link.to(server_url)
     for _ in range(300):

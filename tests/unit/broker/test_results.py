@@ -231,6 +231,7 @@ def test_no_jobs_ask_nothing() -> None:
 # -- limits
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", Limits.__dataclass_fields__)
 @pytest.mark.parametrize("value", [0, -1, 10**13, 1.5, True, None])
 def test_every_limit_is_a_positive_whole_number(name: str, value: int) -> None:

@@ -56,6 +56,7 @@ def test_a_bad_line_in_the_middle_sends_nothing(
     assert answer.out.count(" accepted\n") == LINES == accepted(embedded_url)
 
 
+@pytest.mark.dear
 def test_a_file_with_a_name_is_sent_once_however_often(
     ask: Run, embedded_url: str, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_when_redis_falls_silent_every_job_has_a_receipt(
     }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("error", [StoreFault("it broke"), InvalidInput("a body", 1, "smaller")])
 def test_what_was_accepted_is_told_whatever_befalls_a_later_batch(
     ask: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -107,6 +109,7 @@ def test_what_was_accepted_is_told_whatever_befalls_a_later_batch(
     assert [line["state"] for line in told].count("accepted") == calls[0]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("stopped", "code"), [(KeyboardInterrupt(), 130), (StoreFault("it broke"), 1)]
 )

@@ -6,6 +6,8 @@ from collections import defaultdict
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
+
 from parallax.core.model import Job
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.sim.closed import ClosedLoop
@@ -46,6 +48,7 @@ def test_a_turn_comes_when_the_answer_is_there_and_its_user_has_thought() -> Non
             assert after.arrival_s - before.finished_s >= 0.5 - 1e-9
 
 
+@pytest.mark.dear
 def test_what_waits_is_bounded_by_the_open_sessions_and_is_not_in_an_open_loop() -> None:
     def most(run: Run) -> int:
         moments = [(job.arrival_s, 1) for job in run.jobs] + [(j.finished_s, -1) for j in run.jobs]
@@ -72,6 +75,7 @@ def test_jobs_without_a_session_come_when_they_come() -> None:
     assert loop.follow(JobOutcome("j0", "a", "", 0.0, 1)) == ()
 
 
+@pytest.mark.dear
 def test_the_command_has_it(run: Cli) -> None:
     words = ["simulate", "chat", "--limit", "300", "--rate-scale", "8", "--workers", "1", "--json"]
     closed, opened = run(*words, "--closed").document, run(*words).document

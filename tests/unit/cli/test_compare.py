@@ -62,6 +62,7 @@ def test_every_combination_is_run_once(run: Cli, asked: list[RunSpec]) -> None:
     assert {place[3] for place in seen} == {5, 6}
 
 
+@pytest.mark.dear
 def test_what_is_done_is_not_repeated_and_the_answer_is_the_same(
     run: Cli, asked: list[RunSpec]
 ) -> None:
@@ -79,6 +80,7 @@ def test_what_is_done_is_not_repeated_and_the_answer_is_the_same(
     assert "2 of them done before" in again.err
 
 
+@pytest.mark.dear
 def test_another_trace_or_policy_is_another_run(run: Cli, asked: list[RunSpec]) -> None:
     run(*WORDS, "--seeds", "1")
     Path("trace.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0.0,100,11\n")
@@ -87,6 +89,7 @@ def test_another_trace_or_policy_is_another_run(run: Cli, asked: list[RunSpec]) 
     assert len(asked) == 3
 
 
+@pytest.mark.dear
 def test_the_best_has_a_star_and_so_has_what_is_not_told_apart(
     run: Cli, asked: list[RunSpec]
 ) -> None:
@@ -117,6 +120,7 @@ def test_a_parameter_goes_to_those_that_have_it(run: Cli, asked: list[RunSpec]) 
     assert "routing.nope=3" in answer.err
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("limit", "code"), [("500ms", 0), ("300ms", 3)])
 def test_thresholds_hold_for_every_variant(
     run: Cli, asked: list[RunSpec], limit: str, code: int
@@ -127,6 +131,7 @@ def test_thresholds_hold_for_every_variant(
     assert "routing=kv_locality: met" in answer.err
 
 
+@pytest.mark.dear
 def test_a_run_that_fails_does_not_stop_the_others(
     run: Cli, asked: list[RunSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +187,7 @@ def test_wrong_input_ends_with_2_before_anything_runs(
     assert named in answer.err
 
 
+@pytest.mark.dear
 def test_processes_of_their_own_find_the_same(run: Cli) -> None:
     words = ["compare", "trace.csv", "--seeds", "2", "--jobs"]
     alone, pooled = run(*words, "1", "-o", "a"), run(*words, "2", "-o", "b")

@@ -89,6 +89,7 @@ def test_a_url_that_cannot_be_ends_with_2_without_its_password(run: Run, words: 
     assert "hunter2" not in answer.err
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -128,6 +129,7 @@ def test_a_bad_value_ends_with_2_naming_what_and_what_is_allowed(
     assert "is not allowed; " in answer.err
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize(
     ("words", "named"),
     [

@@ -34,6 +34,7 @@ def test_a_finding_holds_within_its_bounds_and_never_without_a_number() -> None:
     assert Finding("x", 1.0, high=2.0).bounds == "≤ 2"
 
 
+@pytest.mark.dear
 def test_a_case_measured_twice_with_one_seed_is_the_same() -> None:
     case = ("bag", "", "half", 4)
     assert h08_stealing.measure(case, 1) == h08_stealing.measure(case, 1)

@@ -75,6 +75,7 @@ def test_the_version_option(run: Run) -> None:
     assert (answer.code, answer.out) == (0, f"parallax, version {__version__}\n")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("arguments", [[], ["--help"]], ids=["import only", "--help"])
 def test_the_overview_imports_no_package_it_does_not_need(arguments: list[str]) -> None:
     heavy = ("redis", "numpy", "msgspec", "rich", "prometheus_client")
@@ -92,6 +93,7 @@ def test_the_overview_imports_no_package_it_does_not_need(arguments: list[str]) 
     assert done.stderr == "[]\n"
 
 
+@pytest.mark.dear
 def test_the_module_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "parallax", "no-such-command"],

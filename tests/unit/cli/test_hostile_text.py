@@ -94,6 +94,7 @@ def is_clean(text: str) -> bool:
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", sorted(ASKED))
 def test_no_command_writes_it_as_it_is(name: str, hostile: Run) -> None:
     for arguments in ASKED[name]:

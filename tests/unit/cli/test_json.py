@@ -97,6 +97,7 @@ OFFLINE: dict[str, list[str]] = {
 }
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("command", OFFLINE)
 def test_without_a_server(run: Run, command: str) -> None:
     Path("load.toml").write_text(LOAD)
@@ -131,6 +132,7 @@ def ask(run: Run, server_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     return asked
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [

@@ -34,6 +34,7 @@ def test_the_help_shows_the_panels(run: Run) -> None:
     assert max(map(len, shown.splitlines())) <= 80
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("words", EVERY)
 def test_h_is_help(run: Run, words: str) -> None:
     short, long = run(*words.split(), "-h"), run(*words.split(), "--help")

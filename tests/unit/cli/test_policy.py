@@ -33,6 +33,7 @@ def test_the_defaults_are_in_the_list(run: Run) -> None:
         assert (kind, getattr(defaults, kind).name) in listed
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize(("kind", "name"), REGISTERED)
 def test_every_policy_can_be_shown_with_its_parameters(run: Run, kind: str, name: str) -> None:
     answer = run("policy", "show", name)

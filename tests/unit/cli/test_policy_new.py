@@ -104,6 +104,7 @@ def test_outside_of_a_checkout_a_distribution_is_written(run: Run) -> None:
     assert run("policy", "new", "routing", "my_own").code == 2  # it is there already
 
 
+@pytest.mark.dear
 def test_a_policy_may_be_called_like_a_module_of_python(run: Run) -> None:
     assert run("policy", "new", "routing", "queue").code == 0
     code = (
@@ -164,6 +165,7 @@ def tool(root: Path, *words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.dear
 def test_what_is_written_is_formatted_and_free_of_lint(grown: Path) -> None:
     tool(grown, "ruff", "check", *written(grown))
     tool(grown, "ruff", "format", "--check", *written(grown))

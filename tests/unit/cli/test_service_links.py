@@ -53,6 +53,7 @@ def parsed(command: str, option: str) -> object:
             return parameter.consume_value(own, {})[0]
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize(("command", "option"), numbers())
 def test_an_address_is_not_taken_for_a_number(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str, option: str

@@ -79,6 +79,7 @@ def test_what_is_not_said_is_as_in_the_spec_file(run: Cli, asked: list[RunSpec])
     assert other == replace(changed, policies=policies)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("threshold", "code"),
     [("ttft_p95<300ms", 0), ("ttft_p95<100ms", 3), ("goodput>=100%", 0), ("queue_max<1", 3)],
@@ -92,6 +93,7 @@ def test_a_missed_threshold_ends_with_3(
     assert "met: retries<1" in answer.err
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -131,6 +133,7 @@ def test_wrong_input_ends_with_2_and_one_line(
 # -- with the simulator itself
 
 
+@pytest.mark.dear
 def test_the_same_command_gives_the_same_bytes_and_another_seed_does_not(run: Cli) -> None:
     words = ["simulate", "trace.csv", "--workers", "2", "--routing", "power_of_two"]
     for name, more in (("a", []), ("b", []), ("c", ["--seed", "1"])):
@@ -141,6 +144,7 @@ def test_the_same_command_gives_the_same_bytes_and_another_seed_does_not(run: Cl
     assert Path("a.csv").read_bytes() != Path("c.csv").read_bytes()
 
 
+@pytest.mark.dear
 def test_a_record_can_be_run_again(run: Cli) -> None:
     run("simulate", "trace.csv", "--workers", "2", "--seed", "3", "-o", "a.json")
     assert run("simulate", "--spec", "a.json", "-o", "b.json").code == 0

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PARALLAX = shlex.join([sys.executable, "-m", "parallax"])
-LINES = ["policy list", "--help", pytest.param("policy --help", marks=pytest.mark.slow)]
+LINES = ["--help", "policy list", pytest.param("policy --help", marks=pytest.mark.slow)]
 
 by_line = pytest.mark.parametrize("line", LINES)
 
@@ -26,6 +26,7 @@ def shell(command: str, **more: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.sampled(1)
 @by_line
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
 def test_a_full_disk_is_one_line(line: str) -> None:
@@ -35,6 +36,7 @@ def test_a_full_disk_is_one_line(line: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.dear
 @by_line
 def test_a_closed_descriptor_is_one_line(line: str) -> None:
     done = shell(f"{PARALLAX} {line} >&-")
@@ -43,6 +45,7 @@ def test_a_closed_descriptor_is_one_line(line: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.dear
 @by_line
 @pytest.mark.parametrize("reader", ["true", "head -1"])
 def test_a_reader_that_has_seen_enough_is_no_failure(line: str, reader: str) -> None:
@@ -50,10 +53,12 @@ def test_a_reader_that_has_seen_enough_is_no_failure(line: str, reader: str) -> 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.dear
 def test_a_failure_stays_one_whoever_reads_it() -> None:
     assert shell(f"{PARALLAX} status --redis redis://127.0.0.1:1 2>&1 | cat").returncode == 4
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("ends", ["2>&-", "0<&-", "0<&- 2>&-"])
 def test_other_descriptors_may_be_closed(ends: str) -> None:
     done = shell(f"{PARALLAX} version {ends}")
@@ -61,10 +66,12 @@ def test_other_descriptors_may_be_closed(ends: str) -> None:
     assert "parallax" in done.stdout
 
 
+@pytest.mark.dear
 def test_with_no_stream_at_all_the_exit_code_still_speaks() -> None:
     assert shell(f"{PARALLAX} nope 0<&- >&- 2>&-").returncode == 2
 
 
+@pytest.mark.dear
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
     """What a command prints would land in the middle of it."""
     target = tmp_path / "trace.jsonl"
@@ -74,6 +81,7 @@ def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
     assert len(target.read_text().splitlines()) == 1
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_letters_that_a_terminal_has_not_are_escaped(encoding: str) -> None:
     script = (
@@ -92,6 +100,7 @@ def test_letters_that_a_terminal_has_not_are_escaped(encoding: str) -> None:
         assert ("\\u4f60" in done.stdout) == (encoding != "utf-8")
 
 
+@pytest.mark.dear
 def test_an_unwritable_file_is_named_and_no_traceback(tmp_path: Path) -> None:
     done = shell(f"{PARALLAX} record save {tmp_path / 'no' / 'file'} --redis redis://127.0.0.1:1")
     assert done.returncode in {1, 2, 4}

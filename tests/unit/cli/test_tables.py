@@ -42,6 +42,7 @@ def drawn(width: int, table: str) -> str:
     return out.getvalue()
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("table", TABLES)
 def test_it_fits_and_names_are_whole(width: int, table: str) -> None:

@@ -326,8 +326,9 @@ def test_what_others_say_of_themselves_is_read() -> None:
     info = {"max_running_requests": 8, "max_total_num_tokens": 999, "context_length": 77}
     assert facts_of("sglang", None, info, "").slots == 8
     assert facts_of("tgi", None, {"max_concurrent_requests": 128}, "").slots == 128
-    used = kv_of_slots([{"n_ctx": 100, "n_past": 50}, {"n_ctx": 100, "is_processing": False}])
-    assert used == 0.25
+    busy = {"n_ctx": 100, "is_processing": True, "n_prompt_tokens": 50}
+    assert kv_of_slots([busy, {**busy, "is_processing": False}]) == 0.25
+    assert kv_of_slots([{**busy, "n_prompt_tokens": 900}]) == 1.0
 
 
 @pytest.mark.parametrize("text", ["", "junk", 'a{b="c" 1', "a 1\nb{} x\n", "\x00 5"])

@@ -74,6 +74,7 @@ def test_a_quantile_of_nothing_is_refused(values: list[float], q: float) -> None
         quantile(values, q)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("cv", [0.5, 1.0, 3.0])
 def test_arrivals_have_the_rate_and_the_variation_they_were_asked_for(cv: float) -> None:
     gaps = list(islice(gamma(20.0, cv, Random(1)), 40_000))

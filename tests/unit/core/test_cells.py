@@ -73,8 +73,9 @@ def test_a_cell_that_goes_moves_its_own_tenants_only(
 
 
 def test_modulo_hashing_moves_the_others_too() -> None:
-    assert len(strays(modulo, TENANTS, list("abcde"), "c")) > 5_000
-    assert strays(home, TENANTS, list("abcde"), "c") == []
+    some = TENANTS[:2_000]
+    assert len(strays(modulo, some, list("abcde"), "c")) > 1_000
+    assert strays(home, some, list("abcde"), "c") == []
 
 
 @given(MANY, CELLS, NAMES)
@@ -85,6 +86,7 @@ def test_who_moves_when_a_cell_comes_moves_there(
         assert home(tenant, [*{*cells, new}]) in {home(tenant, cells), new}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 15])
 def test_a_new_cell_takes_its_share(n: int) -> None:
     cells = [f"cell-{k}" for k in range(n)]
@@ -92,6 +94,7 @@ def test_a_new_cell_takes_its_share(n: int) -> None:
     assert_near(moved, 1 / (n + 1))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("n", [2, 3, 8, 16])
 def test_tenants_are_spread_evenly(n: int) -> None:
     counts = Counter(home(t, [f"cell-{k}" for k in range(n)]) for t in TENANTS)

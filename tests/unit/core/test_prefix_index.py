@@ -39,6 +39,7 @@ class Plain:
         return found
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("seed", range(20))
 def test_it_says_what_a_plain_model_says(seed: int) -> None:
     random = Random(seed)

@@ -47,6 +47,7 @@ def test_a_new_key_is_found_by_itself() -> None:
     assert junk.families(more)["usage:"]("today") == "plx:{drill}:usage:today"
 
 
+@pytest.mark.dear
 def test_all_of_them_get_some(connect: Callable[[], Link]) -> None:
     link, random, written = connect(), Random(1), Counter[str]()
     for _ in range(600):
@@ -54,6 +55,7 @@ def test_all_of_them_get_some(connect: Callable[[], Link]) -> None:
     assert written.keys() == junk.single_keys(KEYS).keys() | junk.families(KEYS).keys()
 
 
+@pytest.mark.sampled(1)
 def test_nothing_true_is_overwritten(connect: Callable[[], Link]) -> None:
     link, random = connect(), Random(2)
     link.call("HSET", KEYS.job("j1"), "at", "queued queue/0/1-1", "about", "x")

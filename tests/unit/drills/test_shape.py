@@ -17,6 +17,7 @@ def test_the_same_seed_draws_the_same_shape() -> None:
     assert len({drawn(seed) for seed in SEEDS}) > 390
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", BOUNDS)
 def test_every_dimension_is_drawn_from_end_to_end(name: str) -> None:
     low, high = BOUNDS[name]

@@ -15,6 +15,7 @@ def sessions(count: int) -> list[str]:
     return [f"s{n}" for n in range(count)]
 
 
+@pytest.mark.dear
 def test_a_session_keeps_its_version_and_larger_shares_hold_the_smaller_ones() -> None:
     chosen = {}
     for percent in (1.0, 5.0, 25.0, 50.0):
@@ -73,6 +74,7 @@ def test_a_version_that_is_as_good_is_rarely_rolled_back_however_often_one_looks
     assert naive.count("rollback") >= 0.2 * 120
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("rate", "least"), [(0.10, 1.0), (0.07, 0.9)])
 def test_a_worse_version_is_found_out(rate: float, least: float) -> None:
     verdicts = [rolled_out(rate, 0.05, seed) for seed in range(60)]

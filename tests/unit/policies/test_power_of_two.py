@@ -28,6 +28,7 @@ def test_one_choice_is_the_control_that_does_not() -> None:
     assert sum(longest(1, seed) for seed in range(10)) >= 50
 
 
+@pytest.mark.dear
 def test_a_third_choice_gains_little() -> None:
     two = sum(longest(2, seed) for seed in range(10))
     assert two - 10 <= sum(longest(3, seed) for seed in range(10)) <= two

@@ -43,6 +43,7 @@ def test_tenants_have_buckets_of_their_own_and_settle_with_them() -> None:
     assert policy.admit(job(tenant="b"), 60.0, queue(), 0.0) is not None
 
 
+@pytest.mark.dear
 def test_full_buckets_are_forgotten() -> None:
     policy = TokenBucket(rate=1_000.0, burst=1_000.0)
     for n in range(20 * SWEEP):

@@ -200,6 +200,7 @@ def test_a_silent_cell_rests_and_is_asked_once_then(
     assert stubs["b"].calls[-1] == ("submit", module.TIMES)
 
 
+@pytest.mark.dear
 def test_waiting_for_a_silent_cell_takes_a_fifth_of_the_time_at_most(
     cells: Cells, stubs: dict[str, Stub], clock: ManualClock
 ) -> None:

@@ -39,6 +39,7 @@ def test_another_seed_gives_another_load() -> None:
     assert load(200, seed=7) != load(200, seed=8)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("rate", [5.0, 500.0])
 @pytest.mark.parametrize("cv", [0.5, 1.0, 2.0])
 def test_jobs_come_at_the_rate_with_the_variation_asked_for(rate: float, cv: float) -> None:
@@ -116,6 +117,7 @@ def test_a_variation_that_cannot_be_is_refused(cv: float) -> None:
 # -- lengths
 
 
+@pytest.mark.dear
 @settings(max_examples=examples(100), deadline=None)
 @given(
     mean=st.floats(1, 1e7), cv=st.floats(0, 20), most=st.integers(1, 10_000_000), seed=st.integers()

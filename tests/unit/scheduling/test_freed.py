@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import weakref
 
+import pytest
+
 from parallax.core.model import JobView
 from parallax.core.settings import Policies, PolicyChoice
 from parallax.scheduling.events import JobArrived, WorkerReported
@@ -31,6 +33,7 @@ def test_nothing_keeps_a_scheduler_that_is_given_up() -> None:
         gc.enable()
 
 
+@pytest.mark.dear
 def test_the_control_is_one_that_holds_itself() -> None:
     gc.collect()
     gc.disable()

@@ -43,6 +43,7 @@ def test_children_are_told_by_arguments_alone(monkeypatch: pytest.MonkeyPatch) -
     assert not [name for name in found if name.startswith(("PARALLAX_WORKER", "PARALLAX_SCHED"))]
 
 
+@pytest.mark.dear
 def test_a_system_whose_scheduler_was_used_wrongly_does_not_start(
     embedded_url: str, tmp_path: Path
 ) -> None:

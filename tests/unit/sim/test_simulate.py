@@ -53,6 +53,7 @@ def test_every_job_ends_once_with_what_it_asked_for() -> None:
         assert job.arrival_s - 1e-9 <= job.dispatched_s < job.first_token_s <= job.finished_s
 
 
+@pytest.mark.dear
 def test_the_same_spec_gives_the_same_run_and_another_seed_another() -> None:
     chosen = spec(policies=Policies(routing=PolicyChoice("power_of_two")))
     assert simulate(chosen, jobs(200)) == simulate(chosen, jobs(200))
@@ -60,6 +61,7 @@ def test_the_same_spec_gives_the_same_run_and_another_seed_another() -> None:
     assert simulate(chosen, jobs(200)).jobs != simulate(other, jobs(200)).jobs
 
 
+@pytest.mark.dear
 def test_single_steps_give_the_same_run() -> None:
     load = jobs(150)
     fast = simulate(spec(), load)
@@ -81,6 +83,7 @@ def test_a_crashed_workers_jobs_are_done_by_others_and_it_returns() -> None:
     assert late, "it serves again"
 
 
+@pytest.mark.dear
 def test_a_job_that_has_used_up_its_attempts_is_dead_as_it_is_live() -> None:
     load = [(at, replace(job, max_attempts=1)) for at, job in jobs(400)]
     run = simulate(spec(faults=(FaultSpec("crash", "w0001", 5.0, seconds=20.0),)), load)
@@ -96,6 +99,7 @@ def test_with_no_worker_left_jobs_are_not_said_to_be_done() -> None:
     assert ends(run)[""] > 0
 
 
+@pytest.mark.dear
 def test_a_slow_worker_gets_less_from_those_who_look() -> None:
     slow = FaultSpec("slow", "w0000", 0.0, factor=6.0)
 
@@ -120,6 +124,7 @@ def test_a_job_that_can_never_fit_fails_and_harms_nobody() -> None:
     assert ends(run) == {"completed": 20, "failed": 1}
 
 
+@pytest.mark.dear
 def test_prompts_are_computed_by_one_pool_and_answers_by_the_other() -> None:
     chosen = Policies(routing=PolicyChoice("disaggregated"))
     run = simulate(spec(policies=chosen, fleet=FleetSpec(4, prefill_workers=2)), jobs(300))

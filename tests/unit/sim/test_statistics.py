@@ -54,10 +54,12 @@ def covered(half_of: str, count: int = 3, rounds: int = 2_000) -> float:
     return hits / rounds
 
 
+@pytest.mark.dear
 def test_the_interval_holds_the_true_mean_95_times_in_100() -> None:
     assert 0.935 <= covered("t") <= 0.965
 
 
+@pytest.mark.dear
 def test_a_normal_interval_of_three_seeds_is_the_control_that_does_not() -> None:
     assert covered("z") < 0.87
 

@@ -121,6 +121,7 @@ def drifting(random: Random) -> list[Timed]:
     return at(*times)
 
 
+@pytest.mark.dear
 def test_drift_shows_in_long_windows_only() -> None:
     found = describe(drifting(Random(1)))
     short, long = found["iod_1s"], found["iod_60s"]
@@ -135,6 +136,7 @@ def test_one_late_job_does_not_look_like_a_lull() -> None:
     assert describe([*minutes, *at(600.0)])["iod_60s"] == 0.0
 
 
+@pytest.mark.dear
 def test_the_control_a_poisson_process_has_one_in_any_window() -> None:
     random, time, times = Random(1), 0.0, []
     while time < 3600.0:

@@ -104,6 +104,7 @@ def test_a_node_that_is_slower_takes_longer() -> None:
     assert slow.cost.step_ms([(8_192, 0)], 0, 0) > 1.9 * fast.cost.step_ms([(8_192, 0)], 0, 0)
 
 
+@pytest.mark.dear
 def test_single_steps_find_the_same_and_another_fleet_does_not(tmp_path: Path) -> None:
     lines = [f"{n * 0.05},{200 + 37 * (n % 11)},{20 + n % 60}" for n in range(120)]
     text = "\n".join(["arrival_s,prompt_tokens,output_tokens", *lines])

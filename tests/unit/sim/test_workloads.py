@@ -50,6 +50,7 @@ def whole(name: str) -> list[Timed]:
 # -- arrivals
 
 
+@pytest.mark.dear
 def test_poisson_arrivals_have_the_variation_of_poisson_in_any_window() -> None:
     found = figures(singles())
     assert found["gap_cv"] == pytest.approx(1.0, abs=0.05)
@@ -57,6 +58,7 @@ def test_poisson_arrivals_have_the_variation_of_poisson_in_any_window() -> None:
     assert found["rate_per_s"] == pytest.approx(50.0, rel=0.05)
 
 
+@pytest.mark.dear
 def test_the_control_bursts_have_more_and_regular_arrivals_less() -> None:
     bursts, regular = figures(singles(cv=4.0)), figures(singles(cv=0.2))
     assert bursts["gap_cv"] == pytest.approx(4.0, rel=0.1)
@@ -73,16 +75,19 @@ def _high_over_low(spec: Made) -> float:
     return halves[0] / halves[1]
 
 
+@pytest.mark.dear
 def test_a_day_swings_as_a_sine_does() -> None:
     law = (1 + 2 * 0.8 / pi) / (1 - 2 * 0.8 / pi)  # the means of the two halves
     assert _high_over_low(singles(swing=0.8)) == pytest.approx(law, rel=0.1)
     assert figure(singles(swing=0.8), "rate_per_s") == pytest.approx(50.0, rel=0.05)
 
 
+@pytest.mark.dear
 def test_the_control_without_swing_halves_are_alike() -> None:
     assert _high_over_low(singles()) == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.dear
 def test_stages_come_one_after_the_other_at_their_rates() -> None:
     stages = made.parsed("llmd_73").stages
     jobs = [at_s for at_s, _ in whole("llmd_73")]
@@ -107,6 +112,7 @@ def shared(one: Job, other: Job) -> int:
     return count
 
 
+@pytest.mark.dear
 def test_groups_share_the_system_prompt_and_members_their_question() -> None:
     """The published workload: 73.2 % of 2,458,624 tokens, 375 common blocks of 450."""
     jobs = [job for _, job in whole("llmd_73")]
@@ -132,6 +138,7 @@ def by_session(jobs: list[Timed]) -> list[list[Timed]]:
     return list(found.values())
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["chat", "agents"])
 def test_every_turn_says_again_all_that_was_said(name: str) -> None:
     sessions = by_session(whole(name))
@@ -143,6 +150,7 @@ def test_every_turn_says_again_all_that_was_said(name: str) -> None:
             assert after.prefix[: len(before.prefix)] == before.prefix
 
 
+@pytest.mark.dear
 def test_the_control_single_jobs_do_not_grow() -> None:
     (everything,) = by_session(whole("bursty"))
     grown = [a[1].prompt_tokens > b[1].prompt_tokens for b, a in pairwise(everything)]
@@ -157,6 +165,7 @@ def talks(**fields: object) -> Made:
     return replace(spec, **fields)  # type: ignore[arg-type]
 
 
+@pytest.mark.dear
 def test_users_think_between_the_turns_of_a_conversation() -> None:
     jobs = list(made.jobs(talks(), 0))
     assert [at for at, _ in jobs] == sorted(at for at, _ in jobs)
@@ -168,6 +177,7 @@ def test_users_think_between_the_turns_of_a_conversation() -> None:
     assert len(early) == pytest.approx(2000, abs=4 * sqrt(2000))  # arrivals begin conversations
 
 
+@pytest.mark.dear
 def test_applications_are_asked_for_by_zipfs_law() -> None:
     def most_popular(zipf: float) -> float:
         spec = talks(zipf=zipf, turns=Length(1.0), system=Length(64.0))
@@ -180,6 +190,7 @@ def test_applications_are_asked_for_by_zipfs_law() -> None:
     assert most_popular(0.0) == pytest.approx(0.1, abs=0.03)  # the control
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", ["sessions", "conversations"])
 def test_a_history_does_not_grow_for_ever(kind: str) -> None:
     spec = talks(kind=kind, max_turns=10_000, turns=Length(1000.0), max_context=100,
@@ -197,6 +208,7 @@ def test_a_flooder_floods_and_the_other_one_stays_as_it_was() -> None:
     assert counts["tenant-0", 0] < 60 > counts["tenant-0", 2]  # half a request a second
 
 
+@pytest.mark.dear
 def test_tenants_have_their_shares() -> None:
     counts = Counter(job.tenant for _, job in whole("noisy_neighbour"))
     assert counts["tenant-0"] / counts.total() == pytest.approx(0.9, abs=0.02)
@@ -211,6 +223,7 @@ def test_lengths_have_their_mean_and_variation() -> None:
     assert {Length(300.0).draw(Random(n)) for n in range(5)} == {300}
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("name", made.names())
 def test_no_job_promises_other_than_the_rest(name: str) -> None:
     jobs = [job for _, job in whole(name)]
@@ -218,6 +231,7 @@ def test_no_job_promises_other_than_the_rest(name: str) -> None:
     assert len({job.id for job in jobs}) == len(jobs)
 
 
+@pytest.mark.dear
 def test_longer_answers_are_cut_where_an_engine_would_cut_them() -> None:
     spec = replace(singles(), output=Length(100.0, 1.0), max_tokens=120)
     lengths = Counter(job.output_tokens for _, job in made.jobs(spec, 0))
@@ -225,6 +239,7 @@ def test_longer_answers_are_cut_where_an_engine_would_cut_them() -> None:
     assert lengths[120] > 100
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", made.names())
 def test_the_same_seed_is_the_same_load_and_another_one_is_not(name: str) -> None:
     spec = WorkloadSpec(name, limit=300, jitter_s=0.5)

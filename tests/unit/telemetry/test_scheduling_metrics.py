@@ -216,6 +216,7 @@ def test_a_snapshot_replaces_the_one_before(metrics: SchedulingMetrics) -> None:
     assert value(metrics, "workers") == 1
 
 
+@pytest.mark.dear
 def test_ten_thousand_tenants_stay_few_series_and_none_is_left_out(
     metrics: SchedulingMetrics,
 ) -> None:
