@@ -9,6 +9,8 @@ import click
 
 from parallax.cli.documents import (
     AclDocument,
+    BackendFacts,
+    BackendRow,
     CanaryChange,
     CanaryStatus,
     Cancelled,
@@ -64,6 +66,8 @@ DOCUMENTS: dict[str, Any] = {
     "get": JobRecord,
     "cancel": list[Cancelled],
     "workers": list[WorkerRow],
+    "backend list": list[BackendRow],
+    "backend probe": BackendFacts,
     "tenants list": list[TenantRow],
     "tenants set": TenantWeight,
     "policy list": list[PolicyRow],

@@ -50,6 +50,7 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
         "gateway": ("parallax.producers.cli.gateway:gateway", "Serve the OpenAI API over HTTP."),
         "keys": ("parallax.cli.keys:keys", "Make, list, revoke and rotate API keys."),
         "workers": ("parallax.cli.inspection:workers", "List workers."),
+        "backend": ("parallax.cli.backend:backend", "List servers in use; look at one."),
         "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),
         "policy": ("parallax.cli.policy:policy", "List policies; change those of a running cell."),
         "canary": (

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from parallax.cli.documents import UpLine
-from parallax.cli.engine_options import PORT, engine_arguments, engine_options
+from parallax.cli.engine_options import PORT, SERVER, engine_arguments, engine_options
 from parallax.cli.options import (
     metrics_host_option,
     policies_from,
@@ -21,6 +21,9 @@ from parallax.cli.options import (
 )
 from parallax.cli.output import say, write_json
 from parallax.cli.where import Where, cells_options
+from parallax.consumers.upstream.backend import METAVAR
+from parallax.consumers.upstream.opening import checked
+from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int
 from parallax.core.secrets import redacted
 from parallax.services.clock import SystemClock
@@ -40,6 +43,10 @@ ANSWERING, GATEWAY_PORT = "echo", 8080
 @click.option("--schedulers", type=click.IntRange(1, 10), default=2, show_default=True,
               help="Scheduler processes of each cell: one leads, the others stand by.")  # fmt: skip
 @engine_options("cpu", "laptop")
+@click.option("--backend", "backends", multiple=True, metavar=METAVAR, help="Server that speaks "
+              "OpenAI's API: a worker in front of each, in place of engines that imitate. "
+              "http://HOST:PORT/v1[,name=..][,kind=..][,slots=..][,model=..][,key-env=VARIABLE]; "
+              "may be repeated.")  # fmt: skip
 @click.option("--server-binary", type=click.Path(path_type=Path, dir_okay=False),
               help="valkey-server or redis-server to embed [default: the one that "
               "PARALLAX_SERVER_BINARY names, or the packaged Valkey].")  # fmt: skip
@@ -60,6 +67,7 @@ def up(
     engine: str,
     profile: str,
     engine_speed: float,
+    backends: tuple[str, ...],
     durability: str,
     server_binary: Path | None,
     metrics_host: str,
@@ -75,14 +83,17 @@ def up(
     stays in the server's files for the next start; a second one ends all of it now. With --cells
     each cell has schedulers and workers of its own; those without a URL share the server.
     """
+    if backends:
+        engine, workers = SERVER, _in_front_of(backends)
     count = workers + schedulers
     if metrics_port is not None:
         check_int("--metrics-port", metrics_port, 1, 65_536 - count * len(where.named))
     gateway = gateway or gateway_port is not None
     ports = _gateway_ports(gateway, gateway_port, len(where.named))
-    if gateway and _is_default("engine"):
+    if gateway and not backends and _is_default("engine"):
         engine = ANSWERING
-    worker_arguments = engine_arguments(engine, profile, engine_speed)
+    own = _workers_of(backends)
+    worker_arguments = () if backends else engine_arguments(engine, profile, engine_speed)
     scheduler_arguments = policy_arguments(policies_from(options))
     start_logging()
     systems, shared = list[System](), where.redis
@@ -92,7 +103,7 @@ def up(
                 port = None if metrics_port is None else metrics_port + number * count
                 plan = Plan(
                     workers, schedulers, worker_arguments, scheduler_arguments, durability,
-                    place.name, port, metrics_host, ports[number],
+                    place.name, port, metrics_host, ports[number], own,
                 )  # fmt: skip
                 url = place.url or shared
                 system = System(
@@ -137,6 +148,26 @@ def _address(plan: Plan) -> str | None:
     return None if port is None else f"http://127.0.0.1:{port}/v1"
 
 
+def _in_front_of(backends: tuple[str, ...]) -> int:
+    """Check the servers, before any process is started; return how many workers they need."""
+    given = click.get_current_context().get_parameter_source
+    for name in ("workers", "engine"):
+        if given(name) is ParameterSource.COMMANDLINE:
+            raise InvalidInput(f"--{name}", "with --backend", f"either --{name} or --backend")
+    for backend in backends:
+        checked(backend)
+    return len(backends)
+
+
+def _workers_of(backends: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return what the worker in front of each server is told alone."""
+    names = [checked(backend).name for backend in backends]
+    return [
+        ("--backend", backend, *(("--name", name) if name else ()))
+        for backend, name in zip(backends, names, strict=True)
+    ]
+
+
 def _drain(systems: list[System], silent: bool) -> None:
     """Ask the processes of all cells to end, before the first is waited for."""
     if not silent:
@@ -154,5 +185,9 @@ def _greet(where: Where, systems: list[System], workers: int, engine: str) -> No
         say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
         if address := _address(system.plan):
             say(f"OpenAI API{of}: {address}")
-    asked = '"Say hello" --stream' if engine == "echo" else "--prompt-tokens 100 --max-tokens 50"
+    asked = (
+        '"Say hello" --stream'
+        if engine in ("echo", SERVER)
+        else "--prompt-tokens 100 --max-tokens 50"
+    )
     click.echo(f"try: parallax submit{several} {asked}   (Ctrl-C stops)")

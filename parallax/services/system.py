@@ -42,6 +42,7 @@ class Plan:
     metrics_port: int | None = None  # of the first scheduler; the others, then the workers, follow
     metrics_host: str = "127.0.0.1"
     gateway_port: int | None = None  # of the gateway on the loopback address; None: there is none
+    backends: Sequence[Sequence[str]] = ()  # arguments of the n-th worker alone
 
     def metrics(self, place: int) -> tuple[str, ...]:
         """Return the arguments that let the process at this place (from 0) serve its metrics."""
@@ -143,7 +144,8 @@ class System:
         """Start a worker."""
         name = f"worker-{number}"
         place = self.plan.schedulers + number - 1
-        arguments = (*self.plan.worker_arguments, *self.plan.metrics(place))
+        own = self.plan.backends[number - 1] if number <= len(self.plan.backends) else ()
+        arguments = (*self.plan.worker_arguments, *own, *self.plan.metrics(place))
         self.processes.start(name, "worker", "--name", f"w{number}", *arguments)
 
     def start_gateway(self, port: int) -> None:

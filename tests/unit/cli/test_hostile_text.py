@@ -25,6 +25,7 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
     "get": (("j1",), ("j2",)),
     "tenants": (("list",),),
     "workers": ((),),
+    "backend": (("list",),),
     "cells": ((), ("acme",)),
     "dead": (("list",), ("show", "j1"), ("requeue", "j1"), ("purge", "j1")),
     "policy": (("current",),),
@@ -53,7 +54,12 @@ def hostile(run: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
     monkeypatch.setenv("PARALLAX_REDIS", embedded_url)
     Intake(link, keys).submit([Job("j1", "acme", 10, 5), Job("j2", "acme", 10, 5)])
     registration = Registration(
-        VERSION, 4, HOSTILE, version=HOSTILE, role=HOSTILE, about={HOSTILE: HOSTILE}
+        VERSION,
+        4,
+        HOSTILE,
+        version=HOSTILE,
+        role=HOSTILE,
+        about={HOSTILE: HOSTILE, "backend": HOSTILE, "kind": HOSTILE, "models": HOSTILE},
     )
     end = "failed w1/1/1-1 1 2"
     report = Report("acme", HOSTILE[:64], 1, error=HOSTILE)
@@ -62,7 +68,8 @@ def hostile(run: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
     link.calls(
         [
             ("HSET", keys.workers, "w1", encode(registration)),
-            ("HSET", keys.status("w1"), "jobs", HOSTILE, HOSTILE, HOSTILE, "kv_used", HOSTILE),
+            ("HSET", keys.status("w1"), "unready", HOSTILE, "jobs", HOSTILE),
+            ("HSET", keys.status("w1"), HOSTILE, HOSTILE, "kv_used", HOSTILE),
             ("SET", keys.heartbeat("w1"), HOSTILE, "PX", 60_000),
             ("SET", keys.leader, HOSTILE, "PX", 60_000),
             ("HSET", keys.job("j1"), "at", end, "result", encode(report)),

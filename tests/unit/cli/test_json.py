@@ -141,6 +141,7 @@ def ask(run: Run, server_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("get", ["j1"]),
         ("cancel", ["j1", "nobody"]),
         ("workers", []),
+        ("backend list", []),
         ("tenants list", []),
         ("tenants set", ["acme", "--weight", "2"]),
         ("dead list", []),
