@@ -9,10 +9,13 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterator
 
+import msgspec
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from parallax.core.errors import InvalidInput
 from parallax.producers.gateway.app import Gateway
+from parallax.producers.gateway.problems import Code, Problem
 
 #: Connections that wait to be accepted, and how long an idle one is kept (seconds).
 BACKLOG, KEEP_ALIVE_S = 2_048, 15
@@ -29,6 +32,23 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Protocol(HttpToolsProtocol):
+    """HTTP as uvicorn speaks it; what is no HTTP is refused in the API's own shape."""
+
+    def send_400_response(self, msg: str) -> None:
+        """See `HttpToolsProtocol`."""
+        problem = Problem(400, Code.INVALID, msg)
+        body = msgspec.json.encode(problem.document())
+        lines = [
+            b"HTTP/1.1 400 Bad Request",
+            *(name + b": " + value for name, value in self.server_state.default_headers),
+            b"content-type: application/json", b"content-length: %d" % len(body),
+            b"connection: close", b"", body,
+        ]  # fmt: skip
+        self.transport.write(b"\r\n".join(lines))
+        self.transport.close()
+
+
 class Serving:
     """A gateway at an address. `run` serves it; `stop` may be called from a signal's handler."""
 
@@ -36,7 +56,7 @@ class Serving:
         self._gateway, self._socket = gateway, listening
         self._server = _Server(
             uvicorn.Config(
-                gateway.app, http="httptools", ws="none", lifespan="on", log_config=None,
+                gateway.app, http=_Protocol, ws="none", lifespan="on", log_config=None,
                 log_level="warning", access_log=False, server_header=False, proxy_headers=False,
                 backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(gateway.settings.drain_s)),

@@ -159,6 +159,12 @@ NAMES = st.sampled_from([
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=60)
 
 
+def test_what_is_no_http_is_refused_in_the_same_shape(empty: Front) -> None:
+    answer = empty.asking.get("/health", headers=[(b"x-session-id", b"a\x7fb")])
+    assert (answer.status_code, problem(answer)[1]) == (400, "invalid_value")
+    assert empty.asking.get("/health").status_code == 200
+
+
 @settings(
     max_examples=examples(150), deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
