@@ -156,11 +156,14 @@ NAMES = st.sampled_from([
     "x-llm-d-inference-objective", "authorization", "content-length-of-mine",
 ])  # fmt: skip
 #: What may stand in a header: no control characters, and no blanks at its ends.
-VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=60)
+VALUES = st.text(
+    st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f"), max_size=60
+)
 
 
+@pytest.mark.timeout(600)  # there are many of them
 @settings(
-    max_examples=examples(150), deadline=None,
+    max_examples=examples(80), deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(
