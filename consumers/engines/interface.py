@@ -8,14 +8,14 @@ life and a test's hand in tests; it lends the engine timers and a thread beside 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from parallax.engine.request import Consumed, Request
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """A request had its first token at monotonic time `at` (seconds)."""
 
     id: str
@@ -25,8 +25,7 @@ class Started:
     joined_at: float | None = None  # when it joined the batch, where that is known
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """A piece of a streamed answer: the bytes of one `data:` payload, to be forwarded as it is."""
 
     id: str
@@ -35,8 +34,7 @@ class Chunk:
     output_tokens: int = 0  # of the answer so far
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """A request has ended. With an `error` it failed; `again`: another attempt may do better."""
 
     id: str
