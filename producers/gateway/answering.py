@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive
 
+from parallax.broker.store.results import Record
 from parallax.core.errors import ParallaxError, TimedOut
 from parallax.core.lifecycle import Outcome, State
+from parallax.core.model import Job
 from parallax.producers.client.async_client import AsyncClient
 from parallax.producers.client.completion import Completion
 from parallax.producers.gateway import explaining
+from parallax.producers.gateway.explaining import JOB
 from parallax.producers.gateway.leaving import unless_left
 from parallax.producers.gateway.meaning import Meant
 from parallax.producers.gateway.models import Models
@@ -24,6 +27,9 @@ from parallax.producers.gateway.settings import GatewaySettings
 from parallax.producers.gateway.streaming import Streamed
 
 R = TypeVar("R")
+
+#: How often a request may be made again whose jobs came to nothing.
+MOST_AGAIN = 20
 
 #: How long an answer waits for what is said about it in headers (seconds).
 EXPLAIN_S = 1.0
@@ -47,7 +53,7 @@ class Answering:
             raise problem_of_end(ended)
         if not ended.answer:
             raise no_answer(ended)
-        told = {**headers, **explaining.of_report(ended.report)}
+        told = {**headers, JOB: ended.job_id, **explaining.of_report(ended.report)}
         return Response(ended.answer, media_type="application/json", headers=told)
 
     async def _run(self, meant: Meant, body: bytes) -> Completion:
@@ -62,7 +68,7 @@ class Answering:
     async def _kept(self, meant: Meant, body: bytes) -> Completion:
         """Run a job whose client may come back for it: it is not cancelled when that leaves."""
         await self._held(meant)
-        job = meant.job
+        job, _ = await self._untried(meant)
         receipt = await self.client.submit(job, bodies={job.id: body})
         if (error := receipt.error()) is not None:
             raise error
@@ -81,32 +87,43 @@ class Answering:
         self, meant: Meant, body: bytes, headers: Mapping[str, str], receive: Receive
     ) -> Streamed:
         """Return the answer as it is made, once its status is 200; raises as `whole` does."""
-        job = meant.job
-
-        async def hold() -> None:
-            await self._held(meant)
-            if meant.repeatable:
-                await self._first_time(meant, body)
+        job = await self._first_time(meant) if meant.repeatable else meant.job
 
         async def explain() -> Mapping[str, str]:
             return await soon(self._explained(job.id), {})
 
         async def status() -> str:
-            return await soon(self._status(meant), "waiting")
+            return await soon(self._status(job.id), "waiting")
 
         streamed = Streamed(
             self.client.stream(job, body, timeout_s=self.settings.wait_s), self.settings,
-            hold=hold, status=status, explain=explain, headers=headers,
+            hold=lambda: self._held(meant), status=status, explain=explain,
+            headers={**headers, JOB: job.id},
         )  # fmt: skip
         await streamed.open(receive)
         return streamed
 
-    async def _first_time(self, meant: Meant, body: bytes) -> None:
-        """Refuse to stream what was streamed to somebody before: chunks are told once."""
-        (known,) = await self.client.records([meant.job.id])
-        if known is not None:
+    async def _first_time(self, meant: Meant) -> Job:
+        """Return the job of a stream; chunks are told once, so it must be the first of its key."""
+        job, record = await self._untried(meant)
+        if record is not None:
             said = "a streamed answer is told once; use another Idempotency-Key, or none"
             raise Problem(409, Code.STREAM_REPEATED, said, param="idempotency-key")
+        return job
+
+    async def _untried(self, meant: Meant) -> tuple[Job, Record | None]:
+        """Return the job of a request that may have been made before, and its record.
+
+        That is a new one if those before came to nothing: a refusal is no answer to keep.
+        """
+        first = meant.job.id
+        ids = [first, *(f"{first}.{n}" for n in range(1, MOST_AGAIN))]
+        records = await self.client.records(ids)
+        undecided = (None, Outcome.COMPLETED)
+        at = next(
+            (n for n, one in enumerate(records) if one is None or one.outcome in undecided), -1
+        )
+        return replace(meant.job, id=ids[at]), records[at]
 
     async def _held(self, meant: Meant) -> None:
         await self.models.await_worker(meant.model, self.settings.hold_s)
@@ -115,8 +132,8 @@ class Answering:
         (record,) = await self.client.records([job_id])
         return explaining.of_record(record)
 
-    async def _status(self, meant: Meant) -> str:
-        (record,) = await self.client.records([meant.job.id])
+    async def _status(self, job_id: str) -> str:
+        (record,) = await self.client.records([job_id])
         if record is None:
             return "waiting for a worker"
         if record.state is not State.QUEUED:

@@ -31,6 +31,7 @@ from parallax.producers.gateway.bodies import (
     Asked,
     ClientDisconnect,
     chat_asked,
+    check_unambiguous,
     completion_asked,
     read_body,
 )
@@ -195,6 +196,8 @@ class Gateway:
         if not speaker.may_use(one.model):
             said = f"this key may not use the model {one.model[:100]!r}"
             raise Problem(403, Code.NOT_ALLOWED, said, param="model")
+        if speaker.models:
+            check_unambiguous(asked.body)
         await answering.models.check(one.model)
         about = explaining.of_request(one, headers.get(explaining.REQUEST_ID))
         if not asked.stream:

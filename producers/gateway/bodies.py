@@ -6,6 +6,7 @@ A body is stored as it came: engines read it, and the gateway only what it must 
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -173,6 +174,19 @@ def _inside(one: Any) -> list[Any]:
     return [v for v in values if isinstance(v, dict | list)] if isinstance(values, list) else []
 
 
+def check_unambiguous(body: bytes) -> None:
+    """Refuse a body that says a field twice: an engine might go by the one that was not checked."""
+
+    def read(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise Problem(400, Code.INVALID_JSON, "the body says a field twice")
+        return found
+
+    # No number is needed, and Python refuses to read those of thousands of digits.
+    json.loads(body.decode(), object_pairs_hook=read, parse_int=str, parse_float=str)
+
+
 async def read_body(request: Request, settings: GatewaySettings) -> bytes:
     """Return the body; raises Problem if it is too large, too slow, or of another kind.
 
@@ -213,5 +227,5 @@ def _too_large(most: int) -> Problem:
 
 
 __all__ = [
-    "Asked", "ClientDisconnect", "chat_asked", "completion_asked", "read_body",
+    "Asked", "ClientDisconnect", "chat_asked", "check_unambiguous", "completion_asked", "read_body",
 ]  # fmt: skip

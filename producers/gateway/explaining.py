@@ -9,7 +9,7 @@ from parallax.broker.store.results import Record
 from parallax.core.lifecycle import State
 from parallax.producers.gateway.meaning import Meant
 
-REQUEST_ID = "x-request-id"
+REQUEST_ID, JOB = "x-request-id", "x-parallax-job"
 _MOST_ID = 128
 
 
@@ -27,7 +27,7 @@ def of_request(meant: Meant, given_id: str | None) -> dict[str, str]:
     """Return what is known before the job begins."""
     return {
         REQUEST_ID: request_id(given_id, meant.job.id),
-        "x-parallax-job": meant.job.id,
+        JOB: meant.job.id,
         "x-parallax-class": meant.tier.value,
     }
 

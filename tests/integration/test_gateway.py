@@ -262,6 +262,20 @@ def test_a_stream_is_told_once(front: Front) -> None:
     assert problem(again) == (409, "stream_not_repeatable", "idempotency-key")
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_came_to_nothing_may_be_asked_again(stuck: Front, stream: bool) -> None:
+    body = {**CHAT, "model": "noop", "stream": stream}
+    cancelled: list[str] = []
+    for _ in range(2):
+        with sent(stuck, body, "idempotency-key: k"):
+            wait_until(stuck.jobs, "the job to be there")
+            (job,) = stuck.jobs()
+            stuck.cell.cancel(job)
+            wait_until(lambda: not stuck.jobs(), "the job to be over")
+        cancelled.append(job)
+    assert cancelled[1] == f"{cancelled[0]}.1"
+
+
 # -- what is refused by the scheduler
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,6 +93,22 @@ def test_a_key_may_name_its_models(embedded_url: str, ring: Keyring) -> None:
         assert problem(asked(front, other)) == (403, "not_allowed", "model")
         listed = front.asking.get("/v1/models", headers={"authorization": f"Bearer {other}"})
         assert listed.json()["data"] == []
+
+
+def test_a_key_that_names_models_cannot_be_got_round_with_a_second_one(
+    embedded_url: str, ring: Keyring
+) -> None:
+    token = made(ring, "acme", models=("echo",))
+    with fronted(embedded_url, a_cell(embedded_url, echoing())) as front:
+        body = json.dumps(CHAT)
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        for second in '"model"', '"mod\\u0065l"':
+            twice = f'{{{second}: "secret", {body[1:]}'
+            answer = front.asking.post(CHATS, content=twice.encode(), headers=headers)
+            assert problem(answer) == (400, "invalid_json", None)
+        digits = {**CHAT, "seed": 7}
+        long = json.dumps(digits).replace("7", "7" * 5_000).encode()
+        assert problem(front.asking.post(CHATS, content=long, headers=headers))[0] == 400
 
 
 def test_scopes(embedded_url: str, ring: Keyring) -> None:

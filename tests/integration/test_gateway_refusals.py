@@ -155,7 +155,7 @@ NAMES = st.sampled_from([
     "x-gateway-priority", "idempotency-key", "x-request-id", "x-stainless-read-timeout",
     "x-llm-d-inference-objective", "authorization", "content-length-of-mine",
 ])  # fmt: skip
-#: What may stand in a header: no control characters, and no blanks at its ends.
+#: What may stand in a header, and DEL, which may not: no blanks at its ends.
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=60)
 
 
@@ -165,8 +165,9 @@ def test_what_is_no_http_is_refused_in_the_same_shape(empty: Front) -> None:
     assert empty.asking.get("/health").status_code == 200
 
 
+@pytest.mark.timeout(600)  # there are many of them
 @settings(
-    max_examples=examples(150), deadline=None,
+    max_examples=examples(80), deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallax.core.model import NAME, Job
@@ -15,6 +15,7 @@ from parallax.producers.gateway.bodies import Asked, chat_asked, completion_aske
 from parallax.producers.gateway.meaning import Class, Meant, Speaker, meant
 from parallax.producers.gateway.problems import Problem
 from parallax.producers.gateway.settings import GatewaySettings
+from tests.examples import examples
 
 SETTINGS = GatewaySettings()
 
@@ -56,6 +57,7 @@ def test_the_tenant(headers: dict[str, str], fields: dict[str, Any], tenant: str
     assert job(headers, speaker=Speaker("mine"), **fields).tenant == "mine"
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(min_size=1, max_size=200))
 def test_law_whatever_a_user_or_a_session_is_called_it_becomes_a_name(text: str) -> None:
     found = job({"x-session-id": text}, user=text)
@@ -84,6 +86,7 @@ def test_the_class_orders_within_a_tenant(
     assert (found.job.priority > usual) - (found.job.priority < usual) == sooner
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(-(2**53), 2**53), st.integers(-(2**53), 2**53))
 def test_law_a_lower_number_is_never_later(one: int, other: int) -> None:
     low, high = sorted((one, other))
@@ -118,6 +121,7 @@ def test_an_idempotency_key_names_the_job_for_its_tenant_alone() -> None:
     assert job().id != job().id
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=400), st.text(max_size=400), st.text(max_size=400))
 def test_law_prompts_share_names_as_far_as_they_agree(start: str, one: str, other: str) -> None:
     left, right = (start + one).encode(), (start + other).encode()
@@ -135,6 +139,7 @@ def test_a_long_prompt_has_a_bounded_prefix_and_another_model_other_names() -> N
     assert not set(prefix_of("m", text)) & set(prefix_of("n", text))
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["user", "system"]), st.text()), min_size=1, max_size=4))
 def test_law_any_chat_is_a_job_whose_prefix_fits_its_prompt(said: list[tuple[str, str]]) -> None:
     messages = [{"role": role, "content": content} for role, content in said]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallax.broker.store.codec import Report, encode
@@ -25,6 +25,7 @@ from parallax.core.reasons import Reason
 from parallax.producers.client.completion import Completion
 from parallax.producers.gateway import events, explaining
 from parallax.producers.gateway.problems import Code, Problem, problem_of, problem_of_end
+from tests.examples import examples
 
 
 def ended(outcome: Outcome, **fields: object) -> Completion:
@@ -84,6 +85,7 @@ def test_errors(error: ParallaxError, status: int, code: str) -> None:
     assert set(problem.document()) == {"error"}
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.floats(0, 1e9))
 def test_law_nobody_is_told_to_wait_for_longer_than_the_clients_would(wait_s: float) -> None:
     headers = Problem(429, Reason.SATURATED, "x", retry_after_s=wait_s).headers()
@@ -91,6 +93,7 @@ def test_law_nobody_is_told_to_wait_for_longer_than_the_clients_would(wait_s: fl
     assert 0 < int(headers["retry-after-ms"]) <= int(headers["retry-after"]) * 1000
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary())
 def test_law_a_payload_is_one_event_whatever_it_holds(data: bytes) -> None:
     text = events.event(data)
@@ -101,6 +104,7 @@ def test_law_a_payload_is_one_event_whatever_it_holds(data: bytes) -> None:
     assert joined == data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text())
 def test_law_a_comment_is_one_line(text: str) -> None:
     assert events.comment(text).count(b"\n") == 2
@@ -112,6 +116,7 @@ def test_a_failure_is_an_event_with_the_error() -> None:
     assert json.loads(event.removeprefix(b"data: "))["error"]["code"] == "stream_broken"
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=200))
 def test_law_an_id_comes_back_whole_or_not_at_all(text: str) -> None:
     found = explaining.request_id(text, "job-1")
