@@ -57,7 +57,7 @@ def others_end(cell: Cell, *left: str) -> None:
     )
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FIXED)
 def test_a_key_of_a_wrong_type_is_set_aside_and_stops_nobody(cell: Cell, name: str) -> None:
     key = cell.keys.prefix + name
@@ -84,7 +84,7 @@ def test_a_wrong_type_at_a_workers_key_stops_nobody_else(cell: Cell, name: str) 
     cell.until(lambda: cell.link.call("TYPE", key).decode() in {kind, "none"}, "the key to heal")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FIXED)
 def test_junk_in_a_key_of_the_right_type_stops_nobody(cell: Cell, name: str) -> None:
     key = cell.keys.prefix + name
@@ -122,7 +122,7 @@ def test_a_worker_whose_registration_was_overwritten_registers_again(cell: Cell)
     )
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("stage", ["queued", "running"])
 @pytest.mark.parametrize("value", [JUNK, b"garbage", b"queued queue/0/banana"])
 @pytest.mark.parametrize("name", ["at", "about", "deadline", "limit", "hedge", "prefilled"])

@@ -126,7 +126,7 @@ def test_on_one_slot_with_known_costs_both_bounds_are_those_of_the_papers() -> N
         assert turns.range <= 2_000.0 + unit()
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.dear
 @pytest.mark.parametrize("policy", [FairQueuing, DeficitRoundRobin])
 def test_the_drift_does_not_grow_with_time(policy: type[FairnessPolicy]) -> None:
     short, long = (drift(policy(), 8, guess=on_average, jobs=jobs) for jobs in (2_000, 16_000))

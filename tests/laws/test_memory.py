@@ -48,7 +48,7 @@ def too_large(scheduler: Scheduler) -> dict[str, int]:
     return {n: size for n, size in sizes(scheduler).items() if size > IDLE and n not in BY_WORKER}
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("policies", composed().values(), ids=composed())
 def test_a_long_history_leaves_nothing_behind(policies: Policies) -> None:
     history = History(build_scheduler(policies, 1), Random(1), deadlines=(inf, 3.0, FAR))
@@ -100,7 +100,7 @@ def test_a_deadline_goes_with_its_job() -> None:
     assert sorted(a.job_id for a in expired if hasattr(a, "job_id")) == sorted(j.id for j in kept)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.dear
 @pytest.mark.parametrize("requeue", [True, False])
 def test_what_was_predicted_goes_with_its_attempt(requeue: bool) -> None:
     scheduler = build_scheduler(Policies(hedging=HEDGING), 1)

@@ -24,7 +24,7 @@ from tests.laws.histories import TENANTS, Flight, History, consumed, every_compo
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(5)
 @every_composition
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=examples(15), deadline=None)
@@ -34,7 +34,7 @@ def test_conservation_late_binding_work_conservation_and_expiry(
     history(policies, seed).play(60)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(4)
 @every_composition
 def test_the_same_seed_and_events_give_the_same_actions(policies: Policies) -> None:
     runs = [history(policies, 11) for _ in range(2)]

@@ -55,7 +55,7 @@ def test_all_of_them_get_some(connect: Callable[[], Link]) -> None:
     assert written.keys() == junk.single_keys(KEYS).keys() | junk.families(KEYS).keys()
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.dear
 def test_nothing_true_is_overwritten(connect: Callable[[], Link]) -> None:
     link, random = connect(), Random(2)
     link.call("HSET", KEYS.job("j1"), "at", "queued queue/0/1-1", "about", "x")
