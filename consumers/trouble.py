@@ -6,6 +6,8 @@ import os
 import signal
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from parallax.consumers.engines.interface import Done, Event
 from parallax.core.errors import InvalidInput
 from parallax.core.hashing import share
@@ -110,5 +112,5 @@ class Trouble:
     def told(self, event: Event, attempt: str) -> Event:
         """Return what is to be heard in place of an engine's event."""
         if isinstance(event, Done) and self.failures.strike(event.id, attempt):
-            return replace(event, error="the engine failed", again=True)
+            return structs.replace(event, error="the engine failed", again=True)
         return event

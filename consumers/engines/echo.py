@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
+from msgspec import structs
+
 from parallax.consumers.engines.chat import Chat, Usage, Writer, read_chat
 from parallax.consumers.engines.clock import ClockEngine
 from parallax.consumers.engines.interface import Chunk, Done, Event
@@ -64,7 +66,7 @@ class Talk:
         """Return the last chunks of a stream, and the end with the whole answer."""
         usage = Usage(self.request.prompt_tokens, done.output_tokens)
         text = self.text(0, done.output_tokens)
-        whole = replace(done, answer=self.writer.answer(text, self.finish_reason, usage))
+        whole = structs.replace(done, answer=self.writer.answer(text, self.finish_reason, usage))
         if not self.request.stream:
             return [whole]
         last = [self.writer.last_chunk(self.finish_reason)]

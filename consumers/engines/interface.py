@@ -9,14 +9,14 @@ timers, a thread beside the loop, and tasks.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from parallax.engine.request import Consumed, Request
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """A request had its first token at monotonic time `at` (seconds)."""
 
     id: str
@@ -26,8 +26,7 @@ class Started:
     joined_at: float | None = None  # when it joined the batch, where that is known
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """A piece of a streamed answer: the bytes of one `data:` payload, to be forwarded as it is."""
 
     id: str
@@ -36,8 +35,7 @@ class Chunk:
     output_tokens: int = 0  # of the answer so far
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """A request has ended. With an `error` it failed; `again`: another attempt may do better.
 
     `untouched`: the engine had not begun with it, so the attempt does not count.
@@ -56,8 +54,7 @@ class Done:
     prompt_tokens: int | None = None  # of its prompt, where the engine has counted them
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """What can be given to the engine has changed: nothing while it is not `ready`, and `slots`
     requests at once else. `why` it is less than usual is for people."""
 

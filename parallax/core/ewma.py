@@ -27,6 +27,10 @@ class Ewma:
 
     def update(self, sample: float, now: float, weight: float = 1.0) -> None:
         """Take a sample at time `now`. Samples of one weight at the same instant count alike."""
+        if now == self._at:  # one of a batch: nothing has faded
+            self._sum += sample * weight
+            self._weight += weight
+            return
         elapsed = max(0.0, now - self._at) if self._at is not None else 0.0
         kept = exp(-elapsed / self.tau_s)
         # Each sample keeps its weight and fades: several in one batch average, instead of the last

@@ -18,6 +18,7 @@ from secrets import token_hex
 
 from parallax.core.errors import InvalidInput
 from parallax.core.reasons import Reason
+from parallax.core.values import value
 
 MAX_TOKENS = 10_000_000
 MAX_DEADLINE_S = 30 * 86_400.0
@@ -145,7 +146,7 @@ class WorkerView:
     kv_room: int = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ClusterView:
     """The workers that may take a job now, in the order of their ids, and the time."""
 
@@ -153,7 +154,7 @@ class ClusterView:
     now: float
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class QueueView:
     """What admission may know: queued and running work, of the job's tenant and in all.
 

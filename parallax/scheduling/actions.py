@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parallax.core.reasons import Reason
+from parallax.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Admitted:
     """Admission let this job into the queue. Said once, when it comes for the first time.
 
@@ -18,7 +19,7 @@ class Admitted:
     tenant: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Dispatch:
     """Send this job to this worker. `attempt` counts from 1; `estimate` is what was charged.
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import JobView, Usage
+from parallax.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class JobArrived:
     """A job waits to be admitted and dispatched. It may come again after it was handed back."""
 
@@ -52,7 +53,7 @@ class AttemptRestored:
     cached_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AttemptBegan:
     """An attempt has had its first token."""
 
@@ -74,7 +75,7 @@ class PrefillEnded:
     cached_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AttemptEnded:
     """An attempt is over: its worker is done with it, or whoever took it away says so.
 

@@ -175,7 +175,10 @@ class Fleet:
             self._per_cost.update(usage.service_s / cost, now)
         worker = self.workers.get(name)
         if worker is not None:
-            found = self._paces.setdefault(worker.role, Pace()).learn(usage, now)
+            pace = self._paces.get(worker.role)
+            if pace is None:
+                pace = self._paces[worker.role] = Pace()
+            found = pace.learn(usage, now)
             if found is not None:
                 worker.ratios.update(found[0], now, found[1])
 

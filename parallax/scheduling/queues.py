@@ -127,7 +127,8 @@ class Queues:
 
     def oldest_wait(self, now: float) -> float:
         """Return for how long the job that was queued first has waited (seconds). O(1)."""
-        self._skip()
+        if self._since and self._since[0][1] not in self.tenant_of:
+            self._skip()
         return max(0.0, now - self._since[0][0]) if self._since else 0.0
 
     def _skip(self) -> None:

@@ -166,7 +166,8 @@ class Scheduler:
             return
         if job.id in self._rejected:  # it was read twice in this batch
             return
-        self._forget(job.id)
+        if job.id in self._attempts or job.id in self._handovers.waiting:
+            self._forget(job.id)
         output = self._policies.predictor.predict(job)
         estimate = self._policies.cost(job.prompt_tokens, output)
         if job.attempt == 0:
@@ -224,10 +225,12 @@ class Scheduler:
         self._versions.attempt_ended(attempt.job, attempt.worker, used)
         if event.outcome is None or stopped:
             return
-        self._stop(other, now, actions)
+        if other is not None:
+            self._stop(other, now, actions)
         done = event.outcome is Outcome.COMPLETED
-        waited = max(0.0, now - used.service_s - attempt.job.arrival)
-        self._versions.judge(attempt.arm, attempt.job, used if done else None, waited)
+        if attempt.arm:
+            waited = max(0.0, now - used.service_s - attempt.job.arrival)
+            self._versions.judge(attempt.arm, attempt.job, used if done else None, waited)
         if done:
             self._policies.predictor.learn(attempt.job, used.output_tokens)
             self._fleet.learn(attempt.worker, used, consumed, now)

@@ -321,8 +321,7 @@ class Term:
 
     def _reports(self, entry: Entry) -> list[Event]:
         told, junk = inbox.reports(entry)
-        for event, report in told:
-            self._metrics.reported(event, report)
+        self._metrics.reported(told)
         if junk and not told:
             self._outbox.set_aside(self._keys.events, [(entry, junk[0])])
         elif junk:  # the entry stays until what it tells is committed

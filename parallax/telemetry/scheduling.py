@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from prometheus_client import Counter
 
@@ -61,6 +61,25 @@ class TenantSeries:
             self.ttft.observe(first)
             if report.output_tokens > 1:
                 self.tpot.observe(max(0.0, e2e - first) / (report.output_tokens - 1))
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What a batch of reports adds to the counters of one tenant."""
+
+    series: TenantSeries
+    prompt: int = 0
+    cached: int = 0
+    generation: int = 0
+    ended: dict[Outcome, int] = field(default_factory=dict)
+
+    def count(self) -> None:
+        """Add it."""
+        self.series.prompt.inc(self.prompt)
+        self.series.cached.inc(self.cached)
+        self.series.generation.inc(self.generation)
+        for outcome, jobs in self.ended.items():
+            self.series.ended[outcome].inc(jobs)
 
 
 class SchedulingMetrics:
@@ -122,18 +141,25 @@ class SchedulingMetrics:
         """A job ended without a worker."""
         self._series(tenant).ended[outcome].inc()
 
-    def reported(self, event: Event, report: Report | None) -> None:
-        """A worker told of the end of an attempt."""
-        if report is None or type(event) is not AttemptEnded:
-            return
-        series = self._series(event.tenant)
-        series.prompt.inc(report.prompt_tokens)
-        series.cached.inc(report.cached_tokens)
-        series.generation.inc(report.output_tokens)
-        if event.outcome is not None:
-            series.ended[event.outcome].inc()
-            if event.outcome is Outcome.COMPLETED:
-                series.completed(report)
+    def reported(self, told: Iterable[tuple[Event, Report | None]]) -> None:
+        """Workers told of ends of attempts, many at once: each counter is touched once a tenant."""
+        by_tenant: dict[str, _Sums] = {}
+        for event, report in told:
+            if report is None or type(event) is not AttemptEnded:
+                continue
+            sums = by_tenant.get(event.tenant)
+            if sums is None:
+                sums = by_tenant[event.tenant] = _Sums(self._series(event.tenant))
+            sums.prompt += report.prompt_tokens
+            sums.cached += report.cached_tokens
+            sums.generation += report.output_tokens
+            outcome = event.outcome
+            if outcome is not None:
+                sums.ended[outcome] = sums.ended.get(outcome, 0) + 1
+                if outcome is Outcome.COMPLETED:
+                    sums.series.completed(report)
+        for sums in by_tenant.values():
+            sums.count()
 
     def _series(self, tenant: str) -> TenantSeries:
         label = self._tenants.label(tenant)

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from math import inf
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import msgspec
 
+from parallax.broker.store.decoding import REFUSALS, decoded
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_HASH, MAX_PREFIX, MAX_TOKENS, Job, JobView, Usage, check_name
 from parallax.core.prefix import salted
@@ -59,14 +61,21 @@ class Spec(Row, frozen=True):
     """What the scheduler may know of a job; the end of its arrival and of its record."""
 
     v: _Version
-    tenant: _Name
+    tenant: str
     prompt: _Tokens
     max: _SomeTokens
-    session: _OptionalName = ""
+    session: str = ""
     priority: _Priority = 0
     prefix: _Hashes = ()
     prefix_block: _Block = 16
     apart: Annotated[int, msgspec.Meta(ge=0, le=2**30)] = 0  # bytes of the prefix kept apart
+
+
+class _StrictSpec(Spec, frozen=True):
+    """The same, whose names are looked at each time."""
+
+    tenant: _Name
+    session: _OptionalName = ""
 
 
 class Report(Row, frozen=True):
@@ -75,7 +84,7 @@ class Report(Row, frozen=True):
     The same text tells the scheduler (to settle accounts) and whoever waits for the job.
     """
 
-    tenant: _OptionalName = ""
+    tenant: str = ""
     worker: Annotated[str, msgspec.Meta(max_length=64)] = ""
     attempt: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     estimate: _Cost = 0.0  # what the tenant was charged at dispatch
@@ -89,7 +98,7 @@ class Report(Row, frozen=True):
     retry_after_s: _Seconds | None = None
     first_s: _Seconds | None = None  # acceptance to first token, if another worker gave that
     v: _Version = VERSION
-    reason: _Word = ""  # for programs: a word of `Reason`, or '' where there is none
+    reason: str = ""  # for programs: a word of `Reason`, or '' where there is none
 
     @property
     def ttft_s(self) -> float | None:
@@ -103,7 +112,14 @@ class Report(Row, frozen=True):
         return wait_s + self.prefill_s
 
 
-class _NewerReport(Report, frozen=True, forbid_unknown_fields=False):
+class _StrictReport(Report, frozen=True):
+    """The same, whose words are looked at each time."""
+
+    tenant: _OptionalName = ""
+    reason: _Word = ""
+
+
+class _NewerReport(_StrictReport, frozen=True, forbid_unknown_fields=False):
     """A report of a version that is not known here."""
 
     v: _NewerVersion = VERSION + 1
@@ -146,13 +162,12 @@ class _NewerRegistration(Registration, frozen=True, forbid_unknown_fields=False)
     v: _NewerVersion
 
 
-M = TypeVar("M", bound=msgspec.Struct)
-
 _VERSION_AT = Report.__struct_fields__.index("v")
 encode = msgspec.json.Encoder().encode
-_spec_decoder = msgspec.json.Decoder(Spec)
+_spec_decoder, _strict_spec_decoder = msgspec.json.Decoder(Spec), msgspec.json.Decoder(_StrictSpec)
 _prefix_decoder = msgspec.json.Decoder(tuple[_Hashes, _Block])
-_report_decoder = msgspec.json.Decoder(Report)
+_report_decoder, _word_decoder = msgspec.json.Decoder(Report), msgspec.json.Decoder(_Word)
+_strict_report_decoder = msgspec.json.Decoder(_StrictReport)
 _registration_decoder = msgspec.json.Decoder(Registration)
 _newer_report_decoder = msgspec.json.Decoder(_NewerReport)
 _newer_registration_decoder = msgspec.json.Decoder(_NewerRegistration)
@@ -230,7 +245,7 @@ def decode_about(data: bytes | None) -> About:
         None if length == b"-" else whole("about.length", length, MAX_TOKENS),
         whole("about.bytes", size, _MAX_MS),
         "" if reply == b"-" else _text("about.reply", reply),
-        _decoded(_spec_decoder, spec, "spec"),
+        _spec(spec),
         streams,
         kept,
     )
@@ -267,21 +282,43 @@ def view_of(
 def decode_report(data: bytes) -> Report:
     """Decode a report of this version, an older or a newer one; raises InvalidInput."""
     try:
-        return _decoded(_report_decoder, data, "report")
-    except InvalidInput:
-        if not _is_newer(data):
-            raise
-    return _decoded(_newer_report_decoder, data, "report")
+        report = _report_decoder.decode(data)
+        if report.tenant:
+            _check_familiar(report.tenant)
+        if report.reason:
+            _word_decoder.decode(encode(report.reason))
+    except REFUSALS:
+        if _is_newer(data):
+            return decoded(_newer_report_decoder, data, "report")
+        return decoded(_strict_report_decoder, data, "report")
+    return report
+
+
+def _spec(data: bytes) -> Spec:
+    try:
+        spec = _spec_decoder.decode(data)
+        _check_familiar(spec.tenant)
+        if spec.session:
+            check_name("session", spec.session)
+    except REFUSALS:
+        return decoded(_strict_spec_decoder, data, "spec")
+    return spec
+
+
+@lru_cache(maxsize=4_096)
+def _check_familiar(name: str) -> None:
+    """Look once at what is told again and again: a pattern costs more than all else of a row."""
+    check_name("tenant", name)
 
 
 def decode_registration(data: bytes) -> Registration:
     """Decode a worker's registration, of this version or a newer one; raises InvalidInput."""
     try:
-        return _decoded(_registration_decoder, data, "registration")
+        return decoded(_registration_decoder, data, "registration")
     except InvalidInput:
         if not _is_newer(data):
             raise
-    return _decoded(_newer_registration_decoder, data, "registration")
+    return decoded(_newer_registration_decoder, data, "registration")
 
 
 def _is_newer(data: bytes) -> bool:
@@ -326,7 +363,7 @@ def decode_waiting(fields: Sequence[bytes]) -> tuple[JobView, int]:
     name, accepted, due, attempts, text = decode_fields(fields, 5, meaning)
     job_id = _text("id", name)
     check_name("id", job_id)
-    spec = _decoded(_spec_decoder, text, "spec")
+    spec = _spec(text)
     view = JobView(
         job_id,
         spec.tenant,
@@ -352,30 +389,6 @@ def _text(where: str, data: bytes) -> str:
 
 def whole(where: str, data: bytes, high: int) -> int:
     """Read a whole number from 0 to `high`; raises InvalidInput."""
-    if not data.isdigit() or len(data) > 16 or int(data) > high:
-        raise InvalidInput(where, data[:60], f"a whole number from 0 to {high}")
-    return int(data)
-
-
-def _decoded(decoder: msgspec.json.Decoder[M], data: bytes, what: str) -> M:
-    try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        place, value = _place(decoder, data, path.rstrip("`"))
-        raise InvalidInput(f"{what}.{place}".rstrip("."), value, message) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(what, data[:60], f"valid JSON ({error})") from None
-
-
-def _place(decoder: msgspec.json.Decoder[M], data: bytes, path: str) -> tuple[str, Any]:
-    """Return the name of the field at `path` (`.name` or `[index]`) and what stands there."""
-    try:
-        message = msgspec.json.decode(data)
-        if path.startswith("["):
-            index = int(path[1:].partition("]")[0])
-            return decoder.type.__struct_fields__[index], message[index]
-        name = path.lstrip(".")
-        return name, message.get(name, data[:60])
-    except (msgspec.DecodeError, AttributeError, LookupError, ValueError, RecursionError):
-        return path.lstrip("."), data[:60]
+    if data.isdigit() and len(data) <= 16 and (number := int(data)) <= high:
+        return number
+    raise InvalidInput(where, data[:60], f"a whole number from 0 to {high}")

@@ -131,7 +131,7 @@ def test_a_job_that_comes_again_is_not_admitted_again(metrics: SchedulingMetrics
 
 
 def test_a_completed_attempt_counts_tokens_and_times(metrics: SchedulingMetrics) -> None:
-    metrics.reported(ended(Outcome.COMPLETED), REPORT)
+    metrics.reported([(ended(Outcome.COMPLETED), REPORT)])
     assert value(metrics, "jobs_total", tenant="acme", outcome="completed") == 1
     assert value(metrics, "prompt_tokens_total", tenant="acme") == 100
     assert value(metrics, "cached_tokens_total", tenant="acme") == 40
@@ -145,7 +145,7 @@ def test_a_completed_attempt_counts_tokens_and_times(metrics: SchedulingMetrics)
 def test_only_completed_jobs_count_in_latencies(
     metrics: SchedulingMetrics, outcome: Outcome
 ) -> None:
-    metrics.reported(ended(outcome), REPORT)
+    metrics.reported([(ended(outcome), REPORT)])
     assert value(metrics, "jobs_total", tenant="acme", outcome=outcome.value) == 1
     assert value(metrics, "generation_tokens_total", tenant="acme") == 11
     assert value(metrics, "e2e_seconds_count", tenant="acme") == 0
@@ -154,7 +154,7 @@ def test_only_completed_jobs_count_in_latencies(
 def test_an_attempt_that_decides_nothing_counts_its_tokens_only(
     metrics: SchedulingMetrics,
 ) -> None:
-    metrics.reported(ended(None), REPORT)
+    metrics.reported([(ended(None), REPORT)])
     assert value(metrics, "prompt_tokens_total", tenant="acme") == 100
     assert all(value(metrics, "jobs_total", tenant="acme", outcome=o.value) == 0 for o in Outcome)
 
@@ -171,7 +171,7 @@ def test_an_attempt_that_decides_nothing_counts_its_tokens_only(
 def test_a_pace_needs_a_first_token_and_one_after_it(
     metrics: SchedulingMetrics, report: Report
 ) -> None:
-    metrics.reported(ended(Outcome.COMPLETED, report), report)
+    metrics.reported([(ended(Outcome.COMPLETED, report), report)])
     assert value(metrics, "tpot_seconds_count", tenant="acme") == 0
     assert value(metrics, "e2e_seconds_count", tenant="acme") == 1
 
@@ -179,7 +179,7 @@ def test_a_pace_needs_a_first_token_and_one_after_it(
 @pytest.mark.parametrize("event", [JobWithdrawn("j1"), ended(Outcome.COMPLETED)])
 def test_an_event_without_a_report_counts_nothing(metrics: SchedulingMetrics, event: Any) -> None:
     before = exposition(metrics.registry)
-    metrics.reported(event, None)
+    metrics.reported([(event, None)])
     assert exposition(metrics.registry) == before
 
 
