@@ -1,8 +1,8 @@
 """The one door to HTTP: a session with one server, and requests that end as bytes or `Failure`.
 
-The client is aiohttp: its parser is compiled, a response that is closed closes its connection at
-once, and a thousand streams do not queue for one lock of a pool. It comes with the extra `engines`;
-without it this module cannot be imported, so nobody imports it before a backend is named.
+The client is aiohttp: its parser is compiled, and a response that is closed closes its connection
+at once (docs/decisions/0020). It comes with the extra `engines`; without it this module cannot be
+imported, so nobody imports it before a backend is named.
 """
 
 from __future__ import annotations

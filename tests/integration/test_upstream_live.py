@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from parallax.core.lifecycle import Outcome, State
 from tests.integration.cells import Cell
 from tests.integration.upstreams import ask, members, played, said, told
@@ -53,6 +55,7 @@ def test_a_server_that_dies_in_the_middle_breaks_the_stream(embedded_url: str) -
         played(embedded_url, [server.url], scene)
 
 
+@pytest.mark.dear
 def test_what_breaks_before_the_first_token_is_answered_elsewhere(embedded_url: str) -> None:
     names = [f"j{n}" for n in range(8)]
 
@@ -68,6 +71,7 @@ def test_what_breaks_before_the_first_token_is_answered_elsewhere(embedded_url: 
     assert (worse.completed, better.completed) == (0, 8)
 
 
+@pytest.mark.dear
 def test_a_busy_server_costs_time_and_no_job(embedded_url: str) -> None:
     names = [f"j{n}" for n in range(6)]
 
@@ -81,6 +85,7 @@ def test_a_busy_server_costs_time_and_no_job(embedded_url: str) -> None:
         played(embedded_url, [server.url], scene)
 
 
+@pytest.mark.dear
 def test_who_cancels_closes_the_connection_of_the_server(embedded_url: str) -> None:
     def scene(cell: Cell) -> None:
         ask(cell, "j", stream=True)
@@ -93,6 +98,7 @@ def test_who_cancels_closes_the_connection_of_the_server(embedded_url: str) -> N
         played(embedded_url, [server.url], scene)
 
 
+@pytest.mark.dear
 def test_jobs_wait_for_a_server_that_is_gone_and_lose_no_attempt_by_it(embedded_url: str) -> None:
     names = [f"j{n}" for n in range(6)]
 
@@ -112,6 +118,7 @@ def test_jobs_wait_for_a_server_that_is_gone_and_lose_no_attempt_by_it(embedded_
         played(embedded_url, [server.url], scene)
 
 
+@pytest.mark.dear
 def test_a_worker_may_come_before_its_server(embedded_url: str) -> None:
     def scene(cell: Cell) -> None:
         ask(cell, "j")
@@ -126,6 +133,7 @@ def test_a_worker_may_come_before_its_server(embedded_url: str) -> None:
         played(embedded_url, [server.url], scene)
 
 
+@pytest.mark.dear
 def test_a_model_that_is_not_served_is_a_clear_end(embedded_url: str) -> None:
     def scene(cell: Cell) -> None:
         ask(cell, "j", model="nope")
@@ -140,6 +148,7 @@ def test_a_model_that_is_not_served_is_a_clear_end(embedded_url: str) -> None:
         assert server.calls == []
 
 
+@pytest.mark.dear
 def test_a_worker_that_leaves_closes_its_connections(embedded_url: str) -> None:
     def scene(cell: Cell) -> None:
         ask(cell, "j", stream=True)

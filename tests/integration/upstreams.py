@@ -51,7 +51,11 @@ def played(url: str, servers: Sequence[str], scene: Callable[[Cell], None]) -> l
         beside = asyncio.to_thread(watch)
         await asyncio.gather(beside, *(w.live(over.is_set) for w in workers))
 
-    asyncio.run(asyncio.wait_for(live(), 90.0))
+    try:
+        asyncio.run(asyncio.wait_for(live(), 90.0))
+    finally:
+        for scheduler in cell.schedulers:
+            scheduler.close()
     return workers
 
 

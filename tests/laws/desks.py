@@ -8,8 +8,10 @@ as soon as one of the laws is broken.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
+
+from msgspec.structs import replace
 
 from parallax.broker.store.attempts import Assignment, Attempt, Cancellation, Finish
 from parallax.broker.store.dispatch import Entry
