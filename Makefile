@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.1) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
+.PHONY: help demo test servers llama check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -46,6 +46,12 @@ servers: $(STAMP)
 	  apt-get install -qq --no-install-recommends redis-server faketime; } >/dev/null \
 	|| echo "apt-get, as root, could not be used"
 	@$(BIN)/python -m tests.servers || true
+
+# A real engine of a few megabytes, with random weights: no model is downloaded.
+## llama: install llama.cpp, which `make test` asks then, and run the tests that do
+llama: $(STAMP)
+	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[llama]' || echo "llama.cpp could not be installed"
+	$(BIN)/python -m pytest -q -m real_backend || $(AGAIN)
 
 ## check: lint, format, types, layers and of the fast tests those that cost least (a minute on two cores)
 check: lint

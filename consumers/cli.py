@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from parallax.broker.link.async_link import AsyncLink
 from parallax.broker.link.connection import Link
@@ -23,8 +24,10 @@ from parallax.cli.options import (
 from parallax.cli.silence import said_after
 from parallax.consumers.engines.registry import build_engine
 from parallax.consumers.trouble import parsed_failures, parsed_slowdown
+from parallax.consumers.upstream.backend import METAVAR, parsed_backend
 from parallax.consumers.worker import Worker
 from parallax.core.cells import CellAddress
+from parallax.core.errors import InvalidInput
 from parallax.core.model import check_name
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
@@ -45,6 +48,9 @@ _DRAIN_POLL_S = 0.2
               help="Name; a random part is added: every start is a new worker.")  # fmt: skip
 @click.option("--engine", type=ENGINE, default="cpu", show_default=True,
               help=f"What runs inside ({ENGINES_HELP}).")  # fmt: skip
+@click.option("--backend", metavar=METAVAR, help="Server that speaks OpenAI's API, in front of "
+              "which this worker stands: http://HOST:PORT/v1[,name=..][,kind=..][,slots=..]"
+              "[,model=..][,key-env=VARIABLE]; see docs/engines.md.")  # fmt: skip
 @click.option("--profile", type=PROFILE, default="laptop", show_default=True,
               help="Model and hardware that the engine imitates.")  # fmt: skip
 @click.option(
@@ -82,6 +88,7 @@ def worker(
     home: Path | None,
     name: str,
     engine: str,
+    backend: str | None,
     profile: str,
     slots: int | None,
     speed: float,
@@ -100,12 +107,14 @@ def worker(
     verbose: bool,
 ) -> None:
     """Run one worker. SIGTERM drains it: it ends what runs and gives the rest back."""
+    if backend is not None:
+        engine, name = "openai", _name_before(backend, name, role)
     check_name("--name", name)
     clock = SystemClock()
     settings = WorkerSettings(heartbeat_s=heartbeat_s, drain_s=drain_s)
     built = build_engine(
         engine, profile=profile, slots=slots, speed=speed, clock=clock,
-        batching=parsed_choice("batching", batching),
+        batching=parsed_choice("batching", batching), backend=backend or "",
     )  # fmt: skip
     url = server_url(redis, home)
     start_logging(verbose)
@@ -122,6 +131,17 @@ def worker(
         duty.start()
         with said_after(lambda: _leaderless(CellAddress(cell, url)), tell=log.warning):
             asyncio.run(duty.live(orders.now.is_set))
+
+
+def _name_before(backend: str, name: str, role: str) -> str:
+    """Check what is said of a server, and return the name of the worker in front of it."""
+    given = click.get_current_context().get_parameter_source
+    if given("engine") is ParameterSource.COMMANDLINE:
+        raise InvalidInput("--engine", "with --backend", "either --engine or --backend")
+    if role != BOTH:
+        raise InvalidInput("--role", role, f"{BOTH}: a server computes prompts and answers itself")
+    own = parsed_backend(backend).name
+    return own if own and given("name") is ParameterSource.DEFAULT else name
 
 
 def _leaderless(place: CellAddress) -> list[str]:

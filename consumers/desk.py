@@ -29,10 +29,9 @@ from parallax.consumers import news as told
 from parallax.consumers.engines import interface as engine
 from parallax.consumers.outgoing import Outgoing
 from parallax.consumers.retries import Resting
-from parallax.consumers.running import Running
+from parallax.consumers.running import Running, request_of
 from parallax.core.roles import BOTH, PREFILL, checked_role
 from parallax.core.settings import WorkerSettings
-from parallax.engine.request import Request
 
 #: How often it is looked whether what runs is still wanted (seconds). An order to stop is a hint
 #: that can be lost: its stream is capped, has a time to live, and can be deleted.
@@ -50,15 +49,13 @@ class Desk:
         random: Random,
         *,
         role: str = BOTH,
+        ready: bool = True,
         reads_bodies: bool = False,
         most_bytes: int = 1 << 20,
     ) -> None:
-        self._worker, self._slots, self._settings = worker, slots, settings
-        self._role, self._reads_bodies, self._most_bytes = (
-            checked_role(role),
-            reads_bodies,
-            most_bytes,
-        )
+        self._worker, self._settings, self._role = worker, settings, checked_role(role)
+        self._reads_bodies, self._most_bytes = reads_bodies, most_bytes
+        self.condition = engine.Condition(0.0, ready, slots)
         self.waiting: deque[Assignment] = deque()
         self.running: dict[str, Running] = {}
         self.resting = Resting(settings.retry_base_s, settings.retry_cap_s, random)
@@ -84,6 +81,7 @@ class Desk:
             told.Fresh: self._on_fresh, told.Reborn: self._on_reborn, told.Drain: self._on_drain,
             told.Leave: self._on_leave, engine.Started: self._on_started,
             engine.Chunk: self._on_chunk, engine.Done: self._on_done,
+            engine.Condition: self._on_condition,
         }  # fmt: skip
 
     # -- what its driver sees ---------------------------------------------------------------------
@@ -211,7 +209,10 @@ class Desk:
         for attempt in news.spoilt:
             self._end_at_once(attempt, "dead", "the record of the job cannot be understood")
         for attempt in news.running:
-            self._add(attempt)
+            if self.condition.ready and len(self.running) < self.condition.slots:
+                self._add(attempt)
+            else:  # the engine is not what it was when this was asked for
+                self._rest(Running(attempt, self._now), "back", self._now)
 
     def _on_relayed(self, news: told.Relayed) -> None:
         for attempt in self._outgoing.answered(news.words):
@@ -248,6 +249,9 @@ class Desk:
         """Return what an event of this job is about; None if it is of an attempt that leaves."""
         return None if job_id in self._leaving else self.running.get(job_id)
 
+    def _on_condition(self, event: engine.Condition) -> None:
+        self.condition = event
+
     def _on_started(self, event: engine.Started) -> None:
         running = self._of(event.id)
         if running is not None:
@@ -282,8 +286,8 @@ class Desk:
         if not event.error:
             self._unsent.append(self._completed(running, event))
         elif event.again and not running.chunks:
-            finish = running.finish(self._worker, "retry", event.at, event.error)
-            self.resting.add(finish, event.at)
+            verdict = "back" if event.untouched else "retry"
+            self._rest(running, verdict, event.at, event.error)
         else:  # whoever has seen a part of its answer is told at once that no more comes
             verdict = "retry" if event.again else "failed"
             self._unsent.append(running.finish(self._worker, verdict, event.at, event.error))
@@ -325,7 +329,7 @@ class Desk:
             self._end_at_once(attempt, "failed", "its body is gone")
             return
         self.running[attempt.job_id] = Running(attempt, self._now)
-        self._actions.append(do.Add(attempt, self._request(attempt)))
+        self._actions.append(do.Add(attempt, request_of(attempt, self._only_prompt(attempt))))
 
     def _drop(self, running: Running, verdict: str) -> None:
         """Take an attempt out of the engine; its end is known when the engine has let go of it."""
@@ -334,24 +338,12 @@ class Desk:
         self._leaving.setdefault(job_id, deque()).append((running, verdict))
         self._actions.append(do.Drop(running.attempt))
 
+    def _rest(self, running: Running, verdict: str, at: float, why: str = "") -> None:
+        self.resting.add(running.finish(self._worker, verdict, at, why), at)
+
     def _end_at_once(self, attempt: Attempt, verdict: str, why: str) -> None:
         end = Running(attempt, self._now).finish(self._worker, verdict, self._now, why)
         self._unsent.append(end)
-
-    def _request(self, attempt: Attempt) -> Request:
-        only_prompt = self._only_prompt(attempt)
-        return Request(
-            attempt.job_id,
-            f"{attempt.tenant}/{attempt.session}" if attempt.session else "",
-            attempt.prompt_tokens,
-            attempt.max_tokens,
-            1 if only_prompt else attempt.output_tokens,
-            attempt.prefix,
-            attempt.prefix_block,
-            attempt.assignment.prefilled is not None,
-            body=attempt.body,
-            stream=attempt.stream and not only_prompt,
-        )
 
     def _only_prompt(self, attempt: Attempt) -> bool:
         """Whether the answer is for another worker to give: one of more than its first token."""
@@ -391,10 +383,12 @@ class Desk:
             self._actions.append(do.End(self._ending))
 
     def _begin(self) -> None:
-        """Begin what there is room for; while draining all of it, to give it back."""
+        """Begin what there is room for; all of it while that is not for us, to give it back."""
         count = len(self.waiting)
-        if not self.draining:
-            count = min(count, self._slots - len(self.running)) if self._fresh else 0
+        if not self.draining and not self._fresh:
+            count = 0
+        elif not self.draining and self.condition.ready:
+            count = min(count, self.condition.slots - len(self.running))
         if count > 0:
             self._beginning = tuple(self.waiting.popleft() for _ in range(count))
             self._actions.append(do.Begin(self._beginning, self._reads_bodies))

@@ -39,7 +39,7 @@ class Heartbeat:
         keys: Keys,
         worker: str,
         incarnation: str,
-        registration: Registration,
+        registration: Callable[[], Registration],
         settings: WorkerSettings,
         clock: Clock,
         report: Callable[[], Mapping[str, Argument]],
@@ -49,7 +49,7 @@ class Heartbeat:
         self._worker, self._incarnation, self._registration = worker, incarnation, registration
         self._settings, self._clock, self._report = settings, clock, report
         self._stop = threading.Event()
-        self._registered = False
+        self._registered: Registration | None = None
         self.reborn = threading.Event()  # set when the key had expired and was made again
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
         self._progress = self._renewed = clock.monotonic()
@@ -72,10 +72,13 @@ class Heartbeat:
         """Renew once, and publish the report."""
         started = self._clock.monotonic()
         ttl_ms = int(self._settings.heartbeat_s * 1000)
-        new = self._membership.beat(self._worker, self._incarnation, ttl_ms, self._registration)
+        registration = self._registration()
+        new = self._membership.beat(self._worker, self._incarnation, ttl_ms, registration)
         if new and self._registered:
             self.reborn.set()
-        self._renewed, self._registered = started, True
+        if not new and registration != self._registered:  # a renewal leaves it as it is
+            self._membership.amend(self._worker, registration)
+        self._renewed, self._registered = started, registration
         self._membership.report(self._worker, ttl_ms, self._report())
 
     def stop(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from parallax.consumers.engines.interface import Event, Timer
+from parallax.consumers.engines.interface import Event, Task, Timer
 from parallax.core.clock import Clock
 
 Work = Callable[[], None]
@@ -50,6 +51,11 @@ class HandHost:
     def aside(self, work: Work, then: Work) -> None:
         """See `interface.Host`: it is done when the host is turned."""
         self._asides.append((work, then))
+
+    def run(self, work: Coroutine[Any, Any, None]) -> Task:
+        """See `interface.Host`: there is no loop here."""
+        work.close()
+        raise RuntimeError("this engine lives in an event loop; there is none")
 
     def next_due(self) -> float | None:
         """Return when something is to be done; None if nothing is."""
@@ -94,9 +100,20 @@ class LoopHost:
 
     def aside(self, work: Work, then: Work) -> None:
         """See `interface.Host`."""
-        task = self._loop.create_task(self._apart(work, then))
+        self.run(self._apart(work, then))
+
+    def run(self, work: Coroutine[Any, Any, None]) -> Task:
+        """See `interface.Host`."""
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        """End what still runs here."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _apart(self, work: Work, then: Work) -> None:
         await asyncio.to_thread(work)

@@ -8,7 +8,7 @@ from parallax.broker.store.attempts import Attempt, Finish
 from parallax.broker.store.codec import Report
 from parallax.consumers.engines.interface import Done, Started
 from parallax.core.reasons import REASONS
-from parallax.engine.request import Consumed
+from parallax.engine.request import Consumed, Request
 
 
 @dataclass(slots=True)
@@ -30,6 +30,8 @@ class Running:
         self.joined = event.joined_at
         if first is not None:
             self.first, self.prompt = first, self.attempt.prompt_tokens
+        if isinstance(event, Done) and event.prompt_tokens is not None:
+            self.prompt = event.prompt_tokens
 
     def stopped(self, consumed: Consumed | None) -> None:
         """The engine has let go of it; what it had consumed is paid for."""
@@ -61,3 +63,19 @@ class Running:
             reason=REASONS.get(verdict, ""),
         )
         return Finish(attempt, verdict, report, answer)
+
+
+def request_of(attempt: Attempt, only_prompt: bool) -> Request:
+    """Return what the engine is given of an attempt; of some it computes the prompt alone."""
+    return Request(
+        attempt.job_id,
+        f"{attempt.tenant}/{attempt.session}" if attempt.session else "",
+        attempt.prompt_tokens,
+        attempt.max_tokens,
+        1 if only_prompt else attempt.output_tokens,
+        attempt.prefix,
+        attempt.prefix_block,
+        attempt.assignment.prefilled is not None,
+        body=attempt.body,
+        stream=attempt.stream and not only_prompt,
+    )

@@ -31,7 +31,7 @@ from parallax.broker.store.limits import Limits
 from parallax.consumers import actions as do
 from parallax.consumers import news as told
 from parallax.consumers.desk import Desk
-from parallax.consumers.engines.interface import Done, Engine, Event, Host
+from parallax.consumers.engines.interface import Condition, Done, Engine, Event, Host
 from parallax.consumers.errands import Ears, Errands
 from parallax.consumers.heartbeat import Heartbeat
 from parallax.consumers.history import History
@@ -80,7 +80,7 @@ class Worker:
         self._metrics = metrics or WorkingMetrics()
         self._engine, self._settings, self._clock = engine, settings, clock
         self.desk = Desk(
-            self.id, engine.slots, settings, Random(self.id), role=role,
+            self.id, engine.slots, settings, Random(self.id), role=role, ready=engine.ready,
             reads_bodies=engine.reads_bodies, most_bytes=(limits or Limits()).max_bytes,
         )  # fmt: skip
         # In a loop streams and store need an `AsyncLink`; the heartbeat has a thread of its own.
@@ -89,13 +89,10 @@ class Worker:
         self._errands = Errands(links[0], keys, self.id, limits)
         self._trouble = Trouble(slowdown, failures, crash_on)
         self._history = History(history, self.id, clock)
-        registration = Registration(
-            VERSION, engine.slots, engine.name, engine.kv_capacity, weight, role, version,
-            dict(engine.describe()),
-        )  # fmt: skip
+        self._about = (weight, role, version)
         incarnation = secrets.token_hex(8)
         self.heartbeat = Heartbeat(
-            links[1], keys, self.id, incarnation, registration, settings, clock, self._report
+            links[1], keys, self.id, incarnation, self._registration, settings, clock, self._report
         )
         self._inbox: deque[told.News] = deque()
         self._host: Host | None = None
@@ -115,7 +112,8 @@ class Worker:
         if not isinstance(self._link, AsyncLink):
             raise TypeError("a worker that lives in a loop needs an AsyncLink")
         self._loop = asyncio.get_running_loop()
-        self._house(LoopHost(self._clock, self._on_events))
+        host = LoopHost(self._clock, self._on_events)
+        self._house(host)
         listening = asyncio.create_task(self._listen())
         try:
             await self._work(lambda: until() or self.drained)
@@ -123,6 +121,7 @@ class Worker:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
             await self._leave()
+            await host.close()
 
     def drain(self) -> None:
         """Take no new work; end what runs, give the rest back, then be `drained`.
@@ -236,7 +235,7 @@ class Worker:
         self._come.set()
 
     def _attempt_of(self, event: Event) -> str:
-        known = self.desk.running.get(event.id)
+        known = None if isinstance(event, Condition) else self.desk.running.get(event.id)
         return "" if known is None else known.attempt.assignment.attempt
 
     def _house(self, host: Host) -> None:
@@ -360,6 +359,14 @@ class Worker:
                 return
             self._on_read(await self._ears.read(self.desk.room, 0.0))
 
+    def _registration(self) -> Registration:
+        """What it registers; called from the heartbeat's thread. An engine may change."""
+        engine = self._engine
+        about = dict(engine.describe())
+        return Registration(
+            VERSION, engine.slots, engine.name, engine.kv_capacity, *self._about, about
+        )
+
     def _report(self) -> Mapping[str, Argument]:
         """What the heartbeat publishes. Called from its thread: it only reads."""
         desk, kv_used = self.desk, self._engine.kv_used
@@ -369,7 +376,8 @@ class Worker:
             "running": running,
             "waiting": waiting,
             "kv_used": f"{kv_used:.4f}",
-            "draining": int(desk.draining),
+            "draining": int(desk.draining or not desk.condition.ready),
+            "unready": "" if desk.condition.ready else (desk.condition.why or "not ready")[:200],
             "completed": self.completed,
             "jobs": " ".join(list(desk.running)[:20]),
         }

@@ -1,14 +1,15 @@
 """What runs inside a worker, and what it tells: the interface of all engines.
 
 An engine never waits and is never polled. It is given requests, and *pushes* what happens to its
-host: `Started` once, `Chunk`s of a streamed answer, `Done` once. The host is the worker's loop in
-life and a test's hand in tests; it lends the engine timers and a thread beside the loop.
+host: `Started` once, `Chunk`s of a streamed answer, `Done` once; and its `Condition`, where that
+may change. The host is the worker's loop in life and a test's hand in tests; it lends the engine
+timers, a thread beside the loop, and tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -35,7 +36,10 @@ class Chunk(Struct, frozen=True):
 
 
 class Done(Struct, frozen=True):
-    """A request has ended. With an `error` it failed; `again`: another attempt may do better."""
+    """A request has ended. With an `error` it failed; `again`: another attempt may do better.
+
+    `untouched`: the engine had not begun with it, so the attempt does not count.
+    """
 
     id: str
     at: float
@@ -46,9 +50,21 @@ class Done(Struct, frozen=True):
     answer: bytes = b""
     error: str = ""
     again: bool = False
+    untouched: bool = False
+    prompt_tokens: int | None = None  # of its prompt, where the engine has counted them
 
 
-Event = Started | Chunk | Done
+class Condition(Struct, frozen=True):
+    """What can be given to the engine has changed: nothing while it is not `ready`, and `slots`
+    requests at once else. `why` it is less than usual is for people."""
+
+    at: float
+    ready: bool
+    slots: int
+    why: str = ""
+
+
+Event = Started | Chunk | Done | Condition
 
 
 class Timer(Protocol):
@@ -56,6 +72,13 @@ class Timer(Protocol):
 
     def cancel(self) -> None:
         """Do not make it."""
+
+
+class Task(Protocol):
+    """Something that goes on beside the loop's other work."""
+
+    def cancel(self) -> Any:
+        """Let it end where it waits."""
 
 
 class Host(Protocol):
@@ -70,14 +93,27 @@ class Host(Protocol):
     def aside(self, work: Callable[[], None], then: Callable[[], None]) -> None:
         """Call `work()` beside the loop, in a thread, and `then()` in the loop when it returned."""
 
+    def run(self, work: Coroutine[Any, Any, None]) -> Task:
+        """Run this in the loop, until it ends or the host does; only hosts with a loop can."""
+
 
 class Engine(Protocol):
     """A batching engine that lives in real time. Times are monotonic seconds."""
 
     name: str
-    slots: int  # requests that run at once
-    kv_capacity: int  # tokens of KV cache; 0 = not modelled
     reads_bodies: bool  # whether it needs the bodies of requests
+
+    @property
+    def slots(self) -> int:
+        """Requests that run at once; a change is told as a `Condition`."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can take requests; a change is told as a `Condition`."""
+
+    @property
+    def kv_capacity(self) -> int:
+        """Tokens of KV cache; 0 = not known."""
 
     @property
     def kv_used(self) -> float:

@@ -20,6 +20,7 @@ class ModelledEngine:
     """
 
     reads_bodies = False
+    ready = True
     _host: Host
 
     def __init__(

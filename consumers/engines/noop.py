@@ -22,6 +22,7 @@ class NoopEngine:
     kv_capacity = 0
     kv_used = 0.0
     reads_bodies = False
+    ready = True
     _host: Host
 
     def __init__(self, slots: int) -> None:

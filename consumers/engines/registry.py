@@ -40,6 +40,7 @@ class Options:
     speed: float  # how many times faster than the profile
     clock: Clock
     batching: BatchingPolicy | None  # a batching policy; None: the engine's own
+    backend: str = ""  # the server that an engine stands for, as `--backend` has it
 
 
 Builder = Callable[[Options], Engine]
@@ -93,6 +94,7 @@ def build_engine(
     speed: float,
     clock: Clock,
     batching: PolicyChoice = CONTINUOUS,
+    backend: str = "",
 ) -> Engine:
     """Return a new engine.
 
@@ -108,4 +110,4 @@ def build_engine(
     policy = None
     if batching.name != CONTINUOUS.name:
         policy = BATCHING.build(batching.name, batching.parameters)
-    return ENGINES[kind](Options(chosen, slots, speed, clock, policy))
+    return ENGINES[kind](Options(chosen, slots, speed, clock, policy, backend))

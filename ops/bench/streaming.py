@@ -46,6 +46,7 @@ class StampEngine:
     name = "stamp"
     kv_capacity = 0
     kv_used = 0.0
+    ready = True
     reads_bodies = False
     _host: Host
 

@@ -136,10 +136,10 @@ class Home(Document, frozen=True):
 
 
 class WorkerRow(Document, frozen=True):
-    """A registered worker. `kv_used` is a share of its KV cache."""
+    """A registered worker. `kv_used` is a share of its KV cache; `unready`: its engine is not."""
 
     worker: str
-    state: Literal["alive", "draining", "dead"]
+    state: Literal["alive", "unready", "draining", "dead"]
     engine: str
     slots: int
     running_jobs: int
@@ -147,6 +147,35 @@ class WorkerRow(Document, frozen=True):
     kv_used: float
     completed_jobs: int
     about: dict[str, Any]
+
+
+class BackendRow(Document, frozen=True):
+    """A server that speaks OpenAI's API, and the worker in front of it; `why` it is not ready."""
+
+    worker: str
+    state: Literal["ready", "unready", "draining", "dead"]
+    backend: str
+    kind: str
+    models: list[str]
+    slots: int
+    running_jobs: int
+    waiting_jobs: int
+    kv_used: float
+    why: str | None
+
+
+class BackendFacts(Document, frozen=True):
+    """What a server says of itself; `slots` are those that a worker would use."""
+
+    backend: str
+    kind: str
+    models: list[str]
+    slots: int
+    kv_capacity_tokens: int | None
+    context_tokens: int | None
+    running_requests: int | None
+    waiting_requests: int | None
+    kv_used: float | None
 
 
 class TenantRow(Document, frozen=True):
@@ -335,3 +364,32 @@ class UpLine(Document, frozen=True):
     url: str
     workers: int
     engine: str
+    gateway: str | None = None
+
+
+class KeyMade(Document, frozen=True):
+    """A new API key, shown this once; `key` is the secret."""
+
+    id: str
+    key: str
+    tenant: str
+    expires_at: float | None
+
+
+class KeyRow(Document, frozen=True):
+    """An API key; no `models`: all of them."""
+
+    id: str
+    tenant: str
+    state: Literal["good", "expired"]
+    scopes: list[str]
+    models: list[str]
+    created_at: float
+    expires_at: float | None
+
+
+class KeyRevoked(Document, frozen=True):
+    """A key that was to be revoked, and whether there was one."""
+
+    id: str
+    revoked: bool

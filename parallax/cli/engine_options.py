@@ -10,6 +10,7 @@ import click
 from parallax.broker.server.embedded import DURABILITIES
 from parallax.cli.names import Number
 from parallax.consumers.engines.registry import ENGINES
+from parallax.core.errors import InvalidInput
 from parallax.engine.profiles import PROFILES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,6 +22,8 @@ ENGINES_HELP = "; ".join(
 )
 PROFILE = click.Choice(list(PROFILES))
 SPEED = Number(0.001, 10_000.0)
+#: The engine that stands for a server; `--backend` chooses it.
+SERVER = "openai"
 PORT = click.IntRange(1, 65_535)
 
 
@@ -46,5 +49,8 @@ def engine_options(engine: str, profile: str) -> Callable[[F], F]:
 
 
 def engine_arguments(engine: str, profile: str, speed: float) -> tuple[str, ...]:
-    """Return the arguments that make a worker process use this engine."""
+    """Return the arguments that make a worker process use this engine; raises InvalidInput."""
+    if engine == SERVER:
+        told = "it stands for a server: parallax up --backend http://HOST:PORT/v1"
+        raise InvalidInput("--engine", engine, told)
     return ("--engine", engine, "--profile", profile, "--speed", str(speed))

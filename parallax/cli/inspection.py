@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import click
 
@@ -180,7 +180,7 @@ def workers(redis: str | None, cell: str, home: Path | None, as_json: bool) -> N
 def _worker(member: Member) -> WorkerRow:
     return WorkerRow(
         worker=member.worker,
-        state="draining" if member.number("draining") else "alive" if member.alive else "dead",
+        state=state_of(member),
         engine=member.registration.engine,
         slots=member.registration.slots,
         running_jobs=int(member.number("running")),
@@ -189,6 +189,15 @@ def _worker(member: Member) -> WorkerRow:
         completed_jobs=int(member.number("completed")),
         about=dict(member.registration.about),
     )
+
+
+def state_of(member: Member) -> Literal["alive", "unready", "draining", "dead"]:
+    """Return how a worker is; one that is not ready is sent nothing, as one that drains."""
+    if not member.alive:
+        return "dead"
+    if member.report.get("unready"):
+        return "unready"
+    return "draining" if member.number("draining") else "alive"
 
 
 @click.group()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from parallax.cli.documents import UpLine
-from parallax.cli.engine_options import PORT, engine_arguments, engine_options
+from parallax.cli.engine_options import PORT, SERVER, engine_arguments, engine_options
 from parallax.cli.options import (
     metrics_host_option,
     policies_from,
@@ -20,13 +21,18 @@ from parallax.cli.options import (
 )
 from parallax.cli.output import say, write_json
 from parallax.cli.where import Where, cells_options
+from parallax.consumers.upstream.backend import METAVAR
+from parallax.consumers.upstream.opening import checked
+from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int
 from parallax.core.secrets import redacted
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Interrupted, Orders
-from parallax.services.system import Plan, System
+from parallax.services.system import Plan, System, free_port
 
 _TICK_S = 0.2
+#: The engine of workers behind a gateway, if nobody says otherwise, and where that listens.
+ANSWERING, GATEWAY_PORT = "echo", 8080
 
 
 @click.command()
@@ -37,12 +43,20 @@ _TICK_S = 0.2
 @click.option("--schedulers", type=click.IntRange(1, 10), default=2, show_default=True,
               help="Scheduler processes of each cell: one leads, the others stand by.")  # fmt: skip
 @engine_options("cpu", "laptop")
+@click.option("--backend", "backends", multiple=True, metavar=METAVAR, help="Server that speaks "
+              "OpenAI's API: a worker in front of each, in place of engines that imitate. "
+              "http://HOST:PORT/v1[,name=..][,kind=..][,slots=..][,model=..][,key-env=VARIABLE]; "
+              "may be repeated.")  # fmt: skip
 @click.option("--server-binary", type=click.Path(path_type=Path, dir_okay=False),
               help="valkey-server or redis-server to embed [default: the one that "
               "PARALLAX_SERVER_BINARY names, or the packaged Valkey].")  # fmt: skip
 @metrics_host_option
 @click.option("--metrics-port", type=PORT, help="Serve /metrics: the first scheduler on this port, "
               "the other schedulers and then the workers on those after it.")  # fmt: skip
+@click.option("--gateway", "gateway", is_flag=True, help="Serve the OpenAI API on this machine; "
+              "the engines are then echo, unless --engine says otherwise.")  # fmt: skip
+@click.option("--gateway-port", type=PORT, help="Port of the gateway, of other cells those "
+              f"after it; implies --gateway [default: {GATEWAY_PORT}, or a free one].")  # fmt: skip
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON document for each cell, a line each."
 )
@@ -53,10 +67,13 @@ def up(
     engine: str,
     profile: str,
     engine_speed: float,
+    backends: tuple[str, ...],
     durability: str,
     server_binary: Path | None,
     metrics_host: str,
     metrics_port: int | None,
+    gateway: bool,
+    gateway_port: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -66,10 +83,17 @@ def up(
     stays in the server's files for the next start; a second one ends all of it now. With --cells
     each cell has schedulers and workers of its own; those without a URL share the server.
     """
+    if backends:
+        engine, workers = SERVER, _in_front_of(backends)
     count = workers + schedulers
     if metrics_port is not None:
         check_int("--metrics-port", metrics_port, 1, 65_536 - count * len(where.named))
-    worker_arguments = engine_arguments(engine, profile, engine_speed)
+    gateway = gateway or gateway_port is not None
+    ports = _gateway_ports(gateway, gateway_port, len(where.named))
+    if gateway and not backends and _is_default("engine"):
+        engine = ANSWERING
+    own = _workers_of(backends)
+    worker_arguments = () if backends else engine_arguments(engine, profile, engine_speed)
     scheduler_arguments = policy_arguments(policies_from(options))
     start_logging()
     systems, shared = list[System](), where.redis
@@ -79,7 +103,7 @@ def up(
                 port = None if metrics_port is None else metrics_port + number * count
                 plan = Plan(
                     workers, schedulers, worker_arguments, scheduler_arguments, durability,
-                    place.name, port, metrics_host,
+                    place.name, port, metrics_host, ports[number], own,
                 )  # fmt: skip
                 url = place.url or shared
                 system = System(
@@ -90,7 +114,8 @@ def up(
                 shared = shared or (None if url else system.url)  # the first starts it for all
             if as_json:
                 for system in systems:
-                    line = UpLine(system.plan.cell, redacted(system.url), workers, engine)
+                    address = _address(system.plan)
+                    line = UpLine(system.plan.cell, redacted(system.url), workers, engine, address)
                     write_json(line, indent=None)
             else:
                 _greet(where, systems, workers, engine)
@@ -101,6 +126,46 @@ def up(
             pass
         running.callback(_drain, systems, as_json)
     sys.exit(orders.code if orders.now.is_set() else 0)
+
+
+def _gateway_ports(wanted: bool, port: int | None, cells: int) -> list[int | None]:
+    """Return the port of each cell's gateway; None where none is wanted."""
+    if port is None and not wanted:
+        return [None] * cells
+    if port is None:
+        port = free_port(GATEWAY_PORT) if cells == 1 else GATEWAY_PORT
+    check_int("--gateway-port", port, 1, 65_536 - cells)
+    return [port + number for number in range(cells)]
+
+
+def _is_default(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.DEFAULT
+
+
+def _address(plan: Plan) -> str | None:
+    port = plan.gateway_port
+    return None if port is None else f"http://127.0.0.1:{port}/v1"
+
+
+def _in_front_of(backends: tuple[str, ...]) -> int:
+    """Check the servers, before any process is started; return how many workers they need."""
+    given = click.get_current_context().get_parameter_source
+    for name in ("workers", "engine"):
+        if given(name) is ParameterSource.COMMANDLINE:
+            raise InvalidInput(f"--{name}", "with --backend", f"either --{name} or --backend")
+    for backend in backends:
+        checked(backend)
+    return len(backends)
+
+
+def _workers_of(backends: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return what the worker in front of each server is told alone."""
+    names = [checked(backend).name for backend in backends]
+    return [
+        ("--backend", backend, *(("--name", name) if name else ()))
+        for backend, name in zip(backends, names, strict=True)
+    ]
 
 
 def _drain(systems: list[System], silent: bool) -> None:
@@ -118,5 +183,11 @@ def _greet(where: Where, systems: list[System], workers: int, engine: str) -> No
         of = f" in cell {system.plan.cell}" if several else ""
         what = f"{workers} workers ({engine})"
         say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
-    asked = '"Say hello" --stream' if engine == "echo" else "--prompt-tokens 100 --max-tokens 50"
+        if address := _address(system.plan):
+            say(f"OpenAI API{of}: {address}")
+    asked = (
+        '"Say hello" --stream'
+        if engine in ("echo", SERVER)
+        else "--prompt-tokens 100 --max-tokens 50"
+    )
     click.echo(f"try: parallax submit{several} {asked}   (Ctrl-C stops)")

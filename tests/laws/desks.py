@@ -11,12 +11,14 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from random import Random
 
+from msgspec.structs import replace
+
 from parallax.broker.store.attempts import Assignment, Attempt, Cancellation, Finish
 from parallax.broker.store.dispatch import Entry
 from parallax.consumers import actions as do
 from parallax.consumers import news as told
 from parallax.consumers.desk import Desk
-from parallax.consumers.engines.interface import Chunk, Done, Started
+from parallax.consumers.engines.interface import Chunk, Condition, Done, Started
 from parallax.core.settings import WorkerSettings
 from parallax.engine.request import Consumed
 
@@ -54,6 +56,7 @@ class Play:
         self.attempts: Counter[str] = Counter()  # of each job
         self.actions: list[do.Action] = []
         self.faults = True
+        self.ready = True  # the engine, as the desk has heard it
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -62,6 +65,7 @@ class Play:
         moves = (
             (self.send, 4), (self.order, 1), (self.work, 10), (self.answer, 8), (self.hear, 10),
             (self.pass_time, 2), (self.rebirth, 0.3), (self.stale, 0.3), (self.junk, 0.3),
+            (self.turn_over, 0.3),
         )  # fmt: skip
         weights = [weight for _, weight in moves]
         for _ in range(steps):
@@ -129,6 +133,11 @@ class Play:
     def stale(self) -> None:
         self.news.append(told.Fresh(not self.faults or self.random.random() < 0.5))
 
+    def turn_over(self) -> None:
+        """The engine loses its server, or finds it again; or it has fewer slots."""
+        ready, slots = self.random.random() < 0.6, self.random.randint(1, SLOTS)
+        self.news.append(Condition(self.now, ready, slots))
+
     def pass_time(self) -> None:
         self.now += self.random.choice((0.01, 0.5, 6.0))
 
@@ -146,9 +155,10 @@ class Play:
             self.news.append(Chunk(job, self.now, b"word", 2))
         else:
             error = "it failed" if self.random.random() < 0.2 else ""
-            again = self.random.random() < 0.5
+            again, untouched = self.random.random() < 0.5, self.random.random() < 0.2
             self._leave(job)
-            self.news.append(Done(job, self.now, 3, answer=b"all", error=error, again=again))
+            done = Done(job, self.now, 3, answer=b"all", error=error, again=again)
+            self.news.append(replace(done, untouched=untouched))
 
     def _leave(self, job: str) -> Attempt | None:
         self.first.discard(job)
@@ -159,11 +169,15 @@ class Play:
     def hear(self, everything: bool = False) -> None:
         """Let the desk hear some of the news; carry out what it wants of the engine."""
         count = len(self.news) if everything else self.random.randint(0, len(self.news))
-        actions = self.desk.handle([self.news.popleft() for _ in range(count)], self.now)
+        batch = [self.news.popleft() for _ in range(count)]
+        heard = [self.ready] + [one.ready for one in batch if isinstance(one, Condition)]
+        self.ready = heard[-1]
+        actions = self.desk.handle(batch, self.now)
         self.actions += actions
         for action in actions:
             match action:
                 case do.Add():
+                    assert any(heard), "nothing goes into an engine that is not ready"
                     self._add(action)
                 case do.Drop():
                     job = action.attempt.job_id

@@ -7,11 +7,13 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from parallax.broker.store.attempts import Attempt
 from parallax.consumers import actions as do
 from parallax.consumers import news as told
 from parallax.consumers.desk import Desk
+from parallax.consumers.engines.interface import Condition
 from parallax.consumers.outgoing import Outgoing
 from parallax.consumers.retries import Resting
 from tests.examples import examples
@@ -78,7 +80,7 @@ class Crowded(Desk):
     """Begins whatever waits."""
 
     def _begin(self) -> None:
-        self._slots += 1
+        self.condition = replace(self.condition, slots=self.condition.slots + 1)
         super()._begin()
 
 
@@ -98,6 +100,13 @@ class Eager(Desk):
     def _on_read(self, news: told.Read) -> None:
         self._seen = set()
         super()._on_read(news)
+
+
+class Careless(Desk):
+    """Gives its engine what that cannot take."""
+
+    def _on_condition(self, event: Condition) -> None:
+        super()._on_condition(replace(event, ready=True))
 
 
 class Both(Desk):
@@ -157,7 +166,7 @@ def _with(outgoing: type[Outgoing]) -> type[Desk]:
     return Broken
 
 
-BROKEN = [Forgetful, Repetitive, Crowded, Unwilling, Eager, Both, Mixing]
+BROKEN = [Forgetful, Repetitive, Crowded, Unwilling, Eager, Careless, Both, Mixing]
 BROKEN_LINES = [Talkative, Backwards, Hasty, Lossy]
 
 

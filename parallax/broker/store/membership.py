@@ -71,6 +71,10 @@ class Membership:
             raise Conflict(f"worker {worker} is already running elsewhere")
         return word is Beaten.NEW
 
+    def amend(self, worker: str, registration: Registration) -> None:
+        """Register a live worker anew, whose engine is not what it was."""
+        self._link.call("HSET", self._keys.workers, worker, encode(registration))
+
     def report(self, worker: str, ttl_ms: int, fields: Mapping[str, Argument]) -> None:
         """Publish what the worker reports beside its heartbeat."""
         flat: list[Argument] = [item for pair in fields.items() for item in pair]

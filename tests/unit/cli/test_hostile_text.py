@@ -9,6 +9,7 @@ import pytest
 from parallax.broker.link.connection import Link
 from parallax.broker.store.codec import VERSION, Registration, Report, encode
 from parallax.broker.store.intake import Intake
+from parallax.broker.store.keyring import ApiKey
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.policies import PolicyDocument, Verdict
 from parallax.cli.main import COMMANDS
@@ -25,6 +26,7 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
     "get": (("j1",), ("j2",)),
     "tenants": (("list",),),
     "workers": ((),),
+    "backend": (("list",),),
     "cells": ((), ("acme",)),
     "dead": (("list",), ("show", "j1"), ("requeue", "j1"), ("purge", "j1")),
     "policy": (("current",),),
@@ -33,11 +35,13 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
     "cancel": (("j1",), ("j9",)),
     "doctor": ((),),
     "explain": (("j1",),),
+    "keys": (("list",),),
 }
 #: Commands that look at no server that others write to, or run until they are stopped.
 OTHERS = {
     "demo", "up", "scheduler", "worker", "loadgen", "replay", "simulate", "compare", "report",
     "experiment", "validate", "trace", "record", "bench", "verify", "acl", "version",
+    "gateway",
 }  # fmt: skip
 AS_JSON = {"status", "get", "tenants", "workers", "cells", "doctor"}
 
@@ -53,8 +57,14 @@ def hostile(run: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
     monkeypatch.setenv("PARALLAX_REDIS", embedded_url)
     Intake(link, keys).submit([Job("j1", "acme", 10, 5), Job("j2", "acme", 10, 5)])
     registration = Registration(
-        VERSION, 4, HOSTILE, version=HOSTILE, role=HOSTILE, about={HOSTILE: HOSTILE}
+        VERSION,
+        4,
+        HOSTILE,
+        version=HOSTILE,
+        role=HOSTILE,
+        about={HOSTILE: HOSTILE, "backend": HOSTILE, "kind": HOSTILE, "models": HOSTILE},
     )
+    key = ApiKey(VERSION, "0" * 64, "acme", 0.0, (HOSTILE,), (HOSTILE,))
     end = "failed w1/1/1-1 1 2"
     report = Report("acme", HOSTILE[:64], 1, error=HOSTILE)
     letter = ("job", "j1", "why", HOSTILE, "stream", HOSTILE, "sample", HOSTILE)
@@ -62,7 +72,9 @@ def hostile(run: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
     link.calls(
         [
             ("HSET", keys.workers, "w1", encode(registration)),
-            ("HSET", keys.status("w1"), "jobs", HOSTILE, HOSTILE, HOSTILE, "kv_used", HOSTILE),
+            ("HSET", keys.keyring, HOSTILE, encode(key)),
+            ("HSET", keys.status("w1"), "unready", HOSTILE, "jobs", HOSTILE),
+            ("HSET", keys.status("w1"), HOSTILE, HOSTILE, "kv_used", HOSTILE),
             ("SET", keys.heartbeat("w1"), HOSTILE, "PX", 60_000),
             ("SET", keys.leader, HOSTILE, "PX", 60_000),
             ("HSET", keys.job("j1"), "at", end, "result", encode(report)),

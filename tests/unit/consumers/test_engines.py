@@ -132,7 +132,9 @@ def test_every_kind_is_built_and_says_what_it_is(kind: str) -> None:
     if kind == "cpu":
         engine: Engine = CpuEngine(PROFILE, 1.0, clock, Burner(clock, 10.0))
     else:
-        engine = build_engine(kind, profile="laptop", slots=3, speed=1.0, clock=clock)
+        engine = build_engine(
+            kind, profile="laptop", slots=3, speed=1.0, clock=clock, backend="http://127.0.0.1:9"
+        )
         assert engine.slots == 3
     assert engine.name == kind
     assert ENGINES.summary(kind)

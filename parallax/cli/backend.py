@@ -1,0 +1,83 @@
+"""`parallax backend`: the servers that workers stand in front of, and a look at one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Member, Membership
+from parallax.cli.documents import BackendFacts, BackendRow
+from parallax.cli.inspection import state_of
+from parallax.cli.main import EXIT_FAILED
+from parallax.cli.options import redis_options, server_url
+from parallax.cli.output import say, show_all, show_one
+from parallax.consumers.upstream.backend import METAVAR
+from parallax.consumers.upstream.failure import Failure
+from parallax.consumers.upstream.kinds import USUAL_SLOTS
+from parallax.consumers.upstream.opening import checked, key_of, probed
+
+
+@click.group()
+def backend() -> None:
+    """List the servers that workers stand in front of; look at one."""
+
+
+@backend.command("list")
+@redis_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def list_(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
+    """List the servers of a cell, their models and load. Exits with 1 if one is not ready."""
+    link = Link.to(server_url(redis, home))
+    try:
+        members = Membership(link, Keys(cell)).members()
+    finally:
+        link.close()
+    found = [_row(member) for member in members if "backend" in member.registration.about]
+    show_all(found, as_json=as_json, title=f"Backends of cell {cell}")
+    sys.exit(EXIT_FAILED if any(row.state in ("unready", "dead") for row in found) else 0)
+
+
+def _row(member: Member) -> BackendRow:
+    about, state = member.registration.about, state_of(member)
+    return BackendRow(
+        worker=member.worker,
+        state="ready" if state == "alive" else state,
+        backend=str(about["backend"]),
+        kind=str(about.get("kind", "")),
+        models=[name for name in str(about.get("models", "")).split(",") if name],
+        slots=member.registration.slots,
+        running_jobs=int(member.number("running")),
+        waiting_jobs=int(member.number("waiting")),
+        kv_used=member.number("kv_used"),
+        why=member.report.get("unready") or None,
+    )
+
+
+@backend.command()
+@click.argument("server", metavar=METAVAR)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def probe(server: str, as_json: bool) -> None:
+    """Look at a server as a worker would. Exits with 1 if it is not well."""
+    wanted = checked(server)
+    try:
+        facts, load = probed(wanted, key_of(wanted, os.environ))
+    except Failure as failure:
+        say(f"parallax: {wanted.root}: {failure}", err=True)
+        sys.exit(EXIT_FAILED)
+    found = BackendFacts(
+        backend=wanted.root,
+        kind=facts.kind,
+        models=list(facts.models),
+        slots=wanted.slots or facts.slots or USUAL_SLOTS[facts.kind],
+        kv_capacity_tokens=facts.kv_capacity or None,
+        context_tokens=facts.context or None,
+        running_requests=None if load.running is None else int(load.running),
+        waiting_requests=None if load.waiting is None else int(load.waiting),
+        kv_used=load.kv_used,
+    )
+    show_one(found, as_json=as_json, title=wanted.root)
