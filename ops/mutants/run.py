@@ -1,12 +1,13 @@
 """`python -m ops.mutants.run`: plant each bug in a copy of the source, and run the tests on it.
 
 A mutant is caught if a test fails that passes without it. The test that saw it last time
-(`seen_by.json`) is run first, and only if that does not see it, all the fast tests of the broker,
-of whole cells, of the worker and the clients, the usual ones for the mutated file before the
-others. The drill with real processes is not among them, for it takes minutes.
+(`seen_by.json`) is run first; if that does not see it, the scenes of a script, and those that saw
+other bugs of the same file; and only then all the fast tests of the broker, of whole cells, of the
+worker and the clients, the usual ones for the mutated file before the others. The drill with real
+processes is not among them, for it takes minutes.
 
 Several copies are at work at once, each with one test process. What cannot be planted counts as
-not caught, and stops nothing.
+not caught, and stops nothing. A run that is broken off goes on with `--record`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import runpy
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import repeat
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -27,6 +30,7 @@ from ops.mutants.further import FURTHER
 from ops.mutants.further_services import SERVING
 from ops.mutants.payloads import PAYLOADS
 from ops.mutants.planted import MUTANTS, Mutant
+from ops.mutants.record import Record
 from ops.mutants.trial import ROOT, Clean, Copy, Verdict, tried
 from parallax.services.clock import SystemClock
 
@@ -43,15 +47,13 @@ def main() -> None:
     chosen = [m for m in options.planted if _named(m, options.words)]
     if not chosen:
         sys.exit("no mutant has such a name")
-    first = {name: test for name, test in _seen_by().items() if _is_there(test)}
-    with tempfile.TemporaryDirectory(prefix="plx-mutants-") as folder:
-        clean = Clean(Copy.made(Path(folder) / "clean"))
-        passing = clean.passing(sorted({first[m.name] for m in chosen if m.name in first}))
-        first = {name: test for name, test in first.items() if test in passing}
-        verdicts = _all_tried(chosen, first, clean, Path(folder), max(1, options.jobs))
+    record = Record(options.record, ROOT)
+    verdicts = [verdict for verdict in map(record.caught, chosen) if verdict]
+    before = {verdict.mutant.name for verdict in verdicts}
+    verdicts += _all_tried([m for m in chosen if m.name not in before], record, options.jobs)
     if options.learn:
         _learn(verdicts)
-    _tell(verdicts, clock.monotonic() - started)
+    _tell(verdicts, len(before), clock.monotonic() - started)
     share = sum(v.caught for v in verdicts) / len(verdicts)
     sys.exit(0 if share >= LEAST else 1)
 
@@ -68,6 +70,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--learn", action="store_true", help="note which test saw which mutant, for the next time"
     )
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE",
+        help="add each verdict to this file at once; what it says is caught, by a test and in a "
+        "file that have not changed since, is not tried again",
+    )  # fmt: skip
     options = parser.parse_args()
     options.planted = ALL
     if options.list is not None:
@@ -98,28 +105,46 @@ def _learn(verdicts: Sequence[Verdict]) -> None:
     SEEN_BY.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
-def _all_tried(
-    chosen: Sequence[Mutant], first: dict[str, str], clean: Clean, folder: Path, jobs: int
-) -> list[Verdict]:
+def _all_tried(chosen: Sequence[Mutant], record: Record, jobs: int) -> list[Verdict]:
     """Try every mutant, several at once; each copy is used by one of them at a time."""
+    if not chosen:
+        return []
+    first = {name: test for name, test in _seen_by().items() if _is_there(test)}
     copies: SimpleQueue[Copy] = SimpleQueue()
-    for number in range(jobs):
-        copies.put(Copy.made(folder / f"copy-{number}"))
+    with tempfile.TemporaryDirectory(prefix="plx-mutants-") as folder, ExitStack() as stack:
+        clean = Clean(stack.enter_context(Copy(Path(folder) / "clean")))
+        for number in range(max(1, jobs)):
+            copies.put(stack.enter_context(Copy(Path(folder) / f"copy-{number}", clean.copy)))
 
-    def one(mutant: Mutant) -> Verdict:
-        copy = copies.get()
-        try:
-            verdict = tried(mutant, copy, clean, first.get(mutant.name, ""))
-        finally:
-            copies.put(copy)
-        print(verdict, flush=True)
-        return verdict
+        def one(mutant: Mutant, last: bool) -> Verdict:
+            copy = copies.get()
+            try:
+                near = _near(mutant, first)
+                verdict = tried(mutant, copy, clean, first.get(mutant.name, ""), near, last)
+            finally:
+                copies.put(copy)
+            if verdict.caught or last:
+                print(verdict, flush=True)
+                record.add(verdict)
+            else:
+                print(f"later   {mutant.name}", flush=True)
+            return verdict
 
-    with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(one, chosen))
+        with ThreadPoolExecutor(max(1, jobs)) as pool:
+            soon = list(pool.map(one, chosen, repeat(False)))
+            # To run all tests takes so long that nobody waits for it behind another.
+            rest = [verdict.mutant for verdict in soon if not verdict.caught]
+            return [v for v in soon if v.caught] + list(pool.map(one, rest, repeat(True)))
 
 
-def _tell(verdicts: Sequence[Verdict], seconds: float) -> None:
+def _near(mutant: Mutant, first: Mapping[str, str]) -> list[str]:
+    """Return the tests that saw other bugs of the same file, those that saw most before others."""
+    saw = Counter(first[m.name] for m in ALL if m.file == mutant.file and m.name in first)
+    del saw[first.get(mutant.name, "")]
+    return [test for test, _ in saw.most_common()]
+
+
+def _tell(verdicts: Sequence[Verdict], before: int, seconds: float) -> None:
     there = Counter(verdict.mutant.file for verdict in verdicts)
     seen = Counter(verdict.mutant.file for verdict in verdicts if verdict.caught)
     print()
@@ -132,6 +157,7 @@ def _tell(verdicts: Sequence[Verdict], seconds: float) -> None:
     print(
         f"{len(verdicts)} planted, {caught} caught ({caught / len(verdicts):.1%}), "
         f"{len(verdicts) - caught} live, in {seconds:.0f} s"
+        + (f"; {before} of them were caught before" if before else "")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from parallax.producers.client.completion import Completion
 from tests.contract.conftest import Cell, job, report
 
 SHORT, LONG = b"an answer", b"a long answer " * 200
+#: Milliseconds: for how long news can be followed, and a record can be read.
+FOLLOWED, RECORDED = 60_000, 600_000
 
 
 def finish(cell: Cell, attempt: Any, answer: bytes, verdict: str = "completed") -> str:
@@ -30,9 +33,19 @@ def heard(cell: Cell, reply: str = "inbox") -> list[Notice]:
     return cell.results.follow(reply, "", 0)[1]
 
 
+def left(cell: Cell, key: str) -> int:
+    """Return how long a key is kept, in ms; -2 if it is not there."""
+    return int(cell.link.call("PTTL", key))
+
+
 def kept(cell: Cell) -> int:
-    """Return how long the answer is kept, in ms; -2 if it is not there."""
-    return int(cell.link.call("PTTL", cell.keys.answer("j1")))
+    """Return how long the answer is kept."""
+    return left(cell, cell.keys.answer("j1"))
+
+
+def apart(cell: Cell) -> None:
+    """Let records be read for longer than news can be followed."""
+    cell.limits = replace(cell.limits, out_ttl_ms=FOLLOWED, record_ttl_ms=RECORDED)
 
 
 @pytest.mark.parametrize("answer", [SHORT, LONG])
@@ -62,8 +75,10 @@ def test_an_answer_that_was_taken_goes_with_the_next_read_unless_it_is_to_be_kep
 
 
 def test_a_long_answer_that_nobody_reads_goes_with_the_stream(cell: Cell) -> None:
+    apart(cell)
     assert finish(cell, begun(cell), LONG) == "ok"
-    assert 0 < kept(cell) <= cell.limits.out_ttl_ms
+    assert 0 < kept(cell) <= FOLLOWED
+    assert 0 < left(cell, cell.keys.out("inbox")) <= FOLLOWED < left(cell, cell.keys.job("j1"))
 
 
 @pytest.mark.parametrize("answer", [SHORT, LONG])
@@ -72,12 +87,15 @@ def test_a_long_answer_that_nobody_reads_goes_with_the_stream(cell: Cell) -> Non
 def test_what_is_to_be_kept_is_there_as_long_as_the_record(
     cell: Cell, answer: bytes, stream: bool, reply: str
 ) -> None:
+    apart(cell)
     attempt = begun(cell, reply, keep=True, stream=stream)
     assert finish(cell, attempt, answer) == "ok"
+    assert FOLLOWED < kept(cell) <= RECORDED
+    assert FOLLOWED < left(cell, cell.keys.job("j1")) <= RECORDED
     told = heard(cell) if reply else []
     assert [n.data for n in told if n.word == "answer"] == ([] if stream or not reply else [answer])
     assert cell.results.answers(["j1", "j2"]) == [answer, None]  # reading takes nothing away
-    assert abs(kept(cell) - cell.link.call("PTTL", cell.keys.job("j1"))) < 100
+    assert kept(cell) > FOLLOWED
 
 
 @pytest.mark.parametrize("fields", [{}, {"stream": True}])

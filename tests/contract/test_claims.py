@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from parallax.broker.store.attempts import Finish, decode_assignment
 from parallax.broker.store.intake import Ending
@@ -60,6 +61,34 @@ def test_the_first_part_decides_between_two_attempts(cell: Cell, winner: int) ->
     assert finish(cell, other, "completed", there) == ("late", "running")
     assert finish(cell, first, "completed", here) == ("ok", "completed")
     assert cell.events() == ["j1 began", "j1 late", "j1 completed"]
+
+
+@pytest.mark.parametrize("winner", [0, 1])
+def test_who_claimed_nothing_completes_nothing_whatever_its_worker_knows_of_the_job(
+    cell: Cell, winner: int
+) -> None:
+    """A claim stands in the record; a worker of an older version does not tell what streams."""
+    both = list(zip(cell.doubled(STREAMS), ("w1", "w2"), strict=True))
+    (first, here), (other, there) = both[winner], both[1 - winner]
+    assert relay(cell, first, here) == ["ok"]
+    unaware = structs.replace(other, stream=False)
+    assert finish(cell, unaware, "completed", there) == ("late", "running")
+    assert finish(cell, first, "completed", here) == ("ok", "completed")
+
+
+def test_a_zombie_claims_nothing_from_who_runs_the_job_now(cell: Cell) -> None:
+    cell.join("w2")
+    cell.join()
+    zombie = cell.begun(STREAMS)
+    cell.die()
+    assert cell.rescue.reclaim(cell.lead(), "w1", [zombie.assignment]) == ["ok"]
+    entry = cell.link.call("XRANGE", cell.keys.arrivals("acme"), "-", "+")[0][0].decode()
+    assert cell.send(Dispatch("j1", "acme", entry, "w2", 2, 10.0), cell.lead()) == "ok"
+    attempt = cell.begin("w2")
+    assert relay(cell, zombie) == ["stop"]
+    assert relay(cell, attempt, "w2") == ["ok"]
+    assert finish(cell, zombie, "completed") == ("late", "running")
+    assert finish(cell, attempt, "completed", "w2") == ("ok", "completed")
 
 
 @pytest.mark.parametrize("verdict", ["retry", "back", "stopped", "failed"])

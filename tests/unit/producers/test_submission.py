@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job
-from parallax.producers.client.submission import FIELDS, MAX_LINE, jobs_from_lines
+from parallax.producers.client.submission import FIELDS, MAX_LINE, checked_jobs, jobs_from_lines
 from tests.examples import examples
 
 GOOD = {"prompt_tokens": 10, "max_tokens": 20}
@@ -76,6 +76,20 @@ def test_jobs_before_a_bad_line_come_out() -> None:
     assert next(jobs)[0].id == "run-1"
     with pytest.raises(InvalidInput, match="line 2"):
         next(jobs)
+
+
+def test_a_file_with_a_bad_line_gives_no_job() -> None:
+    """Else the mended file would send twice what stands before that line."""
+    jobs = checked_jobs([json.dumps(GOOD), "junk"], DEFAULTS, "run")
+    with pytest.raises(InvalidInput):
+        next(jobs)
+
+
+def test_a_file_without_one_gives_all_its_jobs_though_it_can_be_read_once() -> None:
+    lines = [json.dumps(GOOD), "", json.dumps(GOOD | {"prompt": "Hello"})]
+    jobs = list(checked_jobs(iter(lines), DEFAULTS, "run"))
+    assert jobs == list(jobs_from_lines(lines, DEFAULTS, "run"))
+    assert len(jobs) == 2
 
 
 @pytest.mark.parametrize(
