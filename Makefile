@@ -51,7 +51,7 @@ servers: $(STAMP)
 ## llama: install llama.cpp, which `make test` asks then, and run the tests that do
 llama: $(STAMP)
 	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[llama]' || echo "llama.cpp could not be installed"
-	$(BIN)/python -m pytest -q -m real_backend
+	$(BIN)/python -m pytest -q -m real_backend || $(AGAIN)
 
 ## check: lint, format, types, layers and of the fast tests those that cost least (a minute on two cores)
 check: lint

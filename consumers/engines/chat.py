@@ -28,7 +28,7 @@ class _Message(msgspec.Struct):
 
 
 class _StreamOptions(msgspec.Struct):
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class _Request(msgspec.Struct):
@@ -70,7 +70,7 @@ def read_chat(body: bytes) -> Chat:
     """Read a body; raises InvalidInput that names the field."""
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("body", body[:60], f"must be JSON ({error})") from None
     try:
         request = msgspec.convert(document, _Request)
@@ -83,7 +83,7 @@ def read_chat(body: bytes) -> Chat:
         tuple(_text(message) for message in request.messages),
         request.max_completion_tokens or request.max_tokens,
         request.model,
-        request.stream_options is not None and request.stream_options.include_usage,
+        request.stream_options is not None and bool(request.stream_options.include_usage),
     )
 
 

@@ -1,8 +1,8 @@
 """`echo`: says the words of the prompt again, in the modelled time. For trying out what streams.
 
-It speaks OpenAI chat completions. The answer goes through the words of the last message, one word
-a token, and begins anew until it is as long as was asked for; a streamed one comes a step at a
-time. A request without a body is served as `clock` serves it: it has no answer.
+It speaks OpenAI chat completions and plain ones. The answer goes through the words of the last
+message, one word a token, and begins anew until it is as long as was asked for; a streamed one
+comes a step at a time. A request without a body is served as `clock` serves it: it has no answer.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from msgspec import structs
 
 from parallax.consumers.engines.chat import Chat, Usage, Writer, read_chat
 from parallax.consumers.engines.clock import ClockEngine
+from parallax.consumers.engines.completions import (
+    CompletionWriter,
+    is_completion,
+    read_completion,
+)
 from parallax.consumers.engines.interface import Chunk, Done, Event
 from parallax.consumers.engines.modelled import event_of
 from parallax.consumers.engines.registry import ENGINES, Options
@@ -104,8 +109,10 @@ class EchoEngine(ClockEngine):
         return super().stop(request_id)
 
     def _talk(self, request: Request) -> Talk:
-        chat = read_chat(request.body)
-        writer = Writer(request.id, int(self._clock.now()), chat.model or self.name)
+        plain = is_completion(request.body)
+        chat = (read_completion if plain else read_chat)(request.body)
+        kind = CompletionWriter if plain else Writer
+        writer = kind(request.id, int(self._clock.now()), chat.model or self.name)
         talk = Talk(chat, request, writer, chat.texts[-1].split() or _NOTHING)
         if request.output_tokens is None:
             talk.request = replace(request, output_tokens=talk.most)

@@ -364,3 +364,32 @@ class UpLine(Document, frozen=True):
     url: str
     workers: int
     engine: str
+    gateway: str | None = None
+
+
+class KeyMade(Document, frozen=True):
+    """A new API key, shown this once; `key` is the secret."""
+
+    id: str
+    key: str
+    tenant: str
+    expires_at: float | None
+
+
+class KeyRow(Document, frozen=True):
+    """An API key; no `models`: all of them."""
+
+    id: str
+    tenant: str
+    state: Literal["good", "expired"]
+    scopes: list[str]
+    models: list[str]
+    created_at: float
+    expires_at: float | None
+
+
+class KeyRevoked(Document, frozen=True):
+    """A key that was to be revoked, and whether there was one."""
+
+    id: str
+    revoked: bool

@@ -28,9 +28,11 @@ from parallax.core.model import check_int
 from parallax.core.secrets import redacted
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Interrupted, Orders
-from parallax.services.system import Plan, System
+from parallax.services.system import Plan, System, free_port
 
 _TICK_S = 0.2
+#: The engine of workers behind a gateway, if nobody says otherwise, and where that listens.
+ANSWERING, GATEWAY_PORT = "echo", 8080
 
 
 @click.command()
@@ -51,6 +53,10 @@ _TICK_S = 0.2
 @metrics_host_option
 @click.option("--metrics-port", type=PORT, help="Serve /metrics: the first scheduler on this port, "
               "the other schedulers and then the workers on those after it.")  # fmt: skip
+@click.option("--gateway", "gateway", is_flag=True, help="Serve the OpenAI API on this machine; "
+              "the engines are then echo, unless --engine says otherwise.")  # fmt: skip
+@click.option("--gateway-port", type=PORT, help="Port of the gateway, of other cells those "
+              f"after it; implies --gateway [default: {GATEWAY_PORT}, or a free one].")  # fmt: skip
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON document for each cell, a line each."
 )
@@ -66,6 +72,8 @@ def up(
     server_binary: Path | None,
     metrics_host: str,
     metrics_port: int | None,
+    gateway: bool,
+    gateway_port: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -80,6 +88,10 @@ def up(
     count = workers + schedulers
     if metrics_port is not None:
         check_int("--metrics-port", metrics_port, 1, 65_536 - count * len(where.named))
+    gateway = gateway or gateway_port is not None
+    ports = _gateway_ports(gateway, gateway_port, len(where.named))
+    if gateway and not backends and _is_default("engine"):
+        engine = ANSWERING
     own = _workers_of(backends)
     worker_arguments = () if backends else engine_arguments(engine, profile, engine_speed)
     scheduler_arguments = policy_arguments(policies_from(options))
@@ -91,7 +103,7 @@ def up(
                 port = None if metrics_port is None else metrics_port + number * count
                 plan = Plan(
                     workers, schedulers, worker_arguments, scheduler_arguments, durability,
-                    place.name, port, metrics_host, backends=own,
+                    place.name, port, metrics_host, ports[number], own,
                 )  # fmt: skip
                 url = place.url or shared
                 system = System(
@@ -102,7 +114,8 @@ def up(
                 shared = shared or (None if url else system.url)  # the first starts it for all
             if as_json:
                 for system in systems:
-                    line = UpLine(system.plan.cell, redacted(system.url), workers, engine)
+                    address = _address(system.plan)
+                    line = UpLine(system.plan.cell, redacted(system.url), workers, engine, address)
                     write_json(line, indent=None)
             else:
                 _greet(where, systems, workers, engine)
@@ -113,6 +126,26 @@ def up(
             pass
         running.callback(_drain, systems, as_json)
     sys.exit(orders.code if orders.now.is_set() else 0)
+
+
+def _gateway_ports(wanted: bool, port: int | None, cells: int) -> list[int | None]:
+    """Return the port of each cell's gateway; None where none is wanted."""
+    if port is None and not wanted:
+        return [None] * cells
+    if port is None:
+        port = free_port(GATEWAY_PORT) if cells == 1 else GATEWAY_PORT
+    check_int("--gateway-port", port, 1, 65_536 - cells)
+    return [port + number for number in range(cells)]
+
+
+def _is_default(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.DEFAULT
+
+
+def _address(plan: Plan) -> str | None:
+    port = plan.gateway_port
+    return None if port is None else f"http://127.0.0.1:{port}/v1"
 
 
 def _in_front_of(backends: tuple[str, ...]) -> int:
@@ -150,6 +183,8 @@ def _greet(where: Where, systems: list[System], workers: int, engine: str) -> No
         of = f" in cell {system.plan.cell}" if several else ""
         what = f"{workers} workers ({engine})"
         say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
+        if address := _address(system.plan):
+            say(f"OpenAI API{of}: {address}")
     asked = (
         '"Say hello" --stream'
         if engine in ("echo", SERVER)

@@ -26,15 +26,15 @@ STOP_S = 40.0  # a worker drains for 30 s, and then says good-bye
 POLL_S = 0.02
 USAGE = 2  # exit code of a command that was used wrongly
 #: Variables of commands that a user may run beside these processes, whose children get arguments.
-_OTHERS = ("PARALLAX_SCHEDULER_", "PARALLAX_WORKER_")
+_OTHERS = ("PARALLAX_SCHEDULER_", "PARALLAX_WORKER_", "PARALLAX_GATEWAY_")
 
 
 def _inherited() -> dict[str, str]:
     """Return what children get of our environment.
 
-    Their arguments are all that they are told: neither `[scheduler]` and `[worker]` of the user's
-    settings file are for them, nor variables such as PARALLAX_WORKER_METRICS_PORT, which would make
-    all of them want one port.
+    Their arguments are all that they are told: neither `[scheduler]`, `[worker]` and `[gateway]` of
+    the user's settings file are for them, nor variables such as PARALLAX_WORKER_METRICS_PORT, which
+    would make all of them want one port.
     """
     kept = {name: text for name, text in os.environ.items() if not name.startswith(_OTHERS)}
     return {**kept, "PARALLAX_CONFIG": os.devnull}

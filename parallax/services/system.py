@@ -7,6 +7,7 @@ long as they last.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from parallax.services.processes import RESTART_BASE_S, RESTART_CAP_S, Processes
 log = logging.getLogger(__name__)
 
 READY_S = 30.0
+GATEWAY = "gateway"  # the name of that process
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Plan:
     cell: str = "main"
     metrics_port: int | None = None  # of the first scheduler; the others, then the workers, follow
     metrics_host: str = "127.0.0.1"
+    gateway_port: int | None = None  # of the gateway on the loopback address; None: there is none
     backends: Sequence[Sequence[str]] = ()  # arguments of the n-th worker alone
 
     def metrics(self, place: int) -> tuple[str, ...]:
@@ -123,7 +126,11 @@ class System:
                 self.start_scheduler(n)
             for n in range(1, self.plan.workers + 1):
                 self.start_worker(n)
+            if self.plan.gateway_port is not None:
+                self.start_gateway(self.plan.gateway_port)
             self.await_workers(self.plan.workers)
+            if self.plan.gateway_port is not None:
+                self.await_gateway(self.plan.gateway_port)
         except BaseException:
             self.stop()
             raise
@@ -140,6 +147,10 @@ class System:
         own = self.plan.backends[number - 1] if number <= len(self.plan.backends) else ()
         arguments = (*self.plan.worker_arguments, *own, *self.plan.metrics(place))
         self.processes.start(name, "worker", "--name", f"w{number}", *arguments)
+
+    def start_gateway(self, port: int) -> None:
+        """Start a gateway on the loopback address."""
+        self.processes.start(GATEWAY, "gateway", "--port", str(port))
 
     def watch(self) -> list[str]:
         """Restart what ended unasked, server included; return the names of what had ended.
@@ -217,7 +228,42 @@ class System:
                 self._clock.wait(0.02)
         finally:
             link.close()
-        for name in self.processes.misused():
-            raise ParallaxError(f"{name} cannot be started as it was told to; its log says why")
+        self._check_usage()
         missing = "the workers" if led else "the schedulers"
         raise StoreFault(f"{missing} did not start within {READY_S:g} s; see their logs")
+
+    def await_gateway(self, port: int) -> None:
+        """Return when the gateway accepts connections; raises as `await_workers` does."""
+        deadline = self._clock.monotonic() + READY_S
+        while self._clock.monotonic() < deadline:
+            self._check_usage()
+            if _accepts(port):
+                return
+            self._orders.check()
+            self._clock.wait(0.05)
+        raise StoreFault(f"the gateway did not start within {READY_S:g} s; see its log")
+
+    def _check_usage(self) -> None:
+        for name in self.processes.misused():
+            raise ParallaxError(f"{name} cannot be started as it was told to; its log says why")
+
+
+def _accepts(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def free_port(wanted: int) -> int:
+    """Return a port of the loopback address that is free now: this one, if it is."""
+    for port in (wanted, 0):
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(tried.getsockname()[1])
+    raise StoreFault("no port of the loopback address is free")

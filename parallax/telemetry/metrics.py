@@ -68,6 +68,9 @@ ADMISSIONS = (ADMITTED, *(reason.value for reason in Reason if reason.by_admissi
 ANSWERS = ("completed", "failed", "expired", "cancelled", "dead", *_but(Finished, Finished.OK))
 FINDS = (*_but(Repaired, Repaired.YOUNG), Scrubbed.REMOVED, Woken.RUNG, "stray")
 
+#: What a gateway serves; all else is `other`.
+ROUTES = ("chat", "completions", "models", "model", "health", "ready", "metrics")
+
 METRICS: tuple[Metric, ...] = (
     Metric("parallax_build_info", Gauge, "Always 1; the version is a label.", ("version",),
            process="any"),
@@ -129,6 +132,13 @@ METRICS: tuple[Metric, ...] = (
            process="worker"),
     Metric("parallax_worker_service_seconds", Histogram, "From the start of an attempt to its end.",
            (), LATENCY_BUCKETS, process="worker"),
+    Metric("parallax_gateway_requests_total", Counter, "Requests by what they asked for and their "
+           "status; 499: the client left before.", ("kind", "result"), process="gateway"),
+    Metric("parallax_gateway_open_requests", Gauge, "Requests under way.", process="gateway"),
+    Metric("parallax_gateway_first_byte_seconds", Histogram, "From a request to the first chunk of "
+           "its answer, or all of it.", (), TTFT_BUCKETS, process="gateway"),
+    Metric("parallax_gateway_broken_streams_total", Counter, "Streams that failed after their head "
+           "was sent.", process="gateway"),
 )  # fmt: skip
 
 

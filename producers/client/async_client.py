@@ -255,6 +255,13 @@ class AsyncClient:
             check_name("job id", job_id)
         return await self._link.carry(results.answers(self._keys, job_ids))
 
+    async def queue_place(self, record: Record) -> tuple[int, bool]:
+        """Return the place of a queued job among its tenant's, and whether it is exact.
+
+        Counted as they came, and no further than a hundred; policies may serve them otherwise.
+        """
+        return await self._link.ask(results.queue_place_asked(self._keys, record))
+
     async def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job; return ok, late (it had ended before) or unknown."""
         check_name("job id", job_id)

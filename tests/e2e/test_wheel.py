@@ -148,7 +148,7 @@ def test_a_users_script_is_typed_by_it(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     told = python(sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed),
                   "script.py", cwd=tmp_path)  # fmt: skip
-    assert 'Revealed type is "str"' in told
+    assert 'Revealed type is "parallax.core.words.Cancelled"' in told
     assert 'Revealed type is "int"' in told or 'Revealed type is "float"' in told
 
 

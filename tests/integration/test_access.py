@@ -14,6 +14,7 @@ from parallax.broker.server.embedded import EmbeddedServer
 from parallax.broker.store.access import ROLES, acl_file, user_name
 from parallax.broker.store.dead_letters import DeadLetters
 from parallax.broker.store.intake import Ending, Intake
+from parallax.broker.store.keyring import Keyring, new_key
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.membership import Membership
 from parallax.broker.store.policies import Choice, PolicyStore
@@ -105,6 +106,10 @@ def test_a_cell_works_with_a_user_for_each_role(server: EmbeddedServer) -> None:
     assert (counts["completed"], counts["cancelled"]) == (60, 1)
     assert len(Membership(observer, KEYS).members()) == 2
     assert DeadLetters(operator, KEYS).newest(5) == []
+    _, key = new_key("acme", 1.0)
+    Keyring(operator, KEYS).put({"one": key})
+    assert Keyring(observer, KEYS).known() == {"one": key}
+    assert Keyring(operator, KEYS).revoke("one")
     assert Results(producer, KEYS).follow("j0", "", 0)[1]
     Results(producer, KEYS).forget("j0")
     for worker in workers:
@@ -134,7 +139,8 @@ FORBIDDEN = {
     ],
     "gateway": [
         ("SET", KEYS.leader, "me"), ("SET", KEYS.heartbeat("w"), "1"), ("GET", KEYS.memory),
-        ("HSET", KEYS.ledger, "a", "0"), ("HDEL", KEYS.workers, "w"), *BRINGS,
+        ("HSET", KEYS.ledger, "a", "0"), ("HDEL", KEYS.workers, "w"),
+        ("HSET", KEYS.keyring, "one", "{}"), *BRINGS,
     ],
     "worker": [
         ("HSET", KEYS.policy, "document", "{}"), ("HSET", KEYS.ledger, "a", "0"),
@@ -154,6 +160,7 @@ FORBIDDEN = {
         ("GET", KEYS.body("j0")), ("XADD", KEYS.arrivals("a"), "*", "j", "x"),
         ("DEL", KEYS.job("j0")), ("HSET", KEYS.job("j0"), "at", "x"), ("SET", KEYS.leader, "me"),
         ("EVAL", "return 1", "0"), ("XREAD", "STREAMS", KEYS.out("j0"), "0"),
+        ("HSET", KEYS.keyring, "one", "{}"), ("HDEL", KEYS.keyring, "one"),
     ],
     "scheduler": [],
 }  # fmt: skip

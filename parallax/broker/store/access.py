@@ -10,6 +10,8 @@ patterns, no selectors, no keys that may be read only. A script may do what its 
   nor the workers' streams, nothing that deletes a key, and nothing that writes over one: bodies are
   put by SETNX.
 * Nobody but the scheduler has `leader`, but for operators and observers, who look at it.
+* Which workers live and whose API keys are good a gateway reads as an `observer`: a user that may
+  write can not be kept from writing what it reads.
 * A worker's user may be bound to its name (`parallax acl --worker NAME`): then only its own
   heartbeat, report and streams are in reach. One user for all workers can end a sibling's.
 
@@ -75,10 +77,10 @@ ROLES = {
              (*_JOBS, *_TOTALS, "hb:*", "stat:*", "workers")),
         Role("operator", (*_CONNECTING, *_BRINGING, "script|kill", *_READING, *_WRITING),
              (*_JOBS, *_TOTALS, "tenants", "policy", "memory", "record", "recording", "workers",
-              "hb:*", "stat:*", "leader")),
+              "hb:*", "stat:*", "leader", "keys")),
         Role("observer", (*_CONNECTING, *_READING, "info", "cluster|info"),
              ("in:*", "work:*", "job:*", "ctl:*", "hb:*", "stat:*", *_TOTALS, "workers", "tenants",
-              "policy", "leader", "epoch", "ledger", "memory", "suspects")),
+              "policy", "leader", "epoch", "ledger", "memory", "suspects", "keys")),
     )
 }  # fmt: skip
 

@@ -16,8 +16,8 @@ DEFAULT_CELL = "main"
 #: Types, by the part of a key's name after the cell's prefix and before the next colon.
 _KINDS = {
     **dict.fromkeys(("in", "work", "out", "ctl", "bell", "events", "record", "dead"), "stream"),
-    **dict.fromkeys(("job", "stat", "workers", "tenants", "suspects", "ledger", "policy", "counts"),
-                    "hash"),
+    **dict.fromkeys(("job", "stat", "workers", "tenants", "suspects", "ledger", "policy", "counts",
+                     "keys"), "hash"),
     **dict.fromkeys(("body", "answer", "hb", "leader", "epoch", "memory", "recording"), "string"),
     "active": "set", "open": "zset", "due": "zset",
 }  # fmt: skip
@@ -50,6 +50,7 @@ class Keys:
     | `suspects` | hash | how often in a row a worker was found without a heartbeat |
     | `leader`, `epoch`, `ledger` | string, counter, hash | lease, fencing, tenants' accounts |
     | `open` | zset job -> last touch | every accepted job without a terminal record |
+    | `keys` | hash | API keys: digests, and what each may do |
     | `due` | zset job -> deadline | those of them that have a deadline: what is due soon is found
     wherever it waits |
     | `policy`, `memory` | hash, string | which policies to use; what the leader has learnt |
@@ -77,6 +78,7 @@ class Keys:
         "due",
         "epoch",
         "events",
+        "keyring",
         "leader",
         "ledger",
         "memory",
@@ -108,7 +110,7 @@ class Keys:
             prefix + "epoch",
             prefix + "ledger",
         )
-        self.due = prefix + "due"
+        self.due, self.keyring = prefix + "due", prefix + "keys"
         self.open, self.dead, self.counts = prefix + "open", prefix + "dead", prefix + "counts"
 
     @property

@@ -74,6 +74,9 @@ class Record:
 #: What is read of a record (not its prefix, which may be long), and of how many in one go.
 _FIELDS, PAGE = ("at", "about", "deadline", "hedge", "result"), 500
 
+#: Most jobs before one that are counted.
+MOST_AHEAD = 100
+
 #: Answers that are read in one go: each may have a megabyte.
 ANSWERS = 20
 
@@ -236,6 +239,22 @@ def _records(job_ids: Sequence[str], replies: Sequence[Reply]) -> list[Record | 
 def answers_asked(keys: Keys, job_ids: Sequence[str]) -> Commands[list[bytes | None]]:
     """Build what reads the answers of at most `ANSWERS` jobs."""
     return Commands([("GET", keys.answer(job)) for job in job_ids], list)
+
+
+def queue_place_asked(keys: Keys, record: Record) -> Commands[tuple[int, bool]]:
+    """Build what counts the jobs of a tenant that wait and came no later than a queued one.
+
+    That is its place, from 1, if they are served as they came; of more than `MOST_AHEAD` it is only
+    said that there are more (False).
+    """
+    until = round(record.accepted * 1000)
+    arrivals = keys.arrivals(record.tenant)
+    return Commands([("XRANGE", arrivals, "-", until, "COUNT", MOST_AHEAD + 1)], _queue_place)
+
+
+def _queue_place(replies: Sequence[Reply]) -> tuple[int, bool]:
+    count = len(replies[0] or ())
+    return max(1, min(count, MOST_AHEAD)), count <= MOST_AHEAD
 
 
 def news_asked(

@@ -23,7 +23,7 @@ BY_NAME: tuple[Callable[[Keys, str], str], ...] = (
 def all_keys(keys: Keys, name: str) -> list[str]:
     fixed = [
         keys.active, keys.bell, keys.events, keys.workers, keys.tenants, keys.leader, keys.epoch,
-        keys.ledger, keys.open, keys.dead, keys.counts, keys.due,
+        keys.ledger, keys.open, keys.dead, keys.counts, keys.due, keys.keyring,
     ]  # fmt: skip
     return [*fixed, *(key(keys, name) for key in BY_NAME)]
 

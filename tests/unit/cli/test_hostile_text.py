@@ -9,6 +9,7 @@ import pytest
 from parallax.broker.link.connection import Link
 from parallax.broker.store.codec import VERSION, Registration, Report, encode
 from parallax.broker.store.intake import Intake
+from parallax.broker.store.keyring import ApiKey
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.policies import PolicyDocument, Verdict
 from parallax.cli.main import COMMANDS
@@ -34,11 +35,13 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
     "cancel": (("j1",), ("j9",)),
     "doctor": ((),),
     "explain": (("j1",),),
+    "keys": (("list",),),
 }
 #: Commands that look at no server that others write to, or run until they are stopped.
 OTHERS = {
     "demo", "up", "scheduler", "worker", "loadgen", "replay", "simulate", "compare", "report",
     "experiment", "validate", "trace", "record", "bench", "verify", "acl", "version",
+    "gateway",
 }  # fmt: skip
 AS_JSON = {"status", "get", "tenants", "workers", "cells", "doctor"}
 
@@ -61,6 +64,7 @@ def hostile(run: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
         role=HOSTILE,
         about={HOSTILE: HOSTILE, "backend": HOSTILE, "kind": HOSTILE, "models": HOSTILE},
     )
+    key = ApiKey(VERSION, "0" * 64, "acme", 0.0, (HOSTILE,), (HOSTILE,))
     end = "failed w1/1/1-1 1 2"
     report = Report("acme", HOSTILE[:64], 1, error=HOSTILE)
     letter = ("job", "j1", "why", HOSTILE, "stream", HOSTILE, "sample", HOSTILE)
@@ -68,6 +72,7 @@ def hostile(run: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
     link.calls(
         [
             ("HSET", keys.workers, "w1", encode(registration)),
+            ("HSET", keys.keyring, HOSTILE, encode(key)),
             ("HSET", keys.status("w1"), "unready", HOSTILE, "jobs", HOSTILE),
             ("HSET", keys.status("w1"), HOSTILE, HOSTILE, "kv_used", HOSTILE),
             ("SET", keys.heartbeat("w1"), HOSTILE, "PX", 60_000),

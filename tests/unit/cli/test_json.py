@@ -156,6 +156,9 @@ def ask(run: Run, server_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("policy current", []),
         ("canary status", []),
         ("canary start", ["power_of_two"]),
+        ("keys create", ["--tenant", "acme"]),
+        ("keys list", []),
+        ("keys revoke", ["nobody"]),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -173,6 +176,17 @@ def test_of_a_canary_that_ends(ask: Run, word: str) -> None:
     status = ask("canary status").document
     assert status["verdict"] == f"by hand: {word}"
     fits("canary status", status)
+
+
+def test_of_a_key_that_is_rotated(ask: Run) -> None:
+    made = ask("keys create", "--tenant", "acme", "--hours", "1", "--model", "echo").document
+    rotated = ask("keys rotate", made["id"])
+    fits("keys rotate", rotated.document)
+    assert rotated.document["key"] != made["key"]
+    listed = ask("keys list")
+    fits("keys list", listed.document)
+    assert {row["id"] for row in listed.document} == {made["id"], rotated.document["id"]}
+    assert not [one for one in (made, rotated.document) if one["key"] in listed.out]
 
 
 def test_submitted_jobs_are_a_line_each(ask: Run) -> None:

@@ -24,6 +24,7 @@ COUNTS = {
     "parallax_worker_running",
     "parallax_worker_resting",
     "parallax_worker_waiting",
+    "parallax_gateway_open_requests",
     "parallax_canary_jobs",
     "parallax_canary_missed",
 }
@@ -96,12 +97,12 @@ def test_bucket_bounds_rise_from_a_positive_one(metric: Metric) -> None:
 
 @pytest.mark.parametrize("metric", [m for m in METRICS if m.preset], ids=lambda m: m.name)
 def test_a_closed_set_of_labels_is_exposed_from_the_start(metric: Metric) -> None:
-    text = parsed(Metrics("worker" if metric.process == "worker" else "scheduler"))
+    text = parsed(Metrics("scheduler" if metric.process == "any" else metric.process))
     for value in metric.preset:
         assert f'{metric.name}{{{metric.labels[0]}="{value}"}} 0.0' in text
 
 
-@pytest.mark.parametrize("process", ["scheduler", "worker"])
+@pytest.mark.parametrize("process", ["scheduler", "worker", "gateway"])
 def test_the_exposition_can_be_parsed_and_holds_every_metric_of_the_process(process: str) -> None:
     families = {f.name: f for f in text_string_to_metric_families(parsed(Metrics(process)))}
     for metric in METRICS:

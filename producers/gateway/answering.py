@@ -1,0 +1,158 @@
+"""Answering one request: its job is run or streamed, and what came of it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive
+
+from parallax.broker.store.results import Record
+from parallax.core.errors import ParallaxError, TimedOut
+from parallax.core.lifecycle import Outcome, State
+from parallax.core.model import Job
+from parallax.producers.client.async_client import AsyncClient
+from parallax.producers.client.completion import Completion
+from parallax.producers.gateway import explaining
+from parallax.producers.gateway.explaining import JOB
+from parallax.producers.gateway.leaving import unless_left
+from parallax.producers.gateway.meaning import Meant
+from parallax.producers.gateway.models import Models
+from parallax.producers.gateway.problems import Code, Problem, problem_of_end
+from parallax.producers.gateway.settings import GatewaySettings
+from parallax.producers.gateway.streaming import Streamed
+
+R = TypeVar("R")
+
+#: How often a request may be made again whose jobs came to nothing.
+MOST_AGAIN = 20
+
+#: How long an answer waits for what is said about it in headers (seconds).
+EXPLAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Runs jobs over one client."""
+
+    client: AsyncClient
+    models: Models
+    settings: GatewaySettings
+
+    async def whole(
+        self, meant: Meant, body: bytes, headers: Mapping[str, str], receive: Receive
+    ) -> Response:
+        """Return the answer as one document; raises Problem, ParallaxError, ClientLeft."""
+        work = self._kept(meant, body) if meant.repeatable else self._run(meant, body)
+        ended = await unless_left(work, receive)
+        if ended.outcome is not Outcome.COMPLETED:
+            raise problem_of_end(ended)
+        if not ended.answer:
+            raise no_answer(ended)
+        told = {**headers, JOB: ended.job_id, **explaining.of_report(ended.report)}
+        return Response(ended.answer, media_type="application/json", headers=told)
+
+    async def _run(self, meant: Meant, body: bytes) -> Completion:
+        await self._held(meant)
+        try:
+            return await self.client.run(meant.job, body, timeout_s=self.settings.wait_s)
+        except TimedOut:
+            with suppress(ParallaxError):  # it has a deadline of its own, or ends unheard
+                await self.client.cancel(meant.job.id)
+            raise
+
+    async def _kept(self, meant: Meant, body: bytes) -> Completion:
+        """Run a job whose client may come back for it: it is not cancelled when that leaves."""
+        await self._held(meant)
+        job, _ = await self._untried(meant)
+        receipt = await self.client.submit(job, bodies={job.id: body})
+        if (error := receipt.error()) is not None:
+            raise error
+        async for ended in self.client.wait(job, self.settings.wait_s):
+            return await self._with_answer(ended)
+        raise TimedOut(f"no news for {self.settings.wait_s:g} s of job {job.id}")
+
+    async def _with_answer(self, ended: Completion) -> Completion:
+        """Fetch an answer that was kept, where the end was heard of without it."""
+        if ended.answer or ended.outcome is not Outcome.COMPLETED:
+            return ended
+        (answer,) = await self.client.answers([ended.job_id])
+        return Completion(ended.job_id, ended.outcome, ended.data, answer or b"")
+
+    async def streamed(
+        self, meant: Meant, body: bytes, headers: Mapping[str, str], receive: Receive
+    ) -> Streamed:
+        """Return the answer as it is made, once its status is 200; raises as `whole` does."""
+        job = await self._first_time(meant) if meant.repeatable else meant.job
+
+        async def explain() -> Mapping[str, str]:
+            return await soon(self._explained(job.id), {})
+
+        async def status() -> str:
+            return await soon(self._status(job.id), "waiting")
+
+        streamed = Streamed(
+            self.client.stream(job, body, timeout_s=self.settings.wait_s), self.settings,
+            hold=lambda: self._held(meant), status=status, explain=explain,
+            headers={**headers, JOB: job.id},
+        )  # fmt: skip
+        await streamed.open(receive)
+        return streamed
+
+    async def _first_time(self, meant: Meant) -> Job:
+        """Return the job of a stream; chunks are told once, so it must be the first of its key."""
+        job, record = await self._untried(meant)
+        if record is not None:
+            said = "a streamed answer is told once; use another Idempotency-Key, or none"
+            raise Problem(409, Code.STREAM_REPEATED, said, param="idempotency-key")
+        return job
+
+    async def _untried(self, meant: Meant) -> tuple[Job, Record | None]:
+        """Return the job of a request that may have been made before, and its record.
+
+        That is a new one if those before came to nothing: a refusal is no answer to keep.
+        """
+        first = meant.job.id
+        ids = [first, *(f"{first}.{n}" for n in range(1, MOST_AGAIN))]
+        records = await self.client.records(ids)
+        undecided = (None, Outcome.COMPLETED)
+        at = next(
+            (n for n, one in enumerate(records) if one is None or one.outcome in undecided), -1
+        )
+        return replace(meant.job, id=ids[at]), records[at]
+
+    async def _held(self, meant: Meant) -> None:
+        await self.models.await_worker(meant.model, self.settings.hold_s)
+
+    async def _explained(self, job_id: str) -> Mapping[str, str]:
+        (record,) = await self.client.records([job_id])
+        return explaining.of_record(record)
+
+    async def _status(self, job_id: str) -> str:
+        (record,) = await self.client.records([job_id])
+        if record is None:
+            return "waiting for a worker"
+        if record.state is not State.QUEUED:
+            return record.state.value
+        place, exact = await self.client.queue_place(record)
+        return f"queued position={place}" if exact else f"queued position=>{place}"
+
+
+async def soon(work: Awaitable[R], otherwise: R) -> R:
+    """Return what comes of a question whose answer is no more than nice to have."""
+    try:
+        async with asyncio.timeout(EXPLAIN_S):
+            return await work
+    except (ParallaxError, TimeoutError):
+        return otherwise
+
+
+def no_answer(ended: Completion) -> Problem:
+    """Return that an engine worked and said nothing."""
+    worker = ended.report.worker
+    said = f"the engine of {worker} gives no answers: it only imitates work; use one that does"
+    return Problem(502, Code.NO_ANSWER, said, retry=False)

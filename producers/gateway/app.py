@@ -1,0 +1,279 @@
+"""The gateway as an ASGI application: its routes, and what is done for every request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from parallax.broker.link.connection import Link
+from parallax.broker.store.keyring import ADMIN, ApiKey, Keyring
+from parallax.broker.store.keys import Keys
+from parallax.broker.store.membership import Membership
+from parallax.core.cells import CellAddress
+from parallax.core.clock import Clock
+from parallax.core.errors import ParallaxError
+from parallax.core.secrets import redacted
+from parallax.producers.client.async_client import AsyncClient
+from parallax.producers.gateway import explaining
+from parallax.producers.gateway.answering import Answering
+from parallax.producers.gateway.bodies import (
+    Asked,
+    ClientDisconnect,
+    chat_asked,
+    check_unambiguous,
+    completion_asked,
+    read_body,
+)
+from parallax.producers.gateway.doorkeeper import LOCAL, Doorkeeper, Openness
+from parallax.producers.gateway.leaving import ClientLeft
+from parallax.producers.gateway.meaning import Speaker, meant
+from parallax.producers.gateway.models import Models, Served, missing
+from parallax.producers.gateway.problems import Code, Problem, problem_of
+from parallax.producers.gateway.settings import GatewaySettings
+from parallax.producers.gateway.streaming import Streamed
+from parallax.telemetry.metrics import exposition
+from parallax.telemetry.serving import ServingMetrics
+
+log = logging.getLogger(__name__)
+
+#: Most header lines of a request, and most bytes of all of them.
+MOST_HEADERS, MOST_HEADER_BYTES = 100, 32_768
+
+_LEFT = 499  # the client had left: counted, and told to nobody
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+Answer = Response | Streamed
+Serve = Callable[[Request], Awaitable[Answer]]
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One gateway process over one cell. `app` is what a server serves."""
+
+    address: CellAddress
+    looking: str  # the address of the same server for who only looks
+    settings: GatewaySettings
+    clock: Clock
+    openness: Openness = LOCAL
+    metrics: ServingMetrics = field(default_factory=ServingMetrics)
+    draining: bool = False
+    app: Starlette = field(init=False)
+    _open: int = 0
+    _answering: Answering | None = None
+    _doorkeeper: Doorkeeper | None = None
+
+    def __post_init__(self) -> None:
+        posts = {"/v1/chat/completions": ("chat", self._chat),
+                 "/v1/completions": ("completions", self._completion)}  # fmt: skip
+        gets = {"/v1/models": ("models", self._models),
+                "/v1/models/{model:path}": ("model", self._model),
+                "/health": ("health", self._health), "/ready": ("ready", self._ready),
+                "/metrics": ("metrics", self._metrics)}  # fmt: skip
+        routes = [
+            Route(path, Guarded(self, name, serve), methods=[method])
+            for method, table in (("POST", posts), ("GET", gets))
+            for path, (name, serve) in table.items()
+        ]
+        handlers = {HTTPException: self._astray}
+        self.app = Starlette(routes=routes, lifespan=self._life, exception_handlers=handlers)
+
+    @asynccontextmanager
+    async def _life(self, _: Starlette) -> AsyncIterator[None]:
+        """Live while the server does: two connections for jobs, two for looking round."""
+        keys, link = Keys(self.address.name), Link.to(self.looking)
+        other = link.twin()  # they are asked in threads of their own
+        members, keyring = Membership(link, keys), Keyring(other, keys)
+
+        def known() -> Mapping[str, ApiKey] | None:
+            return keyring.known() if keyring.any() else None
+
+        try:
+            async with AsyncClient(self.address.url, self.address.name) as client:
+                models = Models(members.members, self.clock)
+                self._answering = Answering(client, models, self.settings)
+                self._doorkeeper = Doorkeeper(known, self.clock, self.openness)
+                yield
+        finally:
+            link.close()
+            other.close()
+
+    # -- what every request goes through
+
+    async def serve(
+        self, route: str, serve: Serve, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer one request, whatever comes of it."""
+        self._open += 1
+        self.metrics.began()
+        status = 500
+        try:
+            answer = await self._answer(serve, scope, receive)
+            if answer is None:
+                status = _LEFT
+                return
+            status = 200 if isinstance(answer, Streamed) else answer.status_code
+            await answer(scope, receive, send)
+            if isinstance(answer, Streamed):
+                status = _LEFT if answer.left else status
+                self._broken(answer)
+        finally:
+            self._open -= 1
+            self.metrics.ended(route, status)
+
+    def _broken(self, answer: Streamed) -> None:
+        if answer.failed is not None:
+            self.metrics.broke()
+
+    async def _answer(self, serve: Serve, scope: Scope, receive: Receive) -> Answer | None:
+        """Return an answer; None if nobody waits for it any more."""
+        request = Request(scope, receive)
+        try:
+            self._check(request)
+            return await serve(request)
+        except (ClientLeft, ClientDisconnect):
+            return None
+        except Problem as problem:
+            return told(problem, request)
+        except ParallaxError as error:
+            found = problem_of(error)
+            if found.status >= 500:
+                log.warning("a request was answered %d: %s", found.status, redacted(str(error)))
+            return told(found, request)
+        except Exception:
+            log.exception("a request could not be answered")
+            said = "the gateway failed; its log says why"
+            return told(Problem(500, Code.INTERNAL, said), request)
+
+    def _check(self, request: Request) -> None:
+        """Refuse what is not even looked at."""
+        if self.draining:
+            said = "this gateway is shutting down"
+            raise Problem(503, Code.SHUTTING_DOWN, said, retry_after_s=1.0)
+        if self._open > self.settings.max_open:
+            said = f"{self.settings.max_open} requests are under way here"
+            raise Problem(503, Code.GATEWAY_FULL, said, retry_after_s=1.0)
+        lines = request.scope["headers"]
+        if len(lines) > MOST_HEADERS or sum(len(n) + len(v) for n, v in lines) > MOST_HEADER_BYTES:
+            allowed = f"at most {MOST_HEADERS} headers of {MOST_HEADER_BYTES} bytes"
+            raise Problem(400, Code.INVALID, f"headers: {allowed}")
+
+    async def _astray(self, request: Request, error: Exception) -> Response:
+        """Tell that there is no such path, or that it is not called so."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        where = f"{request.method} {request.url.path}"[:200]
+        code = Code.METHOD if status == 405 else Code.NOT_FOUND
+        said = {404: f"there is no {where}", 405: f"{where}: use another method"}
+        self.metrics.began()
+        self.metrics.ended("other", status)
+        return told(Problem(status, code, said.get(status, "it cannot be served")), request)
+
+    # -- routes
+
+    async def _chat(self, request: Request) -> Answer:
+        return await self._asked(request, chat_asked)
+
+    async def _completion(self, request: Request) -> Answer:
+        return await self._asked(request, completion_asked)
+
+    async def _asked(self, request: Request, understand: Callable[[bytes], Asked]) -> Answer:
+        began = self.clock.monotonic()
+        answering, headers = self._now(), request.headers
+        speaker = await self._speaker(request)
+        body = await read_body(request, self.settings)
+        asked = understand(body)
+        one = meant(headers, asked, speaker, self.settings)
+        if not speaker.may_use(one.model):
+            said = f"this key may not use the model {one.model[:100]!r}"
+            raise Problem(403, Code.NOT_ALLOWED, said, param="model")
+        if speaker.models:
+            check_unambiguous(asked.body)
+        await answering.models.check(one.model)
+        about = explaining.of_request(one, headers.get(explaining.REQUEST_ID))
+        if not asked.stream:
+            answer = await answering.whole(one, asked.body, about, request.receive)
+            self.metrics.first_byte(self.clock.monotonic() - began)
+            return answer
+        streamed = await answering.streamed(one, asked.body, about, request.receive)
+        streamed.began = lambda: self.metrics.first_byte(self.clock.monotonic() - began)
+        return streamed
+
+    async def _models(self, request: Request) -> Answer:
+        speaker = await self._speaker(request)
+        known = await self._now().models.known()
+        seen = [_model(one) for one in known.values() if speaker.may_use(one.name)]
+        return document({"object": "list", "data": seen})
+
+    async def _model(self, request: Request) -> Answer:
+        speaker, name = await self._speaker(request), request.path_params["model"]
+        known = await self._now().models.known()
+        allowed = {one: found for one, found in known.items() if speaker.may_use(one)}
+        if name not in allowed:
+            raise missing(name, allowed)
+        return document(_model(allowed[name]))
+
+    async def _health(self, _: Request) -> Answer:
+        return document({"status": "ok"})
+
+    async def _ready(self, _: Request) -> Answer:
+        """Say whether a request would be answered now: there is a store, and a live worker."""
+        live = await self._now().models.live_workers()
+        if not live:
+            raise Problem(503, Code.NO_BACKENDS, "there is no live worker", retry_after_s=1.0)
+        return document({"status": "ok", "workers": live})
+
+    async def _metrics(self, request: Request) -> Answer:
+        await self._speaker(request, ADMIN)
+        return Response(exposition(self.metrics.registry), media_type=_PROMETHEUS)
+
+    async def _speaker(self, request: Request, *scope: str) -> Speaker:
+        if self._doorkeeper is None:
+            raise Problem(503, Code.SHUTTING_DOWN, "this gateway has not started")
+        return await self._doorkeeper.admit(request.headers, *scope)
+
+    def _now(self) -> Answering:
+        if self._answering is None:
+            raise Problem(503, Code.SHUTTING_DOWN, "this gateway has not started")
+        return self._answering
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guarded:
+    """A route's endpoint: an ASGI application of its own, so that it can stream as it likes."""
+
+    gateway: Gateway
+    route: str
+    answer: Serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self.gateway.serve(self.route, self.answer, scope, receive, send)
+
+
+def document(content: Mapping[str, Any], status: int = 200) -> Response:
+    """Return an answer in JSON."""
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+def told(problem: Problem, request: Request) -> Response:
+    """Return a problem as the API tells it."""
+    given = request.headers.get(explaining.REQUEST_ID)
+    answer = document(problem.document(), problem.status)
+    answer.headers.update(problem.headers())
+    if explaining.request_id(given, ""):
+        answer.headers[explaining.REQUEST_ID] = explaining.request_id(given, "")
+    return answer
+
+
+def _model(served: Served) -> dict[str, object]:
+    return {"id": served.name, "object": "model", "created": served.since, "owned_by": "parallax"}

@@ -1,0 +1,36 @@
+"""What the store says, asked beside the loop, and no more often than it may be old."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from parallax.core.clock import Clock
+
+T = TypeVar("T")
+
+
+class Fresh(Generic[T]):
+    """A value that is read anew when somebody asks and it is older than `age_s` seconds."""
+
+    def __init__(self, read: Callable[[], T], clock: Clock, age_s: float) -> None:
+        """`read` may block; one of them is under way at a time."""
+        self._read, self._clock, self._age_s = read, clock, age_s
+        self._known: tuple[float, T] | None = None
+        self._reading = asyncio.Lock()
+
+    async def get(self) -> T:
+        """Return the value; raises what reading raises."""
+        found = self._young()
+        if found is None:
+            async with self._reading:
+                found = self._young()
+                if found is None:
+                    value = await asyncio.to_thread(self._read)
+                    found = self._known = (self._clock.monotonic(), value)
+        return found[1]
+
+    def _young(self) -> tuple[float, T] | None:
+        known = self._known
+        return known if known and self._clock.monotonic() - known[0] < self._age_s else None
