@@ -234,7 +234,11 @@ class Upstream:
         call.document(code, document)
 
     async def _watch(self, reader: asyncio.StreamReader, call: Call) -> None:
-        with suppress(ConnectionError):
-            if await reader.read(1) == b"":
-                self.left += 1
-                call.gone.set()
+        """Notice that the client leaves: in good order, or with data that it has not read."""
+        try:
+            more = await reader.read(1)
+        except ConnectionError:
+            more = b""
+        if not more:
+            self.left += 1
+            call.gone.set()
