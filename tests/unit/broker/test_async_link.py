@@ -374,8 +374,7 @@ def test_a_read_that_was_given_up_is_not_waited_for_by_the_next(embedded_url: st
         read.cancel()
         with suppress(asyncio.CancelledError):
             await read
-        loop = asyncio.get_running_loop()
-        since = loop.time()
+        since = (loop := asyncio.get_running_loop()).time()
         assert await link.calls([("XTRIM", "s", "MAXLEN", 9), ("XREAD", "BLOCK", 1, *READ[3:])])
         assert loop.time() - since < 1.5
 
