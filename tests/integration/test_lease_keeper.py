@@ -101,14 +101,14 @@ def test_work_longer_than_the_lease(
     connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, progresses: bool
 ) -> None:
     cell = Cell(connect)
-    busy = cell.scheduler(replace(QUICK, lease_s=0.4, stall_s=0.5))
+    busy = cell.scheduler(replace(QUICK, lease_s=1.0, stall_s=1.0))
     work = Work(monkeypatch, progresses)
     loop = threading.Thread(target=_standing_by, args=(busy,))
     loop.start()
     assert work.begun.wait(10)
     other = Leadership(cell.link, cell.keys, "other", 60_000)
     clock = SystemClock()
-    end = clock.monotonic() + 2.0  # five times the lease
+    end = clock.monotonic() + 4.0  # four times the lease
 
     def taken_or_over() -> bool:
         return other.acquire() is not None or clock.monotonic() > end
