@@ -17,6 +17,7 @@ from parallax.broker.store.keys import Keys
 from parallax.broker.store.results import Notice
 from parallax.core.errors import BrokenAnswer, ParallaxError, Unreachable
 from parallax.core.lifecycle import Outcome
+from parallax.producers.client.bookmark import Bookmark
 from parallax.producers.client.completion import (
     LAST_LOOK_S,
     LOOK_S,
@@ -26,8 +27,6 @@ from parallax.producers.client.completion import (
 
 #: How long one read of the inbox may take (milliseconds).
 LISTEN_MS = 500
-#: The inbox is cut back after so many notices have been read from it.
-READ = 1_000
 #: Ends of jobs that nobody has asked for yet, and bytes of their answers; the oldest are forgotten,
 #: their records are not.
 KEPT, KEPT_BYTES = 10_000, 64 << 20
@@ -99,8 +98,7 @@ class Inbox:
     def __init__(self, link: AsyncLink, keys: Keys, random: Random) -> None:
         self.name = f"inbox-{secrets.token_hex(8)}"
         self._link, self._keys, self._random = link, keys, random
-        self._cursor, self._read = "", 0
-        self._taken: list[str] = []  # jobs whose answers, told apart, can go
+        self._bookmark = Bookmark()
         self._ended: OrderedDict[str, Completion] = OrderedDict()
         self._ended_bytes = 0
         self._waiting: dict[str, list[Mail]] = {}
@@ -140,7 +138,7 @@ class Inbox:
             await asyncio.wait([self._reader])
         if self._used:
             with suppress(ParallaxError):
-                await self._link.carry(results.forget(self._keys, self.name, self._taken))
+                await self._link.carry(results.forget(self._keys, self.name, self._bookmark.taken))
 
     # -- reading
 
@@ -163,14 +161,12 @@ class Inbox:
                 return
 
     async def _news(self, block_ms: int) -> list[Notice]:
-        full = self._read >= READ
-        self._read = 0 if full else self._read
+        mark = self._bookmark
         read = results.follow(
-            self._keys, self.name, self._cursor, block_ms, forget=full, taken=self._taken
+            self._keys, self.name, mark.cursor, block_ms, forget=mark.full, taken=mark.taken
         )
-        self._cursor, notices = await self._link.carry_blocking(read)
-        self._taken = [notice.job_id for notice in notices if notice.apart]
-        self._read += len(notices)
+        cursor, notices = await self._link.carry_blocking(read)
+        mark.move(cursor, notices)
         return notices
 
     def _deliver(self, notices: list[Notice]) -> None:

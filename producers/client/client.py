@@ -24,6 +24,7 @@ from parallax.core.model import Job, check_name
 from parallax.core.words import Cancelled
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
+from parallax.producers.client.bookmark import Bookmark
 from parallax.producers.client.completion import Completion, Waiting
 from parallax.producers.client.following import Follower, Told
 from parallax.producers.client.interface import WAIT_S
@@ -32,9 +33,6 @@ from parallax.producers.client.stream import Stream
 from parallax.services.clock import SystemClock
 
 __all__ = ["Client", "Completion"]
-
-#: The inbox is cut back after so many notices have been read from it.
-KEPT = 1_000
 
 
 class Client:
@@ -76,8 +74,7 @@ class Client:
         self._streams = Results(self._streamer, self._keys)
         self._follower = Follower(self._follow_each)
         self.inbox = f"inbox-{secrets.token_hex(8)}"
-        self._cursor, self._read = "", 0
-        self._taken: list[str] = []  # jobs whose answers, told apart, can go
+        self._bookmark = Bookmark()
         self._waits = False  # whether anything was told to write to the inbox
         self._mailbox = Mailbox(self.news)
 
@@ -176,13 +173,11 @@ class Client:
     def notices(self, block_ms: int) -> list[Notice]:
         """The same with all that is told: pieces of answers, and answers before their ends."""
         with self._listening:
-            full = self._read >= KEPT
-            self._read = 0 if full else self._read
-            self._cursor, notices = self._news.follow(
-                self.inbox, self._cursor, block_ms, forget=full, taken=self._taken
+            mark = self._bookmark
+            cursor, notices = self._news.follow(
+                self.inbox, mark.cursor, block_ms, forget=mark.full, taken=mark.taken
             )
-            self._taken = [notice.job_id for notice in notices if notice.apart]
-            self._read += len(notices)
+            mark.move(cursor, notices)
         return notices
 
     def wait(
@@ -297,7 +292,7 @@ class Client:
         with self._asking, self._listening, self._following:
             try:
                 if self._waits:
-                    self._results.forget(self.inbox, self._taken)
+                    self._results.forget(self.inbox, self._bookmark.taken)
             except Unreachable:
                 pass  # it has a TTL
             finally:
