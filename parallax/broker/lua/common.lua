@@ -28,19 +28,21 @@ local function counter(text)
   return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text)
 end
 
--- The type of a key that has another one than it must; nil if it has that, or is not there.
+-- The type of a key that has another one than it must, nil if it has that or is not there; and
+-- whether it has that.
 local function misplaced(key, kind)
   local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then return found end
+  if found ~= kind and found ~= 'none' then return found, false end
+  return nil, found == kind
 end
 
 -- Rule 2 for keys that are written and never read: nothing has been written yet when one is found
 -- to be of a wrong type. Whoever called sets that key aside and calls again. Returns whether the key
 -- is there.
 local function expect(kind, key)
-  local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then error('WRONGTYPE ' .. key, 0) end
-  return found == kind
+  local wrong, there = misplaced(key, kind)
+  if wrong then error('WRONGTYPE ' .. key, 0) end
+  return there
 end
 
 -- Counts in a hash of totals; a total that is no number begins anew.
