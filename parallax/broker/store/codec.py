@@ -36,7 +36,7 @@ MOST_INLINE = 1_024
 
 _Version = Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
 _NewerVersion = Annotated[int, msgspec.Meta(gt=VERSION, le=1_000_000)]
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 _OptionalName = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\Z")]
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 _SomeTokens = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS)]
@@ -74,7 +74,7 @@ class Spec(Row, frozen=True):
 class _StrictSpec(Spec, frozen=True):
     """The same, whose names are looked at each time."""
 
-    tenant: _Name
+    tenant: Name
     session: _OptionalName = ""
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from parallax.broker.link.connection import Link
 from parallax.broker.link.scripts import Argument
-from parallax.broker.store.codec import VERSION, Message, encode
+from parallax.broker.store.codec import VERSION, Message, Name, encode
 from parallax.broker.store.keys import Keys
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_name, check_number
@@ -31,7 +31,6 @@ SCOPES = (ASK, SPEAK, ADMIN)
 MAX_LIFE_S, MOST_MODELS = 10 * 366 * 86_400.0, 100
 
 _TOKEN = re.compile(r"plx-([0-9a-f]{12})-[A-Za-z0-9_-]{43}", re.ASCII)
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Time = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 
@@ -41,7 +40,7 @@ class ApiKey(Message, frozen=True):
 
     v: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
     digest: _Digest
-    tenant: _Name
+    tenant: Name
     created: _Time
     scopes: tuple[str, ...] = (ASK,)
     models: tuple[str, ...] = ()
