@@ -112,13 +112,7 @@ def up(
                 )  # fmt: skip
                 systems.append(running.enter_context(system))
                 shared = shared or (None if url else system.url)  # the first starts it for all
-            if as_json:
-                for system in systems:
-                    address = _address(system.plan)
-                    line = UpLine(system.plan.cell, redacted(system.url), workers, engine, address)
-                    write_json(line, indent=None)
-            else:
-                _greet(where, systems, workers, engine)
+            (_write if as_json else _greet)(where, systems, workers, engine)
             while not orders.stop.wait(_TICK_S):
                 for system in systems:
                     system.watch()
@@ -174,6 +168,13 @@ def _drain(systems: list[System], silent: bool) -> None:
         click.echo("draining")
     for system in systems:
         system.processes.drain()
+
+
+def _write(_: Where, systems: list[System], workers: int, engine: str) -> None:
+    for system in systems:
+        address = _address(system.plan)
+        line = UpLine(system.plan.cell, redacted(system.url), workers, engine, address)
+        write_json(line, indent=None)
 
 
 def _greet(where: Where, systems: list[System], workers: int, engine: str) -> None:
