@@ -27,7 +27,9 @@ class _Message(msgspec.Struct):
     content: str | list[_Part] | None = None
 
 
-class _StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct):
+    """What a request says of the stream of its answer."""
+
     include_usage: bool | None = None
 
 
@@ -36,7 +38,7 @@ class _Request(msgspec.Struct):
     model: str = ""
     max_tokens: _Limit = None
     max_completion_tokens: _Limit = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)

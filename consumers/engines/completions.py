@@ -6,22 +6,18 @@ from typing import Any
 
 import msgspec
 
-from parallax.consumers.engines.chat import Chat, Usage, Writer
+from parallax.consumers.engines.chat import Chat, StreamOptions, Usage, Writer
 from parallax.core.errors import InvalidInput
 
 #: What stands for a token whose text nobody here knows.
 _UNKNOWN = "token"
 
 
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-
-
 class _Request(msgspec.Struct):
     prompt: str | list[str | int | list[int]]
     model: str = ""
     max_tokens: int | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
 
 
 class _Kind(msgspec.Struct):

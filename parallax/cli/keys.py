@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keyring import ASK, SCOPES, ApiKey, Keyring, new_key
@@ -112,12 +113,8 @@ def rotate(
             raise InvalidInput("ID", id_, "an id that `parallax keys list` shows")
         token, key = new_key(old.tenant, now, scopes=old.scopes, models=old.models)
         until = min(now + hours * _HOUR_S, old.expires or float("inf"))
-        ring.put({_id(token): key, id_: _expiring(old, until)})
+        ring.put({_id(token): key, id_: replace(old, expires=until)})
     _tell(token, key, as_json)
-
-
-def _expiring(key: ApiKey, until: float) -> ApiKey:
-    return ApiKey(key.v, key.digest, key.tenant, key.created, key.scopes, key.models, until)
 
 
 def _id(token: str) -> str:
@@ -137,7 +134,7 @@ def _rows(known: dict[str, ApiKey], clock: Clock) -> list[KeyRow]:
     now = clock.now()
     return [
         KeyRow(
-            id_, key.tenant, "good" if key.expires is None or now < key.expires else "expired",
+            id_, key.tenant, "expired" if key.has_expired(now) else "good",
             list(key.scopes), list(key.models), key.created, key.expires,
         )
         for id_, key in known.items()

@@ -49,7 +49,11 @@ class ApiKey(Message, frozen=True):
     def is_good(self, token: str, now: float) -> bool:
         """Whether this is the key, and it has not expired. Takes as long whatever is wrong."""
         same = hmac.compare_digest(self.digest, digest_of(token))
-        return same and (self.expires is None or now < self.expires)
+        return same and not self.has_expired(now)
+
+    def has_expired(self, now: float) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and now >= self.expires
 
     def may(self, scope: str) -> bool:
         """Whether it has a scope; who may administer may do the rest."""
