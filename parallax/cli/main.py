@@ -49,6 +49,7 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
         "worker": ("parallax.consumers.cli:worker", "Run one worker with its engine."),
         "gateway": ("parallax.producers.cli.gateway:gateway", "Serve the OpenAI API over HTTP."),
         "keys": ("parallax.cli.keys:keys", "Make, list, revoke and rotate API keys."),
+        "top": ("parallax.cli.top:top", "Watch workers, tenants, rates and percentiles."),
         "workers": ("parallax.cli.inspection:workers", "List workers."),
         "backend": ("parallax.cli.backend:backend", "List servers in use; look at one."),
         "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import Counter
@@ -21,6 +21,7 @@ from parallax.telemetry.metrics import (
     TenantLabels,
     error_kind,
 )
+from parallax.telemetry.pulse import Pulse
 from parallax.telemetry.report import Report
 
 
@@ -88,6 +89,7 @@ class SchedulingMetrics:
     def __init__(self) -> None:
         metrics = self._metrics = Metrics()
         self.registry = metrics.registry
+        self.pulse = Pulse()  # the last minute, for people
         self._tenants = TenantLabels()
         self._by_tenant: dict[str, TenantSeries] = {}
         self._dispatches = metrics.counter("dispatches_total")
@@ -123,6 +125,8 @@ class SchedulingMetrics:
                 self._admissions[action.reason].inc()
             elif type(action) is Cancel:
                 self._rescues["stop"].inc()
+        if actions:
+            self.pulse.decided(actions)
         if dispatches:
             self._dispatches.inc(dispatches)
         if admitted:
@@ -141,8 +145,9 @@ class SchedulingMetrics:
         """A job ended without a worker."""
         self._series(tenant).ended[outcome].inc()
 
-    def reported(self, told: Iterable[tuple[Event, Report | None]]) -> None:
+    def reported(self, told: Sequence[tuple[Event, Report | None]]) -> None:
         """Workers told of ends of attempts, many at once: each counter is touched once a tenant."""
+        self.pulse.reported(told)
         by_tenant: dict[str, _Sums] = {}
         for event, report in told:
             if report is None or type(event) is not AttemptEnded:
