@@ -23,8 +23,8 @@ from parallax.core.redis_url import FIELD, URLS, checked
 MAX_BLOCK_MS = 2_000
 SOCKET_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
-#: What `CLIENT LIST` shows. Unless it is told, redis-py looks for its own version among the files of
-#: installed packages, for each connection anew: a millisecond.
+#: What `CLIENT LIST` shows. Unless told, redis-py looks for its own version among the files of
+#: installed packages, for each connection anew, which takes a millisecond.
 _DRIVER = DriverInfo(name="parallax", lib_version=__version__)
 
 
