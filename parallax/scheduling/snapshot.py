@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from parallax.core.model import QueueView
 from parallax.scheduling.fleet import Fleet
+from parallax.scheduling.hedges import Hedges
 from parallax.scheduling.queues import Queues
 
 
@@ -20,17 +21,19 @@ class Snapshot:
     queued: dict[str, int]
     in_flight: dict[str, int]
     kv_used: dict[str, float]
+    hedges_refused: int = 0  # since this scheduler began
     running: dict[str, int] = field(default_factory=dict)
     slowness: dict[str, float] = field(default_factory=dict)
     backlog_s: float | None = None
 
 
-def snapshot_of(queues: Queues, fleet: Fleet) -> Snapshot:
+def snapshot_of(queues: Queues, fleet: Fleet, hedges: Hedges | None) -> Snapshot:
     """Return what an observer may see. O(tenants + workers)."""
     return Snapshot(
         {name: len(queue.jobs) + queue.unread for name, queue in queues.by_tenant.items()},
         {name: worker.in_flight for name, worker in fleet.workers.items()},
         {name: worker.kv_used for name, worker in fleet.workers.items()},
+        0 if hedges is None else hedges.refused,
         fleet.residents.attempts(),
         {name: fleet.slowness(worker) for name, worker in fleet.workers.items()},
         _backlog_s(queues, fleet),
