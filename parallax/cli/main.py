@@ -48,6 +48,10 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
         "scheduler": ("parallax.cli.scheduler:scheduler", "Run one scheduler (leader or standby)."),
         "worker": ("parallax.consumers.cli:worker", "Run one worker with its engine."),
         "gateway": ("parallax.producers.cli.gateway:gateway", "Serve the OpenAI API over HTTP."),
+        "exporter": (
+            "parallax.cli.exporter:exporter",
+            "Serve metrics of a whole cell to Prometheus.",
+        ),
         "keys": ("parallax.cli.keys:keys", "Make, list, revoke and rotate API keys."),
         "workers": ("parallax.cli.inspection:workers", "List workers."),
         "backend": ("parallax.cli.backend:backend", "List servers in use; look at one."),
