@@ -63,7 +63,7 @@ def test_an_idle_worker_is_known_to_be_idle() -> None:
     world.play([(n / 10, Job(f"j{n}", "a", 4_000, 512, "", 200)) for n in range(20)]
                + [(60.0, Job("last", "a", 4_000, 512, "", 100))])  # fmt: skip
     told = scheduler.snapshot().kv_used
-    assert min(told.values()) == 0.0
+    assert set(told.values()) == {0.0}
 
 
 @pytest.mark.dear
