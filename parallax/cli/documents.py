@@ -368,10 +368,10 @@ class UpLine(Document, frozen=True):
 
 
 class KeyMade(Document, frozen=True):
-    """A new API key, shown this once; `key` is the secret."""
+    """A new API key, shown this once; `key` is the secret, null if it was brought along."""
 
     id: str
-    key: str
+    key: str | None
     tenant: str
     expires_at: float | None
 
