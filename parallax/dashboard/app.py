@@ -69,7 +69,7 @@ class Dashboard:
     feed: Feed = field(init=False)
     guard: Guard = field(init=False)
     playground: Playground = field(init=False)
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def __post_init__(self) -> None:
         link, keys = Link.to(self.address.url), Keys(self.address.name)

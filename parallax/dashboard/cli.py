@@ -18,10 +18,9 @@ from parallax.dashboard.serving import Serving
 from parallax.producers.gateway.serving import is_loopback, listening
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
+from parallax.services.system import TOKEN_VARIABLE
 
-#: Whoever starts this process may choose its token here: secrets are never arguments.
-TOKEN_VARIABLE = "PARALLAX_DASHBOARD_TOKEN"  # noqa: S105 - a name
-#: Shortest token that is taken from there.
+#: Shortest token that is taken from the environment of whoever starts this process.
 _SHORTEST = 16
 
 

@@ -27,7 +27,7 @@ WATCHED_S = 10.0
 MOST_VIEWERS, SILENCE_S = 500, 10.0
 
 #: Points that are kept: one a second at first, then one in five seconds.
-FINE, COARSE, COARSE_S = 300, 120, 5.0
+FINE, COARSE, COARSE_S = 300, 180, 5.0
 
 _RATES = ("submitted", "completed", "rejected", "hedged", "stolen", "recovered")
 _LATENCIES = ("ttft_s", "e2e_s", "queue_wait_s")

@@ -111,6 +111,7 @@ class Lab:
             "policies": {
                 kind: one.get("name", "") if isinstance(one, dict) else str(one)
                 for kind, one in policies.items()
+                if one is not None
             },
             "seed": spec.get("seed", 0), "figures": record.get("figures", {}), "bytes": size,
         }  # fmt: skip
