@@ -125,6 +125,8 @@ class WorkerView:
     `prefill_tokens` are prompt tokens sent there and not known to be cached, whose jobs have had no
     first token yet; `decoding` is how many jobs have had theirs; `kv_tokens` is what all of them
     are expected to hold in the end, and `kv_room` how many jobs of usual size would still fit.
+    `haste` is the sum, over the jobs that decode, of one over their expected answer's tokens: the
+    share of its time between tokens that each of them loses to one step's delay, added up.
     """
 
     id: str
@@ -144,6 +146,7 @@ class WorkerView:
     decoding: int = 0
     kv_tokens: float = 0.0
     kv_room: int = 1_000_000_000
+    haste: float = 0.0
 
 
 @value(frozen=True, slots=True)
