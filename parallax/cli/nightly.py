@@ -28,7 +28,7 @@ SERVER = Server()
 
 
 def maintain(cell: str) -> Digest:
-    """Return what became of the cell's jobs since it began, and its dead letters of the last day."""
+    """Return how the cell's jobs ended since it began, and its dead letters of the last day."""
     if not SERVER.url:
         raise Unreachable("no Redis: a worker of `parallax lab worker` does this")
     link = Link.to(SERVER.url)

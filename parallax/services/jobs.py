@@ -17,7 +17,7 @@ from typing import Any
 os.environ.setdefault("RQ_KEY_PREFIX", "parallax:rq")  # rq reads it when it is imported
 
 from rq import Queue, Retry, Worker
-from rq.cron import CronJob, CronScheduler  # noqa: E402
+from rq.cron import CronJob, CronScheduler
 from rq.job import Job, JobStatus
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
