@@ -49,7 +49,8 @@ def test_everything_that_was_asked_for_is_there(found: dict[str, Service]) -> No
 def test_the_server_keeps_what_it_accepted(found: dict[str, Service]) -> None:
     (script,) = found["redis"]["command"]
     for line in "maxmemory-policy noeviction", "appendonly yes", "appendfsync everysec":
-        assert f"'{line}'" in script
+        assert f"\n{line}\n" in script
+    assert script.startswith("exec ")  # process 1 hears when it is told to stop
     assert "s3cret" not in script
 
 
