@@ -50,7 +50,7 @@ class Refused(Exception):
     """A job asks for what a worker of ours does not do."""
 
 
-class ListedJob(Job):
+class ListedJob(Job):  # type: ignore[misc]
     """A job whose function is in the list, or that is not run; nothing else that it names is."""
 
     @property
@@ -77,7 +77,7 @@ class ListedJob(Job):
         """Send none, whatever the job names."""
 
 
-class _JobWorker(Worker):
+class _JobWorker(Worker):  # type: ignore[misc]
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """Return after how many seconds without news a job is taken for abandoned."""
         return _DEAD_S
@@ -98,7 +98,7 @@ def _queue(client: Any) -> Queue:
     return Queue(QUEUE, connection=client, job_class=ListedJob, serializer=JSONSerializer)
 
 
-class _Nightly(CronJob):
+class _Nightly(CronJob):  # type: ignore[misc]
     """What is due by a pattern. rq would write its arguments as pickle."""
 
     def enqueue(self, connection: Any) -> Job:
@@ -174,7 +174,8 @@ def _result(job: Job | None) -> object | None:
         return JobFailed("the job has expired: no worker took it for a day")
     status = job.get_status(refresh=False)
     if status == JobStatus.FINISHED:
-        return job.return_value()
+        result: object = job.return_value()
+        return result
     if status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
         last = job.latest_result()
         told = (last.exc_string if last else None) or str(status)
