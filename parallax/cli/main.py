@@ -53,6 +53,7 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
             "Serve metrics of a whole cell to Prometheus.",
         ),
         "keys": ("parallax.cli.keys:keys", "Make, list, revoke and rotate API keys."),
+        "top": ("parallax.cli.top:top", "Watch workers, tenants, rates and percentiles."),
         "workers": ("parallax.cli.inspection:workers", "List workers."),
         "backend": ("parallax.cli.backend:backend", "List servers in use; look at one."),
         "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),
