@@ -141,9 +141,9 @@ bench-latency: $(STAMP)
 bench-flat: $(STAMP)
 	$(BIN)/python -m ops.bench.flat
 
-## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one)
+## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one; BESIDE=tree takes turns)
 bench-sim: $(STAMP)
-	$(BIN)/python -m ops.bench.sim --profile $(or $(TRACE),$(AZURE),azure_like)
+	$(BIN)/python -m ops.bench.sim $(if $(BESIDE),--beside $(BESIDE),--profile) $(or $(TRACE),$(AZURE),azure_like)
 
 ## bench-blocked: how long Redis is stopped by one call while long lists of jobs are submitted
 bench-blocked: $(STAMP)
