@@ -63,6 +63,7 @@ compiled: $(STAMP)
 test-compiled: compiled
 	$(BIN)/python -m ops.compile.same $(COMPILED)
 	cd $(COMPILED) && $(abspath $(BIN))/python -m parallax version | grep -q "^compiled *yes"
+	PARALLAX_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel . && ls build/wheel/*-cp*.whl
 	cd $(COMPILED) && PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) PARALLAX_EXAMPLES=$(or $(EXAMPLES),50) $(abspath $(BIN))/python -m pytest -q -n 2 --dist loadfile \
 	  -m "not slow and not e2e" tests/laws tests/conformance tests/stateful tests/unit/core tests/unit/policies \
 	  tests/unit/engine tests/unit/scheduling tests/unit/sim tests/unit/services tests/unit/consumers tests/unit/ops || $(AGAIN)
