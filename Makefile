@@ -82,6 +82,7 @@ compiled: $(STAMP)
 test-compiled: compiled
 	$(BIN)/python -m ops.compile.same $(COMPILED)
 	cd $(COMPILED) && $(abspath $(BIN))/python -m parallax version | grep -q "^compiled *yes"
+	PARALLAX_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel . && ls build/wheel/*-cp*.whl
 	cd $(COMPILED) && PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) PARALLAX_EXAMPLES=$(or $(EXAMPLES),50) $(abspath $(BIN))/python -m pytest -q -n 2 --dist loadfile \
 	  -m "not slow and not e2e" tests/laws tests/conformance tests/stateful tests/unit/core tests/unit/policies \
 	  tests/unit/engine tests/unit/scheduling tests/unit/sim tests/unit/services tests/unit/consumers tests/unit/ops || $(AGAIN)
@@ -160,9 +161,9 @@ bench-latency: $(STAMP)
 bench-flat: $(STAMP)
 	$(BIN)/python -m ops.bench.flat
 
-## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one)
+## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one; BESIDE=tree takes turns)
 bench-sim: $(STAMP)
-	$(BIN)/python -m ops.bench.sim --profile $(or $(TRACE),$(AZURE),azure_like)
+	$(BIN)/python -m ops.bench.sim $(if $(BESIDE),--beside $(BESIDE),--profile) $(or $(TRACE),$(AZURE),azure_like)
 
 ## bench-blocked: how long Redis is stopped by one call while long lists of jobs are submitted
 bench-blocked: $(STAMP)
