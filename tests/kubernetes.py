@@ -27,7 +27,7 @@ def rendered(folder: Path) -> list[Manifest]:
     """Return what Kustomize makes of a folder."""
     done = subprocess.run(
         ["kubectl", "kustomize", str(folder)],  # noqa: S607
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=200,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

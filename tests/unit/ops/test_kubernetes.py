@@ -23,7 +23,10 @@ K8S = ROOT / "ops" / "k8s"
 FOLDERS = sorted(path.parent for path in K8S.rglob("kustomization.yaml"))
 VERSION = "1.32"
 
-pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not here")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not here"),
+    pytest.mark.timeout(300),
+]
 with_schemas = pytest.mark.skipif(
     find_spec("kubernetes_validate") is None, reason="`make manifests` installs the schemas"
 )
