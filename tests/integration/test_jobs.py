@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from parallax.broker.link.endpoint import Endpoint
 from parallax.cli import nightly, remote
 from parallax.core.errors import InvalidInput
 from parallax.services import jobs
@@ -20,6 +21,8 @@ from parallax.services.clock import SystemClock
 from parallax.sim.spec import RunSpec, WorkloadSpec
 from tests.waiting import wait_until
 
+#: rq as that module has it: it says which prefix keys have, before rq is imported.
+RQ: Any = vars(jobs)
 PARALLAX = str(Path(sys.executable).parent / "parallax")
 
 
@@ -35,7 +38,7 @@ def arguments(*specs: RunSpec) -> list[tuple[dict[str, Any], dict[str, object]]]
 def queue(embedded_url: str) -> Iterator[Any]:
     """Return the queue; what is left of it is removed, and so are the handlers of signals."""
     handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
-    client = jobs.Endpoint.of(embedded_url, 5.0).lent()
+    client = Endpoint.of(embedded_url, 5.0).lent()
     yield jobs._queue(client)
     for key in client.scan_iter("parallax:rq*"):
         client.delete(key)
@@ -89,7 +92,7 @@ def test_neither_callbacks_nor_webhooks_are_called(queue: Any, embedded_url: str
 
 def test_the_control_a_worker_of_rq_calls_anything(queue: Any, tmp_path: Path) -> None:
     job = queue.enqueue("os.mkdir", args=(str(tmp_path / "made"),))
-    plain = jobs.Worker([queue], connection=queue.connection, serializer=jobs.JSONSerializer)
+    plain = RQ["Worker"]([queue], connection=queue.connection, serializer=RQ["JSONSerializer"])
     plain.work(burst=True, logging_level="ERROR")
     assert job.get_status() == "finished"
     assert (tmp_path / "made").exists()
@@ -136,7 +139,7 @@ def test_a_worker_that_is_killed_costs_its_job_a_retry(queue: Any, embedded_url:
 
     first, asking = worker(), Thread(target=ask)
     try:
-        wait_until(lambda: jobs.Worker.count(connection=queue.connection), "it is there", 120.0)
+        wait_until(lambda: RQ["Worker"].count(connection=queue.connection), "it is there", 120.0)
         asking.start()
         wait_until(queue.started_job_registry.get_job_count, "it has begun", 120.0)
     finally:

@@ -109,7 +109,7 @@ def test_keda_asks_for_a_stream_that_there_is() -> None:
     streams = [
         t["metadata"]["stream"] for t in scaled["spec"]["triggers"] if "stream" in t["metadata"]
     ]
-    assert streams == [Keys("main").inbox("default")]
+    assert streams == [Keys("main").arrivals("default")]
 
 
 def test_the_page_makes_the_secret_that_is_asked_for() -> None:
