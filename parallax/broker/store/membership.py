@@ -17,6 +17,7 @@ from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.misfits import expel, name_of
 from parallax.core.errors import Conflict, Fenced, InvalidInput
+from parallax.core.model import is_model
 from parallax.core.pages import pages
 from parallax.core.words import Beaten, Buried, Clamped, Done, Led
 
@@ -29,6 +30,9 @@ _PIPELINE = 2_000
 _CLAMPED = 500
 #: What PTTL says of a key that is not there.
 _GONE = -2
+
+#: Most models that a worker may name.
+MOST_MODELS = 1_000
 
 _BEATEN, _BURIED, _LED = Lexicon(Beaten), Lexicon(Buried), Lexicon(Led)
 _CLAMPED_WORDS, _DONE = Lexicon(Clamped), Lexicon(Done)
@@ -51,6 +55,19 @@ class Member:
         except ValueError:
             return 0.0
         return number if isfinite(number) else 0.0
+
+
+def models_of(registration: Registration) -> tuple[str, ...]:
+    """Return the models that a worker serves; one that names none serves its engine's.
+
+    A server that has not been looked at yet serves no model that anybody could ask for: ''.
+    """
+    about = registration.about
+    named = [one.strip() for one in str(about.get("models", "")).split(",")[:MOST_MODELS]]
+    usable = tuple(one for one in named if is_model(one))
+    if usable or "backend" in about:
+        return usable or ("",)
+    return (registration.engine,)
 
 
 class Membership:
