@@ -48,7 +48,12 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
         "scheduler": ("parallax.cli.scheduler:scheduler", "Run one scheduler (leader or standby)."),
         "worker": ("parallax.consumers.cli:worker", "Run one worker with its engine."),
         "gateway": ("parallax.producers.cli.gateway:gateway", "Serve the OpenAI API over HTTP."),
+        "exporter": (
+            "parallax.cli.exporter:exporter",
+            "Serve metrics of a whole cell to Prometheus.",
+        ),
         "keys": ("parallax.cli.keys:keys", "Make, list, revoke and rotate API keys."),
+        "top": ("parallax.cli.top:top", "Watch workers, tenants, rates and percentiles."),
         "workers": ("parallax.cli.inspection:workers", "List workers."),
         "backend": ("parallax.cli.backend:backend", "List servers in use; look at one."),
         "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),

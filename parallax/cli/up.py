@@ -14,9 +14,12 @@ from parallax.cli.documents import UpLine
 from parallax.cli.engine_options import PORT, SERVER, engine_arguments, engine_options
 from parallax.cli.options import (
     metrics_host_option,
+    objective_arguments,
+    objectives_from,
     policies_from,
     policy_arguments,
     policy_options,
+    slo_options,
     start_logging,
 )
 from parallax.cli.output import say, write_json
@@ -50,9 +53,11 @@ ANSWERING, GATEWAY_PORT = "echo", 8080
 @click.option("--server-binary", type=click.Path(path_type=Path, dir_okay=False),
               help="valkey-server or redis-server to embed [default: the one that "
               "PARALLAX_SERVER_BINARY names, or the packaged Valkey].")  # fmt: skip
+@slo_options
 @metrics_host_option
 @click.option("--metrics-port", type=PORT, help="Serve /metrics: the first scheduler on this port, "
-              "the other schedulers and then the workers on those after it.")  # fmt: skip
+              "on those after it the other schedulers, the workers, the gateway, and what "
+              "tells of the whole cell (`parallax exporter`).")  # fmt: skip
 @click.option("--gateway", "gateway", is_flag=True, help="Serve the OpenAI API on this machine; "
               "the engines are then echo, unless --engine says otherwise.")  # fmt: skip
 @click.option("--gateway-port", type=PORT, help="Port of the gateway, of other cells those "
@@ -85,16 +90,17 @@ def up(
     """
     if backends:
         engine, workers = SERVER, _in_front_of(backends)
-    count = workers + schedulers
+    gateway = gateway or gateway_port is not None
+    count = workers + schedulers + gateway + 1  # the last one is the exporter's
     if metrics_port is not None:
         check_int("--metrics-port", metrics_port, 1, 65_536 - count * len(where.named))
-    gateway = gateway or gateway_port is not None
     ports = _gateway_ports(gateway, gateway_port, len(where.named))
     if gateway and not backends and _is_default("engine"):
         engine = ANSWERING
     own = _workers_of(backends)
     worker_arguments = () if backends else engine_arguments(engine, profile, engine_speed)
-    scheduler_arguments = policy_arguments(policies_from(options))
+    judged = objective_arguments(objectives_from(options))
+    scheduler_arguments = [*judged, *policy_arguments(policies_from(options))]
     start_logging()
     systems, shared = list[System](), where.redis
     with Orders() as orders, ExitStack() as running:
@@ -186,6 +192,9 @@ def _greet(where: Where, systems: list[System], workers: int, engine: str) -> No
         say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
         if address := _address(system.plan):
             say(f"OpenAI API{of}: {address}")
+        if (port := system.plan.exporter_port) is not None:
+            first, host = system.plan.metrics_port, system.plan.metrics_host
+            say(f"metrics{of}: ports {first} to {port} of {host}; the whole cell on {port}")
     asked = (
         '"Say hello" --stream'
         if engine in ("echo", SERVER)

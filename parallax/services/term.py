@@ -48,6 +48,7 @@ from parallax.services.lease_keeper import LeaseKeeper
 from parallax.services.outbox import Outbox
 from parallax.services.policy_watch import PolicyWatch
 from parallax.services.prefixes import HASH_BYTES, HELD_BYTES, Arrivals, Prefixes
+from parallax.services.publishing import EVERY_S, Publisher
 from parallax.services.recoverer import Recoverer
 from parallax.services.tenant_window import TenantWindow
 from parallax.services.timetable import Timetable
@@ -98,6 +99,7 @@ class Term:
             link, keys, self._dispatching, intake, rescue, self._recoverer, post.metrics,
             settings.batch, keeper.progressed,
         )  # fmt: skip
+        self._publisher = Publisher(link, keys, post.metrics.pulse)
         self._timetable = Timetable(post.clock)
         self._pending: list[Event] = []
         self._sweeping: Iterator[Findings] | None = None
@@ -122,6 +124,7 @@ class Term:
         bulletin = self._look()
         self._flooded = self._is_flooded(bulletin)
         self._decide_with(self._policies.chosen())
+        self._publisher.begin(bulletin.now, self.lease.candidate)
         self._dispatching.restart()
         accounts = self._accounts.begin()
         self._keeper.progressed()
@@ -146,6 +149,7 @@ class Term:
         if self._outbox.news:  # whoever charged for refused dispatches is to give that back
             return
         if self._policies.conclude(self._scheduler):
+            self._metrics.pulse.happened("canary_ended", detail=self._scheduler.rollout_ended)
             bulletin = self._look()
         lost = self._is_flooded(bulletin)
         flooded, self._flooded = lost and not self._flooded, lost
@@ -154,6 +158,8 @@ class Term:
         if flooded or self._policies.changed(bulletin.policies, bulletin.recording):
             log.info("everything is read again: the policies were changed, a recording begins, "
                      "or events were lost")  # fmt: skip
+            if not flooded and bulletin.policies != self._policies.serial.encode():
+                self._metrics.pulse.happened("policy_changed")
             if self._outbox.uncommitted:
                 self._outbox.commit(self.lease)
             self.keep()
@@ -191,15 +197,17 @@ class Term:
         self._pending, self._outbox.news = [], []
         events += self._understood(read)
         events = self._accounts.needed(events) + events
-        now = self._now()
+        now = self._metrics.pulse.now = self._now()
+        thinking = self._clock.monotonic()
         actions = self._scheduler.handle(events, now)
+        decided = self._clock.monotonic()
         self._policies.record(events, now, actions)
         self._outbox.uncommitted = self._outbox.uncommitted or bool(read.events)
         sent = self._outbox.carry_out(self.lease, actions)
         if self._outbox.uncommitted and not sent and self._timetable.is_due("commit", COMMIT_S):
             self._outbox.commit(self.lease)
         self._metrics.decided(actions)
-        self._metrics.turned(self._clock.monotonic() - started)
+        self._metrics.turned(self._clock.monotonic() - started, decided - thinking)
         return True
 
     def _duties(self) -> None:
@@ -214,6 +222,9 @@ class Term:
             self._window.survey(self._now())
         if timetable.is_due("keep", KEEP_S):
             self.keep()
+        if timetable.is_due("tell", EVERY_S):
+            with timetable.rationed("tell"):
+                self._tell()
         if self._sweeping is None and timetable.is_due("sweep", settings.sweep_s):
             self._sweeping = self._janitor.sweep(self.lease, self._scheduler.workers)
             self._pending += self._weights(self._look(), look=True)
@@ -226,6 +237,7 @@ class Term:
         self._pending += self._recoverer.poll(self.lease, self._clock.monotonic())
         self._leadership.clamp(self._recoverer.unbounded(), int(self._settings.heartbeat_s * 1000))
         self._metrics.recovered(self._recoverer.drain_counts())
+        self._metrics.pulse.workers(self._recoverer.drain_news())
         self._keeper.progressed()
         self._pending += self._accounts.tend(self.lease)
         backlogs = self._window.backlogs()
@@ -239,6 +251,11 @@ class Term:
                 self._metrics.observe(self._scheduler.snapshot())
         self._metrics.canary(choices.arms_of(self._scheduler))
         self._follow(bulletin)
+
+    def _tell(self) -> None:
+        """Tell those who look what is seen here, in a small share of the time."""
+        arms = choices.arms_of(self._scheduler)
+        self._publisher.tell(self.lease, self._scheduler.snapshot(), self._policies, arms)
 
     def _sweep(self, sweeping: Iterator[Findings]) -> None:
         """Take one piece of the sweep, and bring what the leader knows into line with it."""
