@@ -97,8 +97,8 @@ class Scheduler:
             self._dispatch(now, actions)
         if self._hedges is not None:
             self._hedge(self._hedges, now, actions)
-        if self._thieves is not None and "" not in self._line.queues.lanes:
-            lanes = self._line.queues.lanes
+        lanes = self._line.queues.lanes
+        if self._thieves is not None and "" not in lanes:
             actions += self._thieves.steal(self._fleet, self._versions, lanes, now)
         accounts = self._line.saved()
         if accounts is not None:
@@ -316,8 +316,7 @@ class Scheduler:
     def _dispatch(self, now: float, actions: list[Action]) -> None:
         """Send what fairness and ordering choose to workers that routing chooses.
 
-        Where workers serve several models each, what is left of their room after a batch has been
-        placed may be room for others than it was before.
+        What is left of the room of workers that serve several models may be room for others then.
         """
         while self._line and self._send(now, actions):
             pass

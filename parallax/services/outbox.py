@@ -119,7 +119,7 @@ class Outbox:
             cap = self.recoverer.cap(thief)
             words = self.rescue.steal(lease, victim, thief, wanted, cap)
             self.metrics.stolen(words)
-            moved = [job for (job, _), word in zip(wanted, words, strict=True) if word is Stolen.OK]
+            moved = [one[0] for one, word in zip(wanted, words, strict=True) if word is Stolen.OK]
             self.metrics.pulse.stolen(moved, victim, thief)
 
     def _refused(self, lease: Lease, dispatch: Dispatch, word: Routed) -> None:

@@ -28,11 +28,13 @@ FAIR = sorted(FAIRNESS)
 COST = 100 + 2 * 50
 
 
-def policies(fairness: str = "fair_queuing", stealing: str = "never") -> Policies:
+def policies(
+    fairness: str = "fair_queuing", stealing: str = "never", prefetch: int = 0
+) -> Policies:
     choice = PolicyChoice
     return Policies(
         choice("unlimited"), choice(fairness), choice("fcfs"),
-        choice("jbsq", {"prefetch": 0}), routing=choice("least_loaded"),
+        choice("jbsq", {"prefetch": prefetch}), routing=choice("least_loaded"),
         predictor=choice("bucket_quantile"), stealing=choice(stealing),
     )  # fmt: skip
 
@@ -221,18 +223,31 @@ def test_lanes_are_forgotten_with_their_last_job() -> None:
     assert not policy._lanes
 
 
-def test_an_idle_worker_steals_what_it_serves() -> None:
-    """Jobs stand in line at a worker that serves both; one that serves B alone comes."""
-    scheduler = build_scheduler(policies(stealing="longest_victim"), 1)
-    town = Town(scheduler, {"w1": ("A", "B")})
-    for model in "AABB":
+def stolen(thief: tuple[str, ...]) -> set[str]:
+    """Return what models the jobs ask for that a worker takes from one that serves both."""
+    town = Town(
+        build_scheduler(policies(stealing="longest_victim", prefetch=6), 1), {"w1": ("A", "B")}
+    )
+    for model in "ABABAB":
         town.ask("x", model)
-    held = {d.job_id: town.jobs[d.job_id].model for d in town.flying}
-    town.ask("x", "A", 3)  # these wait: whoever serves B alone is given nothing of the queue
-    actions = scheduler.handle([WorkerReported("thief", 2, models=("B",))], town.now)
+    town.ask("x", "A", 3)
+    reported = WorkerReported("thief", 4, models=thief)
+    actions = town.scheduler.handle([reported], town.now)
     taken = [action for action in actions if isinstance(action, Steal)]
-    assert all(held.get(steal.job_id) == "B" for steal in taken)
-    assert {steal.model for steal in taken} <= {"B"}
+    assert all(steal.model == town.jobs[steal.job_id].model for steal in taken)
+    return {steal.model for steal in taken}
+
+
+def test_an_idle_worker_steals_what_it_serves_while_others_wait_for_what_it_does_not() -> None:
+    assert stolen(("B",)) == {"B"}
+    assert stolen(("C",)) == set()
+
+
+def test_a_thief_that_asks_for_no_model_would_take_what_it_cannot_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("parallax.scheduling.thieves.eligible", lambda *_: True)
+    assert stolen(("B",)) == {"A", "B"}
 
 
 def test_room_is_counted_by_kind() -> None:

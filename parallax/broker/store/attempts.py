@@ -83,6 +83,7 @@ class Attempt(Struct, frozen=True):
     prefix_block: int = 16
     stream: bool = False  # the answer is relayed in pieces
     keep: bool = False  # the answer is kept for a while
+    model: str = ""
 
     @property
     def job_id(self) -> str:
@@ -368,6 +369,7 @@ def _attempt(assignment: Assignment, look: Look) -> Attempt | None:
         spec.prefix_block,
         about.streams,
         about.kept,
+        spec.model,
     )
 
 
