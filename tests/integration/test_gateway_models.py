@@ -13,7 +13,7 @@ from tests.integration.cells import Cell
 from tests.integration.gateways import ECHOED, LONG_S, Front, a_cell, echoing, fronted
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.dear, pytest.mark.timeout(300)]
 
 SETTINGS = GatewaySettings(
     hold_s=LONG_S, aliases=(("gpt-4o", "llama"),), default_model="qwen"
