@@ -369,9 +369,8 @@ class Worker:
     def _registration(self) -> Registration:
         """What it registers; called from the heartbeat's thread. An engine may change."""
         engine, about = self._engine, {**self._engine.describe(), **self._models}
-        return Registration(
-            VERSION, engine.slots, engine.name, engine.kv_capacity, *self._about, about
-        )
+        known = engine.slots, engine.name, engine.kv_capacity
+        return Registration(VERSION, *known, *self._about, about)
 
     def _report(self) -> Mapping[str, Argument]:
         """What the heartbeat publishes. Called from its thread: it only reads."""

@@ -315,15 +315,12 @@ class Scheduler:
     # -- decisions ----------------------------------------------------------------------------
 
     def _dispatch(self, now: float, actions: list[Action]) -> None:
-        """Send what fairness and ordering choose to workers that routing chooses.
-
-        What is left of the room of workers that serve several models may be room for others then.
-        """
+        """Send what fairness and ordering choose to workers that routing chooses."""
         while self._line and self._send(now, actions):
             pass
 
     def _send(self, now: float, actions: list[Action]) -> bool:
-        """Place a batch; return whether there may be room for another one."""
+        """Place a batch; return whether what it left of the workers may be room for others."""
         room = Room(self._candidates(now))
         if not room:
             return False

@@ -60,7 +60,7 @@ class Models:
         return (await self._seen.get()).models
 
     async def meant_by(self, name: str) -> str:
-        """Return what a name stands for, whether there is such a model or not; raises Unreachable."""
+        """Return what a name stands for, whether there is such a model or not."""
         name = name or self._default
         name = self._aliases.get(name, name)
         latest = f"{name}:latest"  # what Ollama calls what is named without a tag

@@ -119,6 +119,7 @@ def test_a_full_model_does_not_stand_in_front_of_an_idle_one(fairness: str) -> N
     assert of_b(fairness, 0) == of_b(fairness, 300)
 
 
+@pytest.mark.interpreted("the control replaces a part of a compiled class")
 def test_without_lanes_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("parallax.scheduling.scheduler.Room", NoLanes)
     assert sum(of_b("fair_queuing", 300)[:20]) > sum(of_b("fair_queuing", 0)[:20])
@@ -149,6 +150,7 @@ class Accounts(FairQueuing):
         FairQueuing.charge(self, tenant, cost if len(self._lanes.get(tenant, {})) < 2 else 0.0)
 
 
+@pytest.mark.interpreted("the control replaces a part of a compiled class")
 def test_with_an_account_for_each_model_it_would_have_more() -> None:
     composed = compose(policies(), 1)
     object.__setattr__(composed, "fairness", Accounts())
@@ -243,6 +245,7 @@ def test_an_idle_worker_steals_what_it_serves_while_others_wait_for_what_it_does
     assert stolen(("C",)) == set()
 
 
+@pytest.mark.interpreted("the control replaces a part of a compiled class")
 def test_a_thief_that_asks_for_no_model_would_take_what_it_cannot_serve(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
