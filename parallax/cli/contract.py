@@ -108,7 +108,15 @@ DOCUMENTS: dict[str, Any] = {
 #: Commands whose `--json` prints many documents, each on a line of its own.
 LINES = ("submit", "up")
 #: Commands without `--json`: their standard output is JSON lines already, or they have none.
-WITHOUT = ("scheduler", "worker", "gateway", "exporter", "trace convert", "trace sample")
+WITHOUT = (
+    "scheduler",
+    "worker",
+    "gateway",
+    "dashboard",
+    "exporter",
+    "trace convert",
+    "trace sample",
+)
 
 
 def kinds(command: str) -> tuple[Any, ...]:

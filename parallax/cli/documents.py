@@ -309,13 +309,14 @@ class LiveReport(Document, frozen=True):
 
 
 class UpLine(Document, frozen=True):
-    """One line for each cell, once its processes run."""
+    """One line for each cell, once its processes run. The dashboard's address has its token."""
 
     cell: str
     url: str
     workers: int
     engine: str
     gateway: str | None = None
+    dashboard: str | None = None
 
 
 class KeyMade(Document, frozen=True):

@@ -85,6 +85,7 @@ class Watched:
     def close(self) -> None:
         for context in self._contexts:
             context.close()
+        self._contexts.clear()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from tests.browser.conftest import Watched
 from tests.browser.live import Live
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -83,7 +84,8 @@ def number(text: str) -> float:
 
 def test_the_numbers_are_those_of_the_api(watched: Watched) -> None:
     page = watched.open("/")
-    page.wait_for_function("window.__told.some((one) => one.totals.completed > 20)")
+    enough = "window.__told.some((one) => one.totals.completed > 20)"
+    wait_until(lambda: page.evaluate(enough), "jobs to end", 60.0)
     shown, told = page.evaluate(
         """() => new Promise((resolve) => {
           const before = window.__told.at(-1).seq;
@@ -146,7 +148,8 @@ def test_names_made_of_markup_are_text(watched: Watched, cell: Live) -> None:
 
 def cell_state(cell: Live, watched: Watched) -> dict[str, Any]:
     page = watched.open("/")
-    page.wait_for_function("window.__told.at(-1)?.tenants.length > 0")
+    known = "window.__told.at(-1)?.tenants.length > 0"
+    wait_until(lambda: page.evaluate(known), "tenants to be told", 60.0)
     state: dict[str, Any] = page.evaluate("window.__told.at(-1)")
     return state
 

@@ -226,6 +226,10 @@ class Overview:
         whole = {name: weights.get(name, 1.0) for name in depths}
         return _tenants(list(depths), depths, whole, figures)
 
+    def oldest_open(self, count: int) -> list[str]:
+        """Return the open jobs that nobody touched for longest."""
+        return names_of(self._link.call("ZRANGE", self._keys.open, 0, count - 1))[0]
+
     def _second(
         self, tenants: Sequence[str], workers: Sequence[str]
     ) -> tuple[dict[str, int], dict[str, float], list[list[Reply]]]:

@@ -42,7 +42,7 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
 OTHERS = {
     "demo", "up", "scheduler", "worker", "loadgen", "replay", "simulate", "compare", "report",
     "experiment", "validate", "trace", "record", "bench", "verify", "acl", "version",
-    "gateway", "exporter",
+    "gateway", "exporter", "dashboard",
 }  # fmt: skip
 AS_JSON = {"status", "top", "get", "tenants", "workers", "cells", "doctor"}
 
