@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,7 +41,7 @@ def test_news_arrive_without_a_reload(watched: Watched) -> None:
 
 
 def test_a_worker_that_is_killed_is_shown_as_dead(
-    watched: Watched, cell: Live, record_property: pytest.RecordProperty
+    watched: Watched, cell: Live, record_property: Callable[[str, object], None]
 ) -> None:
     page = watched.open("/workers/")
     page.locator("tbody tr").first.wait_for()

@@ -23,7 +23,7 @@ PATHS = {
     "/models/": "Models and backends", "/jobs/": "Jobs", "/policies/": "Policies",
     "/playground/": "Playground", "/lab/": "Lab",
 }  # fmt: skip
-FORMS = {
+FORMS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "phone": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}},
