@@ -16,7 +16,6 @@ from pathlib import Path
 from parallax.services.clock import SystemClock
 from parallax.services.system import Plan, System
 
-TOKEN = "a-token-for-the-tests-of-the-pages"  # noqa: S105 - of no use elsewhere
 PLACES = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 
 
@@ -32,6 +31,7 @@ class Dashboard:
     def __init__(self, url: str, lab: Path, port: int = 0) -> None:
         self._url, self._lab = url, lab
         self.port = port
+        self.token = ""
         self.process = self._start()
 
     @property
@@ -41,12 +41,10 @@ class Dashboard:
     @property
     def signed_in(self) -> str:
         """The address of the page that signs its reader in."""
-        return f"{self.address}/#token={TOKEN}"
+        return f"{self.address}/#token={self.token}"
 
     def _start(self) -> subprocess.Popen[str]:
-        environment = {
-            **os.environ, "PARALLAX_REDIS": self._url, "PARALLAX_DASHBOARD_TOKEN": TOKEN,
-        }  # fmt: skip
+        environment = {**os.environ, "PARALLAX_REDIS": self._url}
         process = subprocess.Popen(
             [sys.executable, "-m", "parallax", "dashboard", "--port", str(self.port), "--lab",
              str(self._lab)],
@@ -54,8 +52,9 @@ class Dashboard:
         )  # fmt: skip
         assert process.stdout is not None
         said = process.stdout.readline()
-        assert "http://" in said, f"the dashboard said {said!r}"
-        self.port = int(said.rpartition("http://")[2].split("/")[0].rpartition(":")[2])
+        assert "/#token=" in said, f"the dashboard said {said!r}"
+        address, _, self.token = said.strip().rpartition("/#token=")
+        self.port = int(address.rpartition(":")[2])
         return process
 
     def stop(self) -> None:

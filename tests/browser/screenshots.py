@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parallax.producers.client.client import Client
-from tests.browser.live import TOKEN, Live, chromium, live, loaded
+from tests.browser.live import Live, chromium, live, loaded
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def take(browser: Browser, cell: Live, folder: Path) -> None:
         options: dict[str, Any] = {"viewport": size, "color_scheme": theme}
         context = browser.new_context(**options)
         page = context.new_page()
-        page.goto(f"{cell.dashboard.address}/#token={TOKEN}")
+        page.goto(cell.dashboard.signed_in)
         page.get_by_label("Changes are unlocked: sign out").wait_for()
         page.goto(cell.dashboard.address + path)
         page.locator('.feed[data-phase="live"]').wait_for()

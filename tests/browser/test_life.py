@@ -10,23 +10,22 @@ import pytest
 
 from parallax.services.clock import SystemClock
 from tests.browser.conftest import Watched
-from tests.browser.live import TOKEN, Dashboard, Live
+from tests.browser.live import Dashboard, Live
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(400)]
-FRAGMENT = f"/#token={TOKEN}"
 
 
 def api(page: Page, cell: Live, path: str) -> Any:
     return page.request.get(f"{cell.dashboard.address}/api/{path}").json()
 
 
-def signed_in(watched: Watched, label: str) -> Page:
+def signed_in(watched: Watched, cell: Live, label: str) -> Page:
     """Open the address that was printed at the start, and go to a page by its name."""
-    page = watched.open(FRAGMENT)
+    page = watched.open(f"/#token={cell.dashboard.token}")
     page.get_by_label("Changes are unlocked: sign out").wait_for()
     page.get_by_role("link", name=label).first.click()
     page.get_by_role("heading", name=label, level=1).wait_for()
@@ -57,11 +56,13 @@ def test_a_worker_that_is_killed_is_shown_as_dead(
     print(f"shown as dead after {clock.monotonic() - began:.2f} s")
 
 
-def test_the_token_of_the_address_is_taken_out_of_it(watched: Watched) -> None:
-    page = watched.open(FRAGMENT)
+def test_the_token_of_the_address_is_taken_out_of_it(watched: Watched, cell: Live) -> None:
+    page = watched.open(f"/#token={cell.dashboard.token}")
     page.get_by_label("Changes are unlocked: sign out").wait_for()
-    assert TOKEN not in page.url
-    assert TOKEN not in page.evaluate("document.cookie + JSON.stringify({...localStorage})")
+    assert cell.dashboard.token not in page.url
+    assert cell.dashboard.token not in page.evaluate(
+        "document.cookie + JSON.stringify({...localStorage})"
+    )
 
 
 def test_a_change_asks_for_the_key_first(watched: Watched, cell: Live) -> None:
@@ -72,13 +73,13 @@ def test_a_change_asks_for_the_key_first(watched: Watched, cell: Live) -> None:
     field.fill("not-the-token-of-this-dashboard")
     page.get_by_role("button", name="Unlock", exact=True).click()
     page.locator("#key-error").wait_for()
-    field.fill(TOKEN)
+    field.fill(cell.dashboard.token)
     page.get_by_role("button", name="Unlock", exact=True).click()
     page.get_by_text("Back to what the scheduler was started with").wait_for()
 
 
 def test_a_policy_is_changed_from_the_page(watched: Watched, cell: Live) -> None:
-    page = signed_in(watched, "Policies")
+    page = signed_in(watched, cell, "Policies")
     page.get_by_role("button", name="Change routing").click()
     form = page.get_by_role("region", name="Change routing")
     form.get_by_role("combobox").select_option("power_of_two")
@@ -100,7 +101,7 @@ def test_a_policy_is_changed_from_the_page(watched: Watched, cell: Live) -> None
 
 
 def test_a_weight_is_changed_in_place(watched: Watched, cell: Live) -> None:
-    page = signed_in(watched, "Tenants")
+    page = signed_in(watched, cell, "Tenants")
     page.get_by_role("button", name="Change the weight of silver").click()
     page.get_by_label("Weight of silver").fill("2.5")
     page.get_by_role("button", name="Set", exact=True).click()
@@ -109,8 +110,8 @@ def test_a_weight_is_changed_in_place(watched: Watched, cell: Live) -> None:
     assert silver["weight"] == 2.5
 
 
-def test_a_prompt_is_answered_and_its_job_found(watched: Watched) -> None:
-    page = signed_in(watched, "Playground")
+def test_a_prompt_is_answered_and_its_job_found(watched: Watched, cell: Live) -> None:
+    page = signed_in(watched, cell, "Playground")
     page.get_by_role("textbox", name="Prompt").fill("good morning")
     page.get_by_label("Tokens at most").fill("6")
     page.get_by_role("button", name="Send").click()
@@ -122,8 +123,8 @@ def test_a_prompt_is_answered_and_its_job_found(watched: Watched) -> None:
     page.locator(".moments").get_by_text("completed").wait_for()
 
 
-def test_a_run_is_started_and_its_report_opened(watched: Watched) -> None:
-    page = signed_in(watched, "Lab")
+def test_a_run_is_started_and_its_report_opened(watched: Watched, cell: Live) -> None:
+    page = signed_in(watched, cell, "Lab")
     page.get_by_label("Jobs", exact=True).fill("60")
     page.get_by_role("button", name="Start", exact=True).click()
     box = page.get_by_role("checkbox").first
