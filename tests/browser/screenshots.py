@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     folder.mkdir(parents=True, exist_ok=True)
-    with live(5, "echo", 0.35) as cell, loaded(cell, 45.0, "gold:2,silver:2,bronze:2"):
+    with live(5, "echo", 0.03) as cell, loaded(cell, 50.0, "gold:2,silver:2,bronze:2"):
         with Client(cell.system.url) as client:
             client.set_weights(WEIGHTS)
             wait_until(lambda: client.counts().get("completed", 0) > 50, "jobs to end", 60.0)
