@@ -108,12 +108,12 @@ $(PAGES)/node_modules/.package-lock.json: $(PAGES)/package-lock.json
 
 ## dashboard: build the dashboard's pages anew, into the package (needs Node >= 20 and npm)
 dashboard: $(PAGES)/node_modules/.package-lock.json
-	cd $(PAGES) && npm run types && npm run --silent build
+	cd $(PAGES) && npm run types && npm run --silent build && find out -type d -empty -delete
 	rm -rf $(STATIC) && mkdir -p $(dir $(STATIC)) && cp -R $(PAGES)/out $(STATIC)
 
 ## dashboard-check: are the pages in the package those of the source? (needs Node >= 20 and npm)
 dashboard-check: $(PAGES)/node_modules/.package-lock.json
-	cd $(PAGES) && npm run types && npm run --silent build
+	cd $(PAGES) && npm run types && npm run --silent build && find out -type d -empty -delete
 	diff -r $(PAGES)/out $(STATIC) >&2 || { echo "parallax/dashboard/static is not current: make dashboard"; exit 1; }
 
 # What the browser needs: Debian's chromium, and a library that drives it.
