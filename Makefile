@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers llama compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
+.PHONY: help demo test servers llama prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -53,6 +53,25 @@ llama: $(STAMP)
 	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[llama]' || echo "llama.cpp could not be installed"
 	$(BIN)/python -m pytest -q -m real_backend || $(AGAIN)
 
+## prometheus: install Debian's Prometheus (as root) and run the tests that ask it: rules, alerts, every panel
+prometheus: $(STAMP)
+	@command -v prometheus promtool >/dev/null || { command -v apt-get && test "$$(id -u)" = 0 && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends prometheus; } >/dev/null \
+	|| echo "apt-get, as root, could not be used"
+	$(BIN)/python -m pytest -q -rs -m prometheus tests/unit/ops tests/e2e/test_prometheus.py || $(AGAIN)
+
+## monitor: Parallax, a load, and Prometheus with all rules and alerts, until Ctrl-C (docs/monitoring.md)
+monitor: $(STAMP)
+	$(BIN)/python -m ops.prometheus.monitor $(if $(RATE),--rate $(RATE))
+
+## monitoring-files: write grafana/, the rules of Prometheus and docs/metrics.md anew from Python
+monitoring-files: $(STAMP)
+	$(BIN)/python -m ops.grafana
+
+## grafana-pictures: draw every dashboard from a real Prometheus (two minutes; docs/images/grafana-*.svg)
+grafana-pictures: $(STAMP)
+	$(BIN)/python -m ops.grafana.pictures
+
 # In a tree of its own: `make test` and whoever edits sources never meet code that is older than they are.
 COMPILED := build/compiled
 ## compiled: the hot modules as machine code (mypyc, a C compiler), in a copy of this tree: build/compiled (two minutes)
@@ -63,6 +82,7 @@ compiled: $(STAMP)
 test-compiled: compiled
 	$(BIN)/python -m ops.compile.same $(COMPILED)
 	cd $(COMPILED) && $(abspath $(BIN))/python -m parallax version | grep -q "^compiled *yes"
+	PARALLAX_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel . && ls build/wheel/*-cp*.whl
 	cd $(COMPILED) && PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) PARALLAX_EXAMPLES=$(or $(EXAMPLES),50) $(abspath $(BIN))/python -m pytest -q -n 2 --dist loadfile \
 	  -m "not slow and not e2e" tests/laws tests/conformance tests/stateful tests/unit/core tests/unit/policies \
 	  tests/unit/engine tests/unit/scheduling tests/unit/sim tests/unit/services tests/unit/consumers tests/unit/ops || $(AGAIN)
@@ -78,6 +98,39 @@ manifests: $(STAMP)
 ## image: carry out the Dockerfile in a clean root, without Docker, and run its processes (as root on Linux)
 image: $(STAMP)
 	$(BIN)/python -m pytest -q -rs tests/e2e/test_image.py
+
+# The dashboard's pages are written in TypeScript and shipped as files; only who changes them needs Node.
+.PHONY: dashboard dashboard-check browser screenshots
+PAGES  := ops/dashboard
+STATIC := parallax/dashboard/static
+$(PAGES)/node_modules/.package-lock.json: $(PAGES)/package-lock.json
+	cd $(PAGES) && npm ci --silent && touch node_modules/.package-lock.json
+
+## dashboard: build the dashboard's pages anew, into the package (needs Node >= 20 and npm)
+dashboard: $(PAGES)/node_modules/.package-lock.json
+	cd $(PAGES) && npm run types && npm run --silent build && find out -type d -empty -delete
+	rm -rf $(STATIC) && mkdir -p $(dir $(STATIC)) && cp -R $(PAGES)/out $(STATIC)
+
+## dashboard-check: are the pages in the package those of the source? (needs Node >= 20 and npm)
+dashboard-check: $(PAGES)/node_modules/.package-lock.json
+	cd $(PAGES) && npm run types && npm run --silent build && find out -type d -empty -delete
+	diff -r $(PAGES)/out $(STATIC) >&2 || { echo "parallax/dashboard/static is not current: make dashboard"; exit 1; }
+
+# What the browser needs: Debian's chromium, and a library that drives it.
+$(VENV)/.browser: $(STAMP)
+	@command -v chromium >/dev/null || { command -v apt-get && test "$$(id -u)" = 0 && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium; } >/dev/null \
+	|| echo "chromium could not be installed: the tests of the pages will be skipped"
+	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[browser]' || echo "playwright could not be installed"
+	touch $@
+
+## browser: look at every page of the dashboard with a real browser (installs chromium if it can, as root)
+browser: $(VENV)/.browser
+	$(BIN)/python -m pytest -q -m browser tests/browser || $(AGAIN)
+
+## screenshots: pictures of the dashboard for the docs, of a live system
+screenshots: $(VENV)/.browser
+	$(BIN)/python -m tests.browser.screenshots docs/images
 
 ## check: lint, format, types, layers and of the fast tests those that cost least (a minute on two cores)
 check: lint
@@ -141,9 +194,13 @@ bench-latency: $(STAMP)
 bench-flat: $(STAMP)
 	$(BIN)/python -m ops.bench.flat
 
-## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one)
+## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one; BESIDE=tree takes turns)
 bench-sim: $(STAMP)
-	$(BIN)/python -m ops.bench.sim --profile $(or $(TRACE),$(AZURE),azure_like)
+	$(BIN)/python -m ops.bench.sim $(if $(BESIDE),--beside $(BESIDE),--profile) $(or $(TRACE),$(AZURE),azure_like)
+
+## bench-many: a million simulated requests on 256 workers, outcomes summarised as they come (REQUESTS=n)
+bench-many: $(STAMP)
+	$(BIN)/python -m ops.bench.many --requests $(or $(REQUESTS),1000000)
 
 ## bench-blocked: how long Redis is stopped by one call while long lists of jobs are submitted
 bench-blocked: $(STAMP)
@@ -164,6 +221,10 @@ bench-rivals: $(STAMP)
 ## bench-rescue: hedging and stealing on real processes, each beside the same load without it
 bench-rescue: $(STAMP)
 	$(BIN)/python -m ops.bench.rescue
+
+## bench-metrics: CPU time of jobs with all metrics, and with none
+bench-metrics: $(STAMP)
+	$(BIN)/python -m ops.bench.metrics
 
 ## bench-recovery: how long work stands still after a worker or the leader was killed
 bench-recovery: $(STAMP)

@@ -63,6 +63,7 @@ IMPURE = {
 AT_ONE_DOOR: dict[str, str | tuple[str, ...]] = {
     "redis": ("parallax.broker", "ops.bench.peers"),
     "hiredis": ("parallax.broker", "ops.bench.limit"),
+    "rq": ("parallax.services.jobs", "ops.bench.peers"),
     "prometheus_client": ("parallax.telemetry", "parallax.services.exporter"),
 }
 
@@ -154,6 +155,8 @@ def test_a_planted_long_file_is_found(tmp_path: Path) -> None:
         ("parallax.producers.load.live", "parallax.cli.output"),
         ("parallax.producers.cli.load", "parallax.consumers.cli"),
         ("parallax.cli.main", "parallax.producers.cli.load"),
+        ("parallax.cli.top", "parallax.dashboard.app"),
+        ("parallax.dashboard.app", "parallax.lab.cli"),
     ],
 )
 def test_planted_violations_are_found(module: str, imported: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
 
 from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link, Reply
@@ -19,6 +18,7 @@ from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.misfits import expel, name_of
 from parallax.core.errors import Conflict, Fenced, InvalidInput
+from parallax.core.model import is_model
 from parallax.core.pages import pages
 from parallax.core.words import Beaten, Buried, Clamped, Done, Led
 
@@ -33,6 +33,9 @@ _CLAMPED = 500
 _GONE = -2
 #: The fields of the order to drain, in a worker's stream of orders.
 DRAIN = ("drain", "now")
+
+#: Most models that a worker may name.
+MOST_MODELS = 1_000
 
 _BEATEN, _BURIED, _LED = Lexicon(Beaten), Lexicon(Buried), Lexicon(Led)
 _CLAMPED_WORDS, _DONE = Lexicon(Clamped), Lexicon(Done)
@@ -56,14 +59,18 @@ class Member:
             return 0.0
         return number if isfinite(number) else 0.0
 
-    @property
-    def state(self) -> Literal["alive", "unready", "draining", "dead"]:
-        """How it is; one that is not ready is sent nothing, as one that drains."""
-        if not self.alive:
-            return "dead"
-        if self.report.get("unready"):
-            return "unready"
-        return "draining" if self.number("draining") else "alive"
+
+def models_of(registration: Registration) -> tuple[str, ...]:
+    """Return the models that a worker serves; one that names none serves its engine's.
+
+    A server that has not been looked at yet serves no model that anybody could ask for: ''.
+    """
+    about = registration.about
+    named = [one.strip() for one in str(about.get("models", "")).split(",")[:MOST_MODELS]]
+    usable = tuple(one for one in named if is_model(one))
+    if usable or "backend" in about:
+        return usable or ("",)
+    return (registration.engine,)
 
 
 class Membership:
