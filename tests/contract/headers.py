@@ -48,6 +48,9 @@ SHAPES = {
     "verdict": r"[a-z]+( .+)?",
     "type": "stream|hash|string|set|zset",
     "letters": "s?k?",
+    "nonce": _NAME,
+    **dict.fromkeys(("requests", "most_requests", "most_tokens"), _WHOLE),
+    "spent": r"-?\d{1,17}",
 }  # fmt: skip
 FREE = {
     "answer", "body", "bytes", "document", "member", "memory", "registration", "sample",
