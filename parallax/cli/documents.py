@@ -338,6 +338,8 @@ class KeyRow(Document, frozen=True):
     models: list[str]
     created_at: float
     expires_at: float | None
+    requests_per_minute: int | None = None  # None: no limit
+    tokens_per_minute: int | None = None
 
 
 class KeyRevoked(Document, frozen=True):

@@ -13,8 +13,17 @@ import click
 from msgspec.structs import replace
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.keyring import ASK, SCOPES, ApiKey, Keyring, id_of, new_key
+from parallax.broker.store.keyring import (
+    ASK,
+    MOST_RATE,
+    SCOPES,
+    ApiKey,
+    Keyring,
+    id_of,
+    new_key,
+)
 from parallax.broker.store.keys import Keys
+from parallax.broker.store.rates import Rates
 from parallax.cli.documents import KeyMade, KeyRevoked, KeyRow
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
@@ -44,6 +53,20 @@ def keys() -> None:
               "administer. May be given several times.")  # fmt: skip
 @click.option("--model", "models", multiple=True, metavar="NAME",
               help="A model that it may use, one or more times [default: all].")  # fmt: skip
+@click.option(
+    "--requests-per-minute",
+    type=click.IntRange(0, MOST_RATE),
+    default=0,
+    metavar="N",
+    help="Most requests a minute, at all gateways together [default: no limit].",
+)
+@click.option(
+    "--tokens-per-minute",
+    type=click.IntRange(0, MOST_RATE),
+    default=0,
+    metavar="N",
+    help="Most tokens a minute, prompts and answers [default: no limit].",
+)
 @click.option("--hours", type=float, help="How long it is good [default: until it is revoked].")
 @click.option("--from-env", "variable", metavar="VARIABLE", help="Store the key that this variable "
               "of the environment holds, and show nothing: one key for several cells, or from a "
@@ -51,13 +74,15 @@ def keys() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def create(
     redis: str | None, cell: str, home: Path | None, tenant: str, scopes: tuple[str, ...],
-    models: tuple[str, ...], hours: float | None, variable: str | None, as_json: bool,
+    models: tuple[str, ...], hours: float | None, requests_per_minute: int,
+    tokens_per_minute: int, variable: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Make a key and show it, this once. Only a digest of it is stored."""
     life_s = None if hours is None else hours * _HOUR_S
     given = None if variable is None else _given(variable)
     token, key = new_key(
-        tenant, SystemClock().now(), scopes=scopes, models=models, life_s=life_s, token=given
+        tenant, SystemClock().now(), scopes=scopes, models=models, life_s=life_s, token=given,
+        rates=Rates(requests_per_minute, tokens_per_minute),
     )  # fmt: skip
     with _ring(redis, cell, home) as ring:
         ring.put({_id(token): key})
@@ -88,10 +113,11 @@ def list_(redis: str | None, cell: str, home: Path | None, as_json: bool) -> Non
         rows = _rows(ring.known(), SystemClock())
     shown = [
         (row.id, row.tenant, row.state, " ".join(row.scopes), " ".join(row.models) or "all",
+         _rates(row),
          _day(row.created_at), _day(row.expires_at))
         for row in rows
     ]  # fmt: skip
-    head = ("id", "tenant", "state", "scopes", "models", "created", "expires")
+    head = ("id", "tenant", "state", "scopes", "models", "a minute", "created", "expires")
     show(rows, as_json=as_json, title=f"API keys of cell {cell}", head=head, rows=shown)
 
 
@@ -131,7 +157,7 @@ def rotate(
         old = ring.known().get(id_)
         if old is None:
             raise InvalidInput("ID", id_, "an id that `parallax keys list` shows")
-        token, key = new_key(old.tenant, now, scopes=old.scopes, models=old.models)
+        token, key = new_key(old.tenant, now, scopes=old.scopes, models=old.models, rates=old.rates)
         until = min(now + hours * _HOUR_S, old.expires or float("inf"))
         ring.put({_id(token): key, id_: replace(old, expires=until)})
     _tell(token, key, as_json)
@@ -156,9 +182,15 @@ def _rows(known: dict[str, ApiKey], clock: Clock) -> list[KeyRow]:
         KeyRow(
             id_, key.tenant, "expired" if key.has_expired(now) else "good",
             list(key.scopes), list(key.models), key.created, key.expires,
+            key.requests_per_minute or None, key.tokens_per_minute or None,
         )
         for id_, key in known.items()
     ]  # fmt: skip
+
+
+def _rates(row: KeyRow) -> str:
+    each = ((row.requests_per_minute, "requests"), (row.tokens_per_minute, "tokens"))
+    return ", ".join(f"{most} {what}" for most, what in each if most) or "no limit"
 
 
 def _day(at: float | None) -> str:

@@ -203,6 +203,13 @@ class Unseated(StrEnum):
     REMOVED = "removed"
 
 
+class Spent(StrEnum):
+    """Whether a key's rate allows it."""
+
+    OK = "ok"
+    FULL = "full"
+
+
 class Done(StrEnum):
     """The word of what can only be done, or be fenced."""
 
@@ -216,5 +223,5 @@ WORDS: dict[str, type[StrEnum]] = {
     "scrub": Scrubbed, "wake": Woken, "retire": Retired, "forget": Forgotten, "bury": Buried,
     "heartbeat": Beaten, "lead": Led, "choose": Chosen, "clamp": Clamped, "quarantine": SetAside,
     "expel": SetAside, "unseat": Unseated, "remember": Done, "renew": Done, "resign": Done,
-    "stop": Done, "progress": Done, "publish": Done, "relay": Relayed,
+    "stop": Done, "progress": Done, "publish": Done, "relay": Relayed, "spend": Spent,
 }  # fmt: skip

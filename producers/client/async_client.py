@@ -16,6 +16,7 @@ from parallax.broker.store.cancelling import cancel
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
+from parallax.broker.store.rates import Left, Spending, spend_call
 from parallax.broker.store.results import Record
 from parallax.broker.store.tenancy import weights_command
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFull, TimedOut
@@ -269,6 +270,10 @@ class AsyncClient:
 
     async def _cancelled(self, job_ids: Sequence[str]) -> list[Cancelled]:
         return await self._link.carry(cancel(self._keys, self._limits, job_ids))
+
+    async def spend(self, spendings: Sequence[Spending]) -> list[Left]:
+        """Spend of what API keys may ask for a minute, in one call; return what is left of each."""
+        return await self._link.do(spend_call(self._keys, spendings))
 
     async def set_weights(self, weights: Mapping[str, float]) -> None:
         """Say how many shares tenants are due; who is not named keeps what it has (at first 1)."""

@@ -6,7 +6,7 @@ There is one job for each answer that a request wants: nearly always one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -21,6 +21,7 @@ from parallax.core.errors import ParallaxError, TimedOut
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
 from parallax.producers.client.async_client import AsyncClient
+from parallax.producers.client.async_stream import AsyncStream
 from parallax.producers.client.completion import Completion
 from parallax.producers.gateway import explaining, merging
 from parallax.producers.gateway.bodies import Asked
@@ -30,12 +31,14 @@ from parallax.producers.gateway.leaving import over, unless_left
 from parallax.producers.gateway.meaning import Meant
 from parallax.producers.gateway.merging import Merged
 from parallax.producers.gateway.models import Models
-from parallax.producers.gateway.problems import Code, Problem, problem_of_end
+from parallax.producers.gateway.pace import Pace
+from parallax.producers.gateway.problems import Code, Problem, problem_of, problem_of_end
 from parallax.producers.gateway.requests import CompletionRequest
 from parallax.producers.gateway.settings import GatewaySettings
-from parallax.producers.gateway.streaming import Streamed
+from parallax.producers.gateway.streaming import Standing, Streamed
 
 R = TypeVar("R")
+Settle = Callable[[int], None]
 
 #: How often a request may be made again whose jobs came to nothing.
 MOST_AGAIN = 20
@@ -59,12 +62,21 @@ class Answering:
     client: AsyncClient
     models: Models
     settings: GatewaySettings
+    pace: Pace
 
     async def whole(
-        self, asks: Sequence[Ask], headers: Mapping[str, str], receive: Receive
+        self, asks: Sequence[Ask], headers: Mapping[str, str], receive: Receive, settle: Settle
     ) -> Response:
-        """Return the answer as one document; raises Problem, ParallaxError, ClientLeft."""
-        ended = await unless_left(self._all(asks), receive)
+        """Return the answer as one document; raises Problem, ParallaxError, ClientLeft.
+
+        `settle` is told how many tokens it took, unless nobody knows.
+        """
+        try:
+            ended = await unless_left(self._all(asks), receive)
+        except (Problem, ParallaxError) as error:
+            settle(0)
+            raise await self._later(error) from error
+        settle(sum(map(tokens_of, ended)))
         first = ended[0]
         answer = first.answer if len(ended) == 1 else _merged(asks, ended)
         told = {**headers, JOB: first.job_id, **explaining.of_report(first.report)}
@@ -116,7 +128,7 @@ class Answering:
         return Completion(ended.job_id, ended.outcome, ended.data, answer or b"")
 
     async def streamed(
-        self, asks: Sequence[Ask], headers: Mapping[str, str], receive: Receive
+        self, asks: Sequence[Ask], headers: Mapping[str, str], receive: Receive, settle: Settle
     ) -> Streamed:
         """Return the answer as it is made, once its status is 200; raises as `whole` does."""
         meant, path = asks[0].meant, asks[0].asked.path
@@ -131,16 +143,28 @@ class Answering:
         async def explain() -> Mapping[str, str]:
             return await soon(self._explained(job.id), {})
 
-        async def status() -> str:
-            return await soon(self._status(job.id), "waiting")
+        async def status() -> Standing:
+            return await soon(self._status(job.id), Standing("waiting"))
 
         streamed = Streamed(
             streams[0] if len(streams) == 1 else Merged(streams, _prompts(asks)), self.settings,
             hold=lambda: self._held(meant), status=status, explain=explain,
             headers={**headers, JOB: job.id}, form=RESPONSES if path == paths.RESPONSES else CHUNKS,
         )  # fmt: skip
-        await streamed.open(receive)
+        try:
+            await streamed.open(receive)
+        except (Problem, ParallaxError) as error:
+            settle(0)
+            raise await self._later(error) from error
+        streamed.over = lambda: _settle(streams, settle)
         return streamed
+
+    async def _later(self, error: Problem | ParallaxError) -> Problem:
+        """Return how an error is told: with when to come back, where there is no place now."""
+        problem = error if isinstance(error, Problem) else problem_of(error)
+        if problem.status == 429 and problem.retry is not False:
+            problem.retry_after_s = await self.pace.back_s(problem.retry_after_s)
+        return problem
 
     async def _first_time(self, meant: Meant) -> Job:
         """Return the job of a stream; chunks are told once, so it must be the first of its key."""
@@ -171,14 +195,15 @@ class Answering:
         (record,) = await self.client.records([job_id])
         return explaining.of_record(record)
 
-    async def _status(self, job_id: str) -> str:
+    async def _status(self, job_id: str) -> Standing:
         (record,) = await self.client.records([job_id])
         if record is None:
-            return "waiting for a worker"
+            return Standing("waiting for a worker")
         if record.state is not State.QUEUED:
-            return record.state.value
+            return Standing(record.state.value)
         place, exact = await self.client.queue_place(record)
-        return f"queued position={place}" if exact else f"queued position=>{place}"
+        eta_ms = await self.pace.eta_ms(place)
+        return Standing("queued", place, exact, eta_ms)
 
 
 async def soon(work: Awaitable[R], otherwise: R) -> R:
@@ -195,6 +220,19 @@ def no_answer(ended: Completion) -> Problem:
     worker = ended.report.worker
     said = f"the engine of {worker} gives no answers: it only imitates work; use one that does"
     return Problem(502, Code.NO_ANSWER, said, retry=False)
+
+
+def tokens_of(ended: Completion) -> int:
+    """Return how many tokens a job took: prompt and answer."""
+    return ended.report.prompt_tokens + ended.report.output_tokens
+
+
+def _settle(streams: Sequence[AsyncStream], settle: Settle) -> None:
+    """Tell what streams took, if all of them have ended."""
+    ends = [stream.completion for stream in streams]
+    known = [end for end in ends if end is not None]
+    if len(known) == len(ends):
+        settle(sum(map(tokens_of, known)))
 
 
 def _merged(asks: Sequence[Ask], ended: Sequence[Completion]) -> bytes:

@@ -17,9 +17,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.keyring import ADMIN, ApiKey, Keyring
+from parallax.broker.store.keyring import ADMIN
 from parallax.broker.store.keys import Keys
-from parallax.broker.store.membership import Membership
 from parallax.core.cells import CellAddress
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
@@ -35,9 +34,12 @@ from parallax.producers.gateway.bodies import (
 )
 from parallax.producers.gateway.doorkeeper import LOCAL, Doorkeeper, Openness
 from parallax.producers.gateway.leaving import ClientLeft
+from parallax.producers.gateway.looking import Looking, Routing
 from parallax.producers.gateway.meaning import Speaker, meant
 from parallax.producers.gateway.models import Models, Served, missing
+from parallax.producers.gateway.pace import Pace
 from parallax.producers.gateway.problems import Code, Problem, problem_of
+from parallax.producers.gateway.rates import Purse
 from parallax.producers.gateway.routes import SPECS
 from parallax.producers.gateway.settings import GatewaySettings
 from parallax.producers.gateway.streaming import Streamed
@@ -71,6 +73,8 @@ class Gateway:
     _open: int = 0
     _answering: Answering | None = None
     _doorkeeper: Doorkeeper | None = None
+    _purse: Purse | None = None
+    _routing: Routing | None = None
 
     def __post_init__(self) -> None:
         serving: dict[str, Serve] = {
@@ -88,23 +92,19 @@ class Gateway:
     @asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
         """Live while the server does: two connections for jobs, two for looking round."""
-        keys, link = Keys(self.address.name), Link.to(self.looking)
-        other = link.twin()  # they are asked in threads of their own
-        members, keyring = Membership(link, keys), Keyring(other, keys)
-
-        def known() -> Mapping[str, ApiKey] | None:
-            return keyring.known() if keyring.any() else None
-
+        looking = Looking(Link.to(self.looking), Keys(self.address.name))
         try:
             async with AsyncClient(self.address.url, self.address.name) as client:
                 names = dict(self.settings.aliases), self.settings.default_model
-                models = Models(members.members, self.clock, *names)
-                self._answering = Answering(client, models, self.settings)
-                self._doorkeeper = Doorkeeper(known, self.clock, self.openness)
+                models = Models(looking.members, self.clock, *names)
+                pace = Pace(looking.totals, self.clock)
+                await pace.per_second()  # a first look, for there is no rate without a second
+                self._answering = Answering(client, models, self.settings, pace)
+                self._doorkeeper = Doorkeeper(looking.known_keys, self.clock, self.openness)
+                self._purse, self._routing = Purse(client.spend), Routing(looking, self.clock)
                 yield
         finally:
-            link.close()
-            other.close()
+            looking.close()
 
     # -- what every request goes through
 
@@ -204,11 +204,18 @@ class Gateway:
         if speaker.models:
             check_unambiguous(body)
         about = explaining.of_request(one, headers.get(explaining.REQUEST_ID))
+        purse, routing = self._lookups()
+        jobs = [ask.meant for ask in asks]
+        about |= {**await routing.headers(), **await purse.spend(speaker, jobs)}
+
+        def settle(used: int) -> None:
+            purse.give_back(speaker, jobs, used)
+
         if not asked.stream:
-            answer = await answering.whole(asks, about, request.receive)
+            answer = await answering.whole(asks, about, request.receive, settle)
             self.metrics.first_byte(self.clock.monotonic() - began)
             return answer
-        streamed = await answering.streamed(asks, about, request.receive)
+        streamed = await answering.streamed(asks, about, request.receive, settle)
         streamed.began = lambda: self.metrics.first_byte(self.clock.monotonic() - began)
         return streamed
 
@@ -247,6 +254,11 @@ class Gateway:
         if self._doorkeeper is None:
             raise Problem(503, Code.SHUTTING_DOWN, "this gateway has not started")
         return await self._doorkeeper.admit(request.headers, *scope)
+
+    def _lookups(self) -> tuple[Purse, Routing]:
+        if self._purse is None or self._routing is None:
+            raise Problem(503, Code.SHUTTING_DOWN, "this gateway has not started")
+        return self._purse, self._routing
 
     def _now(self) -> Answering:
         if self._answering is None:

@@ -54,7 +54,7 @@ class Doorkeeper:
         id_, key = self._key(headers, keys or {})
         if not key.may(scope):
             raise Problem(403, Code.NOT_ALLOWED, f"this key may not do that: {scope} is needed")
-        return Speaker(self._tenant(headers, key), id_, frozenset(key.models))
+        return Speaker(self._tenant(headers, key), id_, frozenset(key.models), key.rates)
 
     def _check_host(self, host: str) -> None:
         if self._openness.from_anywhere:

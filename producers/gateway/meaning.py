@@ -14,6 +14,7 @@ from hashlib import blake2b
 from math import ceil, isfinite
 
 from parallax.broker.api.paths import STREAMING
+from parallax.broker.store.rates import NO_RATES, Rates
 from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS, NAME, NAME_RULE, Job, new_id
 from parallax.producers.client.chat import TOKEN_BYTES
 from parallax.producers.client.tenant_client import stored_id
@@ -63,6 +64,7 @@ class Speaker:
     tenant: str | None = None
     key_id: str = ""
     models: frozenset[str] = frozenset()  # those it may use; none: all
+    rates: Rates = NO_RATES
 
     def may_use(self, model: str) -> bool:
         """Whether it may ask this model."""

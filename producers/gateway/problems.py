@@ -96,10 +96,11 @@ class Problem(Exception):
     def __init__(
         self, status: int, code: str, message: str, *, param: str | None = None,
         retry_after_s: float | None = None, retry: bool | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.status, self.code, self.param = status, str(code), param
         self.message = redacted(printable(message))[:MOST_MESSAGE]
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.more_headers = retry_after_s, headers or {}
         self.retry = False if retry is None and status in _NEVER else retry
         super().__init__(f"{status} {code}: {self.message}")
 
@@ -112,7 +113,7 @@ class Problem(Exception):
 
     def headers(self) -> Mapping[str, str]:
         """Return when to come back, and whether to."""
-        found: dict[str, str] = {}
+        found = dict(self.more_headers)
         if self.retry_after_s is not None:
             wait_s = min(max(self.retry_after_s, 0.001), MOST_RETRY_S)
             found |= {"retry-after": str(ceil(wait_s)), "retry-after-ms": str(ceil(wait_s * 1000))}

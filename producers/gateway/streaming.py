@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -43,6 +44,29 @@ class Chunks(Protocol):
     async def aclose(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand with a job that has said nothing yet."""
+
+    word: str
+    place: int | None = None  # in its tenant's queue, from 1
+    exact: bool = True
+    eta_ms: int | None = None
+
+    @property
+    def text(self) -> str:
+        """It in a comment."""
+        if self.place is None:
+            return self.word
+        said = f"{self.word} position={'' if self.exact else '>'}{self.place}"
+        return said if self.eta_ms is None else f"{said} eta_ms={self.eta_ms}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """It in headers."""
+        return {} if self.place is None else {"x-parallax-queue-position": str(self.place)}
+
+
 class Streamed:
     """An answer under way. `hold` is awaited before the job is submitted."""
 
@@ -52,7 +76,7 @@ class Streamed:
         settings: GatewaySettings,
         *,
         hold: Callable[[], Awaitable[None]],
-        status: Callable[[], Awaitable[str]],
+        status: Callable[[], Awaitable[Standing]],
         explain: Callable[[], Awaitable[Mapping[str, str]]],
         headers: Mapping[str, str],
         form: Form = CHUNKS,
@@ -64,6 +88,8 @@ class Streamed:
         self.failed: Problem | None = None  # after the head
         self.left = False
         self.began: Callable[[], None] = lambda: None
+        self.over: Callable[[], None] = lambda: None
+        self._stands: Standing | None = None  # said in the head, and once more in a comment
 
     async def open(self, receive: Receive) -> None:
         """Return when the status is 200; raises Problem if it is another, ClientLeft if nobody is.
@@ -94,6 +120,9 @@ class Streamed:
             self._headers |= await self._explain()
         elif has_left:
             raise ClientLeft
+        else:
+            self._stands = await self._status()
+            self._headers |= self._stands.headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; return when it is sent, or cannot be."""
@@ -120,6 +149,7 @@ class Streamed:
         if self._first is not None:
             await over(self._first)
         await self._chunks.aclose()
+        self.over()
 
     # -- writing
 
@@ -141,7 +171,8 @@ class Streamed:
         """Say how things stand until the first chunk, or the end, is there."""
         first = self._opened()
         while not first.done():
-            await self._send(send, events.comment(await self._status()))
+            stands, self._stands = self._stands or await self._status(), None
+            await self._send(send, events.comment(stands.text))
             await asyncio.wait({first}, timeout=self._settings.comment_s)
 
     async def _send(self, send: Send, data: bytes, *, more: bool = True) -> None:

@@ -49,6 +49,9 @@ SHAPES = {
     "type": "stream|hash|string|set|zset",
     "letters": "s?k?",
     "model": r'[^,"\[\]\\]{0,256}',
+    "nonce": _NAME,
+    **dict.fromkeys(("requests", "most_requests", "most_tokens"), _WHOLE),
+    "spent": r"-?\d{1,17}",
 }  # fmt: skip
 FREE = {
     "answer", "body", "bytes", "document", "member", "memory", "registration", "sample",

@@ -71,7 +71,8 @@ ROLES = {
     for role in (
         Role("producer", (*_CONNECTING, *_RUNNING, *_READING, *_SUBMITTING),
              (*_ENTRIES, *_DOOR)),
-        Role("gateway", (*_CONNECTING, *_RUNNING, *_READING, *_WRITING), (*_JOBS, *_TOTALS)),
+        Role("gateway", (*_CONNECTING, *_RUNNING, *_READING, *_WRITING),
+             (*_JOBS, *_TOTALS, "rate:*")),
         Role("scheduler", (*_CONNECTING, "eval", *_BRINGING, *_READING, *_WRITING), ("*",)),
         Role("worker", (*_CONNECTING, *_RUNNING, *_READING, *_WRITING),
              (*_JOBS, *_TOTALS, "hb:*", "stat:*", "workers")),

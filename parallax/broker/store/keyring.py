@@ -20,8 +20,9 @@ from parallax.broker.link.connection import Link
 from parallax.broker.link.scripts import Argument
 from parallax.broker.store.codec import VERSION, Message, Name, encode
 from parallax.broker.store.keys import Keys
+from parallax.broker.store.rates import Rates
 from parallax.core.errors import InvalidInput
-from parallax.core.model import check_name, check_number
+from parallax.core.model import check_int, check_name, check_number
 
 #: What a key may do: ask engines; name the tenant it speaks for; read the gateway's metrics.
 ASK, SPEAK, ADMIN = "ask", "speak", "admin"
@@ -30,8 +31,12 @@ SCOPES = (ASK, SPEAK, ADMIN)
 #: Longest life of a key (seconds), and most models that it may name.
 MAX_LIFE_S, MOST_MODELS = 10 * 366 * 86_400.0, 100
 
+#: Most requests or tokens a minute that are worth a limit.
+MOST_RATE = 1_000_000_000
+
 _TOKEN = re.compile(r"plx-([0-9a-f]{12})-[A-Za-z0-9_-]{43}", re.ASCII)
 _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Rate = Annotated[int, msgspec.Meta(ge=0, le=MOST_RATE)]
 _Time = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 
 
@@ -45,6 +50,13 @@ class ApiKey(Message, frozen=True):
     scopes: tuple[str, ...] = (ASK,)
     models: tuple[str, ...] = ()
     expires: _Time | None = None
+    requests_per_minute: _Rate = 0  # 0: as many as it likes
+    tokens_per_minute: _Rate = 0
+
+    @property
+    def rates(self) -> Rates:
+        """What it may ask for a minute."""
+        return Rates(self.requests_per_minute, self.tokens_per_minute)
 
     def is_good(self, token: str, now: float) -> bool:
         """Whether this is the key, and it has not expired. Takes as long whatever is wrong."""
@@ -76,7 +88,7 @@ def id_of(token: str) -> str | None:
 
 def new_key(
     tenant: str, now: float, *, scopes: Sequence[str] = (ASK,), models: Sequence[str] = (),
-    life_s: float | None = None, token: str | None = None,
+    life_s: float | None = None, token: str | None = None, rates: Rates | None = None,
 ) -> tuple[str, ApiKey]:  # fmt: skip
     """Return a new key, which nobody can read again, and what is stored of it.
 
@@ -92,9 +104,13 @@ def new_key(
         raise InvalidInput("models", list(models), f"at most {MOST_MODELS} names")
     if life_s is not None:
         check_number("life", life_s, 1.0, MAX_LIFE_S)
+    rates = rates or Rates()
+    check_int("requests-per-minute", rates.requests, 0, MOST_RATE)
+    check_int("tokens-per-minute", rates.tokens, 0, MOST_RATE)
     token = token or f"plx-{secrets.token_hex(6)}-{secrets.token_urlsafe(32)}"
     expires = None if life_s is None else now + life_s
-    key = ApiKey(VERSION, digest_of(token), tenant, now, tuple(scopes), tuple(models), expires)
+    key = ApiKey(VERSION, digest_of(token), tenant, now, tuple(scopes), tuple(models), expires,
+                 rates.requests, rates.tokens)  # fmt: skip
     return token, key
 
 

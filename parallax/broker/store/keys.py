@@ -17,7 +17,7 @@ DEFAULT_CELL = "main"
 _KINDS = {
     **dict.fromkeys(("in", "work", "out", "ctl", "bell", "events", "record", "dead"), "stream"),
     **dict.fromkeys(("job", "stat", "workers", "tenants", "suspects", "ledger", "policy", "counts",
-                     "keys"), "hash"),
+                     "keys", "rate"), "hash"),
     **dict.fromkeys(("body", "answer", "hb", "leader", "epoch", "memory", "recording",
                      "figures"), "string"),
     "active": "set", "open": "zset", "due": "zset",
@@ -52,6 +52,7 @@ class Keys:
     | `leader`, `epoch`, `ledger` | string, counter, hash | lease, fencing, tenants' accounts |
     | `open` | zset job -> last touch | every accepted job without a terminal record |
     | `keys` | hash | API keys: digests, and what each may do |
+    | `rate:<key id>` | hash, TTL | what an API key has spent of its rates |
     | `due` | zset job -> deadline | those of them that have a deadline: what is due soon is found
     wherever it waits |
     | `policy`, `memory` | hash, string | which policies to use; what the leader has learnt |
@@ -70,6 +71,7 @@ class Keys:
         "_in",
         "_job",
         "_out",
+        "_rate",
         "_stat",
         "_work",
         "active",
@@ -102,6 +104,7 @@ class Keys:
         self._in, self._work, self._job = prefix + "in:", prefix + "work:", prefix + "job:"
         self._body, self._out, self._ctl = prefix + "body:", prefix + "out:", prefix + "ctl:"
         self._answer = prefix + "answer:"
+        self._rate = prefix + "rate:"
         self._hb, self._stat = prefix + "hb:", prefix + "stat:"
         self.active, self.bell, self.events = prefix + "active", prefix + "bell", prefix + "events"
         self.record, self.recording = prefix + "record", prefix + "recording"
@@ -152,6 +155,10 @@ class Keys:
     def control(self, worker: str) -> str:
         """Stream of orders to a worker."""
         return self._ctl + worker
+
+    def rate(self, key_id: str) -> str:
+        """What an API key has spent of its rates."""
+        return self._rate + key_id
 
     def heartbeat(self, worker: str) -> str:
         """Heartbeat of a worker."""

@@ -12,6 +12,7 @@ from tests.contract.scenes import (  # noqa: F401 - each adds its scenes to the 
     larger_rescues,
     leases,
     payloads,
+    rates,
     repair,
     rescue,
 )  # fmt: skip

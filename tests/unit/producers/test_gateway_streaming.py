@@ -16,7 +16,7 @@ from parallax.producers.client.completion import Completion
 from parallax.producers.gateway.leaving import ClientLeft
 from parallax.producers.gateway.problems import Code, Problem
 from parallax.producers.gateway.settings import GatewaySettings
-from parallax.producers.gateway.streaming import Streamed
+from parallax.producers.gateway.streaming import Standing, Streamed
 from tests.asynchronous import until
 
 SCOPE: dict[str, Any] = {"type": "http"}
@@ -74,8 +74,8 @@ def streamed(script: Script, **settings: float) -> Streamed:
     async def hold() -> None:
         pass
 
-    async def status() -> str:
-        return "queued position=2"
+    async def status() -> Standing:
+        return Standing("queued", 2)
 
     async def explain() -> Mapping[str, str]:
         return {"x-parallax-backend": "w1"}
