@@ -114,6 +114,9 @@ WITHOUT = (
     "gateway",
     "dashboard",
     "exporter",
+    "lab digests",
+    "lab nightly",
+    "lab worker",
     "trace convert",
     "trace sample",
 )
