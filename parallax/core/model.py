@@ -125,6 +125,7 @@ class WorkerView:
     `prefill_tokens` are prompt tokens sent there and not known to be cached, whose jobs have had no
     first token yet; `decoding` is how many jobs have had theirs; `kv_tokens` is what all of them
     are expected to hold in the end, and `kv_room` how many jobs of usual size would still fit.
+    `warmth` is how many prompt tokens a second were found in its cache of late.
     """
 
     id: str
@@ -144,6 +145,7 @@ class WorkerView:
     decoding: int = 0
     kv_tokens: float = 0.0
     kv_room: int = 1_000_000_000
+    warmth: float = 0.0
 
 
 @value(frozen=True, slots=True)
@@ -196,7 +198,9 @@ class BatchView:
 class LoadView:
     """What scaling may know. Costs are in cost units; offered load includes what was rejected.
 
-    `workers` counts those that start up too; `ready` only those that serve.
+    `workers` counts those that start up too; `ready` only those that serve. `busy` is for rules
+    that look at nothing else: it ends at 1 however much waits, and is as high for one job in a
+    batch as for a full one.
     """
 
     offered_cost_per_s: float  # over the last minute
@@ -204,7 +208,9 @@ class LoadView:
     backlog_cost: float  # queued and in flight
     workers: int
     ready: int
-    cost_per_worker_s: float  # what a worker is measured to serve
+    cost_per_worker_s: float  # what a worker is able to serve, as learnt; 0 until it is known
+    queued_cost: float = 0.0  # of the backlog, what waits for a worker
+    busy: float = 0.0  # the share of the time that workers worked, as a processor's use is told
 
 
 @dataclass(frozen=True, slots=True)
