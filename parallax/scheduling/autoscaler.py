@@ -137,7 +137,8 @@ class Autoscaler:
             actions.append(Start(wanted - total))
         elif wanted < total:
             spare = len(serving) - (1 if wanted else 0)
-            leaving = sorted(serving, key=coldness)[: max(0, min(total - wanted, spare))]
+            own = [worker for worker in serving if worker.id not in load.kept]
+            leaving = sorted(own, key=coldness)[: max(0, min(total - wanted, spare))]
             actions += [Drain(worker.id) for worker in leaving]
             direction = Direction.DOWN if actions else Direction.NONE
         if direction is not Direction.NONE:

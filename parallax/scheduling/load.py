@@ -118,7 +118,8 @@ _LEARNT = ("_weight", "_company", "_square", "_pace", "_both", "_slots", "_fulle
 class Load:
     """What an autoscaler is told: the demand, and who is there to meet it.
 
-    `starting` are workers that were asked for and do not serve yet: whoever has the machines knows.
+    `starting` are workers that were asked for and do not serve yet, and `kept` those that cannot be
+    drained, because others have started them: whoever has the machines knows both.
     """
 
     offered_cost_per_s: float
@@ -129,6 +130,7 @@ class Load:
     workers: tuple[WorkerView, ...]
     starting: int = 0
     busy: float = 0.0
+    kept: frozenset[str] = frozenset()
 
     @property
     def serving(self) -> list[WorkerView]:
