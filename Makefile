@@ -11,9 +11,9 @@ AZURE := $(firstword $(wildcard traces/$(CONV) ../*/traces/$(CONV)))
 export PARALLAX_TRACES ?= $(if $(AZURE),$(abspath $(dir $(AZURE))))
 # Dozens of processes are started here, and each would translate all it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Three sets, each within the next: `make check`, the fast tests, all. The first draws a tenth of
+# Three sets, each within the next: `make check`, the fast tests, all. The first draws a twentieth of
 # the random examples, the second a quarter; `make test` draws all of them.
-QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.1) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
+QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
 .PHONY: help demo test servers llama check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
 

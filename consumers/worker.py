@@ -296,7 +296,10 @@ class Worker:
                 return begun
             case do.Relay():
                 self._history.relayed(action.chunks)
-                return await self._errands.relay(action)
+                began = self._clock.monotonic()
+                relayed = await self._errands.relay(action)
+                self._metrics.relayed(self._clock.monotonic() - began)
+                return relayed
             case do.Look():
                 return await self._errands.look(action)
             case do.Tell():
@@ -371,12 +374,14 @@ class Worker:
         """What the heartbeat publishes. Called from its thread: it only reads."""
         desk, kv_used = self.desk, self._engine.kv_used
         running, waiting = len(desk.running), len(desk.waiting)
-        self._metrics.observe(running, waiting, len(desk.resting), kv_used)
+        takes, resting = desk.condition.ready and not desk.draining, len(desk.resting)
+        self._metrics.observe(running, waiting, resting, kv_used, self._engine.slots, takes)
         return {
+            "heartbeat_ms": int(self._settings.heartbeat_s * 1000),
             "running": running,
             "waiting": waiting,
             "kv_used": f"{kv_used:.4f}",
-            "draining": int(desk.draining or not desk.condition.ready),
+            "draining": int(not takes),
             "unready": "" if desk.condition.ready else (desk.condition.why or "not ready")[:200],
             "completed": self.completed,
             "jobs": " ".join(list(desk.running)[:20]),

@@ -1,29 +1,30 @@
 """`echo`: says the words of the prompt again, in the modelled time. For trying out what streams.
 
-It speaks OpenAI chat completions and plain ones. The answer goes through the words of the last
-message, one word a token, and begins anew until it is as long as was asked for; a streamed one
-comes a step at a time. A request without a body is served as `clock` serves it: it has no answer.
+It speaks OpenAI's chat completions, plain ones and responses, and makes embeddings. An answer goes
+through the words of the last message, one word a token, and begins anew until it is as long as was
+asked for; a streamed one comes a step at a time. A request without a body is served as `clock`
+serves it: it has no answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
 from msgspec import structs
 
-from parallax.consumers.engines.chat import Chat, Usage, Writer, read_chat
+from parallax.broker.api import paths
 from parallax.consumers.engines.clock import ClockEngine
-from parallax.consumers.engines.completions import (
-    CompletionWriter,
-    is_completion,
-    read_completion,
-)
+from parallax.consumers.engines.embeddings import DIMENSIONS, EmbeddingsWriter
 from parallax.consumers.engines.interface import Chunk, Done, Event
 from parallax.consumers.engines.modelled import event_of
+from parallax.consumers.engines.reading import Asked, read
 from parallax.consumers.engines.registry import ENGINES, Options
+from parallax.consumers.engines.responses import ResponseWriter
+from parallax.consumers.engines.writing import ChatWriter, CompletionWriter, End, Usage, Writer
 from parallax.core.clock import Clock
+from parallax.core.errors import InvalidInput
 from parallax.engine.batch import BatchingPolicy
 from parallax.engine.profiles import Profile
 from parallax.engine.request import Change, Consumed, Request
@@ -31,12 +32,18 @@ from parallax.engine.request import Change, Consumed, Request
 #: What is said of a prompt without words.
 _NOTHING = ("nothing",)
 
+_WRITERS: Mapping[str, Callable[[str, int, str], Writer]] = {
+    paths.CHAT: ChatWriter,
+    paths.COMPLETIONS: CompletionWriter,
+    paths.RESPONSES: ResponseWriter,
+}
+
 
 @dataclass(slots=True)
 class Talk:
     """A request with a body, while it is in the engine."""
 
-    chat: Chat
+    asked: Asked
     request: Request
     writer: Writer
     words: Sequence[str]
@@ -50,7 +57,7 @@ class Talk:
     @property
     def most(self) -> int:
         """The most tokens that the answer may have."""
-        asked = self.chat.max_tokens
+        asked = self.asked.max_tokens
         return self.request.max_tokens if asked is None else min(asked, self.request.max_tokens)
 
     def text(self, start: int, end: int) -> str:
@@ -63,21 +70,24 @@ class Talk:
         """Return what is to be told now that so many tokens are there."""
         if produced <= self.told:
             return []
-        content, first = self.text(self.told, produced), self.told == 0
+        text, first = self.text(self.told, produced), self.told == 0
         self.told = produced
-        return [Chunk(self.request.id, at, self.writer.chunk(content, first=first), produced)]
+        return self._chunks(at, self.writer.more(text, first=first), produced)
 
     def end(self, done: Done) -> list[Event]:
         """Return the last chunks of a stream, and the end with the whole answer."""
         usage = Usage(self.request.prompt_tokens, done.output_tokens)
         text = self.text(0, done.output_tokens)
-        whole = structs.replace(done, answer=self.writer.answer(text, self.finish_reason, usage))
+        end = End(text, self.finish_reason, usage, self.asked.include_usage)
+        whole = structs.replace(done, answer=self.writer.whole(end))
         if not self.request.stream:
             return [whole]
-        last = [self.writer.last_chunk(self.finish_reason)]
-        last += [self.writer.usage_chunk(usage)] if self.chat.include_usage else []
-        tail = [Chunk(done.id, done.at, data, done.output_tokens) for data in last]
-        return [*self.chunk(done.at, done.output_tokens), *tail, whole]
+        before = self.chunk(done.at, done.output_tokens)
+        tail = self._chunks(done.at, self.writer.last(end), done.output_tokens)
+        return [*before, *tail, whole]
+
+    def _chunks(self, at: float, payloads: Sequence[bytes], tokens: int) -> list[Event]:
+        return [Chunk(self.request.id, at, data, tokens) for data in payloads]
 
 
 class EchoEngine(ClockEngine):
@@ -109,14 +119,24 @@ class EchoEngine(ClockEngine):
         return super().stop(request_id)
 
     def _talk(self, request: Request) -> Talk:
-        plain = is_completion(request.body)
-        chat = (read_completion if plain else read_chat)(request.body)
-        kind = CompletionWriter if plain else Writer
-        writer = kind(request.id, int(self._clock.now()), chat.model or self.name)
-        talk = Talk(chat, request, writer, chat.texts[-1].split() or _NOTHING)
-        if request.output_tokens is None:
+        asked = read(request.body)
+        if request.stream and asked.path not in paths.STREAMING:
+            raise InvalidInput("stream", True, f"what {asked.path} answers cannot be streamed")
+        writer = self._writer(request.id, asked)
+        talk = Talk(asked, request, writer, asked.texts[-1].split() or _NOTHING)
+        if asked.path == paths.EMBEDDINGS:  # nothing is said: it takes no longer than a token
+            talk.request = replace(request, output_tokens=1)
+        elif request.output_tokens is None:
             talk.request = replace(request, output_tokens=talk.most)
         return talk
+
+    def _writer(self, id_: str, asked: Asked) -> Writer:
+        model = asked.model or self.name
+        if asked.path == paths.EMBEDDINGS:
+            length = asked.dimensions or DIMENSIONS
+            return EmbeddingsWriter(model, asked.texts, length, asked.base64)
+        writer = _WRITERS[asked.path]
+        return writer(id_, int(self._clock.now()), model)
 
     def _forget(self, request_id: str) -> None:
         self._talks.pop(request_id, None)

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 
 import msgspec
 
+from parallax.broker.api import paths
 from parallax.core.errors import InvalidInput
 from parallax.engine.request import Request
 
-#: A field of a body -> the path that takes bodies with it. The first that is there decides.
-PATHS = {"messages": "/chat/completions", "prompt": "/completions", "input": "/embeddings"}
 _LIMITS = ("max_completion_tokens", "max_tokens")
-_STREAMING = ("/chat/completions", "/completions")
+_RESPONSE_LIMIT = "max_output_tokens"
+
+#: What a text to be taken apart is called, where it is not `prompt`.
+_TOKENIZED = {"llamacpp": "content", "tgi": "inputs"}
 
 Raw = msgspec.Raw
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _OPTIONS = msgspec.json.Decoder(dict[str, object] | None)
-_MODEL = msgspec.json.Decoder(str)
+_TEXT = msgspec.json.Decoder(str)
 _LIMIT = msgspec.json.Decoder(int | None)
 
 
@@ -40,7 +42,7 @@ class Served:
 class Asked:
     """A request as the server gets it."""
 
-    path: str
+    path: str  # below `/v1`; `/tokenize` has none above it
     payload: bytes
     stream: bool
     own_usage: bool = False  # the usage was asked for by us: whoever asked does not want to see it
@@ -49,20 +51,46 @@ class Asked:
 def asked(request: Request, served: Served) -> Asked:
     """Return what to send for a request; raises InvalidInput if it can be sent to nobody."""
     fields = _fields_of(request.body)
-    path = next((path for field, path in PATHS.items() if field in fields), None)
-    if path is None:
-        raise InvalidInput("body", request.body[:60], f"one of {', '.join(PATHS)} must be in it")
+    path = _path(fields)
     fields["model"] = _encoded(_model(fields.get("model"), served))
-    if path not in _STREAMING:
+    if path not in paths.STREAMING:
         if request.stream:
             raise InvalidInput("stream", True, f"what {path} answers cannot be streamed")
+        if path == paths.TOKENIZE:
+            _rename(fields, _TOKENIZED.get(served.kind, "prompt"))
         return Asked(path, msgspec.json.encode(fields), stream=False)
-    _limit(fields, request.max_tokens, served.kind)
+    if path == paths.RESPONSES:
+        _limit(fields, request.max_tokens, (_RESPONSE_LIMIT,), _RESPONSE_LIMIT)
+    else:  # newer models of OpenAI refuse the older name
+        usual = _LIMITS[0] if served.kind == "openai" else _LIMITS[1]
+        _limit(fields, request.max_tokens, _LIMITS, usual)
     fields["stream"] = _encoded(request.stream)
-    own_usage = _ask_for_usage(fields) if request.stream else False
-    if not request.stream:
+    asks = request.stream and path != paths.RESPONSES  # the last event of those tells it anyway
+    own_usage = _ask_for_usage(fields) if asks else False
+    if not asks:
         fields.pop("stream_options", None)
     return Asked(path, msgspec.json.encode(fields), request.stream, own_usage)
+
+
+def _path(fields: dict[str, Raw]) -> str:
+    """Return where a body goes, and take what names it out of the body; raises InvalidInput."""
+    raw = fields.pop(paths.FIELD, None)
+    try:
+        named = None if raw is None else _TEXT.decode(raw)
+    except msgspec.MsgspecError:
+        named = ""
+    path = paths.path_of(named, fields)
+    if path is None:
+        told = f"one of {', '.join(paths.TELLING)} must be in it"
+        raise InvalidInput("body", ", ".join(fields)[:60], told)
+    return path
+
+
+def _rename(fields: dict[str, Raw], name: str) -> None:
+    """Give a text to be taken apart the name by which a server knows it."""
+    for other in ("prompt", "content"):
+        if other in fields and other != name:
+            fields[name] = fields.pop(other)
 
 
 def _fields_of(body: bytes) -> dict[str, Raw]:
@@ -78,7 +106,7 @@ def _fields_of(body: bytes) -> dict[str, Raw]:
 def _model(raw: Raw | None, served: Served) -> str:
     """Return the model to ask for; raises InvalidInput if it is not served."""
     try:
-        named = _MODEL.decode(raw) if raw is not None else ""
+        named = _TEXT.decode(raw) if raw is not None else ""
     except msgspec.MsgspecError as error:
         raise InvalidInput("body.model", bytes(raw or b"")[:60], str(error)) from None
     if not named:
@@ -93,9 +121,9 @@ def _model(raw: Raw | None, served: Served) -> str:
     raise InvalidInput("body.model", named, f"it is not served here; served: {shown}")
 
 
-def _limit(fields: dict[str, Raw], most: int, kind: str) -> None:
+def _limit(fields: dict[str, Raw], most: int, names: Sequence[str], usual: str) -> None:
     """Let no answer be longer than its job may be: that is what was admitted."""
-    there = [name for name in _LIMITS if name in fields]
+    there = [name for name in names if name in fields]
     for name in there:
         try:
             limit = _LIMIT.decode(fields[name])
@@ -103,8 +131,8 @@ def _limit(fields: dict[str, Raw], most: int, kind: str) -> None:
             raise InvalidInput(f"body.{name}", bytes(fields[name])[:60], str(error)) from None
         if limit is None or limit > most:
             fields[name] = _encoded(most)
-    if not there:  # newer models of OpenAI refuse the older name
-        fields[_LIMITS[0] if kind == "openai" else _LIMITS[1]] = _encoded(most)
+    if not there:
+        fields[usual] = _encoded(most)
 
 
 def _ask_for_usage(fields: dict[str, Raw]) -> bool:

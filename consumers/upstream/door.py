@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 from parallax import __version__
+from parallax.broker.api import paths
 from parallax.consumers.upstream.backend import Backend
 from parallax.consumers.upstream.failure import Failure, of_status
 
@@ -82,7 +83,8 @@ class Door:
 
         Whoever leaves before its end, or is cancelled, closes the connection.
         """
-        async with self._asked("POST", self._backend.api + path, payload) as response:
+        above = self._backend.root if path == paths.TOKENIZE else self._backend.api
+        async with self._asked("POST", above + path, payload) as response:
             yield response
 
     @asynccontextmanager

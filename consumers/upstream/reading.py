@@ -10,6 +10,7 @@ import msgspec
 
 from parallax.consumers.upstream.assembly import Assembly
 from parallax.consumers.upstream.failure import Failure, of_error
+from parallax.consumers.upstream.responses import Response
 
 DONE = b"[DONE]"
 
@@ -29,13 +30,13 @@ class Used:
 
 
 def used(usage: Any) -> Used:
-    """Read a `usage`; what is not a number there is not known."""
+    """Read a `usage`; what is not a number there is not known. Responses have other names in it."""
     if not isinstance(usage, dict):
         return Used()
-    details = usage.get("prompt_tokens_details")
+    details = usage.get("prompt_tokens_details", usage.get("input_tokens_details"))
     cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-    output = _count(usage.get("completion_tokens"))
-    prompt = _count(usage.get("prompt_tokens"))
+    output = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+    prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
     return Used(prompt, 0 if output is None and prompt is not None else output, cached or 0)
 
 
@@ -52,6 +53,7 @@ class Stream:
     over: bool = False  # the server has said `[DONE]`
     usage: Any = None
     assembly: Assembly = field(default_factory=Assembly)
+    response: Response = field(default_factory=Response)
 
     def take(self, payload: bytes) -> bytes | None:
         """Return what to pass on of a payload; None for what is not for others. Raises Failure."""
@@ -61,6 +63,11 @@ class Stream:
         chunk = _document(payload)
         if "error" in chunk and chunk["error"] is not None:
             raise of_error(chunk["error"])
+        if "type" in chunk and "choices" not in chunk:
+            if self.response.add(chunk, payload):
+                self.tokens += 1
+            self.usage, self.over = self.response.usage, self.response.document is not None
+            return payload
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self.usage = usage
@@ -85,6 +92,8 @@ class Stream:
     @property
     def whole(self) -> bytes:
         """The answer in one document."""
+        if self.response.document is not None:
+            return self.response.document
         return self.assembly.document(self.usage if isinstance(self.usage, dict) else None)
 
 

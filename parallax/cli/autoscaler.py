@@ -24,7 +24,7 @@ from parallax.services.capacity.kubernetes import ApiServer, KubernetesCapacity
 from parallax.services.capacity.local import LocalCapacity
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
-from parallax.services.orders import Interrupted, Orders
+from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 from parallax.telemetry.scaling import ScalingMetrics
 
@@ -110,10 +110,7 @@ def autoscaler(
         duty = AutoscalerService(
             Link.to(url), Keys(cell), candidate(), settings, machines, SystemClock(), metrics
         )
-        try:
-            service.run(duty, orders.stop, Random())
-        except Interrupted:
-            return
+        service.run(duty, orders.stop, Random())
 
 
 @contextmanager

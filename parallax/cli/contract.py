@@ -110,7 +110,7 @@ DOCUMENTS: dict[str, Any] = {
 #: Commands whose `--json` prints many documents, each on a line of its own.
 LINES = ("submit", "up")
 #: Commands without `--json`: their standard output is JSON lines already, or they have none.
-WITHOUT = ("scheduler", "worker", "gateway", "trace convert", "trace sample")
+WITHOUT = ("scheduler", "worker", "gateway", "exporter", "trace convert", "trace sample")
 
 
 def kinds(command: str) -> tuple[Any, ...]:
@@ -134,8 +134,8 @@ _INTRODUCTION = f"""# JSON
 
 Every command prints JSON with `--json`: one document on standard output, and nothing else there;
 {" and ".join(f"`{name}`" for name in LINES)} print one a line. `trace convert` and `trace sample`
-write JSON lines as they are; `scheduler` and `worker` print nothing, `gateway` its address (their
-logs are JSON lines on standard error, unless that is a terminal).
+write JSON lines as they are; `scheduler` and `worker` print nothing, `gateway` and `exporter` their
+addresses (their logs are JSON lines on standard error, unless that is a terminal).
 
 Scripts may rest on it: keys are snake_case, keep their meaning, and are all listed here; a release
 may add some. A unit ends a key: `_s` seconds, `_ms` milliseconds, `_tokens`, `_jobs`, `_per_s`;

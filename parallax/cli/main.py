@@ -52,6 +52,10 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
             "Start workers when they are needed, and let them go.",
         ),
         "gateway": ("parallax.producers.cli.gateway:gateway", "Serve the OpenAI API over HTTP."),
+        "exporter": (
+            "parallax.cli.exporter:exporter",
+            "Serve metrics of a whole cell to Prometheus.",
+        ),
         "keys": ("parallax.cli.keys:keys", "Make, list, revoke and rotate API keys."),
         "workers": ("parallax.cli.inspection:workers", "List workers."),
         "backend": ("parallax.cli.backend:backend", "List servers in use; look at one."),

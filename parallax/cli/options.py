@@ -15,6 +15,7 @@ from parallax.cli.names import PolicyName
 from parallax.core.errors import InvalidInput, Unreachable
 from parallax.core.secrets import has_password
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.telemetry.objectives import Objectives
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +35,11 @@ _MEANINGS = {
     "ordering": "Ordering policy: which job of a tenant is next.",
     "fairness": "Fairness policy: which tenant is next.",
     "routing": "Routing policy: which worker gets a job.",
+}
+_OBJECTIVES = {
+    "e2e": "a job that ends within so many seconds",
+    "tpot": "an answer with so many seconds for each token after the first",
+    "ttft": "a first token within so many seconds",
 }
 
 
@@ -106,6 +112,28 @@ def metrics_host_option(command: F) -> F:
         "--metrics-host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
         help="Address that /metrics and /healthz listen on: 0.0.0.0 or :: is all of them.",
     )(command)  # fmt: skip
+
+
+def slo_options(command: F) -> F:
+    """Add `--slo-ttft`, `--slo-tpot` and `--slo-e2e`."""
+    usual = Objectives().by_name()
+    for name, meaning in _OBJECTIVES.items():
+        command = click.option(
+            f"--slo-{name}", f"slo_{name}", type=float, default=usual[name], show_default=True,
+            help=f"Metrics: {meaning} counts as in time.",
+        )(command)  # fmt: skip
+    return command
+
+
+def objectives_from(options: dict[str, Any]) -> Objectives:
+    """Take the objectives out of a command's options and check them."""
+    return Objectives(**{f"{name}_s": options.pop(f"slo_{name}") for name in _OBJECTIVES})
+
+
+def objective_arguments(objectives: Objectives) -> list[str]:
+    """Return the arguments that make another process judge by these objectives."""
+    seconds = objectives.by_name().items()
+    return [word for name, value in seconds for word in (f"--slo-{name}", str(value))]
 
 
 def policies_from(options: dict[str, Any]) -> Policies:

@@ -18,10 +18,12 @@ from parallax.cli.engine_options import PORT
 from parallax.cli.leader import leader_of
 from parallax.cli.options import (
     metrics_host_option,
+    objectives_from,
     policies_from,
     policy_options,
     redis_options,
     server_url,
+    slo_options,
     start_logging,
 )
 from parallax.cli.silence import said_after
@@ -54,6 +56,7 @@ _DEFAULTS = SchedulerSettings()
 @click.option("--window", type=int, default=_DEFAULTS.window, show_default=True,
               help="Most jobs of one tenant held in memory.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policies.")
+@slo_options
 @metrics_host_option
 @click.option("--metrics-port", type=PORT, help="Serve /metrics and /healthz on this port.")
 @click.option("--verbose", is_flag=True, help="Log more.")
@@ -73,6 +76,7 @@ def scheduler(
     **options: Any,
 ) -> None:
     """Run one scheduler. Start two or more: one leads, the others take over when it is gone."""
+    metrics = SchedulingMetrics(objectives_from(options))
     policies = policies_from(options)
     settings = SchedulerSettings(
         lease_s=lease_s, heartbeat_s=heartbeat_s, sweep_s=sweep_s, repair_grace_s=repair_grace_s,
@@ -80,7 +84,6 @@ def scheduler(
     )  # fmt: skip
     url = server_url(redis, home)
     start_logging(verbose)
-    metrics = SchedulingMetrics()
     duty = SchedulerService(
         Link.to(url),
         Keys(cell),

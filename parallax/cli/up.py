@@ -14,12 +14,16 @@ from parallax.cli.documents import UpLine
 from parallax.cli.engine_options import PORT, SERVER, engine_arguments, engine_options
 from parallax.cli.options import (
     metrics_host_option,
+    objective_arguments,
+    objectives_from,
     policies_from,
     policy_arguments,
     policy_options,
+    slo_options,
     start_logging,
 )
 from parallax.cli.output import say, write_json
+from parallax.cli.up_scaling import autoscale_options, first_and_most, scaling_from, scaling_of
 from parallax.cli.where import Where, cells_options
 from parallax.consumers.upstream.backend import METAVAR
 from parallax.consumers.upstream.opening import checked
@@ -50,9 +54,11 @@ ANSWERING, GATEWAY_PORT = "echo", 8080
 @click.option("--server-binary", type=click.Path(path_type=Path, dir_okay=False),
               help="valkey-server or redis-server to embed [default: the one that "
               "PARALLAX_SERVER_BINARY names, or the packaged Valkey].")  # fmt: skip
+@slo_options
 @metrics_host_option
 @click.option("--metrics-port", type=PORT, help="Serve /metrics: the first scheduler on this port, "
-              "the other schedulers and then the workers on those after it.")  # fmt: skip
+              "on those after it the other schedulers, the workers, the gateway, and what "
+              "tells of the whole cell (`parallax exporter`).")  # fmt: skip
 @click.option("--gateway", "gateway", is_flag=True, help="Serve the OpenAI API on this machine; "
               "the engines are then echo, unless --engine says otherwise.")  # fmt: skip
 @click.option("--gateway-port", type=PORT, help="Port of the gateway, of other cells those "
@@ -60,6 +66,7 @@ ANSWERING, GATEWAY_PORT = "echo", 8080
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON document for each cell, a line each."
 )
+@autoscale_options
 def up(
     where: Where,
     workers: int,
@@ -75,6 +82,8 @@ def up(
     gateway: bool,
     gateway_port: int | None,
     as_json: bool,
+    autoscale: str | None,
+    scaling: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Run Redis (unless --redis names one), schedulers and workers until Ctrl-C.
@@ -85,16 +94,19 @@ def up(
     """
     if backends:
         engine, workers = SERVER, _in_front_of(backends)
-    count = workers + schedulers
+    scaled = scaling_from(autoscale, scaling)
+    workers, most = first_and_most(scaled, workers)
+    gateway = gateway or gateway_port is not None
+    count = most + schedulers + gateway + 1  # the last one is the exporter's
     if metrics_port is not None:
         check_int("--metrics-port", metrics_port, 1, 65_536 - count * len(where.named))
-    gateway = gateway or gateway_port is not None
     ports = _gateway_ports(gateway, gateway_port, len(where.named))
     if gateway and not backends and _is_default("engine"):
         engine = ANSWERING
     own = _workers_of(backends)
     worker_arguments = () if backends else engine_arguments(engine, profile, engine_speed)
-    scheduler_arguments = policy_arguments(policies_from(options))
+    judged = objective_arguments(objectives_from(options))
+    scheduler_arguments = [*judged, *policy_arguments(policies_from(options))]
     start_logging()
     systems, shared = list[System](), where.redis
     with Orders() as orders, ExitStack() as running:
@@ -103,7 +115,7 @@ def up(
                 port = None if metrics_port is None else metrics_port + number * count
                 plan = Plan(
                     workers, schedulers, worker_arguments, scheduler_arguments, durability,
-                    place.name, port, metrics_host, ports[number], own,
+                    place.name, port, metrics_host, ports[number], own, most,
                 )  # fmt: skip
                 url = place.url or shared
                 system = System(
@@ -113,9 +125,11 @@ def up(
                 systems.append(running.enter_context(system))
                 shared = shared or (None if url else system.url)  # the first starts it for all
             (_write if as_json else _greet)(where, systems, workers, engine)
+            scale = running.enter_context(scaling_of(systems, scaled))
             while not orders.stop.wait(_TICK_S):
                 for system in systems:
                     system.watch()
+                scale()
         except Interrupted:
             pass
         running.callback(_drain, systems, as_json)
@@ -186,6 +200,9 @@ def _greet(where: Where, systems: list[System], workers: int, engine: str) -> No
         say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
         if address := _address(system.plan):
             say(f"OpenAI API{of}: {address}")
+        if (port := system.plan.exporter_port) is not None:
+            first, host = system.plan.metrics_port, system.plan.metrics_host
+            say(f"metrics{of}: ports {first} to {port} of {host}; the whole cell on {port}")
     asked = (
         '"Say hello" --stream'
         if engine in ("echo", SERVER)

@@ -23,6 +23,7 @@ class Hedges:
     """
 
     policy: HedgingPolicy
+    refused: int = 0  # that were due, had somewhere to go, and that the policy did not allow
     _timers: list[tuple[float, str, int]] = field(default_factory=list)
 
     def sent(self, first: InFlight, fleet: Fleet, now: float) -> None:
@@ -59,7 +60,11 @@ class Hedges:
                 continue
             here = fleet.view(first.worker)
             elsewhere = tuple([w for w in fleet.open(now, need_like(here)) if w.id != here.id])
-            if elsewhere and self.policy.allow(fleet.saturation):
+            if not elsewhere:
+                continue
+            if not self.policy.allow(fleet.saturation):
+                self.refused += 1
+            else:
                 cluster = ClusterView(elsewhere, now)
                 policy = versions.policy(first.arm)
                 (worker,) = policy.route([first.job], [first.estimate], cluster)

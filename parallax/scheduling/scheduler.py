@@ -114,7 +114,7 @@ class Scheduler:
 
     def snapshot(self) -> Snapshot:
         """Return what an observer may see. O(tenants + workers)."""
-        return snapshot_of(self._line.queues, self._fleet)
+        return snapshot_of(self._line.queues, self._fleet, self._hedges)
 
     def held(self, tenant: str) -> int:
         """Return how many jobs of this tenant are queued here. O(1)."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from parallax.core.model import QueueView
 from parallax.scheduling.fleet import Fleet
+from parallax.scheduling.hedges import Hedges
 from parallax.scheduling.load import Load, LoadMeter
 from parallax.scheduling.queues import Queues
 
@@ -20,14 +21,16 @@ class Snapshot:
     queued: dict[str, int]
     in_flight: dict[str, int]
     kv_used: dict[str, float]
+    hedges_refused: int = 0  # since this scheduler began
 
 
-def snapshot_of(queues: Queues, fleet: Fleet) -> Snapshot:
+def snapshot_of(queues: Queues, fleet: Fleet, hedges: Hedges | None) -> Snapshot:
     """Return what an observer may see. O(tenants + workers)."""
     return Snapshot(
         {name: len(queue.jobs) + queue.unread for name, queue in queues.by_tenant.items()},
         {name: worker.in_flight for name, worker in fleet.workers.items()},
         {name: worker.kv_used for name, worker in fleet.workers.items()},
+        0 if hedges is None else hedges.refused,
     )
 
 

@@ -1,4 +1,4 @@
-"""The autoscaler process: takes the seat, reads the load, lets the autoscaler decide, carries it out.
+"""The autoscaler process: takes the seat, reads the load, has it decided what to do, and does it.
 
     standby --seat taken--> look every few seconds: load -> decision -> capacity -> record
        ^                                                         |
@@ -12,7 +12,7 @@ nobody measures is no reason to start or to end anything.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
@@ -55,8 +55,8 @@ SEAT_LOOKS, SEAT_S = 4, 5.0
 class ScalingSettings:
     """How a cell is scaled."""
 
-    policy: PolicyChoice = PolicyChoice("backlog_slo")
-    bounds: Bounds = Bounds()
+    policy: PolicyChoice = field(default_factory=lambda: PolicyChoice("backlog_slo"))
+    bounds: Bounds = field(default_factory=Bounds)
     every_s: float = 2.0  # between two decisions
     dry_run: bool = False  # decide and tell, change nothing
 

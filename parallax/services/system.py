@@ -26,7 +26,7 @@ from parallax.services.processes import RESTART_BASE_S, RESTART_CAP_S, Processes
 log = logging.getLogger(__name__)
 
 READY_S = 30.0
-GATEWAY = "gateway"  # the name of that process
+GATEWAY, EXPORTER = "gateway", "exporter"  # the names of those processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,12 @@ class Plan:
     scheduler_arguments: Sequence[str] = ()
     durability: str = "everysec"
     cell: str = "main"
-    metrics_port: int | None = None  # of the first scheduler; the others, then the workers, follow
+    metrics_port: int | None = None  # of the first scheduler; after the others come the workers,
+    # the gateway, and the exporter of the whole cell
     metrics_host: str = "127.0.0.1"
     gateway_port: int | None = None  # of the gateway on the loopback address; None: there is none
     backends: Sequence[Sequence[str]] = ()  # arguments of the n-th worker alone
+    most_workers: int = 0  # that an autoscaler may start
 
     def metrics(self, place: int) -> tuple[str, ...]:
         """Return the arguments that let the process at this place (from 0) serve its metrics."""
@@ -50,6 +52,18 @@ class Plan:
         if port is None:
             return ()
         return ("--metrics-host", self.metrics_host, "--metrics-port", str(port + place))
+
+    @property
+    def places(self) -> int:
+        """How many places schedulers and workers may take: ports of others follow."""
+        return self.schedulers + max(self.workers, self.most_workers)
+
+    @property
+    def exporter_port(self) -> int | None:
+        """The port of the exporter of the whole cell; None if there is none."""
+        if self.metrics_port is None:
+            return None
+        return self.metrics_port + self.places + (self.gateway_port is not None)
 
 
 class System:
@@ -128,6 +142,8 @@ class System:
                 self.start_worker(n)
             if self.plan.gateway_port is not None:
                 self.start_gateway(self.plan.gateway_port)
+            if self.plan.metrics_port is not None:
+                self.start_exporter()
             self.await_workers(self.plan.workers)
             if self.plan.gateway_port is not None:
                 self.await_gateway(self.plan.gateway_port)
@@ -150,7 +166,13 @@ class System:
 
     def start_gateway(self, port: int) -> None:
         """Start a gateway on the loopback address."""
-        self.processes.start(GATEWAY, "gateway", "--port", str(port))
+        metrics = self.plan.metrics(self.plan.places)
+        self.processes.start(GATEWAY, "gateway", "--port", str(port), *metrics)
+
+    def start_exporter(self) -> None:
+        """Start what tells of the whole cell, on the last of the ports."""
+        place = self.plan.places + (self.plan.gateway_port is not None)
+        self.processes.start(EXPORTER, "exporter", *self.plan.metrics(place))
 
     def watch(self) -> list[str]:
         """Restart what ended unasked, server included; return the names of what had ended.

@@ -198,14 +198,16 @@ class Term:
         events += self._understood(read)
         events = self._accounts.needed(events) + events
         now = self._now()
+        thinking = self._clock.monotonic()
         actions = self._scheduler.handle(events, now)
+        decided = self._clock.monotonic()
         self._policies.record(events, now, actions)
         self._outbox.uncommitted = self._outbox.uncommitted or bool(read.events)
         sent = self._outbox.carry_out(self.lease, actions)
         if self._outbox.uncommitted and not sent and self._timetable.is_due("commit", COMMIT_S):
             self._outbox.commit(self.lease)
         self._metrics.decided(actions)
-        self._metrics.turned(self._clock.monotonic() - started)
+        self._metrics.turned(self._clock.monotonic() - started, decided - thinking)
         return True
 
     def _duties(self) -> None:

@@ -8,6 +8,7 @@ follow vLLM and the OpenTelemetry GenAI conventions, so that panels made for tho
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
@@ -15,11 +16,14 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from parallax import __version__
+from parallax.core.lifecycle import Outcome
 from parallax.core.reasons import Reason
 from parallax.core.words import Finished, Reclaimed, Repaired, Routed, Scrubbed, Stolen, Woken
 from parallax.telemetry.histogram import Histogram
 
 Collector = Counter | Gauge | Histogram
+#: Units that names end in, before `_total`.
+UNITS = ("seconds", "bytes", "tokens", "ratio", "cost")
 C = TypeVar("C", Counter, Gauge, Histogram)
 
 TTFT_BUCKETS = (
@@ -33,6 +37,9 @@ LATENCY_BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0,
     15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0,
 )  # fmt: skip
+DECISION_BUCKETS = (
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1,
+)  # fmt: skip
 TURN_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0)
 
 
@@ -40,7 +47,8 @@ TURN_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 class Metric:
     """One row of the table. `preset` are label values whose series exist from the start.
 
-    `process` says whose metric it is: the scheduler's, the worker's, or `any`.
+    `process` says whose metric it is: the scheduler's, the worker's, the gateway's, the cell's,
+    which `parallax exporter` reads in Redis, or `any`.
     """
 
     name: str
@@ -50,6 +58,12 @@ class Metric:
     buckets: tuple[float, ...] = ()
     preset: tuple[str, ...] = ()
     process: str = "scheduler"
+
+    @property
+    def unit(self) -> str:
+        """The unit, which is the end of the name; what has none counts things, or says 0 or 1."""
+        stem = self.name.removesuffix("_total").rpartition("_")[2]
+        return stem if stem in UNITS else ""
 
 
 def _but(words: type[StrEnum], one: StrEnum) -> tuple[StrEnum, ...]:
@@ -61,6 +75,11 @@ REFUSALS = _but(Routed, Routed.OK)
 RECOVERIES = (*_but(Reclaimed, Reclaimed.ALIVE), "deaths")
 RESCUES = ("hedge", "stop", "handover")
 STEALS = tuple(Stolen)
+#: Most workers that have series of their own.
+MOST_WORKERS = 500
+OBJECTIVES = ("ttft", "tpot", "e2e")
+WORKER_STATES = ("alive", "unready", "draining", "dead")
+ENDS = tuple(outcome.value for outcome in Outcome)
 ERRORS = ("Unreachable", "StoreFull", "StoreFault", "Fenced", "Other")
 ADMITTED = "admitted"
 ADMISSIONS = (ADMITTED, *(reason.value for reason in Reason if reason.by_admission))
@@ -85,6 +104,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("parallax_rescues_total", Counter, "Second attempts sent, attempts told to stop because "
            "another was faster, and prompts handed over to who gives the answer.", ("kind",),
            preset=RESCUES),
+    Metric("parallax_hedges_refused_total", Counter, "Second attempts that were due and that the "
+           "policy did not allow: its budget is spent, or the fleet is full."),
     Metric("parallax_steals_total", Counter, "Attempts that an idle worker was to take, by what "
            "came of it.", ("result",), preset=STEALS),
     Metric("parallax_canary_jobs", Gauge, "Jobs of each arm that were judged while a canary runs.",
@@ -103,6 +124,14 @@ METRICS: tuple[Metric, ...] = (
            ("tenant",), TPOT_BUCKETS),
     Metric("parallax_e2e_seconds", Histogram, "From acceptance to the end.",
            ("tenant",), LATENCY_BUCKETS),
+    Metric("parallax_slo_target_seconds", Gauge, "What counts as in time; a bound of the "
+           "histogram's buckets.", ("objective",), preset=OBJECTIVES),
+    Metric("parallax_slo_met_total", Counter, "Completed jobs within the objective.",
+           ("tenant", "objective")),
+    Metric("parallax_slo_missed_total", Counter, "Completed jobs beyond the objective; for `e2e` "
+           "also those that were rejected, failed, expired or are dead.", ("tenant", "objective")),
+    Metric("parallax_served_cost_total", Counter, "Cost of what was computed for ended attempts: "
+           "prompt tokens that no cache had, and twice the output tokens.", ("tenant",)),
     Metric("parallax_prompt_tokens_total", Counter, "Prompt tokens of ended attempts.",
            ("tenant",)),
     Metric("parallax_cached_tokens_total", Counter, "Prompt tokens found in a KV cache.",
@@ -119,6 +148,9 @@ METRICS: tuple[Metric, ...] = (
            ("kind",), preset=ERRORS, process="any"),
     Metric("parallax_turn_seconds", Histogram, "Duration of a scheduler's turn, waiting excluded.",
            (), TURN_BUCKETS),
+    Metric("parallax_decision_seconds", Histogram, "What the scheduler thought in a turn: all "
+           "arrivals and reports of it decided on, without reading or writing.", (),
+           DECISION_BUCKETS),
     Metric("parallax_worker_attempts_total", Counter, "Attempts of this worker, by what the store "
            "answered to their end.", ("result",), preset=ANSWERS, process="worker"),
     Metric("parallax_worker_running", Gauge, "Attempts in the engine.", process="worker"),
@@ -129,6 +161,15 @@ METRICS: tuple[Metric, ...] = (
     Metric("parallax_worker_prompt_tokens_total", Counter, "Prompt tokens computed, cached ones "
            "excluded.", process="worker"),
     Metric("parallax_worker_generation_tokens_total", Counter, "Output tokens written.",
+           process="worker"),
+    Metric("parallax_worker_cached_tokens_total", Counter, "Prompt tokens found in the KV cache.",
+           process="worker"),
+    Metric("parallax_worker_slots", Gauge, "Attempts that the engine runs at once.",
+           process="worker"),
+    Metric("parallax_worker_ready", Gauge, "1 while the engine can be used and is not draining.",
+           process="worker"),
+    Metric("parallax_worker_relay_seconds", Histogram, "From sending pieces of answers to the "
+           "store's reply: the pieces behind them wait so long.", (), TURN_BUCKETS,
            process="worker"),
     Metric("parallax_worker_service_seconds", Histogram, "From the start of an attempt to its end.",
            (), LATENCY_BUCKETS, process="worker"),
@@ -150,16 +191,64 @@ METRICS: tuple[Metric, ...] = (
            process="autoscaler"),
     Metric("parallax_autoscaler_decisions_total", Counter, "Decisions, by where the number of "
            "workers went and by what decided.", ("direction", "reason"), process="autoscaler"),
+    Metric("parallax_cell_up", Gauge, "1 while the cell can be read in Redis.", process="cell"),
+    Metric("parallax_cell_read_seconds", Gauge, "What the last look at the cell took.",
+           process="cell"),
+    Metric("parallax_cell_leader", Gauge, "1 while somebody leads the cell.", process="cell"),
+    Metric("parallax_cell_lease_left_seconds", Gauge, "How long the leader's lease still lasts.",
+           process="cell"),
+    Metric("parallax_cell_epoch", Gauge, "A number that rises with each new leader.",
+           process="cell"),
+    Metric("parallax_cell_queue_depth", Gauge, "Jobs in the tenant's stream: neither at a worker "
+           "nor refused.", ("tenant",), process="cell"),
+    Metric("parallax_cell_oldest_age_seconds", Gauge, "How long the first of them is there.",
+           ("tenant",), process="cell"),
+    Metric("parallax_cell_weight", Gauge, "The tenant's weight.", ("tenant",), process="cell"),
+    Metric("parallax_cell_due_ratio", Gauge, "The share that its weight gives to the tenant among "
+           "those with jobs that wait.", ("tenant",), process="cell"),
+    Metric("parallax_cell_open_jobs", Gauge, "Accepted jobs that have not ended.", process="cell"),
+    Metric("parallax_cell_jobs_total", Counter, "Jobs that ended since the cell began.",
+           ("outcome",), preset=ENDS, process="cell"),
+    Metric("parallax_cell_backlog_seconds", Gauge, "What waits, at the rate at which jobs ended in "
+           "the last minute; while none does, the age of the oldest.", process="cell"),
+    Metric("parallax_cell_dead_letters", Gauge, "Dead letters that nobody has dealt with.",
+           process="cell"),
+    Metric("parallax_cell_events", Gauge, "Entries of the stream that workers tell the leader "
+           "with: what it has not read yet, and some that it has.", process="cell"),
+    Metric("parallax_cell_workers", Gauge, "Registered workers.", ("state",), preset=WORKER_STATES,
+           process="cell"),
+    Metric("parallax_cell_worker_load", Gauge, "Attempts in the worker's stream.", ("worker",),
+           process="cell"),
+    Metric("parallax_cell_worker_kv_ratio", Gauge, "Share of its KV memory in use, as it says.",
+           ("worker",), process="cell"),
+    Metric("parallax_cell_heartbeat_age_seconds", Gauge, "Since the worker's last heartbeat.",
+           ("worker",), process="cell"),
+    Metric("parallax_redis_memory_bytes", Gauge, "Memory that the server uses.", process="cell"),
+    Metric("parallax_redis_memory_limit_bytes", Gauge, "Its limit (`maxmemory`); 0: none.",
+           process="cell"),
+    Metric("parallax_redis_clients", Gauge, "Connections to it.", process="cell"),
+    Metric("parallax_redis_commands_total", Counter, "Commands that it carried out.",
+           process="cell"),
+    Metric("parallax_redis_cpu_seconds_total", Counter, "CPU time that it used.", process="cell"),
+    Metric("parallax_redis_disk_ok", Gauge, "1 while its last write to the disk succeeded.",
+           process="cell"),
 )  # fmt: skip
 
 
 class Metrics:
-    """The collectors of one process, by the metric's name without its prefix."""
+    """The collectors of one process, by the metric's name without its prefix.
 
-    def __init__(self, process: str = "scheduler") -> None:
+    `bounds` has a further bound of the buckets of some histograms: an objective is one, so that how
+    many jobs kept it can be read exactly.
+    """
+
+    def __init__(
+        self, process: str = "scheduler", bounds: Mapping[str, float] | None = None
+    ) -> None:
         self.registry = CollectorRegistry()
+        more = bounds or {}
         self._collectors = {
-            metric.name: _built(metric, self.registry)
+            metric.name: _built(metric, self.registry, more.get(metric.name))
             for metric in METRICS
             if metric.process in (process, "any")
         }
@@ -212,9 +301,10 @@ def exposition(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-def _built(metric: Metric, registry: CollectorRegistry) -> Collector:
+def _built(metric: Metric, registry: CollectorRegistry, bound: float | None = None) -> Collector:
     if issubclass(metric.kind, Histogram):
-        histogram = Histogram(metric.name, metric.meaning, metric.labels, metric.buckets)
+        bounds = sorted({*metric.buckets, *([] if bound is None else [bound])})
+        histogram = Histogram(metric.name, metric.meaning, metric.labels, bounds)
         registry.register(histogram)
         return histogram
     collector = metric.kind(metric.name, metric.meaning, metric.labels, registry=registry)

@@ -1,28 +1,37 @@
-"""Answering one request: its job is run or streamed, and what came of it is told."""
+"""Answering one request: its jobs are run or streamed, and what came of them is told.
+
+There is one job for each answer that a request wants: nearly always one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import msgspec
 from starlette.responses import Response
 from starlette.types import Receive
 
+from parallax.broker.api import paths
 from parallax.broker.store.results import Record
 from parallax.core.errors import ParallaxError, TimedOut
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
 from parallax.producers.client.async_client import AsyncClient
 from parallax.producers.client.completion import Completion
-from parallax.producers.gateway import explaining
+from parallax.producers.gateway import explaining, merging
+from parallax.producers.gateway.bodies import Asked
+from parallax.producers.gateway.events import CHUNKS, RESPONSES
 from parallax.producers.gateway.explaining import JOB
-from parallax.producers.gateway.leaving import unless_left
+from parallax.producers.gateway.leaving import over, unless_left
 from parallax.producers.gateway.meaning import Meant
+from parallax.producers.gateway.merging import Merged
 from parallax.producers.gateway.models import Models
 from parallax.producers.gateway.problems import Code, Problem, problem_of_end
+from parallax.producers.gateway.requests import CompletionRequest
 from parallax.producers.gateway.settings import GatewaySettings
 from parallax.producers.gateway.streaming import Streamed
 
@@ -36,6 +45,14 @@ EXPLAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """A job of a request, and what it is asked."""
+
+    meant: Meant
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True)
 class Answering:
     """Runs jobs over one client."""
 
@@ -44,17 +61,32 @@ class Answering:
     settings: GatewaySettings
 
     async def whole(
-        self, meant: Meant, body: bytes, headers: Mapping[str, str], receive: Receive
+        self, asks: Sequence[Ask], headers: Mapping[str, str], receive: Receive
     ) -> Response:
         """Return the answer as one document; raises Problem, ParallaxError, ClientLeft."""
-        work = self._kept(meant, body) if meant.repeatable else self._run(meant, body)
-        ended = await unless_left(work, receive)
+        ended = await unless_left(self._all(asks), receive)
+        first = ended[0]
+        answer = first.answer if len(ended) == 1 else _merged(asks, ended)
+        told = {**headers, JOB: first.job_id, **explaining.of_report(first.report)}
+        return Response(answer, media_type="application/json", headers=told)
+
+    async def _all(self, asks: Sequence[Ask]) -> list[Completion]:
+        """Run all jobs; if one of them comes to nothing the others are cancelled."""
+        if len(asks) == 1:
+            return [await self._one(asks[0])]
+        tasks = [asyncio.ensure_future(self._one(ask)) for ask in asks]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            await over(*tasks)
+
+    async def _one(self, ask: Ask) -> Completion:
+        ended = await (self._kept if ask.meant.repeatable else self._run)(ask.meant, ask.asked.body)
         if ended.outcome is not Outcome.COMPLETED:
             raise problem_of_end(ended)
         if not ended.answer:
             raise no_answer(ended)
-        told = {**headers, JOB: ended.job_id, **explaining.of_report(ended.report)}
-        return Response(ended.answer, media_type="application/json", headers=told)
+        return ended
 
     async def _run(self, meant: Meant, body: bytes) -> Completion:
         await self._held(meant)
@@ -84,10 +116,17 @@ class Answering:
         return Completion(ended.job_id, ended.outcome, ended.data, answer or b"")
 
     async def streamed(
-        self, meant: Meant, body: bytes, headers: Mapping[str, str], receive: Receive
+        self, asks: Sequence[Ask], headers: Mapping[str, str], receive: Receive
     ) -> Streamed:
         """Return the answer as it is made, once its status is 200; raises as `whole` does."""
-        job = await self._first_time(meant) if meant.repeatable else meant.job
+        meant, path = asks[0].meant, asks[0].asked.path
+        jobs = [await self._first_time(a.meant) if a.meant.repeatable else a.meant.job
+                for a in asks]  # fmt: skip
+        job, waits = jobs[0], self.settings.wait_s
+        streams = [
+            self.client.stream(one, ask.asked.body, timeout_s=waits)
+            for one, ask in zip(jobs, asks, strict=True)
+        ]
 
         async def explain() -> Mapping[str, str]:
             return await soon(self._explained(job.id), {})
@@ -96,9 +135,9 @@ class Answering:
             return await soon(self._status(job.id), "waiting")
 
         streamed = Streamed(
-            self.client.stream(job, body, timeout_s=self.settings.wait_s), self.settings,
+            streams[0] if len(streams) == 1 else Merged(streams, _prompts(asks)), self.settings,
             hold=lambda: self._held(meant), status=status, explain=explain,
-            headers={**headers, JOB: job.id},
+            headers={**headers, JOB: job.id}, form=RESPONSES if path == paths.RESPONSES else CHUNKS,
         )  # fmt: skip
         await streamed.open(receive)
         return streamed
@@ -156,3 +195,17 @@ def no_answer(ended: Completion) -> Problem:
     worker = ended.report.worker
     said = f"the engine of {worker} gives no answers: it only imitates work; use one that does"
     return Problem(502, Code.NO_ANSWER, said, retry=False)
+
+
+def _merged(asks: Sequence[Ask], ended: Sequence[Completion]) -> bytes:
+    try:
+        return merging.whole([one.answer for one in ended], _prompts(asks))
+    except (msgspec.MsgspecError, UnicodeDecodeError, AttributeError) as error:
+        said = f"one of several answers cannot be read: {error}"
+        raise Problem(502, Code.NO_ANSWER, said, retry=False) from None
+
+
+def _prompts(asks: Sequence[Ask]) -> int:
+    """Return how many prompts a request has."""
+    said = asks[0].asked.said
+    return len(said.prompts) if isinstance(said, CompletionRequest) else 1

@@ -25,21 +25,20 @@ from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.core.secrets import redacted
 from parallax.producers.client.async_client import AsyncClient
-from parallax.producers.gateway import explaining
-from parallax.producers.gateway.answering import Answering
+from parallax.producers.gateway import explaining, openapi
+from parallax.producers.gateway.answering import Answering, Ask
 from parallax.producers.gateway.bodies import (
-    Asked,
     ClientDisconnect,
-    chat_asked,
     check_unambiguous,
-    completion_asked,
     read_body,
+    understood,
 )
 from parallax.producers.gateway.doorkeeper import LOCAL, Doorkeeper, Openness
 from parallax.producers.gateway.leaving import ClientLeft
 from parallax.producers.gateway.meaning import Speaker, meant
 from parallax.producers.gateway.models import Models, Served, missing
 from parallax.producers.gateway.problems import Code, Problem, problem_of
+from parallax.producers.gateway.routes import SPECS
 from parallax.producers.gateway.settings import GatewaySettings
 from parallax.producers.gateway.streaming import Streamed
 from parallax.telemetry.metrics import exposition
@@ -74,16 +73,14 @@ class Gateway:
     _doorkeeper: Doorkeeper | None = None
 
     def __post_init__(self) -> None:
-        posts = {"/v1/chat/completions": ("chat", self._chat),
-                 "/v1/completions": ("completions", self._completion)}  # fmt: skip
-        gets = {"/v1/models": ("models", self._models),
-                "/v1/models/{model:path}": ("model", self._model),
-                "/health": ("health", self._health), "/ready": ("ready", self._ready),
-                "/metrics": ("metrics", self._metrics)}  # fmt: skip
+        serving: dict[str, Serve] = {
+            "models": self._models, "model": self._model, "health": self._health,
+            "ready": self._ready, "metrics": self._metrics, "openapi": self._openapi,
+        }  # fmt: skip
+        serving |= {one.name: self._asking(one.asks) for one in SPECS if one.asks}
         routes = [
-            Route(path, Guarded(self, name, serve), methods=[method])
-            for method, table in (("POST", posts), ("GET", gets))
-            for path, (name, serve) in table.items()
+            Route(one.path, Guarded(self, one.name, serving[one.name]), methods=[one.method])
+            for one in SPECS
         ]
         handlers = {HTTPException: self._astray}
         self.app = Starlette(routes=routes, lifespan=self._life, exception_handlers=handlers)
@@ -180,31 +177,36 @@ class Gateway:
 
     # -- routes
 
-    async def _chat(self, request: Request) -> Answer:
-        return await self._asked(request, chat_asked)
+    def _asking(self, path: str) -> Serve:
+        """Return what serves requests to a path of the API."""
 
-    async def _completion(self, request: Request) -> Answer:
-        return await self._asked(request, completion_asked)
+        async def serve(request: Request) -> Answer:
+            return await self._asked(request, path)
 
-    async def _asked(self, request: Request, understand: Callable[[bytes], Asked]) -> Answer:
+        return serve
+
+    async def _asked(self, request: Request, path: str) -> Answer:
         began = self.clock.monotonic()
         answering, headers = self._now(), request.headers
         speaker = await self._speaker(request)
         body = await read_body(request, self.settings)
-        asked = understand(body)
-        one = meant(headers, asked, speaker, self.settings)
+        asked = understood(path, body)
+        asks = [
+            Ask(meant(headers, one, speaker, self.settings, n), one)
+            for n, one in enumerate(asked.each())
+        ]
+        one = asks[0].meant
         if not speaker.may_use(one.model):
             said = f"this key may not use the model {one.model[:100]!r}"
             raise Problem(403, Code.NOT_ALLOWED, said, param="model")
         if speaker.models:
-            check_unambiguous(asked.body)
-        await answering.models.check(one.model)
+            check_unambiguous(body)
         about = explaining.of_request(one, headers.get(explaining.REQUEST_ID))
         if not asked.stream:
-            answer = await answering.whole(one, asked.body, about, request.receive)
+            answer = await answering.whole(asks, about, request.receive)
             self.metrics.first_byte(self.clock.monotonic() - began)
             return answer
-        streamed = await answering.streamed(one, asked.body, about, request.receive)
+        streamed = await answering.streamed(asks, about, request.receive)
         streamed.began = lambda: self.metrics.first_byte(self.clock.monotonic() - began)
         return streamed
 
@@ -221,6 +223,9 @@ class Gateway:
         if name not in allowed:
             raise missing(name, allowed)
         return document(_model(allowed[name]))
+
+    async def _openapi(self, _: Request) -> Answer:
+        return Response(openapi.document(), media_type="application/json")
 
     async def _health(self, _: Request) -> Answer:
         return document({"status": "ok"})

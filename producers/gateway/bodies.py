@@ -1,4 +1,4 @@
-"""Bodies of requests: how they come in, and what is read of them.
+"""Bodies of requests: how they come in, how they are understood, and how one becomes several.
 
 A body is stored as it came: engines read it, and the gateway only what it must know itself.
 """
@@ -7,92 +7,41 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
-from parallax.core.model import MAX_TOKENS
-from parallax.producers.client.chat import TOKEN_BYTES
+from parallax.broker.api import paths
 from parallax.producers.gateway.problems import Code, Problem
+from parallax.producers.gateway.requests import (
+    ChatRequest,
+    Common,
+    CompletionRequest,
+    EmbeddingsRequest,
+    ResponsesRequest,
+    TokenizeRequest,
+)
 from parallax.producers.gateway.settings import GatewaySettings
 
 #: Deepest nesting of a body: an engine may read all of it.
 MOST_DEEP = 64
 
-_Tokens = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS)] | None
-_One = Annotated[int, msgspec.Meta(ge=1, le=1)] | None
-_Name = Annotated[str, msgspec.Meta(max_length=512)] | None
-_TokenId = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+#: What each path of the API is asked with.
+REQUESTS: Mapping[str, type[Common]] = {
+    paths.CHAT: ChatRequest,
+    paths.COMPLETIONS: CompletionRequest,
+    paths.RESPONSES: ResponsesRequest,
+    paths.EMBEDDINGS: EmbeddingsRequest,
+    paths.TOKENIZE: TokenizeRequest,
+}
+_DECODERS = {path: msgspec.json.Decoder(kind) for path, kind in REQUESTS.items()}
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-
-class _Part(msgspec.Struct):
-    type: str
-    text: str = ""
-
-
-class _Message(msgspec.Struct):
-    role: str
-    content: str | list[_Part] | None = None
-
-
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-
-
-class _Common(msgspec.Struct):
-    """What both kinds of requests say; fields that are not here are the engine's."""
-
-    model: Annotated[str, msgspec.Meta(max_length=256)] = ""
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    max_tokens: _Tokens = None
-    max_completion_tokens: _Tokens = None
-    n: _One = None
-    user: _Name = None
-    safety_identifier: _Name = None
-    prompt_cache_key: _Name = None
-    service_tier: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-    priority: Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)] | None = None
-
-
-class ChatRequest(_Common, kw_only=True):
-    """The body of `/v1/chat/completions`."""
-
-    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
-    tools: msgspec.Raw = msgspec.Raw()
-
-    def told(self) -> bytes:
-        """Return what the engine is told before its answer, in its order."""
-        said = [bytes(self.tools)]
-        for message in self.messages:
-            content = message.content
-            parts = content if isinstance(content, list) else [_Part("text", content or "")]
-            said += [message.role.encode(), *(part.text.encode() for part in parts)]
-        return b"\n".join(said)
-
-
-class CompletionRequest(_Common, kw_only=True):
-    """The body of `/v1/completions`: a text, or the ids of its tokens."""
-
-    prompt: (
-        str | Annotated[list[str | _TokenId | list[_TokenId]], msgspec.Meta(min_length=1)]
-    )  # a list: of one text, of tokens, or of one list of tokens
-
-    def __post_init__(self) -> None:
-        found = self.prompt
-        if isinstance(found, list) and len(found) > 1 and not all(type(t) is int for t in found):
-            raise ValueError("several prompts in one request are not served; send one each")
-
-    def told(self) -> bytes:
-        """Return the prompt; a token counts as many bytes as tokens usually have."""
-        found: Any = self.prompt
-        if isinstance(found, list) and not isinstance(found[0], int):
-            found = found[0]
-        if isinstance(found, str):
-            return found.encode()
-        return b"".join(token.to_bytes(TOKEN_BYTES, "big") for token in found)
+#: Paths that a body does not tell by itself.
+_UNTOLD = frozenset({paths.RESPONSES, paths.EMBEDDINGS, paths.TOKENIZE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +49,9 @@ class Asked:
     """A request as it is understood; `body` is stored and read by the engine."""
 
     body: bytes
-    said: _Common
+    said: Common
     prompt: bytes
+    path: str = paths.CHAT
 
     @property
     def stream(self) -> bool:
@@ -111,19 +61,50 @@ class Asked:
     @property
     def max_tokens(self) -> int | None:
         """The longest answer that is wanted; None where the request does not say."""
-        return self.said.max_completion_tokens or self.said.max_tokens
+        return self.said.longest
+
+    def each(self) -> list[Asked]:
+        """Return a request for each of the answers that are wanted, in the order of their index."""
+        if self.said.answers == 1:
+            return [self]
+        fields = _FIELDS.decode(self.body)
+        fields.pop("n", None)
+        prompts: list[Any] = [None]
+        if isinstance(self.said, CompletionRequest):
+            prompts = self.said.prompts
+        times = self.said.answers // len(prompts)
+        return [self._one(dict(fields), prompt, n) for prompt in prompts for n in range(times)]
+
+    def _one(self, fields: dict[str, msgspec.Raw], prompt: Any, n: int) -> Asked:
+        """Return the n-th request for an answer to a prompt: with a seed of its own."""
+        told = self.prompt
+        if prompt is not None:
+            fields["prompt"] = msgspec.Raw(msgspec.json.encode(prompt))
+            told = CompletionRequest(prompt=prompt).told()
+        if n and "seed" in fields:
+            fields["seed"] = _other_seed(fields["seed"], n)
+        return Asked(msgspec.json.encode(fields), self.said, told, self.path)
 
 
-R = TypeVar("R", ChatRequest, CompletionRequest)
+def _other_seed(raw: msgspec.Raw, n: int) -> msgspec.Raw:
+    """Return another seed: with the same one all answers would be the same."""
+    seed = msgspec.json.decode(raw)
+    moved = (seed + n) % 2**31 if type(seed) is int else seed
+    return msgspec.Raw(msgspec.json.encode(moved))
 
-_CHAT = msgspec.json.Decoder(ChatRequest)
-_COMPLETION = msgspec.json.Decoder(CompletionRequest)
+
+def understood(path: str, body: bytes) -> Asked:
+    """Understand the body of a request to this path; raises Problem that names the field."""
+    _check_depth(body)
+    request = _decoded(path, body)
+    request.check()
+    stored = paths.addressed(body, path) if path in _UNTOLD else body
+    return Asked(stored, request, request.told(), path)
 
 
-def _decoded(decoder: msgspec.json.Decoder[R], body: bytes) -> R:
-    """Decode a body; raises Problem that names the field."""
+def _decoded(path: str, body: bytes) -> Common:
     try:
-        return decoder.decode(body)
+        return _DECODERS[path].decode(body)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at ")
         where = path.strip("`").removeprefix("$").removeprefix(".")
@@ -132,20 +113,6 @@ def _decoded(decoder: msgspec.json.Decoder[R], body: bytes) -> R:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         said = f"the body must be JSON ({str(error)[:200]})"
         raise Problem(400, Code.INVALID_JSON, said) from None
-
-
-def chat_asked(body: bytes) -> Asked:
-    """Understand the body of a chat; raises Problem."""
-    _check_depth(body)
-    request = _decoded(_CHAT, body)
-    return Asked(body, request, request.told())
-
-
-def completion_asked(body: bytes) -> Asked:
-    """Understand the body of a plain completion; raises Problem."""
-    _check_depth(body)
-    request = _decoded(_COMPLETION, body)
-    return Asked(body, request, request.told())
 
 
 def _check_depth(body: bytes) -> None:
@@ -227,5 +194,5 @@ def _too_large(most: int) -> Problem:
 
 
 __all__ = [
-    "Asked", "ClientDisconnect", "chat_asked", "check_unambiguous", "completion_asked", "read_body",
+    "REQUESTS", "Asked", "ClientDisconnect", "check_unambiguous", "read_body", "understood",
 ]  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -28,3 +30,39 @@ def failure(problem: Problem) -> bytes:
 def comment(text: str) -> bytes:
     """Return a comment: clients pass it over, and proxies see that somebody is there."""
     return f": {printable(text)}\n\n".encode("ascii", "replace")
+
+
+class _Typed(msgspec.Struct):
+    type: str = ""
+
+
+_TYPE = msgspec.json.Decoder(_Typed)
+_NAME = re.compile(r"[a-z][a-z._]{0,63}")
+
+
+def named_event(data: bytes) -> bytes:
+    """Return an event of a response: it has the name that its payload has."""
+    try:
+        name = _TYPE.decode(data).type
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        name = ""
+    return (f"event: {name}\n".encode() if _NAME.fullmatch(name) else b"") + event(data)
+
+
+def response_failure(problem: Problem) -> bytes:
+    """Return the last event of a streamed response that fails after its head was sent."""
+    told = {"type": "error", "code": problem.code, "message": problem.message,
+            "param": problem.param, "sequence_number": 0}  # fmt: skip
+    return named_event(msgspec.json.encode(told))
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a path of the API writes its streams."""
+
+    event: Callable[[bytes], bytes]
+    failure: Callable[[Problem], bytes]
+    done: bytes
+
+
+CHUNKS, RESPONSES = Form(event, failure, DONE), Form(named_event, response_failure, b"")

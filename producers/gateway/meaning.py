@@ -13,6 +13,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from math import ceil, isfinite
 
+from parallax.broker.api.paths import STREAMING
 from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS, NAME, NAME_RULE, Job, new_id
 from parallax.producers.client.chat import TOKEN_BYTES
 from parallax.producers.client.tenant_client import stored_id
@@ -81,14 +82,20 @@ class Meant:
 Headers = Mapping[str, str]
 
 
-def meant(headers: Headers, asked: Asked, speaker: Speaker, settings: GatewaySettings) -> Meant:
-    """Return the job that a request means; raises Problem that names header or field."""
+def meant(
+    headers: Headers, asked: Asked, speaker: Speaker, settings: GatewaySettings, index: int = 0
+) -> Meant:
+    """Return the job that a request means; raises Problem that names header or field.
+
+    `index` tells apart the jobs of a request that wants several answers.
+    """
     said = asked.said
     tenant = _tenant(headers, asked, speaker)
     tier = _tier(headers, said.service_tier)
     key = headers.get(IDEMPOTENCY_HEADER)
-    name = new_id() if key is None else stored_id(tenant, _key_name(key))
-    prefix = prefix_of(said.model, asked.prompt)
+    name = new_id() if key is None else stored_id(tenant, _key_name(key, index))
+    cached = asked.path in STREAMING  # nothing else is found in a cache again
+    prefix = prefix_of(said.model, asked.prompt) if cached else ()
     job = Job(
         name,
         tenant,
@@ -146,11 +153,12 @@ def _named(text: str, kind: str) -> str:
     return f"{kind}-{digest}"
 
 
-def _key_name(key: str) -> str:
+def _key_name(key: str, index: int) -> str:
     if not 1 <= len(key) <= MOST_KEY:
         said = f"Idempotency-Key: use 1 to {MOST_KEY} characters"
         raise Problem(400, Code.INVALID, said, param=IDEMPOTENCY_HEADER)
-    return f"idempotent-{blake2b(key.encode(), digest_size=16).hexdigest()}"
+    name = f"idempotent-{blake2b(key.encode(), digest_size=16).hexdigest()}"
+    return f"{name}-{index}" if index else name
 
 
 def _tier(headers: Headers, tier: str | None) -> Class:

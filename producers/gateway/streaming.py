@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from parallax.core.errors import NotCompleted, ParallaxError
 from parallax.producers.client.completion import Completion
 from parallax.producers.gateway import events
+from parallax.producers.gateway.events import CHUNKS, Form
 from parallax.producers.gateway.explaining import bytes_of
 from parallax.producers.gateway.leaving import ClientLeft, gone, over
 from parallax.producers.gateway.problems import Problem, problem_of, problem_of_end
@@ -54,10 +55,11 @@ class Streamed:
         status: Callable[[], Awaitable[str]],
         explain: Callable[[], Awaitable[Mapping[str, str]]],
         headers: Mapping[str, str],
+        form: Form = CHUNKS,
     ) -> None:
         self._chunks: Chunks = chunks  # type: ignore[assignment]
         self._settings, self._hold, self._status, self._explain = settings, hold, status, explain
-        self._headers = {**headers, **_HEADERS}
+        self._headers, self._form = {**headers, **_HEADERS}, form
         self._first: asyncio.Task[bytes | None] | None = None
         self.failed: Problem | None = None  # after the head
         self.left = False
@@ -127,13 +129,13 @@ class Streamed:
             chunk = await self._taken()
             self.began()
             while chunk is not None:
-                await self._send(send, events.event(chunk))
+                await self._send(send, self._form.event(chunk))
                 chunk = await self._next()
-            await self._send(send, events.DONE, more=False)
+            await self._send(send, self._form.done, more=False)
         except (ParallaxError, Problem) as error:
             self.failed = self._problem(error)
             assert self.failed is not None  # noqa: S101 - for the type checker
-            await self._send(send, events.failure(self.failed), more=False)
+            await self._send(send, self._form.failure(self.failed), more=False)
 
     async def _comment(self, send: Send) -> None:
         """Say how things stand until the first chunk, or the end, is there."""

@@ -175,6 +175,7 @@ def test_records_say_where_jobs_are(cell: Cell, client: Any) -> None:
     assert client.records([job.id])[0].outcome is Outcome.COMPLETED
 
 
+@pytest.mark.sampled(1)
 def test_cancelling_ends_what_has_not_ended(cell: Cell, client: Any) -> None:
     queued, running, ended = jobs = [small() for _ in range(3)]
     client.submit([ended, running, queued])
@@ -211,6 +212,7 @@ def test_nobody_waits_for_ever(client: Any) -> None:
     assert list(client.wait("nobody", timeout_s=0.01)) == []
 
 
+@pytest.mark.sampled(1)
 def test_a_lost_hint_delays_an_end_and_never_loses_it(cell: Cell, client: Any) -> None:
     job = small(keep=True)
     client.submit(job)

@@ -31,7 +31,7 @@ def known() -> Effects:
     return found
 
 
-@pytest.mark.sampled(80)
+@pytest.mark.sampled(50)
 @pytest.mark.parametrize("name", sorted(EVERY))
 def test_a_script_writes_this_and_nothing_else_and_once(cell: Cell, name: str) -> None:
     ask = EVERY[name](cell)

@@ -42,7 +42,7 @@ def distant(proxy: Proxy, server_url: str) -> Iterator[Cell]:
     link.close()
 
 
-@pytest.mark.sampled(30)
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize(("name", "word"), CASES)
 def test_done_and_never_heard_of(proxy: Proxy, distant: Cell, name: str, word: str) -> None:
     ask = SCENES[name, word](distant)
@@ -62,7 +62,7 @@ def test_the_lost_reply_is_that_of_a_script_which_ran(proxy: Proxy, distant: Cel
     assert ask() == "dup"
 
 
-@pytest.mark.sampled(30)
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize(("name", "word"), CASES)
 def test_never_done(proxy: Proxy, distant: Cell, name: str, word: str) -> None:
     ask = SCENES[name, word](distant)

@@ -19,6 +19,7 @@ from tests.contract.scenes.every import REPEATS, SCENES, SECOND_ONLY
 
 
 @pytest.mark.parametrize(("name", "word"), sorted(set(SCENES) - SECOND_ONLY))
+@pytest.mark.sampled(35)
 def test_script_answers_and_answers_the_same_again(cell: Cell, name: str, word: str) -> None:
     ask = SCENES[name, word](cell)
     assert ask() == word

@@ -51,6 +51,10 @@ class Front:
         """Ask for a chat."""
         return self.post("/v1/chat/completions", {**CHAT, **fields})
 
+    def chat_keyed(self, key: str, **fields: Any) -> httpx.Response:
+        """Ask for a chat under an Idempotency-Key."""
+        return self.post("/v1/chat/completions", {**CHAT, **fields}, idempotency_key=key)
+
     def jobs(self) -> list[str]:
         """Return the ids of the jobs that have not ended."""
         keys = Keys(CELL)

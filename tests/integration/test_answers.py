@@ -173,6 +173,7 @@ def test_an_engine_without_text_is_told_apart(cell: Cell, client: Client) -> Non
         while_turning(cell, lambda: streamed(client, *broken))
 
 
+@pytest.mark.sampled(1)
 def test_a_job_without_a_stream_of_its_own_is_not_waited_for(cell: Cell, client: Client) -> None:
     cell.worker(echo())
     job, body = hello(stream=True)

@@ -223,6 +223,7 @@ def test_once_a_part_was_answered_all_receipts_are_told(
 # -- refusals ---------------------------------------------------------------------------------
 
 
+@pytest.mark.dear
 def test_what_is_refused_is_offered_again_if_it_is_wished(embedded_url: str) -> None:
     cell = Cell(lambda: Link.to(embedded_url))
     with Client(embedded_url, "cell", Limits(max_depth=2)) as client:

@@ -40,7 +40,7 @@ def empty(embedded_url: str) -> Iterator[Front]:
         ({**CHAT, "messages": [{"content": "no role"}]}, "messages[0]"),
         ({**CHAT, "max_tokens": 0}, "max_tokens"),
         ({**CHAT, "max_tokens": "many"}, "max_tokens"),
-        ({**CHAT, "n": 2}, "n"),
+        ({**CHAT, "n": 17}, "n"),
         ({**CHAT, "stream": "yes"}, "stream"),
         ({**CHAT, "priority": 1.5}, "priority"),
         ({"model": "echo"}, None),
@@ -53,12 +53,12 @@ def test_a_bad_field_is_named(empty: Front, body: Any, param: str | None) -> Non
     assert problem(empty.post(CHATS, body)) == (400, "invalid_value", param)
 
 
-@pytest.mark.parametrize("prompt", [["a", "b"], [[1], [2]], [], [None], {"a": 1}, ["a", 1]])
+@pytest.mark.parametrize("prompt", [["a"] * 17, [[1], 2], [], [None], {"a": 1}, ["a", 1]])
 def test_a_bad_prompt_is_refused(empty: Front, prompt: Any) -> None:
     assert problem(empty.post(PLAINS, {**PLAIN, "prompt": prompt}))[:2] == (400, "invalid_value")
 
 
-@pytest.mark.parametrize("prompt", ["", "a", ["a"], [1, 2], [[1, 2]]], ids=str)
+@pytest.mark.parametrize("prompt", ["", "a", ["a", "b"], [1, 2], [[1, 2], [3]]], ids=str)
 def test_the_control_a_good_prompt_is_not(empty: Front, prompt: Any) -> None:
     answer = empty.post(PLAINS, {**PLAIN, "prompt": prompt})
     assert problem(answer) == (503, "no_backends", None)

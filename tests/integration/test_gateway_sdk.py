@@ -77,7 +77,7 @@ def test_errors_are_of_the_kinds_that_the_client_knows(client: Any) -> None:
         client.chat.completions.create(model="gpt-9", messages=MESSAGES)
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError) as bad:
-        client.chat.completions.create(model="echo", messages=MESSAGES, n=2)
+        client.chat.completions.create(model="echo", messages=MESSAGES, n=17)
     assert (bad.value.code, bad.value.param) == ("invalid_value", "n")
 
 

@@ -15,6 +15,7 @@ from parallax.broker.store.codec import VERSION, Registration, Report
 from parallax.broker.store.dispatch import Dispatching, Entry, Lease
 from parallax.broker.store.intake import Intake
 from parallax.broker.store.keys import Keys
+from parallax.broker.store.ledger import SYSTEM
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.membership import Leadership, Membership
 from parallax.broker.store.rescue import Rescue
@@ -97,6 +98,18 @@ def test_what_the_store_says_is_not_due_is_looked_at_until_it_is(cell: Cell) -> 
     assert cell.state("j1") in {State.QUEUED, State.EXPIRED}
     cell.until_ended("j1")
     assert cell.outcome("j1") is Outcome.EXPIRED
+
+
+def test_a_leader_goes_on_with_the_accounts_of_the_one_before(cell: Cell) -> None:
+    """Whoever was served more waits for the others, although this leader has served nobody."""
+    cell.submit(*(job(f"{tenant}{n}", tenant) for tenant in "ab" for n in range(4)))
+    cell.link.call("HSET", cell.keys.ledger, SYSTEM, 0.0, "a", 1e6, "b", 1.0)
+    cell.scheduler(CALM)
+    worker = cell.worker(StuckEngine(1))
+    cell.until(lambda: len(worker.desk.running), "the first dispatch")
+    held = cell.link.call("XRANGE", cell.keys.work(worker.id), "-", "+")
+    first = [bytes(fields[1])[:1] for _, fields in held]
+    assert first[:4] == [b"b"] * len(first[:4])
 
 
 def test_all_that_was_decided_is_carried_out_however_small_the_batches(cell: Cell) -> None:

@@ -27,6 +27,18 @@ class Held(NoopEngine):
         pass
 
 
+class Counting(Held):
+    """Counts how often each request was given to it."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(slots)
+        self.given: Counter[str] = Counter()
+
+    def add(self, request: Request, now: float) -> None:
+        self.given[request.id] += 1
+        super().add(request, now)
+
+
 def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
     server_url: str,
 ) -> None:
@@ -38,7 +50,8 @@ def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
     assert lease is not None
     settings = WorkerSettings(block_s=0.001)
     links = (Link.to(server_url), Link.to(server_url))
-    worker = Worker("w", links, keys, Held(10), settings, SystemClock())
+    engine = Counting(10)
+    worker = Worker("w", links, keys, engine, settings, SystemClock())
     worker.heartbeat.beat()
 
     def send(name: str) -> None:
@@ -58,20 +71,9 @@ def test_the_stream_is_read_from_its_start_and_what_runs_is_not_begun_twice(
     worker.heartbeat.beat()
     worker.run_once()
     assert sorted(worker.desk.running) == ["one", "two"]
+    assert engine.given == {"one": 1, "two": 1}
     for each in (link, *links):
         each.close()
-
-
-class Counting(Held):
-    """Counts how often each request was given to it."""
-
-    def __init__(self, slots: int) -> None:
-        super().__init__(slots)
-        self.given: Counter[str] = Counter()
-
-    def add(self, request: Request, now: float) -> None:
-        self.given[request.id] += 1
-        super().add(request, now)
 
 
 def test_what_was_read_just_before_a_rebirth_begins_once(

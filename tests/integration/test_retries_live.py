@@ -90,6 +90,7 @@ def test_a_drain_does_not_wait_for_what_rests(cell: Cell) -> None:
     cell.until(lambda: len(worker.desk.resting), "the failure")
     worker.drain()
     cell.until(lambda: worker.drained, "the drain")
+    assert cell.state("j") is State.QUEUED  # given back, not left for who buries the worker
     cell.workers.remove(worker)
     cell.worker()
     cell.until_ended("j")

@@ -186,6 +186,7 @@ def test_a_worker_whose_heartbeat_may_have_expired_begins_nothing(cell: Cell) ->
 
 
 @pytest.mark.parametrize("ended", ["stopped", "back"])
+@pytest.mark.sampled(1)
 def test_tokens_are_told_of_whatever_stops_an_attempt(cell: Cell, ended: str) -> None:
     cell.scheduler()
     worker = cell.worker(engine(0.05))

@@ -162,6 +162,7 @@ def test_the_client_without_a_tenant_does_see_it(embedded_url: str) -> None:
 
 
 @pytest.mark.parametrize("connect", ["client", "cells"])
+@pytest.mark.sampled(1)
 def test_a_tenant_sees_its_own_under_its_own_ids(embedded_url: str, connect: str) -> None:
     cell, client = stage(embedded_url)
     several = Cells.to(

@@ -63,6 +63,7 @@ def played(jobs: int, names: Iterable[str], *words: tuple[str, str]) -> list[Dig
     return [json.loads(play.communicate(timeout=120)[0]) for play in plays]
 
 
+@pytest.mark.dear
 def test_hash_seeds_reach_a_set_and_no_run() -> None:
     """The law below in small: one composition with hedges, few jobs, two processes."""
     one, other = played(60, ["kv_locality+percentile"], ("0", "1"), ("0", "271828"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count as numbers_from
 
+from parallax.services.orders import Interrupted
 from parallax.services.system import System
 
 _WORKER = "worker-"
@@ -48,8 +50,9 @@ class LocalCapacity:
                 self._system.processes.retire(_child_of(worker))
 
     def tend(self) -> None:
-        """Start again who has ended unasked; raises Interrupted once the command is to end."""
-        self._system.watch()
+        """Start again who has ended unasked."""
+        with suppress(Interrupted):  # whoever runs this looks at its orders
+            self._system.watch()
 
     def close(self) -> None:
         """Nothing: the system drains its processes when it ends."""

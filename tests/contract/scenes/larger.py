@@ -150,6 +150,13 @@ def _(cell: Cell) -> Question:
     return lambda: cell.attempts().begin(held)
 
 
+@larger("begin of a computed prompt, which is read once more")
+def _(cell: Cell) -> Question:
+    first, second = running(cell)
+    cell.attempts().finish([Finish(first, "prefilled 4 0.25", report(first))])
+    return lambda: cell.attempts().begin([first.assignment, second.assignment])
+
+
 @larger("finish of two, each told to its own")
 def _(cell: Cell) -> Question:
     first, second = running(cell, reply=None)
@@ -273,5 +280,14 @@ def _(cell: Cell) -> Question:
     cell.join()
     cell.assigned(job())
     end = Ending("j1", "acme", Outcome.REJECTED, worker="w1")
+    token = cell.lead().token
+    return lambda: cell.intake.terminate([end], token)
+
+
+@larger("rejection of what has ended, and whose entry still waits")
+def _(cell: Cell) -> Question:
+    receipts = cell.submit(job("j1"), job("j2"))
+    cell.link.call("HSET", cell.keys.job("j1"), "at", "cancelled system 0 1")
+    end = Ending("j1", "acme", Outcome.REJECTED, entry=receipts[0].detail)
     token = cell.lead().token
     return lambda: cell.intake.terminate([end], token)

@@ -32,6 +32,16 @@ def _(cell: Cell) -> Question:
     return lambda: cell.rescue.reclaim(lease, "w1", [attempt.assignment])
 
 
+@larger("death of a worker that had computed a prompt, in its last attempt")
+def _(cell: Cell) -> Question:
+    cell.join()
+    attempt = cell.begun(job(max_attempts=1), reply="inbox")
+    cell.attempts().finish([Finish(attempt, "prefilled 4 0.25", report(attempt))])
+    cell.die()
+    lease = cell.lead()
+    return lambda: cell.rescue.reclaim(lease, "w1", [attempt.assignment])
+
+
 @larger("death of the second attempt's worker")
 def _(cell: Cell) -> Question:
     _, second = cell.doubled(job())

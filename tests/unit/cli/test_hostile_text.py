@@ -41,7 +41,7 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
 OTHERS = {
     "demo", "up", "scheduler", "worker", "loadgen", "replay", "simulate", "compare", "report",
     "experiment", "validate", "trace", "record", "bench", "verify", "acl", "version",
-    "gateway", "autoscaler",
+    "gateway", "exporter", "autoscaler",
 }  # fmt: skip
 AS_JSON = {"status", "get", "tenants", "workers", "cells", "doctor"}
 

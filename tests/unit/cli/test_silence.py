@@ -98,6 +98,7 @@ def test_what_is_over_in_time_is_not_explained() -> None:
     assert SILENCE_S == 2.0
 
 
+@pytest.mark.dear
 def test_submit_says_why_nothing_comes(
     run: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

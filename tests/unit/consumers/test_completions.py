@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from parallax.consumers.engines.completions import is_completion, read_completion
 from parallax.consumers.engines.echo import EchoEngine
 from parallax.consumers.engines.interface import Chunk, Done, Event
+from parallax.consumers.engines.reading import read
 from parallax.consumers.hosts import HandHost
 from parallax.core.clock import ManualClock
 from parallax.core.errors import InvalidInput
@@ -49,20 +49,24 @@ def test_a_completion_is_told_as_text() -> None:
                          ([[5, 6]], "token token")],
 )  # fmt: skip
 def test_every_form_of_a_prompt_is_read(prompt: Any, text: str) -> None:
-    chat = read_completion(json.dumps({"prompt": prompt, "max_tokens": 3}).encode())
+    chat = read(json.dumps({"prompt": prompt, "max_tokens": 3}).encode())
     assert (chat.texts, chat.max_tokens) == ((text,), 3)
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"prompt": 1}', b'{"prompt": "a", "max_tokens": 0}'])
 def test_what_cannot_be_read_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidInput):
-        read_completion(body)
+        read(body)
 
 
 @pytest.mark.parametrize(
-    ("body", "plain"),
-    [(b'{"prompt": "a"}', True), (b'{"messages": []}', False), (b'{"prompt": "a", "messages": 1}',
-     False), (b"{}", False), (b"junk", False)],
-)  # fmt: skip
-def test_a_prompt_makes_a_completion(body: bytes, plain: bool) -> None:
-    assert is_completion(body) is plain
+    ("body", "path"),
+    [
+        (b'{"prompt": "a"}', "/completions"),
+        (b'{"messages": [{"role": "user"}], "prompt": "a"}', "/chat/completions"),
+        (b'{"input": "a"}', "/embeddings"),
+        (b'{"parallax_path": "/responses", "input": "a"}', "/responses"),
+    ],
+)
+def test_the_fields_of_a_body_tell_its_path(body: bytes, path: str) -> None:
+    assert read(body).path == path

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parallax.broker.api import paths
 from parallax.core.model import NAME, Job
 from parallax.producers.gateway.blocks import BLOCK_TOKENS, MOST_BLOCKS, prefix_of
-from parallax.producers.gateway.bodies import Asked, chat_asked, completion_asked
+from parallax.producers.gateway.bodies import Asked
+from parallax.producers.gateway.bodies import understood as read
 from parallax.producers.gateway.meaning import Class, Meant, Speaker, meant
 from parallax.producers.gateway.problems import Problem
 from parallax.producers.gateway.settings import GatewaySettings
@@ -22,7 +24,7 @@ SETTINGS = GatewaySettings()
 
 def asked(text: str = "hello", **fields: Any) -> Asked:
     body = {"model": "m", "messages": [{"role": "user", "content": text}], **fields}
-    return chat_asked(json.dumps(body).encode())
+    return read(paths.CHAT, json.dumps(body).encode())
 
 
 def understood(
@@ -152,7 +154,7 @@ def test_law_any_chat_is_a_job_whose_prefix_fits_its_prompt(said: list[tuple[str
 )
 def test_prompts_of_completions_are_counted(prompt: Any, tokens: int) -> None:
     body = json.dumps({"prompt": prompt}).encode()
-    assert meant({}, completion_asked(body), Speaker(), SETTINGS).job.prompt_tokens == tokens
+    assert meant({}, read(paths.COMPLETIONS, body), Speaker(), SETTINGS).job.prompt_tokens == tokens
 
 
 @pytest.mark.parametrize("text", ["1.5", "--1", "+-1", "²", "0x1", "high"])

@@ -13,7 +13,10 @@ from parallax import __version__
 from parallax.telemetry.metrics import METRICS, Metric, Metrics, TenantLabels, exposition
 from tests.examples import examples
 
-ALLOWED_LABELS = {"tenant", "outcome", "reason", "result", "kind", "worker", "version", "arm"}
+ALLOWED_LABELS = {
+    "tenant", "outcome", "reason", "result", "kind", "worker", "version", "arm", "objective",
+    "state",
+}  # fmt: skip
 FORBIDDEN = ("job", "session", "prompt", "id", "url")
 #: Gauges that count things have no unit; whatever else has no suffix is a mistake.
 COUNTS = {
@@ -27,6 +30,20 @@ COUNTS = {
     "parallax_gateway_open_requests",
     "parallax_canary_jobs",
     "parallax_canary_missed",
+    "parallax_worker_slots",
+    "parallax_worker_ready",
+    "parallax_cell_up",
+    "parallax_cell_leader",
+    "parallax_cell_epoch",
+    "parallax_cell_queue_depth",
+    "parallax_cell_weight",
+    "parallax_cell_open_jobs",
+    "parallax_cell_dead_letters",
+    "parallax_cell_events",
+    "parallax_cell_workers",
+    "parallax_cell_worker_load",
+    "parallax_redis_clients",
+    "parallax_redis_disk_ok",
 }
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "Counter": ("_total",),
@@ -102,7 +119,7 @@ def test_a_closed_set_of_labels_is_exposed_from_the_start(metric: Metric) -> Non
         assert f'{metric.name}{{{metric.labels[0]}="{value}"}} 0.0' in text
 
 
-@pytest.mark.parametrize("process", ["scheduler", "worker", "gateway"])
+@pytest.mark.parametrize("process", ["scheduler", "worker", "gateway", "cell"])
 def test_the_exposition_can_be_parsed_and_holds_every_metric_of_the_process(process: str) -> None:
     families = {f.name: f for f in text_string_to_metric_families(parsed(Metrics(process)))}
     for metric in METRICS:

@@ -73,8 +73,8 @@ def test_a_failed_turn_is_counted_by_the_kind_of_its_error(metrics: SchedulingMe
 
 
 def test_turns_are_timed(metrics: SchedulingMetrics) -> None:
-    metrics.turned(0.25)
-    metrics.turned(0.5)
+    metrics.turned(0.25, 0.002)
+    metrics.turned(0.5, 0.004)
     assert value(metrics, "turn_seconds_count") == 2
     assert value(metrics, "turn_seconds_sum") == 0.75
 

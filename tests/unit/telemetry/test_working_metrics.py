@@ -29,7 +29,7 @@ def test_an_end_counts_tokens_and_time() -> None:
 
 def test_load_and_errors_are_published() -> None:
     metrics = WorkingMetrics()
-    metrics.observe(3, 1, 2, 0.25)
+    metrics.observe(3, 1, 2, 0.25, 8, False)
     metrics.failed(Unreachable("x"))
     metrics.malformed(2)
     assert {

@@ -1,0 +1,1 @@
+"""What gateways and engines both read of OpenAI's API: shapes of bodies, and their paths."""
