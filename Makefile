@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers llama check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
+.PHONY: help demo test servers llama manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -52,6 +52,18 @@ servers: $(STAMP)
 llama: $(STAMP)
 	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[llama]' || echo "llama.cpp could not be installed"
 	$(BIN)/python -m pytest -q -m real_backend || $(AGAIN)
+
+# `docker compose up` and a cluster are not here: what can be known without them.
+## manifests: hold docker-compose.yml and ops/k8s against schemas, a linter and the command line
+manifests: $(STAMP)
+	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[deploy]' || echo "the schemas could not be installed"
+	$(BIN)/python -m pytest -q -rs $(wildcard tests/unit/ops/test_compose.py tests/unit/ops/test_kubernetes*.py)
+	if command -v npx >/dev/null; then timeout 300 npx --yes dclint@3.1.0 --max-warnings 0 -c ops/docker/dclint.json docker-compose.yml; \
+	else echo "npx is not here: docker-compose.yml is not linted"; fi
+
+## image: carry out the Dockerfile in a clean root, without Docker, and run its processes (as root on Linux)
+image: $(STAMP)
+	$(BIN)/python -m pytest -q -rs tests/e2e/test_image.py
 
 ## check: lint, format, types, layers and of the fast tests those that cost least (a minute on two cores)
 check: lint

@@ -18,6 +18,7 @@ from parallax.broker.store.attempts import (
     Finish,
     decode_assignment,
     decode_cancellation,
+    is_drain,
 )
 from parallax.broker.store.dispatch import START, Entry
 from parallax.broker.store.keys import Keys
@@ -77,7 +78,8 @@ def _understood(assigned: Sequence[Entry], orders: Sequence[Entry]) -> told.Read
             found.append(decode_assignment(entry))
         except InvalidInput as error:
             junk.append((entry, str(error)))
-    return told.Read(found, [o for o in map(decode_cancellation, orders) if o is not None], junk)
+    cancellations = [o for o in map(decode_cancellation, orders) if o is not None]
+    return told.Read(found, cancellations, junk, any(map(is_drain, orders)))
 
 
 class Errands:

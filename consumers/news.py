@@ -14,11 +14,15 @@ from parallax.engine.request import Consumed
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The worker's streams held these: assignments and orders in order, and what is neither."""
+    """The worker's streams held these: assignments and orders in order, and what is neither.
+
+    `drain`: among the orders was one to leave.
+    """
 
     assignments: Sequence[Assignment] = ()
     orders: Sequence[Cancellation] = ()
     junk: Sequence[tuple[Entry, str]] = ()
+    drain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ class Worker:
                 self._metrics.failed(error)
                 await asyncio.sleep(patience.failed(error))
             else:
-                if read.assignments or read.orders or read.junk:
+                if read.assignments or read.orders or read.junk or read.drain:
                     self._taken.clear()
                     self._on_read(read)
                     await self._taken.wait()
@@ -227,6 +227,8 @@ class Worker:
         self._history.read(a for a in read.assignments if not self.desk.has_seen(a.entry))
         self._metrics.malformed(len(read.junk))
         self._hear(read)
+        if read.drain:
+            self.drain()
 
     def _on_events(self, events: Sequence[Event]) -> None:
         if self._trouble.strikes:
@@ -384,6 +386,7 @@ class Worker:
             "draining": int(not takes),
             "unready": "" if desk.condition.ready else (desk.condition.why or "not ready")[:200],
             "completed": self.completed,
+            "lasts_ms": round(self._settings.heartbeat_s * 1000),
             "jobs": " ".join(list(desk.running)[:20]),
         }
 

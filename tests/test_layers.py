@@ -22,7 +22,7 @@ _ORDER: tuple[tuple[str, ...], ...] = (
     ("parallax.cli",),
     # The commands of producers and consumers stand beside what they start; they are command line.
     ("parallax.producers.cli", "parallax.consumers.cli"),
-    ("parallax.drills", "parallax.lab"),
+    ("parallax.drills", "parallax.lab", "parallax.dashboard"),
     ("ops",),
 )
 #: A room of a package -> its sister rooms that it may import.

@@ -10,9 +10,8 @@ import click
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
-from parallax.broker.store.membership import Member, Membership
+from parallax.broker.store.overview import Overview, WorkerState
 from parallax.cli.documents import BackendFacts, BackendRow
-from parallax.cli.inspection import state_of
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
 from parallax.cli.output import say, show_all, show_one
@@ -34,16 +33,17 @@ def list_(redis: str | None, cell: str, home: Path | None, as_json: bool) -> Non
     """List the servers of a cell, their models and load. Exits with 1 if one is not ready."""
     link = Link.to(server_url(redis, home))
     try:
-        members = Membership(link, Keys(cell)).members()
+        workers = Overview(link, Keys(cell)).read().workers
     finally:
         link.close()
-    found = [_row(member) for member in members if "backend" in member.registration.about]
+    found = [_row(one) for one in workers if "backend" in one.member.registration.about]
     show_all(found, as_json=as_json, title=f"Backends of cell {cell}")
     sys.exit(EXIT_FAILED if any(row.state in ("unready", "dead") for row in found) else 0)
 
 
-def _row(member: Member) -> BackendRow:
-    about, state = member.registration.about, state_of(member)
+def _row(seen: WorkerState) -> BackendRow:
+    member, state = seen.member, seen.state
+    about = member.registration.about
     return BackendRow(
         worker=member.worker,
         state="ready" if state == "alive" else state,

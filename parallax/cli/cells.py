@@ -10,11 +10,10 @@ import click
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
-from parallax.broker.store.membership import Membership
+from parallax.broker.store.overview import Overview
 from parallax.cli.documents import CellRow, Home
-from parallax.cli.leader import leader_name
 from parallax.cli.main import EXIT_FAILED
-from parallax.cli.output import say, show_all
+from parallax.cli.output import printable, say, show_all
 from parallax.cli.where import Where, cells_options
 from parallax.core.cells import CellAddress, home
 from parallax.core.errors import Unreachable
@@ -84,6 +83,6 @@ _NOTHING = (None, None, None)
 
 
 def _looked(link: Link, keys: Keys) -> tuple[str | None, int, int]:
-    leader, opened = link.calls([("GET", keys.leader), ("ZCARD", keys.open)])
-    alive = sum(member.alive for member in Membership(link, keys).members())
-    return leader_name(leader), alive, opened
+    seen = Overview(link, keys).read()
+    leader = None if seen.leader is None else printable(seen.leader.name)
+    return leader, len(seen.alive), seen.open_jobs

@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 
 import click
 
+from parallax.cli.cell_documents import CellsStatus, CellStatus, CellView, TenantRow, WorkerRow
 from parallax.cli.documents import (
     AclDocument,
     BackendFacts,
@@ -15,8 +16,6 @@ from parallax.cli.documents import (
     CanaryStatus,
     Cancelled,
     CellRow,
-    CellsStatus,
-    CellStatus,
     Dead,
     Document,
     Files,
@@ -33,11 +32,9 @@ from parallax.cli.documents import (
     PolicyRow,
     Purged,
     Requeued,
-    TenantRow,
     TenantWeight,
     UpLine,
     UrlDocument,
-    WorkerRow,
 )
 from parallax.cli.lab_documents import (
     Candidate,
@@ -63,6 +60,7 @@ DOCUMENTS: dict[str, Any] = {
     "version": Versions,
     "submit": JobLine,
     "status": (CellStatus, CellsStatus),
+    "top": CellView,
     "get": JobRecord,
     "cancel": list[Cancelled],
     "workers": list[WorkerRow],
@@ -110,7 +108,15 @@ DOCUMENTS: dict[str, Any] = {
 #: Commands whose `--json` prints many documents, each on a line of its own.
 LINES = ("submit", "up")
 #: Commands without `--json`: their standard output is JSON lines already, or they have none.
-WITHOUT = ("scheduler", "worker", "gateway", "exporter", "trace convert", "trace sample")
+WITHOUT = (
+    "scheduler",
+    "worker",
+    "gateway",
+    "dashboard",
+    "exporter",
+    "trace convert",
+    "trace sample",
+)
 
 
 def kinds(command: str) -> tuple[Any, ...]:
@@ -176,8 +182,9 @@ def _all_kinds() -> list[type[Document]]:
 def _table(kind: type[Document]) -> str:
     lines = [f"## {kind.__name__}", "", inspect.cleandoc(kind.__doc__ or ""), ""]
     lines += ["| key | type |", "|---|---|"]
-    for name in kind.__struct_fields__:
-        hint = kind.__annotations__[name].replace("|", "or").replace("None", "null")
+    for field, name in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
+        hint = kind.__annotations__[field].partition(" = ")[0].replace("|", "or")
+        hint = hint.replace("None", "null")
         lines.append(f"| `{name}` | {hint} |")
     return "\n".join([*lines, ""])
 

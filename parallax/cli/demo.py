@@ -8,6 +8,12 @@ from pathlib import Path
 
 import click
 
+from parallax.cli.dashboards import (
+    dashboard_address,
+    dashboard_options,
+    dashboard_ports,
+    new_token,
+)
 from parallax.cli.load_figures import overloaded
 from parallax.cli.load_report import report, watched_run
 from parallax.cli.main import EXIT_FAILED
@@ -32,8 +38,12 @@ WEIGHTS = {"gold": 4.0, "silver": 2.0, "bronze": 1.0}
               help="Worker processes.")  # fmt: skip
 @click.option("--rate", type=Number(1.0, 10_000.0), default=90.0, show_default=True,
               help="Jobs per second.")  # fmt: skip
+@dashboard_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
+def demo(
+    duration_s: float, workers: int, rate: float, dashboard: bool, dashboard_port: int | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Three tenants with weights 4:2:1 overload workers that burn CPU; one worker is killed.
 
     Starts its own server, two schedulers and the workers, needs nothing else installed, and leaves
@@ -42,7 +52,11 @@ def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
     """
     start_logging()
     clock = SystemClock()
-    plan = Plan(workers, 2, ("--engine", "cpu", "--profile", "laptop", "--speed", "0.2"))
+    (port,) = dashboard_ports(dashboard, dashboard_port, 1)
+    plan = Plan(
+        workers, 2, ("--engine", "cpu", "--profile", "laptop", "--speed", "0.2"),
+        dashboard_port=port, dashboard_token=new_token(),
+    )  # fmt: skip
     workload = Workload(
         rate, dict.fromkeys(WEIGHTS, 1.0), Lengths(400), Lengths(120, most=512), sessions=20,
         prefix="demo",
@@ -54,6 +68,8 @@ def demo(duration_s: float, workers: int, rate: float, as_json: bool) -> None:
         Orders() as orders,
         System(plan, clock, ephemeral=True, restart=True, logs=logs, orders=orders) as system,
     ):
+        if address := dashboard_address(plan):
+            _say(f"Dashboard, while this lasts: {address}")
         _say(f"Offering {count} jobs of 3 tenants in {duration_s:g} s; weights {_weights()}.")
         _say("Halfway a worker is killed with SIGKILL; what it held must not be lost.")
         crashes = [Crash("worker", count // 2)]

@@ -18,7 +18,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.server.allocator import allocator_of
 from parallax.broker.server.binary import find_binary
 from parallax.broker.store.keys import Keys
-from parallax.broker.store.membership import Membership
+from parallax.broker.store.overview import Overview
 from parallax.cli.lab_documents import DoctorFinding, Versions
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import found_url, redis_options
@@ -168,9 +168,9 @@ def _ticks(link: Link) -> Iterator[Finding]:
 
 
 def _cell(link: Link, keys: Keys) -> Finding:
-    cell = keys.cell
-    alive = sum(member.alive for member in Membership(link, keys).members())
-    if link.call("GET", keys.leader) is None:
+    cell, seen = keys.cell, Overview(link, keys).read()
+    alive = len(seen.alive)
+    if seen.leader is None:
         return f"cell {cell}", "warning", "no scheduler leads: jobs wait; run `parallax scheduler`"
     if alive == 0:
         return f"cell {cell}", "warning", "no worker is alive: jobs wait; run `parallax worker`"

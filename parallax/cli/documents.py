@@ -90,32 +90,6 @@ class Cancelled(Document, frozen=True):
 # -- a running cell
 
 
-class CellStatus(Document, frozen=True):
-    """What waits, what runs, who serves; `totals` counts what has happened since the beginning."""
-
-    cell: str
-    leader: str | None
-    workers: int
-    open_jobs: int
-    waiting_jobs: int
-    active_tenants: int
-    dead_letters: int
-    totals: dict[str, int]
-
-
-class CellsStatus(Document, frozen=True):
-    """Several cells (`--cells`): each one, those that are silent, and the sums."""
-
-    cells: list[CellStatus]
-    silent: list[str]
-    workers: int
-    open_jobs: int
-    waiting_jobs: int
-    active_tenants: int
-    dead_letters: int
-    totals: dict[str, int]
-
-
 class CellRow(Document, frozen=True):
     """One cell; null where it does not answer."""
 
@@ -133,20 +107,6 @@ class Home(Document, frozen=True):
 
     tenant: str
     cell: str
-
-
-class WorkerRow(Document, frozen=True):
-    """A registered worker. `kv_used` is a share of its KV cache; `unready`: its engine is not."""
-
-    worker: str
-    state: Literal["alive", "unready", "draining", "dead"]
-    engine: str
-    slots: int
-    running_jobs: int
-    waiting_jobs: int
-    kv_used: float
-    completed_jobs: int
-    about: dict[str, Any]
 
 
 class BackendRow(Document, frozen=True):
@@ -176,15 +136,6 @@ class BackendFacts(Document, frozen=True):
     running_requests: int | None
     waiting_requests: int | None
     kv_used: float | None
-
-
-class TenantRow(Document, frozen=True):
-    """A tenant: its weight (1 unless set), and its jobs that wait in Redis."""
-
-    tenant: str
-    cell: str
-    weight: float
-    waiting_jobs: int
 
 
 class TenantWeight(Document, frozen=True):
@@ -358,20 +309,21 @@ class LiveReport(Document, frozen=True):
 
 
 class UpLine(Document, frozen=True):
-    """One line for each cell, once its processes run."""
+    """One line for each cell, once its processes run. The dashboard's address has its token."""
 
     cell: str
     url: str
     workers: int
     engine: str
     gateway: str | None = None
+    dashboard: str | None = None
 
 
 class KeyMade(Document, frozen=True):
-    """A new API key, shown this once; `key` is the secret."""
+    """A new API key, shown this once; `key` is the secret, null if it was brought along."""
 
     id: str
-    key: str
+    key: str | None
     tenant: str
     expires_at: float | None
 

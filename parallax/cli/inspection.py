@@ -6,30 +6,21 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import click
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
-from parallax.broker.store.membership import Member, Membership
-from parallax.broker.store.misfits import names_of
-from parallax.broker.store.results import Record, Results
-from parallax.broker.store.tenancy import Tenancy
+from parallax.broker.store.overview import CellState, Overview, WorkerState
+from parallax.broker.store.results import Record
 from parallax.cli.answers import document, write_answer
+from parallax.cli.cell_documents import CellsStatus, CellStatus, TenantRow, WorkerRow
 from parallax.cli.cells import ask_each, exit_code
-from parallax.cli.documents import (
-    CellsStatus,
-    CellStatus,
-    JobRecord,
-    TenantRow,
-    TenantWeight,
-    WorkerRow,
-)
-from parallax.cli.leader import leader_name
+from parallax.cli.documents import JobRecord, TenantWeight
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import say, show, show_all, show_one, write_json
+from parallax.cli.output import printable, say, show, show_all, show_one, write_json
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import StoreFull
 from parallax.core.lifecycle import Outcome
@@ -84,26 +75,25 @@ def _state(link: Link, keys: Keys) -> CellStatus:
         link.call("PING")
     except StoreFull as full:  # reads are served all the same
         say(f"parallax: {full}", err=True)
-    leader, opened, active, dead = link.calls(
-        [
-            ("GET", keys.leader),
-            ("ZCARD", keys.open),
-            ("SMEMBERS", keys.active),
-            ("XLEN", keys.dead),
-        ]
-    )
-    names = sorted(names_of(active)[0])[:1000]
-    waiting = sum(link.calls([("XLEN", keys.arrivals(name)) for name in names])) if names else 0
+    seen = Overview(link, keys).read()
     return CellStatus(
         cell=keys.cell,
-        leader=leader_name(leader),
-        workers=sum(member.alive for member in Membership(link, keys).members()),
-        open_jobs=opened,
-        waiting_jobs=waiting,
-        active_tenants=len(active),
-        dead_letters=dead,
-        totals=dict(sorted(Results(link, keys).counts().items())),
+        leader=None if seen.leader is None else printable(seen.leader.name),
+        workers=len(seen.alive),
+        open_jobs=seen.open_jobs,
+        waiting_jobs=seen.waiting_jobs,
+        active_tenants=seen.tenants_active,
+        dead_letters=seen.dead_letters,
+        totals=dict(sorted(seen.totals.items())),
+        completed_per_s=None if seen.stale else seen.rates.get("completed", 0.0),
+        ttft_p95_s=_p95(seen, "ttft_s"),
+        e2e_p95_s=_p95(seen, "e2e_s"),
     )
+
+
+def _p95(seen: CellState, name: str) -> float | None:
+    sketch = None if seen.stale else seen.sketches.get(name)
+    return None if sketch is None else sketch.quantiles([0.95])[0]
 
 
 @click.command()
@@ -171,16 +161,20 @@ def _why_none(record: Record) -> str:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def workers(redis: str | None, cell: str, home: Path | None, as_json: bool) -> None:
     """List the registered workers."""
-    link, keys = Link.to(server_url(redis, home)), Keys(cell)
-    found = [_worker(member) for member in Membership(link, keys).members()]
-    link.close()
-    show_all(found, as_json=as_json, title=f"Workers of cell {cell}")
+    link = Link.to(server_url(redis, home))
+    try:
+        seen = Overview(link, Keys(cell)).read()
+    finally:
+        link.close()
+    show_all([_worker(one) for one in seen.workers], as_json=as_json,
+             title=f"Workers of cell {cell}")  # fmt: skip
 
 
-def _worker(member: Member) -> WorkerRow:
+def _worker(seen: WorkerState) -> WorkerRow:
+    member = seen.member
     return WorkerRow(
         worker=member.worker,
-        state=state_of(member),
+        state=seen.state,
         engine=member.registration.engine,
         slots=member.registration.slots,
         running_jobs=int(member.number("running")),
@@ -189,15 +183,6 @@ def _worker(member: Member) -> WorkerRow:
         completed_jobs=int(member.number("completed")),
         about=dict(member.registration.about),
     )
-
-
-def state_of(member: Member) -> Literal["alive", "unready", "draining", "dead"]:
-    """Return how a worker is; one that is not ready is sent nothing, as one that drains."""
-    if not member.alive:
-        return "dead"
-    if member.report.get("unready"):
-        return "unready"
-    return "draining" if member.number("draining") else "alive"
 
 
 @click.group()
@@ -217,13 +202,9 @@ def list_(where: Where, as_json: bool) -> None:
 
 
 def _tenants(link: Link, keys: Keys) -> list[TenantRow]:
-    weights = Tenancy(link, keys).weights()
-    active = set(names_of(link.call("SMEMBERS", keys.active))[0])
-    names = sorted(weights.keys() | active)
-    depths = link.calls([("XLEN", keys.arrivals(name)) for name in names]) if names else []
     return [
-        TenantRow(tenant=name, cell=keys.cell, weight=weights.get(name, 1.0), waiting_jobs=depth)
-        for name, depth in zip(names, depths, strict=True)
+        TenantRow(tenant=one.name, cell=keys.cell, weight=one.weight, waiting_jobs=one.waiting_jobs)
+        for one in Overview(link, keys).tenants()
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import click
 from msgspec.structs import replace
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.keyring import ASK, SCOPES, ApiKey, Keyring, new_key
+from parallax.broker.store.keyring import ASK, SCOPES, ApiKey, Keyring, id_of, new_key
 from parallax.broker.store.keys import Keys
 from parallax.cli.documents import KeyMade, KeyRevoked, KeyRow
 from parallax.cli.main import EXIT_FAILED
@@ -44,19 +45,38 @@ def keys() -> None:
 @click.option("--model", "models", multiple=True, metavar="NAME",
               help="A model that it may use, one or more times [default: all].")  # fmt: skip
 @click.option("--hours", type=float, help="How long it is good [default: until it is revoked].")
+@click.option("--from-env", "variable", metavar="VARIABLE", help="Store the key that this variable "
+              "of the environment holds, and show nothing: one key for several cells, or from a "
+              "store of secrets. May be repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def create(
     redis: str | None, cell: str, home: Path | None, tenant: str, scopes: tuple[str, ...],
-    models: tuple[str, ...], hours: float | None, as_json: bool,
+    models: tuple[str, ...], hours: float | None, variable: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Make a key and show it, this once. Only a digest of it is stored."""
     life_s = None if hours is None else hours * _HOUR_S
+    given = None if variable is None else _given(variable)
     token, key = new_key(
-        tenant, SystemClock().now(), scopes=scopes, models=models, life_s=life_s
+        tenant, SystemClock().now(), scopes=scopes, models=models, life_s=life_s, token=given
     )  # fmt: skip
     with _ring(redis, cell, home) as ring:
         ring.put({_id(token): key})
-    _tell(token, key, as_json)
+    if given is None:
+        _tell(token, key, as_json)
+    elif as_json:
+        write_json(KeyMade(_id(token), None, key.tenant, key.expires))
+    else:
+        say(f"id {_id(token)} is stored")
+
+
+def _given(variable: str) -> str:
+    """Return the key in a variable; raises InvalidInput, which quotes none of it."""
+    token = os.environ.get(variable, "")
+    if id_of(token) is None:
+        what = "a value that is no key" if token else "nothing"
+        allowed = "a variable that holds plx-, 12 hexadecimal digits, -, 43 of A-Z a-z 0-9 - _"
+        raise InvalidInput("--from-env", f"{variable} ({what})", allowed)
+    return token
 
 
 @keys.command("list")

@@ -57,6 +57,8 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
             "Serve metrics of a whole cell to Prometheus.",
         ),
         "keys": ("parallax.cli.keys:keys", "Make, list, revoke and rotate API keys."),
+        "top": ("parallax.cli.top:top", "Watch workers, tenants, rates and percentiles."),
+        "dashboard": ("parallax.dashboard.cli:dashboard", "Serve the web dashboard of a cell."),
         "workers": ("parallax.cli.inspection:workers", "List workers."),
         "backend": ("parallax.cli.backend:backend", "List servers in use; look at one."),
         "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),

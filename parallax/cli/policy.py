@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
-from parallax.broker.store.policies import Choice, PolicyDocument
+from parallax.broker.store.policies import PolicyDocument
+from parallax.cli.cell_view import values
 from parallax.cli.documents import Files, PolicyChange, PolicyInForce, PolicyPage, PolicyRow
 from parallax.cli.names import PolicyName
 from parallax.cli.options import redis_options
@@ -19,7 +19,7 @@ from parallax.core.errors import InvalidInput, UnknownPolicy
 from parallax.core.settings import Policies
 from parallax.core.suggest import among
 from parallax.policies.registry import REGISTRIES, Registry
-from parallax.services.choices import CHANGEABLE, built, told
+from parallax.services.choices import CHANGEABLE, built, in_force
 
 
 @click.group()
@@ -158,43 +158,10 @@ def current(redis: str | None, cell: str, home: Path | None, as_json: bool) -> N
     if not started:
         click.echo(f"parallax: no scheduler has led cell {cell} yet", err=True)
     found = [
-        PolicyInForce(kind, choice.name, _values(kind, choice), source)
+        PolicyInForce(kind, choice.name, values(kind, choice), source)
         for kind, (choice, source) in sorted(in_force(started, document).items())
     ]
     show_all(found, as_json=as_json, title=f"Policies of cell {cell}")
-
-
-def _values(kind: str, choice: Choice) -> dict[str, Any]:
-    """Return the parameters of a choice as values: text that came from a command line is read."""
-    of = "routing" if kind == "candidate" else kind
-    try:
-        (policy,) = (r.build(choice.name, choice.parameters) for r in REGISTRIES if r.kind == of)
-    except (InvalidInput, UnknownPolicy, ValueError):  # of a plug-in that is not installed here
-        return dict(choice.parameters)
-    return {name: getattr(policy, name, value) for name, value in choice.parameters.items()}
-
-
-#: Where a choice was made.
-Source = Literal["default", "scheduler", "policy set", "canary"]
-
-
-def in_force(
-    started: Mapping[str, Choice], document: PolicyDocument
-) -> dict[str, tuple[Choice, Source]]:
-    """Return for each kind what a cell uses, and where that choice was made."""
-    usual = told(Policies())
-    found: dict[str, tuple[Choice, Source]] = {
-        kind: (choice, "default" if choice == usual.get(kind) else "scheduler")
-        for kind, choice in started.items()
-    }
-    promoted = document.verdict if document.rollout is None else None
-    for kind, choice in document.overrides.items():
-        won = promoted and promoted.word.endswith("promote") and promoted.candidate == choice.name
-        found[kind] = (choice, "canary" if kind == "routing" and won else "policy set")
-    if document.rollout is not None:
-        found["candidate"] = (document.rollout.candidate, "canary")
-        found["rollout"] = (document.rollout.canary, "canary")
-    return found
 
 
 def _kind_of(name: str) -> str:

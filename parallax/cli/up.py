@@ -10,6 +10,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from parallax.cli.dashboards import (
+    dashboard_address,
+    dashboard_options,
+    dashboard_ports,
+    new_token,
+)
 from parallax.cli.documents import UpLine
 from parallax.cli.engine_options import PORT, SERVER, engine_arguments, engine_options
 from parallax.cli.options import (
@@ -63,6 +69,7 @@ ANSWERING, GATEWAY_PORT = "echo", 8080
               "the engines are then echo, unless --engine says otherwise.")  # fmt: skip
 @click.option("--gateway-port", type=PORT, help="Port of the gateway, of other cells those "
               f"after it; implies --gateway [default: {GATEWAY_PORT}, or a free one].")  # fmt: skip
+@dashboard_options
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON document for each cell, a line each."
 )
@@ -81,6 +88,8 @@ def up(
     metrics_port: int | None,
     gateway: bool,
     gateway_port: int | None,
+    dashboard: bool,
+    dashboard_port: int | None,
     as_json: bool,
     autoscale: str | None,
     scaling: tuple[str, ...],
@@ -101,6 +110,7 @@ def up(
     if metrics_port is not None:
         check_int("--metrics-port", metrics_port, 1, 65_536 - count * len(where.named))
     ports = _gateway_ports(gateway, gateway_port, len(where.named))
+    views = dashboard_ports(dashboard, dashboard_port, len(where.named))
     if gateway and not backends and _is_default("engine"):
         engine = ANSWERING
     own = _workers_of(backends)
@@ -115,7 +125,8 @@ def up(
                 port = None if metrics_port is None else metrics_port + number * count
                 plan = Plan(
                     workers, schedulers, worker_arguments, scheduler_arguments, durability,
-                    place.name, port, metrics_host, ports[number], own, most,
+                    place.name, port, metrics_host, ports[number], own,
+                    views[number], new_token(), most,
                 )  # fmt: skip
                 url = place.url or shared
                 system = System(
@@ -187,7 +198,10 @@ def _drain(systems: list[System], silent: bool) -> None:
 def _write(_: Where, systems: list[System], workers: int, engine: str) -> None:
     for system in systems:
         address = _address(system.plan)
-        line = UpLine(system.plan.cell, redacted(system.url), workers, engine, address)
+        line = UpLine(
+            system.plan.cell, redacted(system.url), workers, engine, address,
+            dashboard_address(system.plan),
+        )  # fmt: skip
         write_json(line, indent=None)
 
 
@@ -200,6 +214,8 @@ def _greet(where: Where, systems: list[System], workers: int, engine: str) -> No
         say(f"Parallax is up: {what}{of}, Redis at {redacted(system.url)}")
         if address := _address(system.plan):
             say(f"OpenAI API{of}: {address}")
+        if address := dashboard_address(system.plan):
+            say(f"dashboard{of}: {address}")
         if (port := system.plan.exporter_port) is not None:
             first, host = system.plan.metrics_port, system.plan.metrics_host
             say(f"metrics{of}: ports {first} to {port} of {host}; the whole cell on {port}")

@@ -49,6 +49,12 @@ class Ewma:
         self._sum, self._weight = _finite(total), _finite(weight)
         self._at = None if at is None else _finite(at)
 
+    def weight(self, now: float) -> float:
+        """Return the weight of all samples as it has faded by `now`; 0 before the first."""
+        if self._at is None:
+            return 0.0
+        return self._weight * exp(-max(0.0, now - self._at) / self.tau_s)
+
     @property
     def value(self) -> float | None:
         """The mean; None before the first sample."""

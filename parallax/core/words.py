@@ -215,5 +215,5 @@ WORDS: dict[str, type[StrEnum]] = {
     "scrub": Scrubbed, "wake": Woken, "retire": Retired, "forget": Forgotten, "bury": Buried,
     "heartbeat": Beaten, "lead": Led, "choose": Chosen, "clamp": Clamped, "quarantine": SetAside,
     "expel": SetAside, "unseat": Unseated, "remember": Done, "renew": Done, "resign": Done,
-    "stop": Done, "progress": Done, "relay": Relayed,
+    "stop": Done, "progress": Done, "publish": Done, "relay": Relayed,
 }  # fmt: skip

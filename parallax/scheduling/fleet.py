@@ -29,6 +29,8 @@ _WARM_S = 60.0
 
 #: After the store refused a dispatch, its worker is left alone for so long (seconds).
 HOLD_S = 0.05
+#: So often those who were judged slow or fast are judged again: the judgement fades (seconds).
+JUDGE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -49,7 +51,9 @@ class WorkerState:
     decoding: int = 0
     kv_tokens: float = 0.0
     attempts: dict[str, InFlight] = field(default_factory=dict)  # by job, in order of dispatch
-    ratios: Ewma = field(default_factory=Ewma)  # measured over expected seconds of service
+    #: Measured over expected seconds of service. It fades later than the mean of the pool: most
+    #: workers see few of its attempts.
+    ratios: Ewma = field(default_factory=lambda: Ewma(20.0))
     warmth: float = 0.0  # prompt tokens a second that were found in its cache
     warm_at: float = 0.0
 
@@ -119,6 +123,8 @@ class Fleet:
         self._names: list[str] = []
         self._views: list[WorkerView] = []
         self._changed: set[str] = set()
+        self._judged: set[str] = set()  # whose views say that they are slow, or fast
+        self._now = self._judged_at = 0.0
         self._held: dict[str, float] = {}
         self._pools: dict[Need, _Pool] = {}
         self._kv_used: float | None = None
@@ -126,6 +132,7 @@ class Fleet:
 
     def report(self, event: WorkerReported, now: float) -> bool:
         """Take note of a report; return whether the worker is new."""
+        self._now = now
         worker = self.workers.get(event.worker)
         new = worker is None
         if worker is None:
@@ -153,6 +160,7 @@ class Fleet:
         del self._names[place], self._views[place]
         self.slots -= worker.slots
         self._changed.discard(name)
+        self._judged.discard(name)
         self._held.pop(name, None)
         self._pools.clear()
         self._kv_used = None
@@ -184,6 +192,7 @@ class Fleet:
 
     def learn(self, attempt: InFlight, usage: Usage, cost: float, now: float) -> None:
         """An attempt that is released used so much and cost so much."""
+        self._now = now
         worker, timed = self.workers.get(attempt.worker), usage.service_s > 0 and cost > 0
         if timed:
             self._per_cost.update(usage.service_s / cost, now)
@@ -224,7 +233,7 @@ class Fleet:
     def slowness(self, worker: WorkerState) -> float:
         """Return how much slower than others of its pool a worker is; 1 = like them."""
         pace = self._paces.get(worker.role)
-        return pace.slowness(worker.ratios) if pace is not None else 1.0
+        return pace.slowness(worker.ratios, self._now) if pace is not None else 1.0
 
     def expected_s(self, attempt: InFlight) -> float:
         """Return how long an attempt will take, what is in line before it included, or 0."""
@@ -243,6 +252,10 @@ class Fleet:
 
     def open(self, now: float, need: Need = ANSWER) -> tuple[WorkerView, ...]:
         """Return the workers that may be given a job of that need, in the order of their ids."""
+        self._now = now
+        if self._judged and now - self._judged_at >= JUDGE_S:
+            self._judged_at = now
+            self._changed |= self._judged
         if self._changed:
             self._refresh()
         pool = self._pools.get(need)
@@ -287,6 +300,7 @@ class Fleet:
         for name in self._changed:
             place = bisect_left(self._names, name)
             view = self._views[place] = self._viewed(self.workers[name])
+            (self._judged.discard if view.slowness == 1.0 else self._judged.add)(name)
             for need, pool in self._pools.items():
                 pool.fits[place] = eligible(need, view)
                 pool.members = None

@@ -11,6 +11,8 @@ from parallax.core.model import Usage
 
 #: A worker counts as slow or fast only beyond this factor: load makes that much difference, too.
 BAND = 1.5
+#: A worker is taken to be like the others as firmly as if so many usual attempts had said so.
+PRIOR_ATTEMPTS = 3.0
 
 
 @dataclass(slots=True)
@@ -26,6 +28,7 @@ class Pace:
     _prefill: Ewma = field(default_factory=Ewma)  # seconds per prompt token computed
     _decode: Ewma = field(default_factory=Ewma)  # seconds per token after the first
     _ratio: Ewma = field(default_factory=Ewma)  # measured over expected
+    _usual: Ewma = field(default_factory=Ewma)  # expected seconds of an attempt
 
     def learn(self, usage: Usage, now: float) -> tuple[float, float] | None:
         """Take note of an attempt; return measured over expected seconds, and its weight.
@@ -40,24 +43,34 @@ class Pace:
             return None
         ratio = usage.service_s / expected
         self._ratio.update(ratio, now, expected)
+        self._usual.update(expected, now)
         return ratio, expected
 
     def remember(self) -> list[Any]:
         """Return what was learnt."""
-        return [mean.remember() for mean in (self._prefill, self._decode, self._ratio)]
+        return [mean.remember() for mean in self._means()]
 
     def recall(self, memory: Sequence[Any]) -> None:
         """Go on from what `remember` returned."""
-        for mean, learnt in zip((self._prefill, self._decode, self._ratio), memory, strict=True):
+        for mean, learnt in zip(self._means(), memory, strict=True):
             mean.recall(learnt)
 
-    def slowness(self, measured: Ewma) -> float:
-        """Return how much slower than its pool a worker with these ratios is; 1 = like others."""
-        own, usual = measured.value, self._ratio.value
-        if not own or not usual:
+    def slowness(self, measured: Ewma, now: float) -> float:
+        """Return how much slower than its pool a worker with these ratios is; 1 = like others.
+
+        The logarithm of what was measured is shrunk towards 0 by `PRIOR_ATTEMPTS`: one odd attempt
+        says little, and what was measured says less the older it gets. Else a worker that nobody
+        chooses, because its first attempt took long, would never show that it is like the others.
+        """
+        own, usual, attempt_s = measured.value, self._ratio.value, self._usual.value
+        if not own or not usual or not attempt_s:
             return 1.0
-        slowness = own / usual
+        evidence = measured.weight(now) / attempt_s
+        slowness = (own / usual) ** (evidence / (evidence + PRIOR_ATTEMPTS))
         return slowness if slowness > BAND or slowness * BAND < 1 else 1.0
+
+    def _means(self) -> tuple[Ewma, ...]:
+        return self._prefill, self._decode, self._ratio, self._usual
 
     def _expected_s(self, usage: Usage) -> float:
         """Return what it should have taken; 0 while that is unknown."""

@@ -46,6 +46,10 @@ class Residents:
                 self._total = 0.0  # rounding must not accumulate
         attempt.resident = 0.0
 
+    def attempts(self) -> dict[str, int]:
+        """Return how many attempts of each tenant are in flight. O(tenants with any)."""
+        return {tenant: int(count) for tenant, (_, count) in self._held.items()}
+
     def part(self, tenant: str) -> float:
         """Return what a tenant holds as a multiple of an equal part (1 = as much as each would
         hold if all held the same); 0 if it holds nothing."""

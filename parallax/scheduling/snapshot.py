@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parallax.core.model import QueueView
 from parallax.scheduling.fleet import Fleet
@@ -16,12 +16,19 @@ OFFERED_S, BURST_S = 60.0, 6.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Queued jobs by tenant; attempts in flight and use of KV memory by worker."""
+    """Queued jobs by tenant; attempts in flight and use of KV memory by worker.
+
+    `running` are the attempts in flight by tenant; `slowness` says how much slower than others of
+    its pool a worker is; `backlog_s` how long all that waits and runs will take, None until known.
+    """
 
     queued: dict[str, int]
     in_flight: dict[str, int]
     kv_used: dict[str, float]
     hedges_refused: int = 0  # since this scheduler began
+    running: dict[str, int] = field(default_factory=dict)
+    slowness: dict[str, float] = field(default_factory=dict)
+    backlog_s: float | None = None
 
 
 def snapshot_of(queues: Queues, fleet: Fleet, hedges: Hedges | None) -> Snapshot:
@@ -31,7 +38,17 @@ def snapshot_of(queues: Queues, fleet: Fleet, hedges: Hedges | None) -> Snapshot
         {name: worker.in_flight for name, worker in fleet.workers.items()},
         {name: worker.kv_used for name, worker in fleet.workers.items()},
         0 if hedges is None else hedges.refused,
+        fleet.residents.attempts(),
+        {name: fleet.slowness(worker) for name, worker in fleet.workers.items()},
+        _backlog_s(queues, fleet),
     )
+
+
+def _backlog_s(queues: Queues, fleet: Fleet) -> float | None:
+    """Return how long the fleet needs for all that waits and runs, if nothing else comes."""
+    cost = queues.cost + sum(worker.pending_cost for worker in fleet.workers.values())
+    seconds = fleet.service_s(cost)
+    return seconds / fleet.slots if fleet.slots and (seconds or not cost) else None
 
 
 def queue_view(queues: Queues, fleet: Fleet, tenant: str, in_flight: int, now: float) -> QueueView:

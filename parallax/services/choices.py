@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 from parallax.broker.store.policies import Choice, PolicyDocument, Verdict
 from parallax.core.errors import InvalidInput
@@ -41,6 +42,29 @@ def told(started: Policies) -> dict[str, Choice]:
         kind: Choice(choice.name, {k: _plain(v) for k, v in choice.parameters.items()})
         for kind, choice in found.items()
     }
+
+
+#: Where a choice was made: `scheduler` is an option, variable or setting of the leader's process.
+Source = Literal["default", "scheduler", "policy set", "canary"]
+
+
+def in_force(
+    started: Mapping[str, Choice], document: PolicyDocument
+) -> dict[str, tuple[Choice, Source]]:
+    """Return for each kind what a cell uses, and where that choice was made."""
+    usual = told(Policies())
+    found: dict[str, tuple[Choice, Source]] = {
+        kind: (choice, "default" if choice == usual.get(kind) else "scheduler")
+        for kind, choice in started.items()
+    }
+    promoted = document.verdict if document.rollout is None else None
+    for kind, choice in document.overrides.items():
+        won = promoted and promoted.word.endswith("promote") and promoted.candidate == choice.name
+        found[kind] = (choice, "canary" if kind == "routing" and won else "policy set")
+    if document.rollout is not None:
+        found["candidate"] = (document.rollout.candidate, "canary")
+        found["rollout"] = (document.rollout.canary, "canary")
+    return found
 
 
 def _plain(value: object) -> str | int | float | bool:

@@ -17,7 +17,7 @@ from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
 from parallax.core.reasons import Reason
-from parallax.core.words import Routed, Terminated
+from parallax.core.words import Routed, Stolen, Terminated
 from parallax.scheduling.actions import (
     Action,
     Cancel,
@@ -116,7 +116,10 @@ class Outbox:
             wanted.append((steal.job_id, steal.attempt))
         for (victim, thief), wanted in pairs.items():
             cap = self.recoverer.cap(thief)
-            self.metrics.stolen(self.rescue.steal(lease, victim, thief, wanted, cap))
+            words = self.rescue.steal(lease, victim, thief, wanted, cap)
+            self.metrics.stolen(words)
+            moved = [job for (job, _), word in zip(wanted, words, strict=True) if word is Stolen.OK]
+            self.metrics.pulse.stolen(moved, victim, thief)
 
     def _refused(self, lease: Lease, dispatch: Dispatch, word: Routed) -> None:
         self.metrics.refused(word)

@@ -11,7 +11,7 @@ from typing import Any
 from parallax.broker.link.connection import Link
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
-from parallax.broker.store.policies import PolicyDocument, PolicyStore
+from parallax.broker.store.policies import Choice, PolicyDocument, PolicyStore
 from parallax.broker.store.recording import Beginning, Recorder
 from parallax.core.errors import Conflict, InvalidInput, StoreFull, UnknownPolicy
 from parallax.core.settings import Policies
@@ -36,6 +36,15 @@ class PolicyWatch:
     def recording(self) -> bytes:
         """The name of the recording that the leader writes; b"" if nobody records."""
         return self._recorder.recording
+
+    @property
+    def serial(self) -> str:
+        """The serial of the document that is in force."""
+        return self._document.serial
+
+    def in_force(self) -> dict[str, tuple[Choice, choices.Source]]:
+        """Return for each kind what is used, and where that choice was made."""
+        return choices.in_force(choices.told(self._started), self._document)
 
     def usual(self) -> Scheduler:
         """Return a scheduler with the policies that the process was started with."""

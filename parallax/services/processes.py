@@ -26,7 +26,7 @@ STOP_S = 40.0  # a worker drains for 30 s, and then says good-bye
 POLL_S = 0.02
 USAGE = 2  # exit code of a command that was used wrongly
 #: Variables of commands that a user may run beside these processes, whose children get arguments.
-_OTHERS = ("PARALLAX_SCHEDULER_", "PARALLAX_WORKER_", "PARALLAX_GATEWAY_")
+_OTHERS = ("PARALLAX_SCHEDULER_", "PARALLAX_WORKER_", "PARALLAX_GATEWAY_", "PARALLAX_DASHBOARD_")
 
 
 def _inherited() -> dict[str, str]:

@@ -25,7 +25,7 @@ from parallax.broker.store.membership import Member, Membership
 from parallax.broker.store.rescue import Rescue
 from parallax.core.errors import InvalidInput, StoreFull
 from parallax.core.settings import SchedulerSettings
-from parallax.core.words import Buried
+from parallax.core.words import Buried, Reclaimed
 from parallax.scheduling.events import Event, WorkerLost, WorkerReported
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,10 @@ _LIVES = (Buried.ALIVE, Buried.FENCED)
 _MASS = 0.5
 
 
+#: What became of a worker, and the jobs that it held.
+News = tuple[str, str, list[str]]
+
+
 class Recoverer:
     """Follows the workers' heartbeats; tells the scheduler who came and who is lost."""
 
@@ -54,6 +58,7 @@ class Recoverer:
         self._enough = 1 + ceil(settings.heartbeat_s / settings.poll_s)
         self._period_ends, self._at_sight, self._doubt_ends = 0.0, 0, 0.0
         self._counts: Counter[str] = Counter()
+        self._news: list[News] = []
 
     def start(self) -> list[Event]:
         """Learn the registered workers; the dead among them are found at the next poll."""
@@ -78,6 +83,8 @@ class Recoverer:
             self._doubt_ends = now + self._settings.heartbeat_s
         events: list[Event] = []
         for member in alive:
+            if member.worker not in self.known:
+                self._news.append(("worker_new", member.worker, []))
             self.known[member.worker] = member
             events.append(_reported(member))
         gone = set(self.known) - {member.worker for member in members}
@@ -85,6 +92,8 @@ class Recoverer:
         for worker in dead:
             log.warning("worker %s is dead; its jobs go back to their queues", worker)
             self._counts["deaths"] += 1
+            self._news.append(("worker_dead", worker, []))
+        self._news += [("worker_left", worker, []) for worker in sorted(gone)]
         gone.update(dead)
         for worker in sorted(gone):
             self.known.pop(worker, None)
@@ -119,6 +128,11 @@ class Recoverer:
         counts, self._counts = self._counts, Counter()
         return counts
 
+    def drain_news(self) -> list[News]:
+        """Return what became of workers since the last call."""
+        news, self._news = self._news, []
+        return news
+
     def _believed_dead(self, total: int, now: float) -> list[str]:
         """Apply rules 1 and 2 of the module's docstring."""
         period = self._settings.heartbeat_s
@@ -145,8 +159,12 @@ class Recoverer:
             empty += [worker for worker, page in entries.items() if not page]
             held = {worker: self._held(worker, page) for worker, page in entries.items() if page}
             words = self._rescue.reclaim_all(lease, {w: page for w, page in held.items() if page})
-            for some in words.values():
+            for worker, some in words.items():
                 self._counts.update(some)
+                back = [a.job_id for a, word in zip(held[worker], some, strict=False)
+                        if word is Reclaimed.OK]  # fmt: skip
+                if back:
+                    self._news.append(("recovered", worker, back))
             left = [worker for worker in held if words.get(worker, held)]  # others live after all
             if not left:
                 break

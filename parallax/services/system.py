@@ -26,7 +26,9 @@ from parallax.services.processes import RESTART_BASE_S, RESTART_CAP_S, Processes
 log = logging.getLogger(__name__)
 
 READY_S = 30.0
-GATEWAY, EXPORTER = "gateway", "exporter"  # the names of those processes
+GATEWAY, EXPORTER, DASHBOARD = "gateway", "exporter", "dashboard"  # the names of processes
+#: Where a dashboard finds the token that its address ends with.
+TOKEN_VARIABLE = "PARALLAX_DASHBOARD_TOKEN"  # noqa: S105 - a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Plan:
     metrics_host: str = "127.0.0.1"
     gateway_port: int | None = None  # of the gateway on the loopback address; None: there is none
     backends: Sequence[Sequence[str]] = ()  # arguments of the n-th worker alone
+    dashboard_port: int | None = None  # of the dashboard on the loopback address, if there is one
+    dashboard_token: str = ""  # what its address ends with
     most_workers: int = 0  # that an autoscaler may start
 
     def metrics(self, place: int) -> tuple[str, ...]:
@@ -142,11 +146,17 @@ class System:
                 self.start_worker(n)
             if self.plan.gateway_port is not None:
                 self.start_gateway(self.plan.gateway_port)
+            if self.plan.dashboard_port is not None:
+                own = {TOKEN_VARIABLE: self.plan.dashboard_token}
+                port = str(self.plan.dashboard_port)
+                self.processes.start(DASHBOARD, "dashboard", "--port", port, environment=own)
             if self.plan.metrics_port is not None:
                 self.start_exporter()
             self.await_workers(self.plan.workers)
             if self.plan.gateway_port is not None:
                 self.await_gateway(self.plan.gateway_port)
+            if self.plan.dashboard_port is not None:
+                self.await_port(DASHBOARD, self.plan.dashboard_port)
         except BaseException:
             self.stop()
             raise
@@ -256,6 +266,10 @@ class System:
 
     def await_gateway(self, port: int) -> None:
         """Return when the gateway accepts connections; raises as `await_workers` does."""
+        self.await_port(GATEWAY, port)
+
+    def await_port(self, name: str, port: int) -> None:
+        """Return when the process of that name accepts connections; raises the same."""
         deadline = self._clock.monotonic() + READY_S
         while self._clock.monotonic() < deadline:
             self._check_usage()
@@ -263,7 +277,7 @@ class System:
                 return
             self._orders.check()
             self._clock.wait(0.05)
-        raise StoreFault(f"the gateway did not start within {READY_S:g} s; see its log")
+        raise StoreFault(f"the {name} did not start within {READY_S:g} s; see its log")
 
     def _check_usage(self) -> None:
         for name in self.processes.misused():

@@ -51,6 +51,7 @@ from parallax.services.lease_keeper import LeaseKeeper
 from parallax.services.outbox import Outbox
 from parallax.services.policy_watch import PolicyWatch
 from parallax.services.prefixes import HASH_BYTES, HELD_BYTES, Arrivals, Prefixes
+from parallax.services.publishing import EVERY_S, Publisher
 from parallax.services.recoverer import Recoverer
 from parallax.services.tenant_window import TenantWindow
 from parallax.services.timetable import Timetable
@@ -104,6 +105,7 @@ class Term:
             link, keys, self._dispatching, intake, rescue, self._recoverer, post.metrics,
             settings.batch, keeper.progressed,
         )  # fmt: skip
+        self._publisher = Publisher(link, keys, post.metrics.pulse)
         self._timetable, self._scaling = Timetable(post.clock), ScalingStore(link, keys)
         self._pending: list[Event] = []
         self._sweeping: Iterator[Findings] | None = None
@@ -128,6 +130,7 @@ class Term:
         bulletin = self._look()
         self._flooded = self._is_flooded(bulletin)
         self._decide_with(self._policies.chosen())
+        self._publisher.begin(bulletin.now, self.lease.candidate)
         self._dispatching.restart()
         accounts = self._accounts.begin()
         self._keeper.progressed()
@@ -152,6 +155,7 @@ class Term:
         if self._outbox.news:  # whoever charged for refused dispatches is to give that back
             return
         if self._policies.conclude(self._scheduler):
+            self._metrics.pulse.happened("canary_ended", detail=self._scheduler.rollout_ended)
             bulletin = self._look()
         lost = self._is_flooded(bulletin)
         flooded, self._flooded = lost and not self._flooded, lost
@@ -160,6 +164,8 @@ class Term:
         if flooded or self._policies.changed(bulletin.policies, bulletin.recording):
             log.info("everything is read again: the policies were changed, a recording begins, "
                      "or events were lost")  # fmt: skip
+            if not flooded and bulletin.policies != self._policies.serial.encode():
+                self._metrics.pulse.happened("policy_changed")
             if self._outbox.uncommitted:
                 self._outbox.commit(self.lease)
             self.keep()
@@ -197,7 +203,7 @@ class Term:
         self._pending, self._outbox.news = [], []
         events += self._understood(read)
         events = self._accounts.needed(events) + events
-        now = self._now()
+        now = self._metrics.pulse.now = self._now()
         thinking = self._clock.monotonic()
         actions = self._scheduler.handle(events, now)
         decided = self._clock.monotonic()
@@ -222,6 +228,9 @@ class Term:
             self._window.survey(self._now())
         if timetable.is_due("keep", KEEP_S):
             self.keep()
+        if timetable.is_due("tell", EVERY_S):
+            with timetable.rationed("tell"):
+                self._tell()
         if self._sweeping is None and timetable.is_due("sweep", settings.sweep_s):
             self._sweeping = self._janitor.sweep(self.lease, self._scheduler.workers)
             self._pending += self._weights(self._look(), look=True)
@@ -234,6 +243,7 @@ class Term:
         self._pending += self._recoverer.poll(self.lease, self._clock.monotonic())
         self._leadership.clamp(self._recoverer.unbounded(), int(self._settings.heartbeat_s * 1000))
         self._metrics.recovered(self._recoverer.drain_counts())
+        self._metrics.pulse.workers(self._recoverer.drain_news())
         self._keeper.progressed()
         self._pending += self._accounts.tend(self.lease)
         backlogs = self._window.backlogs()
@@ -255,6 +265,11 @@ class Term:
             with self._timetable.rationed("load"), suppress(StoreFull):
                 now = self._now()
                 self._scaling.tell(load_report(self._scheduler.load(now), now))
+
+    def _tell(self) -> None:
+        """Tell those who look what is seen here, in a small share of the time."""
+        arms = choices.arms_of(self._scheduler)
+        self._publisher.tell(self.lease, self._scheduler.snapshot(), self._policies, arms)
 
     def _sweep(self, sweeping: Iterator[Findings]) -> None:
         """Take one piece of the sweep, and bring what the leader knows into line with it."""

@@ -61,6 +61,7 @@ class SimWorker:
     attempts: dict[str, Attempt] = field(default_factory=dict)
     due_ms: float | None = None
     reported_ms: float = 0.0
+    reporting: bool = False  # a report is on its way
     stale_until_ms: float = -1.0
     draining: bool = False
     alive: bool = True

@@ -7,6 +7,7 @@ the engines count it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf, nan
 
@@ -55,6 +56,7 @@ class World(Loop):
         self._events: list[Event] = []
         self._deferred: list[Event] = []  # news that can wait for the next decision
         self._touched: dict[str, SimWorker] = {}
+        self._reports = deque[tuple[float, SimWorker]]()  # that are due later, by time
         self._wake_ms = inf
         self.carrier = Carrier(self)
         self._hedging = spec.policies.hedging.name != "never"
@@ -167,11 +169,25 @@ class World(Loop):
             self._report(worker)
 
     def _report(self, worker: SimWorker) -> None:
-        """Let a worker's report travel with its news, if one is due."""
-        now, every = self.now_ms, self.spec.report_s * 1000
-        if now - worker.reported_ms >= every and now >= worker.stale_until_ms:
-            worker.reported_ms = now
+        """Let a worker's report travel with its news, or with later ones when it is due."""
+        due_ms = max(worker.reported_ms + self.spec.report_s * 1000, worker.stale_until_ms)
+        if self.now_ms >= due_ms:
+            worker.reported_ms = self.now_ms
             self._deferred.append(worker.report())
+        elif not worker.reporting:
+            worker.reporting = True
+            self._reports.append((due_ms, worker))
+
+    def _report_late(self) -> None:
+        """Let those report who could not with their last news: they may be idle since.
+
+        Else what they said in the midst of their work would stand for as long as nobody sends more.
+        """
+        while self._reports and self._reports[0][0] <= self.now_ms:
+            worker = self._reports.popleft()[1]
+            worker.reporting = False
+            if worker.alive and self.workers.get(worker.id) is worker:
+                self._report(worker)
 
     def _completed(
         self, worker: SimWorker, attempt: Attempt, outcome: JobOutcome, output: int
@@ -201,6 +217,7 @@ class World(Loop):
 
     def decide(self) -> None:
         """Let the scheduler react to what has happened now, and carry out what it decides."""
+        self._report_late()
         while self._events:
             events = self._deferred + self._events if self._deferred else self._events
             self._deferred, self._events = [], []

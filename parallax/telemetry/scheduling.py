@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import Counter
@@ -26,6 +26,7 @@ from parallax.telemetry.metrics import (
 )
 from parallax.telemetry.objectives import Objectives
 from parallax.telemetry.published import Published, Risen, first
+from parallax.telemetry.pulse import Pulse
 from parallax.telemetry.report import Report
 
 _COST = TokenCost()
@@ -125,6 +126,7 @@ class SchedulingMetrics:
         self._targets = objectives or Objectives()
         metrics = self._metrics = Metrics(bounds=self._targets.bounds())
         self.registry = metrics.registry
+        self.pulse = Pulse()  # the last minute, for people
         for objective, seconds in self._targets.by_name().items():
             metrics.gauge("slo_target_seconds").labels(objective).set(seconds)
         self._tenants = TenantLabels()
@@ -168,6 +170,8 @@ class SchedulingMetrics:
                 self._admissions[action.reason].inc()
             elif type(action) is Cancel:
                 self._rescues["stop"].inc()
+        if actions:
+            self.pulse.decided(actions)
         if dispatches:
             self._dispatches.inc(dispatches)
         if admitted:
@@ -188,8 +192,9 @@ class SchedulingMetrics:
         series.ended[outcome].inc()
         series.lost(outcome)
 
-    def reported(self, told: Iterable[tuple[Event, Report | None]]) -> None:
+    def reported(self, told: Sequence[tuple[Event, Report | None]]) -> None:
         """Workers told of ends of attempts, many at once: each counter is touched once a tenant."""
+        self.pulse.reported(told)
         by_tenant: dict[str, _Sums] = {}
         for event, report in told:
             if report is None or type(event) is not AttemptEnded:

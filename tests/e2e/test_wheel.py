@@ -121,9 +121,12 @@ def test_it_has_one_top_level_package_with_everything_in_it(wheel: Path) -> None
     for wanted in (
         "py.typed", "producers/client/client.py", "consumers/worker.py", "drills/cli.py",
         "lab/cli.py", "broker/lua/submit.lua", "cli/templates/routing.py.txt",
-        "sim/workloads/specs/chat.toml",
+        "sim/workloads/specs/chat.toml", "dashboard/static/index.html",
+        "dashboard/static/404.html", "dashboard/static/flow/index.html",
     ):  # fmt: skip
         assert f"parallax/{wanted}" in names
+    assert [n for n in names if re.match("parallax/dashboard/static/_next/.*[.]js", n)]
+    assert not [n for n in names if "node_modules" in n]
 
 
 def test_it_stands_beside_another_distribution_called_ops(installed: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ COMPOSITIONS = {
     ),
     "all": Policies(
         hedging=HEDGE, stealing=PolicyChoice("steal_half"),
-        gate=PolicyChoice("jbsq", {"prefetch": 6}), routing=PolicyChoice("power_of_two"),
+        gate=PolicyChoice("jbsq", {"prefetch": 6}), routing=PolicyChoice("consistent_hash"),
     ),
     "pools": Policies(
         routing=PolicyChoice("disaggregated", {"min_tokens": 50.0}), hedging=HEDGE,

@@ -34,9 +34,9 @@ _CONNECTING = ("ping", "auth", "hello", "select", "time", "cluster|slots")
 _RUNNING = ("evalsha",)
 _BRINGING = ("evalsha", "script|load")
 _READING = (
-    "exists", "get", "hexists", "hget", "hgetall", "hkeys", "hmget", "hscan", "pttl", "scard",
-    "sismember", "smembers", "sscan", "type", "xlen", "xrange", "xread", "xrevrange", "zcard",
-    "zrange", "zrangebyscore", "zscore",
+    "exists", "get", "hexists", "hget", "hgetall", "hkeys", "hlen", "hmget", "hscan", "pttl",
+    "scard", "sismember", "smembers", "sscan", "type", "xlen", "xrange", "xread", "xrevrange",
+    "zcard", "zrange", "zrangebyscore", "zscore",
 )  # fmt: skip
 _SUBMITTING = ("hincrby", "hset", "sadd", "setnx", "xadd", "xtrim", "zadd")
 _WRITING = (
@@ -77,13 +77,13 @@ ROLES = {
              (*_JOBS, *_TOTALS, "hb:*", "stat:*", "workers")),
         Role("operator", (*_CONNECTING, *_BRINGING, "script|kill", *_READING, *_WRITING),
              (*_JOBS, *_TOTALS, "tenants", "policy", "memory", "record", "recording", "workers",
-              "hb:*", "stat:*", "leader", "keys", "scaling")),
+              "hb:*", "stat:*", "leader", "keys", "figures", "scaling")),
         Role("autoscaler", (*_CONNECTING, *_RUNNING, "get", "set", "pexpire", "del"),
              ("load", "scaler", "scaling")),
         Role("observer", (*_CONNECTING, *_READING, "info", "cluster|info"),
              ("in:*", "work:*", "job:*", "ctl:*", "hb:*", "stat:*", *_TOTALS, "workers", "tenants",
-              "policy", "leader", "epoch", "ledger", "memory", "suspects", "keys", "load",
-              "scaling")),
+              "policy", "leader", "epoch", "ledger", "memory", "suspects", "keys", "figures",
+              "load", "scaling")),
     )
 }  # fmt: skip
 

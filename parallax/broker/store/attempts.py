@@ -345,6 +345,11 @@ def decode_cancellation(entry: Entry) -> Cancellation | None:
     return Cancellation(fields[1].decode("ascii", "replace"), fields[3].decode("ascii", "replace"))
 
 
+def is_drain(entry: Entry) -> bool:
+    """Whether an order tells the worker to end what runs, give back the rest, and leave."""
+    return entry.fields[:1] == [b"drain"]
+
+
 def _attempt(assignment: Assignment, look: Look) -> Attempt | None:
     """Return what has begun; None if nobody can understand it."""
     try:

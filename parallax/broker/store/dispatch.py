@@ -64,6 +64,11 @@ class Lease:
         """The number that grows with every change of leader."""
         return self.token.rpartition("|")[2]
 
+    @property
+    def candidate(self) -> str:
+        """The name of whoever leads."""
+        return self.token.rpartition("|")[0]
+
 
 class Dispatching:
     """Reads arrivals and events by cursor and commits dispatches.

@@ -76,11 +76,11 @@ def id_of(token: str) -> str | None:
 
 def new_key(
     tenant: str, now: float, *, scopes: Sequence[str] = (ASK,), models: Sequence[str] = (),
-    life_s: float | None = None,
+    life_s: float | None = None, token: str | None = None,
 ) -> tuple[str, ApiKey]:  # fmt: skip
     """Return a new key, which nobody can read again, and what is stored of it.
 
-    Raises InvalidInput.
+    A `token` that somebody else has drawn is taken as it is. Raises InvalidInput.
     """
     check_name("tenant", tenant)
     for scope in scopes:
@@ -92,7 +92,7 @@ def new_key(
         raise InvalidInput("models", list(models), f"at most {MOST_MODELS} names")
     if life_s is not None:
         check_number("life", life_s, 1.0, MAX_LIFE_S)
-    token = f"plx-{secrets.token_hex(6)}-{secrets.token_urlsafe(32)}"
+    token = token or f"plx-{secrets.token_hex(6)}-{secrets.token_urlsafe(32)}"
     expires = None if life_s is None else now + life_s
     key = ApiKey(VERSION, digest_of(token), tenant, now, tuple(scopes), tuple(models), expires)
     return token, key

@@ -18,8 +18,8 @@ _KINDS = {
     **dict.fromkeys(("in", "work", "out", "ctl", "bell", "events", "record", "dead"), "stream"),
     **dict.fromkeys(("job", "stat", "workers", "tenants", "suspects", "ledger", "policy", "counts",
                      "keys"), "hash"),
-    **dict.fromkeys(("body", "answer", "hb", "leader", "epoch", "memory", "recording", "load",
-                     "scaler", "scaling"), "string"),
+    **dict.fromkeys(("body", "answer", "hb", "leader", "epoch", "memory", "recording",
+                     "figures", "load", "scaler", "scaling"), "string"),
     "active": "set", "open": "zset", "due": "zset",
 }  # fmt: skip
 
@@ -55,6 +55,7 @@ class Keys:
     | `due` | zset job -> deadline | those of them that have a deadline: what is due soon is found
     wherever it waits |
     | `policy`, `memory` | hash, string | which policies to use; what the leader has learnt |
+    | `figures` | string, TTL | what the leader tells people who look, once a second |
     | `record`, `recording` | stream, string with TTL | what the leader was told and decided, while
     somebody records |
     | `dead` | stream | dead letters with their reason |
@@ -81,6 +82,7 @@ class Keys:
         "due",
         "epoch",
         "events",
+        "figures",
         "keyring",
         "leader",
         "ledger",
@@ -108,7 +110,7 @@ class Keys:
         self._hb, self._stat = prefix + "hb:", prefix + "stat:"
         self.active, self.bell, self.events = prefix + "active", prefix + "bell", prefix + "events"
         self.record, self.recording = prefix + "record", prefix + "recording"
-        self.suspects = prefix + "suspects"
+        self.suspects, self.figures = prefix + "suspects", prefix + "figures"
         self.policy, self.memory = prefix + "policy", prefix + "memory"
         self.workers, self.tenants = prefix + "workers", prefix + "tenants"
         self.leader, self.epoch, self.ledger = (

@@ -16,6 +16,7 @@ from parallax.broker.store.answers import Answer, Lexicon
 from parallax.broker.store.codec import Registration, decode_registration, encode
 from parallax.broker.store.dispatch import Lease
 from parallax.broker.store.keys import Keys
+from parallax.broker.store.limits import Limits
 from parallax.broker.store.misfits import expel, name_of
 from parallax.core.errors import Conflict, Fenced, InvalidInput
 from parallax.core.pages import pages
@@ -30,6 +31,8 @@ _PIPELINE = 2_000
 _CLAMPED = 500
 #: What PTTL says of a key that is not there.
 _GONE = -2
+#: The fields of the order to drain, in a worker's stream of orders.
+DRAIN = ("drain", "now")
 
 _BEATEN, _BURIED, _LED = Lexicon(Beaten), Lexicon(Buried), Lexicon(Led)
 _CLAMPED_WORDS, _DONE = Lexicon(Clamped), Lexicon(Done)
@@ -205,6 +208,17 @@ class Leadership:
         """Cut back heartbeats whose TTL a step of the server's clock made too long."""
         parts = pages(workers, _CLAMPED)
         self._link.do_each([clamp_call(self._keys, part, ttl_ms) for part in parts])
+
+
+def order_drain(link: Link, keys: Keys, worker: str) -> None:
+    """Ask a worker to take no more work, end what runs, give back the rest, and leave."""
+    stream = keys.control(worker)
+    link.calls(
+        [
+            ("XADD", stream, "MAXLEN", "~", Limits().control_entries, "*", *DRAIN),
+            ("PEXPIRE", stream, Limits().record_ttl_ms),
+        ]
+    )
 
 
 def heartbeat_call(

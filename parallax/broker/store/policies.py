@@ -15,7 +15,7 @@ import msgspec
 from msgspec import structs
 
 from parallax.broker.link.call import Call
-from parallax.broker.link.connection import Link
+from parallax.broker.link.connection import Link, Reply
 from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.answers import Lexicon
 from parallax.broker.store.codec import Message, encode
@@ -73,6 +73,14 @@ class _Memory(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(PolicyDocument)
 _memory_decoder = msgspec.json.Decoder(_Memory)
 _CHOSEN, _DONE = Lexicon(Chosen), Lexicon(Done)
+
+
+def decode_policies(data: Reply) -> PolicyDocument:
+    """Return the document for people who look; the empty one for none, and for junk."""
+    try:
+        return _decoder.decode(data) if isinstance(data, bytes) else PolicyDocument()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return PolicyDocument()
 
 
 def choose_call(keys: Keys, before: str, after: PolicyDocument) -> Call[Chosen]:

@@ -1,8 +1,9 @@
-"""Scenes of what the leader and operators write: choose, remember, forget."""
+"""Scenes of what the leader and operators write: choose, remember, publish, forget."""
 
 from __future__ import annotations
 
 from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.figures import VERSION, Figures, publish
 from parallax.broker.store.ledger import Ledger
 from parallax.broker.store.policies import PolicyDocument, PolicyStore, choose_call
 from parallax.core.errors import Fenced
@@ -45,6 +46,27 @@ def _(cell: Cell) -> Question:
 @scene("remember", "fenced")
 def _(cell: Cell) -> Question:
     return learnt(cell, STRANGER)
+
+
+def published(cell: Cell, lease: Lease) -> Question:
+    def ask() -> str:
+        try:
+            publish(cell.link, cell.keys, lease, Figures(VERSION, 100.0, 40.0, 41.0))
+        except Fenced:
+            return "fenced"
+        return "ok"
+
+    return ask
+
+
+@scene("publish", "ok")
+def _(cell: Cell) -> Question:
+    return published(cell, cell.lead())
+
+
+@scene("publish", "fenced")
+def _(cell: Cell) -> Question:
+    return published(cell, STRANGER)
 
 
 def forgotten(cell: Cell, account: str | None, lease: Lease | None = None) -> Question:

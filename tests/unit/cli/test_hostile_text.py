@@ -25,6 +25,7 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
     "status": ((),),
     "get": (("j1",), ("j2",)),
     "tenants": (("list",),),
+    "top": (("--once",),),
     "workers": ((),),
     "backend": (("list",),),
     "cells": ((), ("acme",)),
@@ -41,9 +42,9 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
 OTHERS = {
     "demo", "up", "scheduler", "worker", "loadgen", "replay", "simulate", "compare", "report",
     "experiment", "validate", "trace", "record", "bench", "verify", "acl", "version",
-    "gateway", "exporter", "autoscaler",
+    "gateway", "exporter", "dashboard", "autoscaler",
 }  # fmt: skip
-AS_JSON = {"status", "get", "tenants", "workers", "cells", "doctor"}
+AS_JSON = {"status", "top", "get", "tenants", "workers", "cells", "doctor"}
 
 
 def test_every_command_is_walked() -> None:

@@ -137,6 +137,7 @@ def ask(run: Run, server_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     ("command", "arguments"),
     [
         ("status", []),
+        ("top", []),
         ("status", ["--cells", "main,other"]),
         ("get", ["j1"]),
         ("cancel", ["j1", "nobody"]),

@@ -67,3 +67,29 @@ def test_rotating_leaves_the_old_one_for_a_while(keys: Run, embedded_url: str) -
 def test_bad_input_is_refused(keys: Run, arguments: tuple[str, ...]) -> None:
     answer = keys(*arguments)
     assert (answer.code, answer.out) == (2, "")
+
+
+def test_a_key_may_be_brought_along_any_number_of_times(
+    keys: Run, embedded_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = f"plx-{'0a' * 6}-{'Z' * 43}"
+    monkeypatch.setenv("SECRET", token)
+    for told in ("--json",), ():
+        made = keys("create", "--tenant", "acme", "--from-env", "SECRET", *told)
+        assert made.code == 0
+        assert token not in made.out + made.err
+    link = Link.to(embedded_url)
+    (stored,) = Keyring(link, Keys()).known().values()
+    link.close()
+    assert stored.is_good(token, stored.created)
+
+
+@pytest.mark.parametrize("held", ["", "hunter2-and-more", "plx-00-short"])
+def test_what_is_no_key_is_refused_and_not_quoted(
+    keys: Run, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    monkeypatch.setenv("SECRET", held)
+    refused = keys("create", "--tenant", "acme", "--from-env", "SECRET")
+    assert refused.code == 2
+    assert "SECRET" in refused.err
+    assert not held or held not in refused.err

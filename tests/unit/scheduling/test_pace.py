@@ -36,7 +36,7 @@ def measured(mixes: dict[str, tuple[int, int, float]], rounds: int = 50) -> dict
             found = pace.learn(used, float(n))
             if found is not None:
                 ratios[name].update(found[0], float(n), found[1])
-    return {name: pace.slowness(ewma) for name, ewma in ratios.items()}
+    return {name: pace.slowness(ewma, float(rounds)) for name, ewma in ratios.items()}
 
 
 def test_a_slow_worker_is_found_whatever_it_serves() -> None:
@@ -65,7 +65,7 @@ def test_what_load_may_explain_is_no_slowness(factor: float) -> None:
 
 def test_nothing_is_known_at_first_and_nothing_is_learnt_from_nothing() -> None:
     pace = Pace()
-    assert pace.slowness(Ewma()) == 1.0
+    assert pace.slowness(Ewma(), 0.0) == 1.0
     assert pace.learn(Usage(10, 0), 0.0) is None
     assert pace.learn(usage(100, 10), 0.0) is None, "there is nothing to compare it with"
     assert pace.learn(usage(100, 10), 1.0) is not None
@@ -91,8 +91,33 @@ def test_pools_are_not_compared_with_each_other() -> None:
         fleet.report(WorkerReported("d", slots=4, role="decode"), 0.0)
         for n in range(20):
             fleet.learn(released("d"), usage(500, 50), 600.0, float(n))
-            fleet.learn(released("p"), usage(500, 50, factor=5.0), 600.0, float(n))
+            fleet.learn(released("p"), usage(500, 50, factor=8.0), 600.0, float(n))
         return fleet.view("p").slowness
 
     assert seen("prefill") == 1.0
     assert seen("decode") > 1.5, "the control: within a pool they are"
+
+
+def judged(attempts: int, seconds_later: float) -> float:
+    """Return how slow a worker looks that long after so many attempts at a quarter of the pace."""
+    fleet = Fleet(GATE.build("jbsq"))
+    sound = [f"w{n}" for n in range(9)]
+    for name in ("slow", *sound):
+        fleet.report(WorkerReported(name, slots=4), 0.0)
+    for n in range(360):
+        fleet.learn(sound[n % 9], usage(500, 50), 600.0, 10.0)
+    for _ in range(attempts):
+        fleet.learn("slow", usage(500, 50, factor=4.0), 600.0, 10.0)
+    return {w.id: w.slowness for w in fleet.open(10.0 + seconds_later)}["slow"]
+
+
+def test_one_slow_attempt_says_little_and_many_say_what_they_say() -> None:
+    one, five, twenty = (judged(attempts, 0.0) for attempts in (1, 5, 20))
+    assert one == 1.0
+    assert 1.5 < five < twenty < 4.0
+
+
+def test_a_judgement_fades_though_nobody_sends_work_and_nothing_is_reported() -> None:
+    """Else a worker that was slow once would be avoided for ever."""
+    fresh, old, ancient = (judged(10, seconds) for seconds in (0.0, 15.0, 120.0))
+    assert fresh > old > ancient == 1.0

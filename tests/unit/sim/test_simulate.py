@@ -12,10 +12,12 @@ import pytest
 from parallax.core.errors import InvalidSettings
 from parallax.core.model import Job
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.scheduling.scheduler import build_scheduler
 from parallax.sim.outcome import JobOutcome, Run
 from parallax.sim.report.figures import figures
 from parallax.sim.simulate import simulate
 from parallax.sim.spec import FaultSpec, FleetSpec, RunSpec, WorkloadSpec
+from parallax.sim.world import World
 
 Timed = tuple[float, Job]
 NOWHERE = WorkloadSpec("made-up")
@@ -51,6 +53,17 @@ def test_every_job_ends_once_with_what_it_asked_for() -> None:
     assert {job.id: job.output_tokens for job in run.jobs} == asked
     for job in run.jobs:
         assert job.arrival_s - 1e-9 <= job.dispatched_s < job.first_token_s <= job.finished_s
+
+
+def test_an_idle_worker_is_known_to_be_idle() -> None:
+    """What it reported last, while others still ran on it, must not stand for ever."""
+    chosen = spec(fleet=FleetSpec(2), policies=Policies(routing=PolicyChoice("round_robin")))
+    scheduler = build_scheduler(chosen.policies, chosen.seed)
+    world = World(chosen, scheduler)
+    world.play([(n / 10, Job(f"j{n}", "a", 4_000, 512, "", 200)) for n in range(20)]
+               + [(60.0, Job("last", "a", 4_000, 512, "", 100))])  # fmt: skip
+    told = scheduler.snapshot().kv_used
+    assert set(told.values()) == {0.0}
 
 
 @pytest.mark.dear

@@ -1,0 +1,247 @@
+"""What a leader has seen in the last minute: counts, latencies, tenants, workers, happenings.
+
+It is made for people who look, and told to them once a second (`services.publishing`). A minute is
+six slots of ten seconds: the newest is filled, the oldest is dropped whole. Whoever leads next
+takes the minute over, so that no picture jumps when a leader changes.
+
+Everything is bounded: tenants and workers by slot, buckets of a sketch, and what happened.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from parallax.core.cost import TokenCost
+from parallax.core.lifecycle import Outcome
+from parallax.core.sketch import Sketch
+from parallax.scheduling.actions import Action, Admitted, Dispatch, Reject
+from parallax.scheduling.events import AttemptEnded, Event
+from parallax.telemetry.report import Report
+
+#: How long a slot is, and how many there are: the last minute (seconds).
+SLOT_S, SLOTS = 10.0, 6
+
+#: Most tenants and workers that are told apart, and most happenings that are kept.
+TENANTS, WORKERS, HAPPENINGS = 1_000, 1_000, 60
+
+#: The latencies that are sketched.
+LATENCIES = ("queue_wait_s", "ttft_s", "tpot_s", "e2e_s")
+
+#: The name that a tenant or worker beyond the bound shares with others like it: no name of one.
+OTHERS = ""
+
+_cost = TokenCost()
+
+
+@dataclass(slots=True)
+class Happening:
+    """Something worth seeing. `jobs` were concerned, one of them is `job`."""
+
+    seq: int
+    at: float
+    kind: str
+    job: str = ""
+    jobs: int = 1
+    source: str = ""
+    target: str = ""
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Served:
+    """What one tenant got."""
+
+    cost: float = 0.0
+    completed: int = 0
+    rejected: int = 0
+    output_tokens: int = 0
+    ttft: Sketch = field(default_factory=Sketch)
+
+    def add(self, other: Served) -> None:
+        """Count what another one has counted."""
+        self.cost += other.cost
+        self.completed += other.completed
+        self.rejected += other.rejected
+        self.output_tokens += other.output_tokens
+        self.ttft.add(other.ttft)
+
+
+@dataclass(slots=True)
+class Slot:
+    """What was counted in some seconds from `since` on."""
+
+    since: float
+    counts: Counter[str] = field(default_factory=Counter)
+    latencies: dict[str, Sketch] = field(default_factory=lambda: {n: Sketch() for n in LATENCIES})
+    tenants: dict[str, Served] = field(default_factory=dict)
+    workers: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def tenant(self, name: str) -> Served:
+        """Return what is counted of a tenant."""
+        found = self.tenants.get(name)
+        if found is None:
+            name = name if len(self.tenants) < TENANTS else OTHERS
+            found = self.tenants.setdefault(name, Served())
+        return found
+
+    def worker(self, name: str) -> Counter[str]:
+        """Return what is counted of a worker."""
+        found = self.workers.get(name)
+        if found is None:
+            name = name if len(self.workers) < WORKERS else OTHERS
+            found = self.workers.setdefault(name, Counter())
+        return found
+
+    def add(self, other: Slot) -> None:
+        """Count what another one has counted."""
+        self.since = min(self.since, other.since)
+        self.counts.update(other.counts)
+        for name, sketch in other.latencies.items():
+            self.latencies[name].add(sketch)
+        for name, served in other.tenants.items():
+            self.tenant(name).add(served)
+        for name, counts in other.workers.items():
+            self.worker(name).update(counts)
+
+
+class Pulse:
+    """See the module's docstring. One thread counts, and the same one asks."""
+
+    def __init__(self) -> None:
+        self.now = 0.0  # by the server's clock; whoever drives it says so
+        self.sums: Counter[str] = Counter()  # what nobody else counts, since the beginning
+        self.told_at = 0.0  # when this process told last
+        self.samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=round(SLOT_S * SLOTS) + 2)
+        self._slots: deque[Slot] = deque([Slot(0.0)], SLOTS)
+        self._happenings: deque[Happening] = deque(maxlen=HAPPENINGS)
+        self._seq = 0
+
+    # -- counting
+
+    def decided(self, actions: Sequence[Action]) -> None:
+        """The scheduler decided."""
+        slot, refused = self._slots[-1], dict[str, list[str]]()
+        dispatched = admitted = 0
+        for action in actions:
+            kind = type(action)
+            if kind is Dispatch:
+                dispatched += 1
+                if action.hedge:  # type: ignore[union-attr]
+                    self._hedged(slot, action)  # type: ignore[arg-type]
+            elif kind is Admitted:
+                admitted += 1
+            elif kind is Reject:
+                refused.setdefault(action.reason, []).append(action.job_id)  # type: ignore[union-attr]
+                slot.tenant(action.tenant).rejected += 1  # type: ignore[union-attr]
+        slot.counts["dispatched"] += dispatched
+        slot.counts["admitted"] += admitted
+        for reason, jobs in refused.items():
+            slot.counts[f"rejected.{reason}"] += len(jobs)
+            self.sums[f"rejected.{reason}"] += len(jobs)
+            self.happened("shed", jobs, detail=reason)
+
+    def _hedged(self, slot: Slot, action: Dispatch) -> None:
+        slot.worker(action.worker)["hedged"] += 1
+        self.happened("hedged", [action.job_id], target=action.worker)
+
+    def reported(self, told: Iterable[tuple[Event, Report | None]]) -> None:
+        """Workers told of ends of attempts."""
+        slot = self._slots[-1]
+        prompt = cached = output = 0
+        for event, report in told:
+            if report is None or type(event) is not AttemptEnded:
+                continue
+            prompt += report.prompt_tokens
+            cached += report.cached_tokens
+            output += report.output_tokens
+            served = slot.tenant(event.tenant)
+            uncached = max(0, report.prompt_tokens - report.cached_tokens)
+            served.cost += _cost(uncached, report.output_tokens)
+            served.output_tokens += report.output_tokens
+            if event.outcome is Outcome.COMPLETED:
+                served.completed += 1
+                slot.worker(event.worker)["completed"] += 1
+                _observe(slot.latencies, served.ttft, report)
+        for name, tokens in (("prompt", prompt), ("cached", cached), ("output", output)):
+            slot.counts[f"{name}_tokens"] += tokens
+            self.sums[f"{name}_tokens"] += tokens
+
+    def stolen(self, jobs: Sequence[str], victim: str, thief: str) -> None:
+        """These attempts were moved to an idle worker."""
+        if jobs:
+            slot = self._slots[-1]
+            slot.worker(victim)["stolen_from"] += len(jobs)
+            slot.worker(thief)["stolen_to"] += len(jobs)
+            self.happened("stolen", jobs, victim, thief)
+
+    def workers(self, news: Iterable[tuple[str, str, Sequence[str]]]) -> None:
+        """Workers came, left, died or lost jobs: (what, which worker, which jobs)."""
+        for kind, worker, jobs in news:
+            if kind == "worker_new":
+                self.happened(kind, target=worker)
+            else:
+                self.happened(kind, jobs, worker)
+
+    def happened(
+        self, kind: str, jobs: Sequence[str] = (), source: str = "", target: str = "",
+        detail: str = "",
+    ) -> None:  # fmt: skip
+        """Keep what happened; what goes on is one happening while it goes on within a second."""
+        last = self._happenings[-1] if self._happenings else None
+        same = last and (last.kind, last.source, last.target, last.detail) == (
+            kind, source, target, detail,
+        )  # fmt: skip
+        if last and same and jobs and self.now - last.at < 1.0:
+            last.jobs += len(jobs)
+            return
+        self._seq += 1
+        job = jobs[0] if jobs else ""
+        self._happenings.append(
+            Happening(self._seq, self.now, kind, job, len(jobs), source, target, detail)
+        )
+
+    # -- telling
+
+    def minute(self) -> Slot:
+        """Return what was counted in the last minute, or less."""
+        newest = self._slots[-1]
+        if newest.since == 0.0:
+            newest.since = self.now
+        while self._slots[0].since < self.now - SLOT_S * SLOTS and len(self._slots) > 1:
+            self._slots.popleft()
+        if newest.since <= self.now - SLOT_S:
+            newest = Slot(self.now)
+            self._slots.append(newest)
+        total = Slot(self.now)
+        for slot in self._slots:
+            total.add(slot)
+        return total
+
+    def happenings(self) -> list[Happening]:
+        """Return what happened last, the oldest first."""
+        return list(self._happenings)
+
+    def take_over(
+        self, minute: Slot, sums: Mapping[str, int], happenings: Sequence[Happening]
+    ) -> None:
+        """Go on from what another leader told last, unless this is what we told ourselves."""
+        self._slots = deque([minute, Slot(self.now)], SLOTS)
+        self.sums = Counter(sums)
+        self._happenings = deque(islice(happenings, HAPPENINGS), HAPPENINGS)
+        self._seq = max([self._seq, *(one.seq for one in happenings)])
+
+
+def _observe(latencies: Mapping[str, Sketch], of_tenant: Sketch, report: Report) -> None:
+    wait, first = report.wait_s or 0.0, report.ttft_s
+    e2e = wait + (report.service_s or 0.0)
+    latencies["queue_wait_s"].observe(wait)
+    latencies["e2e_s"].observe(e2e)
+    if first is None:
+        return
+    bucket = latencies["ttft_s"].observe(first)
+    of_tenant.counts[bucket] = of_tenant.counts.get(bucket, 0) + 1
+    if report.output_tokens > 1:
+        latencies["tpot_s"].observe(max(0.0, e2e - first) / (report.output_tokens - 1))
