@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers llama manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
+.PHONY: help demo test servers llama compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -33,7 +33,7 @@ demo: $(STAMP)
 
 # What fails beside thousands of tests of processes and clocks is tried once more, alone; what fails
 # twice has failed. Both times are printed. Where nothing was noted as failed, that is a failure too.
-AGAIN := $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
+AGAIN := $(abspath $(BIN))/python -m pytest -q --last-failed --last-failed-no-failures none
 
 ## test: every test, those that start and kill processes included (a quarter of an hour on two cores)
 test: $(STAMP)
@@ -52,6 +52,20 @@ servers: $(STAMP)
 llama: $(STAMP)
 	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[llama]' || echo "llama.cpp could not be installed"
 	$(BIN)/python -m pytest -q -m real_backend || $(AGAIN)
+
+# In a tree of its own: `make test` and whoever edits sources never meet code that is older than they are.
+COMPILED := build/compiled
+## compiled: the hot modules as machine code (mypyc, a C compiler), in a copy of this tree: build/compiled (two minutes)
+compiled: $(STAMP)
+	$(BIN)/python -m ops.compile.build
+
+## test-compiled: the same decisions to the last byte, and the tests of the pure layers, over the compiled build
+test-compiled: compiled
+	$(BIN)/python -m ops.compile.same $(COMPILED)
+	cd $(COMPILED) && $(abspath $(BIN))/python -m parallax version | grep -q "^compiled *yes"
+	cd $(COMPILED) && PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) PARALLAX_EXAMPLES=$(or $(EXAMPLES),50) $(abspath $(BIN))/python -m pytest -q -n 2 --dist loadfile \
+	  -m "not slow and not e2e" tests/laws tests/conformance tests/stateful tests/unit/core tests/unit/policies \
+	  tests/unit/engine tests/unit/scheduling tests/unit/sim tests/unit/services tests/unit/consumers tests/unit/ops || $(AGAIN)
 
 # `docker compose up` and a cluster are not here: what can be known without them.
 ## manifests: hold docker-compose.yml and ops/k8s against schemas, a linter and the command line

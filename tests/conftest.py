@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from parallax.broker.link.connection import Link
 from parallax.broker.server.embedded import EmbeddedServer
+from parallax.core.build import compiled
 from tests.asynchronous import LinkOverAsync
 from tests.cluster import LocalCluster
 from tests.examples import examples
@@ -41,8 +42,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         elif "contract" in item.path.parts and _place(item) not in ("", "fakeredis"):
             item.add_marker("dear")  # `make check` has each of them over fakeredis
+        _skip_compiled(item)
     for item in _left_out(items):
         item.add_marker("dear")
+
+
+def _skip_compiled(item: pytest.Item) -> None:
+    """Skip what only sources can do, where the hot modules are compiled."""
+    marker = item.get_closest_marker("interpreted")
+    if marker is not None and compiled():
+        item.add_marker(pytest.mark.skip(reason=f"compiled: {marker.args[0]}"))
 
 
 def _is_slow_there(item: pytest.Item) -> bool:

@@ -100,9 +100,10 @@ def _rates(seen: CellState) -> dict[str, float | None]:
 
 def _now(seen: CellState) -> dict[str, float | None]:
     known = seen.figures is not None and not seen.stale
+    words = _TOTALS | dict(zip(_TOKENS, _TOKENS, strict=True))
     return {
         f"{name}_per_s": seen.moment.get(word, 0.0) if known else None
-        for name, word in _TOTALS.items()
+        for name, word in words.items()
     }
 
 

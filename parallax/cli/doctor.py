@@ -24,6 +24,7 @@ from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import found_url, redis_options
 from parallax.cli.output import show_all, show_one
 from parallax.consumers.engines.registry import EXTENSIONS as ENGINES
+from parallax.core.build import compiled
 from parallax.core.errors import ParallaxError, StoreFault
 from parallax.core.secrets import redacted
 from parallax.policies.registry import EXTENSIONS as POLICIES
@@ -50,6 +51,7 @@ def doctor(redis: str | None, cell: str, home: Path | None, as_json: bool) -> No
 
 def _installation() -> Iterator[Finding]:
     yield "python", "ok", platform.python_version()
+    yield "build", "ok", "compiled where it is hot" if compiled() else "plain Python"
     try:
         binary, version = find_binary()
     except ParallaxError as error:
@@ -187,5 +189,5 @@ def version(as_json: bool) -> None:
             packages[package.replace("-", "_")] = installed(package)
         except PackageNotFoundError:
             packages[package.replace("-", "_")] = None
-    found = Versions(__version__, platform.python_version(), packages)
+    found = Versions(__version__, compiled(), platform.python_version(), packages)
     show_one(found, as_json=as_json, title="Versions")

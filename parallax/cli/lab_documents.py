@@ -108,9 +108,10 @@ class DoctorFinding(Document, frozen=True):
 
 
 class Versions(Document, frozen=True):
-    """Versions; null for a package that is not installed."""
+    """Versions; null for a package that is not installed. `compiled`: the hot modules are."""
 
     parallax: str
+    compiled: bool
     python: str
     packages: dict[str, str | None]
 

@@ -35,10 +35,10 @@ class Sketch:
             bucket: count for bucket, count in pairs if 0 <= bucket <= len(BOUNDS) and count > 0
         }
 
-    def observe(self, seconds: float) -> int:
-        """Count a value; return its bucket. O(log buckets)."""
+    def observe(self, seconds: float, count: int = 1) -> int:
+        """Count a value, so many times; return its bucket. O(log buckets)."""
         bucket = bisect_left(BOUNDS, seconds)
-        self.counts[bucket] = self.counts.get(bucket, 0) + 1
+        self.counts[bucket] = self.counts.get(bucket, 0) + count
         return bucket
 
     def add(self, other: Sketch) -> None:

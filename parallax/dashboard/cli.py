@@ -52,9 +52,10 @@ def dashboard(
     clock = SystemClock()
     front = Dashboard(address, clock, token, is_loopback(host), lab=Lab(lab, clock))
     serving = Serving(front, listening(host, port))
-    shown = f"[{host}]" if ":" in host else host
-    where = f"http://{shown}:{serving.port}/"
+    where = f"http://{f'[{host}]' if ':' in host else host}:{serving.port}/"
     with Orders(serving.stop) as orders:
-        say(f"dashboard of cell {cell}: {where if given else f'{where}#token={token}'}")
+        # Whoever chose the token tells the address with it, on a standard output of its own.
+        shown = where if given else f"{where}#token={token}"
+        say(f"dashboard of cell {cell}: {shown}", err=bool(given))
         sys.stdout.flush()
         serving.run(orders.now.is_set)

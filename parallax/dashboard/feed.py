@@ -45,7 +45,7 @@ def point(view: CellView) -> dict[str, float | None]:
             found[f"{name.removesuffix('_s')}_{share}_s"] = value
     used = [one.kv_used for one in view.workers if one.state != "dead"]
     return found | {
-        "output_tokens_per_s": None if view.stale else view.rates["output_tokens_per_s"],
+        "output_tokens_per_s": view.now["output_tokens_per_s"],
         "waiting_jobs": view.waiting_jobs, "running_jobs": view.running_jobs,
         "open_jobs": view.open_jobs, "workers_alive": view.workers_alive, "slots": view.slots,
         "kv_used_mean": sum(used) / len(used) if used else None,

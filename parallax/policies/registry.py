@@ -110,9 +110,11 @@ class Registry(Generic[P]):
 
 
 def _converted(where: str, value: object, kind: type) -> object:
-    """Turn text from a command line into the type of the parameter."""
-    if not isinstance(value, str) or kind is str:
+    """Turn text from a command line into the type of the parameter; refuse another type."""
+    if type(value) is kind or (kind is float and type(value) is int):
         return value
+    if not isinstance(value, str):
+        raise UnknownPolicy(where, value, f"must be of type {kind.__name__}")
     if kind is bool and value.lower() in {"true", "false"}:
         return value.lower() == "true"
     try:

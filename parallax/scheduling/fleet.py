@@ -292,7 +292,7 @@ class Fleet:
         """The mean share of KV memory in use, 0..1."""
         if self._kv_used is None:
             used = [worker.kv_used for worker in self.workers.values()]
-            self._kv_used = sum(used) / len(used) if used else 0.0
+            self._kv_used = sum(used, 0.0) / len(used) if used else 0.0
         return self._kv_used
 
     def _refresh(self) -> None:

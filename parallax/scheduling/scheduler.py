@@ -384,9 +384,9 @@ _REACT: dict[type, Callable[[Scheduler, Any, float, list[Action]], None]] = {
     AttemptMoved: Scheduler._moved, AttemptsHeld: Scheduler._held,
     DispatchRefused: Scheduler._refused, WorkerReported: Scheduler._reported,
     WorkerLost: Scheduler._lost,
-    TenantConfigured: lambda on, event, *_: on._line.weigh(event.tenant, event.weight),
-    BacklogMeasured: lambda on, event, *_: on._line.queues.measured(event.tenant, event.unread),
-    AccountRestored: lambda on, event, *_: on.restore({event.tenant: event.account}),
+    TenantConfigured: lambda on, event, _now, _: on._line.weigh(event.tenant, event.weight),
+    BacklogMeasured: lambda on, e, _now, _: on._line.queues.measured(e.tenant, e.unread),
+    AccountRestored: lambda on, event, _now, _: on.restore({event.tenant: event.account}),
 }  # fmt: skip
 
 

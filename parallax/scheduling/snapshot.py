@@ -77,7 +77,7 @@ def load_of(queues: Queues, fleet: Fleet, meter: LoadMeter, now: float) -> Load:
     return Load(
         meter.rate(now, OFFERED_S),
         meter.rate(now, BURST_S),
-        waiting + sum(worker.pending_cost for worker in workers),
+        waiting + sum((worker.pending_cost for worker in workers), 0.0),
         waiting,
         fleet.ability.rate(),
         workers,

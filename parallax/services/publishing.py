@@ -48,6 +48,9 @@ EVERY_S, QUIET_S = 1.0, 3.0
 #: How old a sample of the totals is that short rates are made of, and long ones (seconds).
 MOMENT_S, MINUTE_S = 5.0, SLOT_S * SLOTS
 
+#: What is sampled beside the store's totals.
+TOKENS = ("prompt_tokens", "output_tokens", "cached_tokens")
+
 #: Most tenants, the busiest first, and most workers of which something is told.
 TENANTS, WORKERS = 256, 500
 
@@ -96,7 +99,8 @@ class Publisher:
     ) -> None:  # fmt: skip
         pulse = self._pulse
         now = pulse.now
-        latest = Sample(now, decode_counts(self._link.call("HGETALL", self._keys.counts)))
+        counts = decode_counts(self._link.call("HGETALL", self._keys.counts))
+        latest = Sample(now, counts | {name: pulse.sums[name] for name in TOKENS})
         samples = [Sample(at, counts) for at, counts in pulse.samples]
         moment = _sample_of(samples, now - MOMENT_S) or latest
         quiet = latest.counts == self._last.counts == moment.counts

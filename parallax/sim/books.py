@@ -30,7 +30,7 @@ class Books:
     def sample(self, now_ms: float, scheduler: Scheduler, workers: Collection[SimWorker]) -> None:
         """Take a sample of queues and workers, and say when the next one is due."""
         self.sample_at_ms = now_ms + self._every_ms
-        used = sum(worker.engine.kv_used for worker in workers) / max(1, len(workers))
+        used = sum((worker.engine.kv_used for worker in workers), 0.0) / max(1, len(workers))
         self.samples.append(
             Sample(now_ms / 1000, scheduler.queued, scheduler.in_flight, len(workers), used)
         )
@@ -43,5 +43,5 @@ class Books:
 
     def busy_s(self, workers: Collection[SimWorker]) -> float:
         """Return how long all engines have worked so far; `workers` are those still here."""
-        working = sum(worker.engine.busy_ms for worker in workers)
-        return (working + sum(self.busy_ms.values())) / 1000
+        working = sum((worker.engine.busy_ms for worker in workers), 0.0)
+        return (working + sum(self.busy_ms.values(), 0.0)) / 1000

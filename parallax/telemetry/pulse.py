@@ -27,6 +27,10 @@ SLOT_S, SLOTS = 10.0, 6
 #: Most tenants and workers that are told apart, and most happenings that are kept.
 TENANTS, WORKERS, HAPPENINGS = 1_000, 1_000, 60
 
+#: About so many ends are looked at between two tellings: a look at each of ten thousand a second
+#: would cost too much.
+SAMPLE = 500
+
 #: The latencies that are sketched.
 LATENCIES = ("queue_wait_s", "ttft_s", "tpot_s", "e2e_s")
 
@@ -117,7 +121,8 @@ class Pulse:
         self.samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=round(SLOT_S * SLOTS) + 2)
         self._slots: deque[Slot] = deque([Slot(0.0)], SLOTS)
         self._happenings: deque[Happening] = deque(maxlen=HAPPENINGS)
-        self._seq = 0
+        self._seq = self._ends = 0
+        self._ends_told, self._step = 0, 1
 
     # -- counting
 
@@ -147,27 +152,32 @@ class Pulse:
         slot.worker(action.worker)["hedged"] += 1
         self.happened("hedged", [action.job_id], target=action.worker)
 
-    def reported(self, told: Iterable[tuple[Event, Report | None]]) -> None:
-        """Workers told of ends of attempts."""
+    def served(
+        self, tenant: str, prompt: int, cached: int, output: int, completed: int
+    ) -> None:  # fmt: skip
+        """A tenant's attempts used so many tokens, and so many of its jobs completed."""
         slot = self._slots[-1]
-        prompt = cached = output = 0
-        for event, report in told:
-            if report is None or type(event) is not AttemptEnded:
-                continue
-            prompt += report.prompt_tokens
-            cached += report.cached_tokens
-            output += report.output_tokens
-            served = slot.tenant(event.tenant)
-            uncached = max(0, report.prompt_tokens - report.cached_tokens)
-            served.cost += _cost(uncached, report.output_tokens)
-            served.output_tokens += report.output_tokens
-            if event.outcome is Outcome.COMPLETED:
-                served.completed += 1
-                slot.worker(event.worker)["completed"] += 1
-                _observe(slot.latencies, served.ttft, report)
+        served = slot.tenant(tenant)
+        served.cost += _cost(max(0, prompt - cached), output)
+        served.output_tokens += output
+        served.completed += completed
         for name, tokens in (("prompt", prompt), ("cached", cached), ("output", output)):
             slot.counts[f"{name}_tokens"] += tokens
             self.sums[f"{name}_tokens"] += tokens
+
+    def sampled(self, told: Sequence[tuple[Event, Report | None]]) -> None:
+        """Look at the times of jobs that ended: at all of them, or at high rates at some.
+
+        Each of these then counts as often as there are jobs from one to the next.
+        """
+        slot, step = self._slots[-1], self._step
+        first, self._ends = -self._ends % step, self._ends + len(told)
+        for event, report in islice(told, first, None, step):
+            if type(event) is not AttemptEnded or report is None:
+                continue
+            if event.outcome is Outcome.COMPLETED:
+                slot.worker(event.worker)["completed"] += step
+                _observe(slot.latencies, slot.tenant(event.tenant).ttft, report, step)
 
     def stolen(self, jobs: Sequence[str], victim: str, thief: str) -> None:
         """These attempts were moved to an idle worker."""
@@ -207,6 +217,8 @@ class Pulse:
 
     def minute(self) -> Slot:
         """Return what was counted in the last minute, or less."""
+        self._step = 1 + (self._ends - self._ends_told) // SAMPLE
+        self._ends_told = self._ends
         newest = self._slots[-1]
         if newest.since == 0.0:
             newest.since = self.now
@@ -234,14 +246,16 @@ class Pulse:
         self._seq = max([self._seq, *(one.seq for one in happenings)])
 
 
-def _observe(latencies: Mapping[str, Sketch], of_tenant: Sketch, report: Report) -> None:
+def _observe(
+    latencies: Mapping[str, Sketch], of_tenant: Sketch, report: Report, count: int
+) -> None:  # fmt: skip
     wait, first = report.wait_s or 0.0, report.ttft_s
     e2e = wait + (report.service_s or 0.0)
-    latencies["queue_wait_s"].observe(wait)
-    latencies["e2e_s"].observe(e2e)
+    latencies["queue_wait_s"].observe(wait, count)
+    latencies["e2e_s"].observe(e2e, count)
     if first is None:
         return
-    bucket = latencies["ttft_s"].observe(first)
-    of_tenant.counts[bucket] = of_tenant.counts.get(bucket, 0) + 1
+    bucket = latencies["ttft_s"].observe(first, count)
+    of_tenant.counts[bucket] = of_tenant.counts.get(bucket, 0) + count
     if report.output_tokens > 1:
-        latencies["tpot_s"].observe(max(0.0, e2e - first) / (report.output_tokens - 1))
+        latencies["tpot_s"].observe(max(0.0, e2e - first) / (report.output_tokens - 1), count)

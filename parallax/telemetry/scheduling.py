@@ -194,7 +194,7 @@ class SchedulingMetrics:
 
     def reported(self, told: Sequence[tuple[Event, Report | None]]) -> None:
         """Workers told of ends of attempts, many at once: each counter is touched once a tenant."""
-        self.pulse.reported(told)
+        self.pulse.sampled(told)
         by_tenant: dict[str, _Sums] = {}
         for event, report in told:
             if report is None or type(event) is not AttemptEnded:
@@ -210,8 +210,10 @@ class SchedulingMetrics:
                 sums.ended[outcome] = sums.ended.get(outcome, 0) + 1
                 if outcome is Outcome.COMPLETED:
                     sums.completed(report)
-        for sums in by_tenant.values():
+        for tenant, sums in by_tenant.items():
             sums.count()
+            done = sums.ended.get(Outcome.COMPLETED, 0)
+            self.pulse.served(tenant, sums.prompt, sums.cached, sums.generation, done)
 
     def _series(self, tenant: str) -> TenantSeries:
         label = self._tenants.label(tenant)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-import copy
 import dataclasses
-import inspect
 from collections import Counter
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+import parallax
 from parallax.core.errors import InvalidInput, UnknownPolicy
 from parallax.core.model import JobTruth, JobView
 from parallax.policies.registry import (
@@ -26,6 +26,7 @@ from parallax.policies.registry import (
 )
 from parallax.policies.testing import cluster, job, queue, worker
 
+ROOT = Path(parallax.__file__).parents[1]
 ALL = [(registry, name) for registry in REGISTRIES for name in registry]
 IDS = [f"{registry.kind}-{name}" for registry, name in ALL]
 every_policy = pytest.mark.parametrize(("registry", "name"), ALL, ids=IDS)
@@ -68,7 +69,8 @@ def test_numbers_that_cannot_be_are_refused(registry: Registry[Any], name: str) 
 
 @every_policy
 def test_reads_no_clock_and_rolls_no_dice_of_its_own(registry: Registry[Any], name: str) -> None:
-    tree = ast.parse(inspect.getsource(inspect.getmodule(registry[name])))  # type: ignore[arg-type]
+    path = ROOT.joinpath(*registry[name].__module__.split(".")).with_suffix(".py")
+    tree = ast.parse(path.read_text("utf-8"))
     calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not [call for call in calls if call.startswith(("time.", "random.", "secrets."))]
 
@@ -84,13 +86,13 @@ def batches(seed: int) -> list[tuple[list[JobView], list[float]]]:
 @pytest.mark.parametrize("name", list(ROUTING))
 def test_routing_is_repeatable_and_leaves_its_arguments_alone(name: str) -> None:
     seen = cluster(*(worker(n, free=50, weight=1.0 + n) for n in range(5)))
-    before = copy.deepcopy(seen)
+    before = repr(seen)
     runs = []
     for _ in range(2):
         policy = ROUTING.build(name, random=Random(7))
         runs.append([policy.route(jobs, costs, seen) for jobs, costs in batches(1)])
     assert runs[0] == runs[1]
-    assert seen == before
+    assert repr(seen) == before
 
 
 @pytest.mark.parametrize("name", list(ROUTING))

@@ -10,7 +10,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.store.dispatch import Dispatching
 from parallax.broker.store.intake import Intake
 from parallax.broker.store.keys import Keys
-from parallax.broker.store.membership import Leadership
+from parallax.broker.store.membership import Leadership, order_drain
 from parallax.consumers.engines.noop import NoopEngine
 from parallax.consumers.worker import Worker
 from parallax.core.clock import ManualClock
@@ -99,3 +99,23 @@ def test_with_a_store_it_hands_over_at_its_deadline(held: Held_) -> None:
     assert not worker.desk.running
     assert worker.drained
     worker.close()
+
+
+def test_an_order_in_its_stream_lets_it_drain(held: Held_) -> None:
+    worker, link, clock = held
+    keys, seen = Keys("draining"), []
+    orders = [("odd", "order"), None]  # the control: another order is none to leave
+    for order in orders:
+        if order:
+            link.call("XADD", keys.control(worker.id), "*", *order)
+        else:
+            order_drain(link, keys, worker.id)
+        worker.run_once()
+        seen.append(worker.desk.draining)
+    assert seen == [False, True]
+    clock.wait(SETTINGS.drain_s + 0.1)
+    worker.run_once()
+    worker.run_once()
+    assert worker.drained
+    worker.close()
+    assert link.call("EXISTS", keys.control(worker.id)) == 0

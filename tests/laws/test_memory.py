@@ -70,6 +70,7 @@ def test_rescues_leave_nothing_behind(pools: bool) -> None:
     assert too_large(cell.scheduler) == {}
 
 
+@pytest.mark.interpreted("the control replaces a method of a compiled class")
 def test_a_leak_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Line, "_compact", lambda _: None)
     history = History(build_scheduler(Policies(), 1), Random(1), deadlines=(FAR,))

@@ -111,6 +111,7 @@ class Patient(Scheduler):
         return super().handle(events, now - 3_600.0)
 
 
+@pytest.mark.interpreted("the controls replace methods of a compiled class")
 @pytest.mark.parametrize("broken", [Forgetful, Eager, Lazy, Patient])
 def test_the_referee_notices_a_broken_scheduler(broken: type[Scheduler]) -> None:
     run = history(Policies(), 3)

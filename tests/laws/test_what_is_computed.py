@@ -18,6 +18,8 @@ from parallax.sim.spec import FaultSpec
 from parallax.sim.workers import Attempt, SimWorker
 from tests.laws.market import OPEN, OUTPUT, PROMPT, Market, Shares, Trick, served
 
+pytestmark = pytest.mark.interpreted("its market is made of classes derived from compiled ones")
+
 WITHIN = 0.05  # of its share
 
 

@@ -101,7 +101,9 @@ class BucketQuantile:
         bucket.learned += 1
         if bucket.learned <= 16 or bucket.learned % 16 == 0:
             ordered = sorted(bucket.lengths)
-            bucket.quantile = ordered[min(len(ordered) - 1, int(self.quantile * len(ordered)))]
+            bucket.quantile = float(
+                ordered[min(len(ordered) - 1, int(self.quantile * len(ordered)))]
+            )
 
 
 def _kept(bucket: _Bucket) -> list[int]:

@@ -55,6 +55,22 @@ def test_a_gateway_has_engines_that_answer(
     assert list(plan.worker_arguments)[:2] == ["--engine", engine]
 
 
+@pytest.mark.parametrize(("arguments", "port"), [((), None), (("--dashboard-port", "4321"), 4321)])
+def test_a_dashboard_is_served_if_it_is_wanted(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], port: int | None
+) -> None:
+    plans: list[Plan] = []
+
+    def system(plan: Plan, clock: object, **options: Any) -> System:
+        plans.append(plan)
+        raise ParallaxError("nothing is started")
+
+    monkeypatch.setattr(up, "System", system)
+    assert run("up", *arguments).code == 1
+    assert plans[0].dashboard_port == port
+    assert len(plans[0].dashboard_token) >= 32
+
+
 def test_a_free_port_is_found_where_the_usual_one_is_taken(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

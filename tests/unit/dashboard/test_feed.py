@@ -16,7 +16,7 @@ from parallax.dashboard.problems import Problem
 from parallax.services.clock import SystemClock
 
 NAMES = ("submitted", "completed", "failed", "rejected", "expired", "cancelled", "dead", "hedged",
-         "stolen", "recovered")  # fmt: skip
+         "stolen", "recovered", "output_tokens")  # fmt: skip
 
 
 def view(seq: int, at: float = 0.0) -> CellView:
@@ -24,7 +24,7 @@ def view(seq: int, at: float = 0.0) -> CellView:
     latency = dict.fromkeys(("queue_wait_s", "ttft_s", "tpot_s", "e2e_s"), nothing)
     return CellView(
         1, seq, "main", at or 1_000.0 + seq, 0.1, False, None, 0, 0, True, 0, 0, 0, 0, 0, 0, 0, 0,
-        None, {}, {}, 60.0, {"output_tokens_per_s": 1.0}, {},
+        None, {}, {}, 60.0, {}, {},
         {f"{name}_per_s": 1.0 for name in NAMES}, latency, 0.02, [], 0, [], 0, [],
         PoliciesView([], None, None), {}, [],
     )  # fmt: skip

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from parallax.core.errors import InvalidInput
+from parallax.policies.registry import ROUTING
 from parallax.policies.routing.power_of_two import PowerOfTwo
 from parallax.policies.testing import cluster, job, placed, worker
 
@@ -50,7 +51,7 @@ def test_ties_are_a_coin_flip() -> None:
 @pytest.mark.parametrize("choices", [0, -1, 65, 2.0, True])
 def test_a_number_of_choices_that_cannot_be_is_refused(choices: int) -> None:
     with pytest.raises(InvalidInput, match=r"power_of_two\.choices"):
-        PowerOfTwo(choices)
+        ROUTING.build("power_of_two", {"choices": choices})
 
 
 def test_with_one_worker_there_is_no_choice() -> None:

@@ -20,6 +20,7 @@ def used(scheduler: Scheduler) -> Scheduler:
     return scheduler
 
 
+@pytest.mark.interpreted("nothing can refer weakly to a compiled object")
 def test_nothing_keeps_a_scheduler_that_is_given_up() -> None:
     policies = Policies(hedging=PolicyChoice("percentile"), stealing=PolicyChoice("steal_half"))
     gc.collect()
@@ -34,6 +35,7 @@ def test_nothing_keeps_a_scheduler_that_is_given_up() -> None:
 
 
 @pytest.mark.dear
+@pytest.mark.interpreted("nothing can refer weakly to a compiled object")
 def test_the_control_is_one_that_holds_itself() -> None:
     gc.collect()
     gc.disable()

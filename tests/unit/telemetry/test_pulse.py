@@ -7,7 +7,8 @@ from parallax.core.lifecycle import Outcome
 from parallax.core.reasons import Reason
 from parallax.scheduling.actions import Action, Admitted, Dispatch, Reject
 from parallax.scheduling.events import AttemptEnded, Event
-from parallax.telemetry.pulse import HAPPENINGS, SLOT_S, SLOTS, TENANTS, Pulse
+from parallax.telemetry.pulse import HAPPENINGS, SAMPLE, SLOT_S, SLOTS, TENANTS, Pulse
+from parallax.telemetry.scheduling import SchedulingMetrics
 
 Told = list[tuple[Event, Report | None]]
 
@@ -18,6 +19,13 @@ def ended(job: str = "j1", tenant: str = "acme", worker: str = "w1", **more: obj
     return [(event, report)]
 
 
+def report(seen: Pulse, told: Told) -> None:
+    """Tell a pulse what the metrics of a scheduler would."""
+    metrics = SchedulingMetrics()
+    metrics.pulse = seen
+    metrics.reported(told)
+
+
 def pulse(now: float = 1_000.0) -> Pulse:
     made = Pulse()
     made.now = now
@@ -26,7 +34,7 @@ def pulse(now: float = 1_000.0) -> Pulse:
 
 def test_a_completed_job_is_in_the_minute() -> None:
     seen = pulse()
-    seen.reported(ended())
+    report(seen, ended())
     minute = seen.minute()
     assert minute.counts == {"prompt_tokens": 100, "cached_tokens": 20, "output_tokens": 10}
     served = minute.tenants["acme"]
@@ -39,17 +47,33 @@ def test_a_completed_job_is_in_the_minute() -> None:
 
 def test_an_attempt_that_decides_nothing_is_charged_and_not_completed() -> None:
     seen = pulse()
-    ((event, report),) = ended()
+    ((event, figures),) = ended()
     assert isinstance(event, AttemptEnded)
     lost = AttemptEnded("j1", "acme", "w1", 1, 10.0, None, None)
-    seen.reported([(lost, report), (event, None)])
+    report(seen, [(lost, figures), (event, None)])
     assert seen.minute().tenants["acme"].completed == 0
     assert seen.minute().tenants["acme"].cost == 100
 
 
+def test_at_high_rates_some_ends_stand_for_all() -> None:
+    seen = pulse()
+    report(seen, ended() * (3 * SAMPLE))
+    assert seen.minute().latencies["e2e_s"].count == 3 * SAMPLE  # it had not been told of the rate
+    before = seen.minute().latencies["e2e_s"].count
+    report(seen, ended() * (4 * SAMPLE))
+    seen.minute()
+    looked = seen._step
+    for _ in range(SAMPLE):
+        report(seen, ended() * 4)
+    counted = seen.minute().latencies["e2e_s"].count - before - 4 * SAMPLE
+    assert looked == 5
+    assert abs(counted - 4 * SAMPLE) < looked
+    assert seen.minute().tenants["acme"].completed == 11 * SAMPLE  # these are all counted
+
+
 def test_what_is_older_than_a_minute_leaves_it() -> None:
     seen = pulse()
-    seen.reported(ended())
+    report(seen, ended())
     seen.minute()
     seen.now += SLOT_S
     assert seen.minute().tenants["acme"].completed == 1
@@ -90,7 +114,7 @@ def test_what_goes_on_is_one_happening_within_a_second() -> None:
 def test_all_of_it_is_bounded() -> None:
     seen = pulse()
     for n in range(TENANTS + 50):
-        seen.reported(ended(tenant=f"t{n}", worker=f"w{n}"))
+        report(seen, ended(tenant=f"t{n}", worker=f"w{n}"))
         seen.happened("worker_new", target=f"w{n}")
     minute = seen.minute()
     assert len(minute.tenants) <= TENANTS + 1
@@ -101,10 +125,10 @@ def test_all_of_it_is_bounded() -> None:
 
 def test_a_new_leader_goes_on_where_the_old_one_stopped() -> None:
     old, new = pulse(), pulse(1_005.0)
-    old.reported(ended())
+    report(old, ended())
     old.happened("worker_new", target="w1")
     new.take_over(old.minute(), old.sums, old.happenings())
-    new.reported(ended("j2"))
+    report(new, ended("j2"))
     new.happened("leader_new", target="me")
     assert new.minute().tenants["acme"].completed == 2
     assert new.sums["prompt_tokens"] == 200
