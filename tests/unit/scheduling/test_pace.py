@@ -105,9 +105,9 @@ def judged(attempts: int, seconds_later: float) -> float:
     for name in ("slow", *sound):
         fleet.report(WorkerReported(name, slots=4), 0.0)
     for n in range(360):
-        fleet.learn(sound[n % 9], usage(500, 50), 600.0, 10.0)
+        fleet.learn(released(sound[n % 9]), usage(500, 50), 600.0, 10.0)
     for _ in range(attempts):
-        fleet.learn("slow", usage(500, 50, factor=4.0), 600.0, 10.0)
+        fleet.learn(released("slow"), usage(500, 50, factor=4.0), 600.0, 10.0)
     return {w.id: w.slowness for w in fleet.open(10.0 + seconds_later)}["slow"]
 
 
