@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers llama compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
+.PHONY: help demo test servers llama prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -53,6 +53,25 @@ llama: $(STAMP)
 	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[llama]' || echo "llama.cpp could not be installed"
 	$(BIN)/python -m pytest -q -m real_backend || $(AGAIN)
 
+## prometheus: install Debian's Prometheus (as root) and run the tests that ask it: rules, alerts, every panel
+prometheus: $(STAMP)
+	@command -v prometheus promtool >/dev/null || { command -v apt-get && test "$$(id -u)" = 0 && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends prometheus; } >/dev/null \
+	|| echo "apt-get, as root, could not be used"
+	$(BIN)/python -m pytest -q -rs -m prometheus tests/unit/ops tests/e2e/test_prometheus.py || $(AGAIN)
+
+## monitor: Parallax, a load, and Prometheus with all rules and alerts, until Ctrl-C (docs/monitoring.md)
+monitor: $(STAMP)
+	$(BIN)/python -m ops.prometheus.monitor $(if $(RATE),--rate $(RATE))
+
+## monitoring-files: write grafana/, the rules of Prometheus and docs/metrics.md anew from Python
+monitoring-files: $(STAMP)
+	$(BIN)/python -m ops.grafana
+
+## grafana-pictures: draw every dashboard from a real Prometheus (two minutes; docs/images/grafana-*.svg)
+grafana-pictures: $(STAMP)
+	$(BIN)/python -m ops.grafana.pictures
+
 # In a tree of its own: `make test` and whoever edits sources never meet code that is older than they are.
 COMPILED := build/compiled
 ## compiled: the hot modules as machine code (mypyc, a C compiler), in a copy of this tree: build/compiled (two minutes)
@@ -63,6 +82,7 @@ compiled: $(STAMP)
 test-compiled: compiled
 	$(BIN)/python -m ops.compile.same $(COMPILED)
 	cd $(COMPILED) && $(abspath $(BIN))/python -m parallax version | grep -q "^compiled *yes"
+	PARALLAX_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel . && ls build/wheel/*-cp*.whl
 	cd $(COMPILED) && PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) PARALLAX_EXAMPLES=$(or $(EXAMPLES),50) $(abspath $(BIN))/python -m pytest -q -n 2 --dist loadfile \
 	  -m "not slow and not e2e" tests/laws tests/conformance tests/stateful tests/unit/core tests/unit/policies \
 	  tests/unit/engine tests/unit/scheduling tests/unit/sim tests/unit/services tests/unit/consumers tests/unit/ops || $(AGAIN)
@@ -141,9 +161,9 @@ bench-latency: $(STAMP)
 bench-flat: $(STAMP)
 	$(BIN)/python -m ops.bench.flat
 
-## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one)
+## bench-sim: simulated requests per second (TRACE=file; else one found beside this, or a made-up one; BESIDE=tree takes turns)
 bench-sim: $(STAMP)
-	$(BIN)/python -m ops.bench.sim --profile $(or $(TRACE),$(AZURE),azure_like)
+	$(BIN)/python -m ops.bench.sim $(if $(BESIDE),--beside $(BESIDE),--profile) $(or $(TRACE),$(AZURE),azure_like)
 
 ## bench-blocked: how long Redis is stopped by one call while long lists of jobs are submitted
 bench-blocked: $(STAMP)

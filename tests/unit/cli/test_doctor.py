@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -146,6 +146,9 @@ class Told:
         if command[0] == "INFO":
             return self._info.encode()
         raise StoreFault("NOPERM this user has no permissions")
+
+    def calls(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        return [self.call(*command) for command in commands]
 
     def close(self) -> None:
         pass

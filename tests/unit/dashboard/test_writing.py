@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.policies import PolicyStore
 from tests.unit.dashboard.conftest import BEARER
+from tests.waiting import wait_until
 
 
 def post(web: TestClient, path: str, body: dict[str, Any] | None = None, status: int = 200) -> Any:
@@ -104,6 +106,8 @@ def test_a_body_that_is_too_large_is_refused(web: TestClient) -> None:
 
 def test_engines_that_say_nothing_are_not_asked(web: TestClient, link: Link) -> None:
     link.call("HDEL", Keys().workers, "w2")
+    left: Callable[[], bool] = lambda: web.get("/api/overview").json()["workers_total"] == 1  # noqa: E731
+    wait_until(left, "the feed to look again")
     assert post(web, "/api/playground", {"prompt": "hi"}, 422)["error"]["code"] == "no_text"
     post(web, "/api/playground", {"prompt": ""}, 422)
     post(web, "/api/playground", {"prompt": "hi", "tenant": "a b"}, 422)
