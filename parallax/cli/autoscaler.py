@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,11 +102,11 @@ def autoscaler(
         remote = KubernetesCapacity(target, ApiServer.of_the_pod(kube_server, namespace))
     url = server_url(redis, home)
     start_logging(verbose)
-    metrics = ScalingMetrics()
+    metrics, prefix = ScalingMetrics(), f"a{os.getpid()}w"  # other commands start a w1, too
     with (
         Orders() as orders,
         Exporter(metrics.registry, metrics_port, metrics_host),
-        _local(remote, url, Plan(0, 0, worker, cell=cell), orders) as machines,
+        _local(remote, url, Plan(0, 0, worker, cell=cell, prefix=prefix), orders) as machines,
     ):
         duty = AutoscalerService(
             Link.to(url), Keys(cell), candidate(), settings, machines, SystemClock(), metrics

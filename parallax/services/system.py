@@ -49,6 +49,7 @@ class Plan:
     dashboard_port: int | None = None  # of the dashboard on the loopback address, if there is one
     dashboard_token: str = ""  # what its address ends with
     most_workers: int = 0  # that an autoscaler may start
+    prefix: str = "w"  # of the workers' names, before their numbers
 
     def metrics(self, place: int) -> tuple[str, ...]:
         """Return the arguments that let the process at this place (from 0) serve its metrics."""
@@ -172,7 +173,7 @@ class System:
         place = self.plan.schedulers + number - 1
         own = self.plan.backends[number - 1] if number <= len(self.plan.backends) else ()
         arguments = (*self.plan.worker_arguments, *own, *self.plan.metrics(place))
-        self.processes.start(name, "worker", "--name", f"w{number}", *arguments)
+        self.processes.start(name, "worker", "--name", f"{self.plan.prefix}{number}", *arguments)
 
     def start_gateway(self, port: int) -> None:
         """Start a gateway on the loopback address."""

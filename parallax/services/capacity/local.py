@@ -30,11 +30,11 @@ class LocalCapacity:
 
     def owns(self, worker: str) -> bool:
         """See `Capacity`."""
-        return _child_of(worker) in self._system.processes.children
+        return self._child(worker) in self._system.processes.children
 
     def stays(self, worker: str) -> bool:
         """See `Capacity`."""
-        return _child_of(worker) in self._system.processes.staying(_WORKER)
+        return self._child(worker) in self._system.processes.staying(_WORKER)
 
     def start(self, count: int) -> None:
         """See `Capacity`."""
@@ -47,7 +47,7 @@ class LocalCapacity:
         """See `Capacity`."""
         for worker in workers:
             if self.owns(worker):
-                self._system.processes.retire(_child_of(worker))
+                self._system.processes.retire(self._child(worker))
 
     def tend(self) -> None:
         """Start again who has ended unasked."""
@@ -57,7 +57,7 @@ class LocalCapacity:
     def close(self) -> None:
         """Nothing: the system drains its processes when it ends."""
 
-
-def _child_of(worker: str) -> str:
-    """Return the name of the process: `w3-1f0c2a` is the worker of the child `worker-3`."""
-    return f"{_WORKER}{worker.rpartition('-')[0].removeprefix('w')}"
+    def _child(self, worker: str) -> str:
+        """Return the name of its process: `w3-1f0c2a` is the worker of the child `worker-3`."""
+        name, prefix = worker.rpartition("-")[0], self._system.plan.prefix
+        return f"{_WORKER}{name.removeprefix(prefix)}" if name.startswith(prefix) else ""
