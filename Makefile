@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers llama prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-recovery bench-sim bench-blocked bench-streaming bench-scan bench-rivals format clean
+.PHONY: help demo test servers llama prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -165,6 +165,10 @@ bench-flat: $(STAMP)
 bench-sim: $(STAMP)
 	$(BIN)/python -m ops.bench.sim $(if $(BESIDE),--beside $(BESIDE),--profile) $(or $(TRACE),$(AZURE),azure_like)
 
+## bench-many: a million simulated requests on 256 workers, outcomes summarised as they come (REQUESTS=n)
+bench-many: $(STAMP)
+	$(BIN)/python -m ops.bench.many --requests $(or $(REQUESTS),1000000)
+
 ## bench-blocked: how long Redis is stopped by one call while long lists of jobs are submitted
 bench-blocked: $(STAMP)
 	$(BIN)/python -m ops.bench.blocked
@@ -184,6 +188,10 @@ bench-rivals: $(STAMP)
 ## bench-rescue: hedging and stealing on real processes, each beside the same load without it
 bench-rescue: $(STAMP)
 	$(BIN)/python -m ops.bench.rescue
+
+## bench-metrics: CPU time of jobs with all metrics, and with none
+bench-metrics: $(STAMP)
+	$(BIN)/python -m ops.bench.metrics
 
 ## bench-recovery: how long work stands still after a worker or the leader was killed
 bench-recovery: $(STAMP)

@@ -154,6 +154,8 @@ def test_a_planted_long_file_is_found(tmp_path: Path) -> None:
         ("parallax.producers.load.live", "parallax.cli.output"),
         ("parallax.producers.cli.load", "parallax.consumers.cli"),
         ("parallax.cli.main", "parallax.producers.cli.load"),
+        ("parallax.cli.top", "parallax.dashboard.app"),
+        ("parallax.dashboard.app", "parallax.lab.cli"),
     ],
 )
 def test_planted_violations_are_found(module: str, imported: str) -> None:

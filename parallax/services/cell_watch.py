@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.census import Census, Present, take_census
+from parallax.broker.store.beside import look_beside
 from parallax.broker.store.keys import Keys
+from parallax.broker.store.overview import CellState, Overview, WorkerState
 from parallax.core.clock import Clock
 from parallax.telemetry.cell import CellFacts, CellMetrics, TenantFacts, WorkerFacts
 
@@ -41,7 +42,7 @@ class CellWatch:
         if self._due is not None and now < self._due:
             self._clock.wait(min(self._due - now, 0.5))
             return
-        facts = self._facts(take_census(self._link, self._keys))
+        facts = self._facts(Overview(self._link, self._keys).read())
         took_s = self._clock.monotonic() - now
         self._due = now + max(self._every_s, 4 * took_s)  # a large cell is looked at less often
         self._metrics.show(facts, took_s)
@@ -55,23 +56,25 @@ class CellWatch:
         """Leave."""
         self._link.close()
 
-    def _facts(self, seen: Census) -> CellFacts:
-        names = seen.waiting.keys() | seen.weights.keys()
-        tenants = {}
-        for name in names:
-            waiting = seen.waiting.get(name)
-            jobs, oldest_s = (waiting.jobs, waiting.oldest_s) if waiting else (0, 0.0)
-            tenants[name] = TenantFacts(jobs, oldest_s, seen.weights.get(name, 1.0))
-        workers = {one.member.worker: self._worker(one, seen.at) for one in seen.workers}
+    def _facts(self, seen: CellState) -> CellFacts:
+        names = [one.name for one in seen.tenants]
+        beside = look_beside(self._link, self._keys, names, seen.at)
+        tenants = {
+            one.name: TenantFacts(
+                one.waiting_jobs, beside.oldest_s[one.name], one.weight, one.share
+            )
+            for one in seen.tenants
+        }
+        workers = {one.name: self._worker(one, seen.at) for one in seen.workers}
         self._died = {name: at for name, at in self._died.items() if name in workers}
         return CellFacts(
-            at=seen.at, led=seen.leader is not None, lease_left_s=seen.lease_left_s,
-            epoch=seen.epoch, open_jobs=seen.open_jobs, dead_letters=seen.dead_letters,
-            events=seen.events, ended=seen.counts, tenants=tenants, workers=workers,
-            server=_numbers(seen.server),
+            at=seen.at, led=seen.leader is not None, lease_left_s=beside.lease_left_s,
+            epoch=seen.leader.epoch if seen.leader else 0, open_jobs=seen.open_jobs,
+            dead_letters=seen.dead_letters, events=seen.streams["events"], ended=seen.totals,
+            tenants=tenants, workers=workers, server=_numbers(beside.server),
         )  # fmt: skip
 
-    def _worker(self, one: Present, now: float) -> WorkerFacts:
+    def _worker(self, one: WorkerState, now: float) -> WorkerFacts:
         member = one.member
         age: float | None
         if member.alive:
@@ -81,7 +84,7 @@ class CellWatch:
             self._died[member.worker] = now - (age or 0.0)
         else:
             age = max(0.0, now - self._died.setdefault(member.worker, now))
-        return WorkerFacts(member.state, one.load, member.number("kv_used"), age)
+        return WorkerFacts(one.state, one.stream_jobs, member.number("kv_used"), age)
 
 
 def _numbers(server: Mapping[str, str]) -> dict[str, float]:

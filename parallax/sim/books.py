@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from parallax.scheduling.scheduler import Scheduler
 from parallax.sim.outcome import JobOutcome, Sample
@@ -14,14 +14,50 @@ _COUNTED = ("dispatches", "hedges", "cancels", "steals", "handovers", "retries",
 class Books:
     """The record of one run."""
 
-    def __init__(self, sample_every_s: float) -> None:
+    def __init__(
+        self, sample_every_s: float, keep: Callable[[JobOutcome], None] | None = None
+    ) -> None:
         self.outcomes: dict[str, JobOutcome] = {}
+        self._keep = keep
+        self._lingering: list[JobOutcome] = []  # that have ended, while an attempt goes on
+        self._linger = 64  # so many are looked at again
         self.samples: list[Sample] = []
         self.notes: list[str] = []
         self.counters: dict[str, float] = dict.fromkeys(_COUNTED, 0)
         self.busy_ms: dict[str, float] = {}  # of workers that have left
         self.sample_at_ms = 0.0  # when the next sample is due
         self._every_ms = sample_every_s * 1000
+
+    def ended(self, outcome: JobOutcome, workers: Collection[SimWorker]) -> None:
+        """Give away the outcome of a job that has ended, once no attempt can add to it.
+
+        Nothing is given away where nobody was named who keeps it.
+        """
+        if self._keep is None:
+            return
+        if outcome.attempts <= 1:  # that one is over
+            self._give(outcome)
+            return
+        self._lingering.append(outcome)
+        if len(self._lingering) >= self._linger:
+            going = {job_id for worker in workers for job_id in worker.attempts}
+            waiting, self._lingering = self._lingering, []
+            for late in waiting:
+                if late.id in going:
+                    self._lingering.append(late)
+                else:
+                    self._give(late)
+            self._linger = 2 * len(self._lingering) + 64
+
+    def _give(self, outcome: JobOutcome) -> None:
+        if self._keep is not None and self.outcomes.pop(outcome.id, None) is not None:
+            self._keep(outcome)
+
+    def give_rest(self) -> None:
+        """Give away what is left when the run is over."""
+        if self._keep is not None:
+            for outcome in list(self.outcomes.values()):
+                self._give(outcome)
 
     def note(self, now_ms: float, text: str) -> None:
         """Write down that something happened."""

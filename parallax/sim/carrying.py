@@ -50,9 +50,9 @@ class Carrier:
         """Send an attempt to its worker; one that is handed over waits for its KV cache, too."""
         self._books.counters["dispatches"] += 1
         worker, job = self._world.workers[action.worker], self._world.jobs.get(action.job_id)
-        outcome = self._books.outcomes[action.job_id]
         if job is None:
             return
+        outcome = self._books.outcomes[action.job_id]
         outcome.attempts += 1
         outcome.arm = action.arm
         if action.hedge:

@@ -44,12 +44,13 @@ class World(Loop):
         scheduler: Scheduler,
         follow: Followed | None = None,
         profile: Profile | None = None,
+        keep: Callable[[JobOutcome], None] | None = None,
     ) -> None:
         super().__init__()
         self.spec, self.scheduler, self.follow = spec, scheduler, follow
         self.factory = WorkerFactory(spec.fleet, spec.policies.batching, spec.seed, profile)
         self.workers: dict[str, SimWorker] = {}
-        self.books = Books(spec.sample_every_s)
+        self.books = Books(spec.sample_every_s, keep)
         self.open = 0  # jobs that have arrived and not ended
         self.arriving = True
         self.jobs: dict[str, Job] = {}  # those that are open
@@ -212,6 +213,7 @@ class World(Loop):
         if self.follow is not None:
             for turn in self.follow(outcome):
                 self.at(turn[0] * 1000, lambda given: self.arrive(given[1], given[0]), turn)
+        self.books.ended(outcome, self.workers.values())
 
     # -- what is decided --------------------------------------------------------------------------
 
@@ -266,3 +268,4 @@ class World(Loop):
         """Close the books."""
         for worker in self.workers.values():
             self.books.retire(worker)
+        self.books.give_rest()

@@ -23,11 +23,12 @@ WINDOW_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class TenantFacts:
-    """A tenant: jobs that wait, seconds that the first of them waits, weight."""
+    """A tenant: jobs that wait, seconds that the first of them waits, weight, share served."""
 
     waiting: int
     oldest_s: float
     weight: float
+    share: float | None = None  # of the cost served in the last minute, if that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class CellMetrics:
         self._labels, self._pace = TenantLabels(), Pace()
         self._by_tenant = {
             name: Published(metrics.gauge(f"cell_{name}"))
-            for name in ("queue_depth", "oldest_age_seconds", "weight", "due_ratio")
+            for name in ("queue_depth", "oldest_age_seconds", "weight", "due_ratio", "share_ratio")
         }
         self._by_worker = {
             name: Published(metrics.gauge(f"cell_{name}"))
@@ -109,7 +110,9 @@ class CellMetrics:
         self._set("read_seconds", took_s)
         self._set("leader", int(facts.led))
         self._set("lease_left_seconds", facts.lease_left_s)
-        for name in ("epoch", "open_jobs", "dead_letters", "events"):
+        if facts.led:  # while nobody leads, the last one stands: a gap is no further leader
+            self._set("epoch", facts.epoch)
+        for name in ("open_jobs", "dead_letters", "events"):
             self._set(name, getattr(facts, name))
         for word, risen in self._ended.items():
             risen.to(facts.ended.get(word, 0))
@@ -134,16 +137,18 @@ class CellMetrics:
     def _show_tenants(self, tenants: Mapping[str, TenantFacts]) -> None:
         """Show tenants; those beyond the limit of labels together: sums, and the oldest of all."""
         at_work = sum(one.weight for one in tenants.values() if one.waiting)
-        depth, weight, due, oldest = (dict[str, float]() for _ in range(4))
+        depth, weight, due, oldest, served = (dict[str, float]() for _ in range(5))
         for name in _by_need(tenants):
             one, label = tenants[name], self._labels.label(name)
             depth[label] = depth.get(label, 0.0) + one.waiting
             weight[label] = weight.get(label, 0.0) + one.weight
             share = one.weight / at_work if one.waiting else 0.0
             due[label] = due.get(label, 0.0) + share
+            if one.share is not None:
+                served[label] = served.get(label, 0.0) + one.share
             oldest[label] = max(oldest.get(label, 0.0), one.oldest_s)
         for gauge, values in zip(
-            self._by_tenant.values(), (depth, oldest, weight, due), strict=True
+            self._by_tenant.values(), (depth, oldest, weight, due, served), strict=True
         ):
             gauge.show(values)
 

@@ -206,6 +206,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("parallax_cell_weight", Gauge, "The tenant's weight.", ("tenant",), process="cell"),
     Metric("parallax_cell_due_ratio", Gauge, "The share that its weight gives to the tenant among "
            "those with jobs that wait.", ("tenant",), process="cell"),
+    Metric("parallax_cell_share_ratio", Gauge, "The tenant's share of the cost served in the last "
+           "minute, as the leader tells.", ("tenant",), process="cell"),
     Metric("parallax_cell_open_jobs", Gauge, "Accepted jobs that have not ended.", process="cell"),
     Metric("parallax_cell_jobs_total", Counter, "Jobs that ended since the cell began.",
            ("outcome",), preset=ENDS, process="cell"),

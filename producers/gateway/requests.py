@@ -85,7 +85,7 @@ class ChatRequest(Completing, kw_only=True):
     """The body of `/v1/chat/completions`."""
 
     messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
-    tools: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
     def told(self) -> bytes:
         """See `Common`."""
@@ -133,7 +133,7 @@ class ResponsesRequest(Common, kw_only=True):
     max_output_tokens: _Tokens = None
     background: bool | None = None
     previous_response_id: str | None = None
-    tools: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
     @property
     def longest(self) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from parallax.broker.link.connection import Link
@@ -13,10 +15,13 @@ from tests.integration.cells import Cell, jobs
 
 
 @pytest.fixture
-def cell(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Cell:
+def cell(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cell]:
     monkeypatch.setattr("parallax.services.term.EVERY_S", 0.0)
     monkeypatch.setattr(publishing, "QUIET_S", 0.0)
-    return Cell(lambda: Link.to(server_url))
+    cell = Cell(lambda: Link.to(server_url))
+    yield cell
+    for scheduler in cell.schedulers:
+        scheduler.close()
 
 
 def seen(cell: Cell) -> CellState:

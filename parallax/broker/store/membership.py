@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
 
 from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link, Reply
@@ -55,15 +54,6 @@ class Member:
         except ValueError:
             return 0.0
         return number if isfinite(number) else 0.0
-
-    @property
-    def state(self) -> Literal["alive", "unready", "draining", "dead"]:
-        """How it is; one that is not ready is sent nothing, as one that drains."""
-        if not self.alive:
-            return "dead"
-        if self.report.get("unready"):
-            return "unready"
-        return "draining" if self.number("draining") else "alive"
 
 
 class Membership:

@@ -43,6 +43,19 @@ def test_everything_of_a_cell_is_shown(metrics: CellMetrics) -> None:
     assert value(metrics, "cell_dead_letters") == 2
 
 
+def test_a_gap_between_leaders_is_no_leader_of_its_own(metrics: CellMetrics) -> None:
+    metrics.show(replace(FACTS, led=False, epoch=0), 0.01)
+    assert value(metrics, "cell_leader") == 0
+    assert value(metrics, "cell_epoch") == 7
+
+
+def test_the_share_served_is_shown_where_it_is_known(metrics: CellMetrics) -> None:
+    assert value(metrics, "cell_share_ratio", tenant="acme") is None
+    served = {**TENANTS, "acme": TenantFacts(30, 4.0, 3.0, 0.7)}
+    metrics.show(replace(FACTS, tenants=served), 0.01)
+    assert value(metrics, "cell_share_ratio", tenant="acme") == 0.7
+
+
 def test_a_tenant_without_work_is_due_nothing(metrics: CellMetrics) -> None:
     idle = {**TENANTS, "acme": TenantFacts(0, 0.0, 3.0)}
     metrics.show(replace(FACTS, tenants=idle), 0.01)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.census import take_census
+from parallax.broker.store.beside import look_beside
 from parallax.broker.store.codec import VERSION, Registration
 from parallax.broker.store.intake import Intake
 from parallax.broker.store.keys import Keys
@@ -47,22 +47,12 @@ def value(metrics: CellMetrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(f"parallax_{name}", labels)
 
 
-def test_a_census_finds_all_of_a_cell(link: Link) -> None:
-    seen = take_census(link, KEYS)
-    assert {name: one.jobs for name, one in seen.waiting.items()} == {"acme": 6, "bob": 3}
-    assert seen.weights == {"acme": 3.0, "eve": 2.0}
-    assert seen.leader is not None
-    assert 0 < seen.lease_left_s <= 60
-    assert (seen.open_jobs, seen.dead_letters) == (9, 0)
-    states = {one.member.worker: one.member.state for one in seen.workers}
-    assert states == {"w1": "alive", "w2": "draining", "w3": "dead"}
-
-
-def test_a_census_becomes_metrics(link: Link) -> None:
+def test_an_overview_becomes_metrics(link: Link) -> None:
     metrics = watched(link)
     assert value(metrics, "cell_up") == value(metrics, "cell_leader") == 1
     assert value(metrics, "cell_queue_depth", tenant="acme") == 6
-    assert value(metrics, "cell_queue_depth", tenant="eve") == 0
+    assert value(metrics, "cell_open_jobs") == 9
+    assert value(metrics, "cell_workers", state="dead") == 1
     assert value(metrics, "cell_due_ratio", tenant="acme") == 0.75
     assert value(metrics, "cell_workers", state="draining") == 1
     age = value(metrics, "cell_heartbeat_age_seconds", worker="w1")
@@ -71,7 +61,7 @@ def test_a_census_becomes_metrics(link: Link) -> None:
     assert value(metrics, "cell_heartbeat_age_seconds", worker="w3") == 0.0
 
 
-def test_an_empty_cell_has_a_census_too(connect: Callable[[], Link]) -> None:
+def test_an_empty_cell_has_metrics_too(connect: Callable[[], Link]) -> None:
     metrics = watched(connect())
     assert value(metrics, "cell_up") == 1
     assert value(metrics, "cell_leader") == 0
@@ -87,7 +77,7 @@ def test_what_may_not_be_asked_is_left_out(link: Link, monkeypatch: pytest.Monke
         return calls(commands)
 
     monkeypatch.setattr(link, "calls", refusing)
-    assert take_census(link, KEYS).server == {}
+    assert look_beside(link, KEYS, ["acme"], 0.0).server == {}
     assert value(watched(link), "cell_up") == 1
 
 
