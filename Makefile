@@ -99,6 +99,39 @@ manifests: $(STAMP)
 image: $(STAMP)
 	$(BIN)/python -m pytest -q -rs tests/e2e/test_image.py
 
+# The dashboard's pages are written in TypeScript and shipped as files; only who changes them needs Node.
+.PHONY: dashboard dashboard-check browser screenshots
+PAGES  := ops/dashboard
+STATIC := parallax/dashboard/static
+$(PAGES)/node_modules/.package-lock.json: $(PAGES)/package-lock.json
+	cd $(PAGES) && npm ci --silent && touch node_modules/.package-lock.json
+
+## dashboard: build the dashboard's pages anew, into the package (needs Node >= 20 and npm)
+dashboard: $(PAGES)/node_modules/.package-lock.json
+	cd $(PAGES) && npm run types && npm run --silent build && find out -type d -empty -delete
+	rm -rf $(STATIC) && mkdir -p $(dir $(STATIC)) && cp -R $(PAGES)/out $(STATIC)
+
+## dashboard-check: are the pages in the package those of the source? (needs Node >= 20 and npm)
+dashboard-check: $(PAGES)/node_modules/.package-lock.json
+	cd $(PAGES) && npm run types && npm run --silent build && find out -type d -empty -delete
+	diff -r $(PAGES)/out $(STATIC) >&2 || { echo "parallax/dashboard/static is not current: make dashboard"; exit 1; }
+
+# What the browser needs: Debian's chromium, and a library that drives it.
+$(VENV)/.browser: $(STAMP)
+	@command -v chromium >/dev/null || { command -v apt-get && test "$$(id -u)" = 0 && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium; } >/dev/null \
+	|| echo "chromium could not be installed: the tests of the pages will be skipped"
+	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[browser]' || echo "playwright could not be installed"
+	touch $@
+
+## browser: look at every page of the dashboard with a real browser (installs chromium if it can, as root)
+browser: $(VENV)/.browser
+	$(BIN)/python -m pytest -q -m browser tests/browser || $(AGAIN)
+
+## screenshots: pictures of the dashboard for the docs, of a live system
+screenshots: $(VENV)/.browser
+	$(BIN)/python -m tests.browser.screenshots docs/images
+
 ## check: lint, format, types, layers and of the fast tests those that cost least (a minute on two cores)
 check: lint
 	$(QUICK)

@@ -28,7 +28,7 @@ from parallax.consumers.upstream.backend import METAVAR, parsed_backend
 from parallax.consumers.worker import Worker
 from parallax.core.cells import CellAddress
 from parallax.core.errors import InvalidInput
-from parallax.core.model import check_name
+from parallax.core.model import check_model, check_name
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
 from parallax.services.clock import SystemClock
@@ -64,6 +64,8 @@ _DRAIN_POLL_S = 0.2
               help="Share of the jobs under weighted round robin.")  # fmt: skip
 @click.option("--role", type=click.Choice([BOTH, "prefill", "decode"]), default=BOTH,
               show_default=True, help="What of a job it does.")  # fmt: skip
+@click.option("--model", "models", multiple=True, metavar="NAME", help="Model that it serves; may "
+              "be repeated [default: what the server says, or the engine's name].")  # fmt: skip
 @click.option("--version", default="", help="Version it serves; second attempts stay within one.")
 @click.option("--batching", default="continuous", show_default=True, metavar="NAME[:KEY=VALUE]",
               help="Batching policy: who joins the engine's batch, and when.")  # fmt: skip
@@ -94,6 +96,7 @@ def worker(
     speed: float,
     weight: float,
     role: str,
+    models: tuple[str, ...],
     version: str,
     batching: str,
     slow: str,
@@ -110,6 +113,8 @@ def worker(
     if backend is not None:
         engine, name = "openai", _name_before(backend, name, role)
     check_name("--name", name)
+    for model in models:
+        check_model("--model", model)
     clock = SystemClock()
     settings = WorkerSettings(heartbeat_s=heartbeat_s, drain_s=drain_s)
     built = build_engine(
@@ -122,7 +127,7 @@ def worker(
     duty = Worker(
         name, (AsyncLink.to(url), Link.to(url)), Keys(cell), built, settings, clock,
         weight=weight, metrics=metrics, role=role, version=version, slowdown=parsed_slowdown(slow),
-        failures=parsed_failures(fail), crash_on=crash_on, history=history,
+        failures=parsed_failures(fail), crash_on=crash_on, history=history, models=models,
     )  # fmt: skip
     with (
         Orders(duty.drain) as orders,

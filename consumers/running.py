@@ -78,4 +78,5 @@ def request_of(attempt: Attempt, only_prompt: bool) -> Request:
         attempt.assignment.prefilled is not None,
         body=attempt.body,
         stream=attempt.stream and not only_prompt,
+        model=attempt.model,
     )

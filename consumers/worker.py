@@ -74,6 +74,7 @@ class Worker:
         failures: Failures = NEVER_FAILS,
         crash_on: str = "",
         history: Path | None = None,
+        models: Sequence[str] = (),
     ) -> None:
         self.id = f"{name}-{secrets.token_hex(3)}"
         self.completed = 0
@@ -90,6 +91,7 @@ class Worker:
         self._trouble = Trouble(slowdown, failures, crash_on)
         self._history = History(history, self.id, clock)
         self._about = (weight, role, version)
+        self._models = {"models": ",".join(models)} if models else {}
         incarnation = secrets.token_hex(8)
         self.heartbeat = Heartbeat(
             links[1], keys, self.id, incarnation, self._registration, settings, clock, self._report
@@ -366,11 +368,9 @@ class Worker:
 
     def _registration(self) -> Registration:
         """What it registers; called from the heartbeat's thread. An engine may change."""
-        engine = self._engine
-        about = dict(engine.describe())
-        return Registration(
-            VERSION, engine.slots, engine.name, engine.kv_capacity, *self._about, about
-        )
+        engine, about = self._engine, {**self._engine.describe(), **self._models}
+        known = engine.slots, engine.name, engine.kv_capacity
+        return Registration(VERSION, *known, *self._about, about)
 
     def _report(self) -> Mapping[str, Argument]:
         """What the heartbeat publishes. Called from its thread: it only reads."""

@@ -12,7 +12,7 @@ from parallax.cli.options import FILE_VARIABLE
 from parallax.policies.registry import REGISTRIES
 
 #: What is read from the environment without an option of that name.
-_OTHERS = {FILE_VARIABLE, "PARALLAX_CONFIG", "PARALLAX_SERVER_BINARY"}
+_OTHERS = {FILE_VARIABLE, "PARALLAX_CONFIG", "PARALLAX_DASHBOARD_TOKEN", "PARALLAX_SERVER_BINARY"}
 
 
 def parsed(words: Sequence[str], environment: Mapping[str, str] = {}) -> click.Context:

@@ -63,6 +63,7 @@ IMPURE = {
 AT_ONE_DOOR: dict[str, str | tuple[str, ...]] = {
     "redis": ("parallax.broker", "ops.bench.peers"),
     "hiredis": ("parallax.broker", "ops.bench.limit"),
+    "rq": ("parallax.services.jobs", "ops.bench.peers"),
     "prometheus_client": ("parallax.telemetry", "parallax.services.exporter"),
 }
 

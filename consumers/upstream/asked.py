@@ -52,7 +52,8 @@ def asked(request: Request, served: Served) -> Asked:
     """Return what to send for a request; raises InvalidInput if it can be sent to nobody."""
     fields = _fields_of(request.body)
     path = _path(fields)
-    fields["model"] = _encoded(_model(fields.get("model"), served))
+    raw = _encoded(request.model) if request.model else fields.get("model")
+    fields["model"] = _encoded(_model(raw, served))
     if path not in paths.STREAMING:
         if request.stream:
             raise InvalidInput("stream", True, f"what {path} answers cannot be streamed")

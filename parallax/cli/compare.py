@@ -16,6 +16,7 @@ import click
 from parallax.cli.files import SUMMARY, read_json, write
 from parallax.cli.main import EXIT_FAILED, EXIT_MISSED
 from parallax.cli.names import WorkloadName
+from parallax.cli.options import server_options, server_url
 from parallax.cli.output import show
 from parallax.cli.pool import spread
 from parallax.cli.run_arguments import KINDS, parsed_setting
@@ -58,6 +59,9 @@ class Cell:
 @click.option("--jobs", type=int, help="Processes [default: one per core].")
 @click.option("--show", "shown", default=",".join(SHOWN), show_default=True, metavar="FIGURE,...",
               help="Figures in the table.")  # fmt: skip
+@server_options
+@click.option("--rq", "on_workers", is_flag=True,
+              help="Run on the workers of `parallax lab worker`, wherever they are.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Directory of the results; runs found there are not repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
@@ -68,6 +72,9 @@ def compare(
     jobs: int | None,
     shown: str,
     output: Path,
+    redis: str | None,
+    home: Path | None,
+    on_workers: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -84,7 +91,10 @@ def compare(
     cells = _cells(specs, output)
     todo = [cell for cell in cells if not _done(cell)]
     click.echo(f"{len(cells)} runs, {len(cells) - len(todo)} of them done before", err=True)
-    failures = run_all(todo, jobs or os.cpu_count() or 1)
+    if on_workers:
+        failures = run_elsewhere(todo, server_url(redis, home))
+    else:
+        failures = run_all(todo, jobs or os.cpu_count() or 1)
     for failure in failures:
         click.echo(f"failed: {failure}", err=True)
     records = [checked(read_json(cell.path), str(cell.path)) for cell in cells if _done(cell)]
@@ -220,6 +230,25 @@ def run_all(cells: Sequence[Cell], processes: int) -> list[str]:
     for cell, result in spread(run_cell, cells, processes):
         failure = f"{cell.path.name}: {result!r}" if not isinstance(result, str) else result
         failures += [failure] if failure else []
+    return failures
+
+
+def run_elsewhere(cells: Sequence[Cell], url: str) -> list[str]:
+    """Run all on workers of rq, and keep the records here; return what went wrong."""
+    from parallax.cli.pool import watched
+    from parallax.cli.remote import run_on_workers
+
+    if not cells:
+        return []
+    ended = run_on_workers(
+        url, [cell.spec for cell in cells], [cell.provenance for cell in cells]
+    )  # fmt: skip
+    failures = []
+    for at, result in watched(ended, len(cells), "runs"):
+        if isinstance(result, str):
+            write(cells[at].path, result)
+        else:
+            failures.append(f"{cells[at].path.name}: {result}")
     return failures
 
 

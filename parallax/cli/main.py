@@ -89,6 +89,7 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
             "parallax.cli.compare:compare",
             "Simulate policies, loads and seeds side by side.",
         ),
+        "lab": ("parallax.cli.lab:lab", "Simulate for others, on any number of machines."),
         "report": ("parallax.cli.report:report", "Write a report on simulated runs."),
         "trace": ("parallax.cli.trace:trace", "Look at traces, convert them, take samples."),
         "experiment": ("parallax.cli.experiment:experiment", "Ask the policies what theory says."),

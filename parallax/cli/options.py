@@ -43,27 +43,33 @@ _OBJECTIVES = {
 }
 
 
+def _home_option(command: F) -> F:
+    return click.option(
+        "--home", envvar=HOME_VARIABLE, type=click.Path(path_type=Path, file_okay=False),
+        help="Directory of the embedded server's data [default: the user's data directory].",
+    )(command)  # fmt: skip
+
+
+def _redis_option(command: F) -> F:
+    return click.option(
+        "--redis", envvar="PARALLAX_REDIS", metavar="URL", callback=_url,
+        help="Redis >= 6.2: redis://, rediss:// or unix:// URL [default: the one in the file "
+        f"that {FILE_VARIABLE} names, or the embedded one].",
+    )(command)  # fmt: skip
+
+
+def server_options(command: F) -> F:
+    """Add `--redis` and `--home`, for what belongs to no cell."""
+    return _redis_option(_home_option(command))
+
+
 def redis_options(command: F) -> F:
     """Add `--redis`, `--cell` and `--home`."""
-    for option in (
-        click.option(
-            "--home",
-            envvar=HOME_VARIABLE,
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Directory of the embedded server's data [default: the user's data directory].",
-        ),
-        click.option(
-            "--cell", envvar="PARALLAX_CELL", default="main", show_default=True,
-            help="Name of the cell: one scheduler, its tenants and workers.",
-        ),
-        click.option(
-            "--redis", envvar="PARALLAX_REDIS", metavar="URL", callback=_url,
-            help="Redis >= 6.2: redis://, rediss:// or unix:// URL [default: the one in the file "
-            f"that {FILE_VARIABLE} names, or the embedded one].",
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+    cell = click.option(
+        "--cell", envvar="PARALLAX_CELL", default="main", show_default=True,
+        help="Name of the cell: one scheduler, its tenants and workers.",
+    )  # fmt: skip
+    return _redis_option(cell(_home_option(command)))
 
 
 def _url(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:

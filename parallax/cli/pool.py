@@ -15,6 +15,7 @@ from parallax.core.errors import ParallaxError
 
 T = TypeVar("T")
 R = TypeVar("R")
+W = TypeVar("W")
 
 
 def spread(
@@ -25,7 +26,7 @@ def spread(
         return
     alone = min(processes, len(tasks)) == 1
     results = _alone(deed, tasks) if alone else _pooled(deed, tasks, processes)
-    yield from _watched(results, len(tasks), unit)
+    yield from watched(results, len(tasks), unit)
 
 
 def _alone(deed: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[T, R | BaseException]]:
@@ -67,9 +68,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _watched(
-    results: Iterator[tuple[T, R | BaseException]], count: int, unit: str
-) -> Iterator[tuple[T, R | BaseException]]:
+def watched(results: Iterator[W], count: int, unit: str) -> Iterator[W]:
     """Show how far it is on a terminal."""
     if not sys.stderr.isatty():
         yield from results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,8 +77,13 @@ def origin(spec: RunSpec) -> dict[str, object]:
     path = spec.workload.path
     inputs = {} if path in names() else {path: file_hash(Path(path))}
     versions = {"parallax": parallax.__version__, "python": platform.python_version()}
-    source = tree_hash(Path(parallax.__file__).parent)
-    return provenance(spec.document(), versions, inputs, source)
+    return provenance(spec.document(), versions, inputs, source_hash())
+
+
+@cache
+def source_hash() -> str:
+    """Return a hash of the code of this process, as it is when first asked."""
+    return tree_hash(Path(parallax.__file__).parent)
 
 
 def _base(workload: str | None, spec_file: Path | None) -> RunSpec:

@@ -34,7 +34,7 @@ from parallax.cli.where import Where, cells_options
 from parallax.consumers.upstream.backend import METAVAR
 from parallax.consumers.upstream.opening import checked
 from parallax.core.errors import InvalidInput
-from parallax.core.model import check_int
+from parallax.core.model import check_int, check_model
 from parallax.core.secrets import redacted
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Interrupted, Orders
@@ -57,6 +57,9 @@ ANSWERING, GATEWAY_PORT = "echo", 8080
               "OpenAI's API: a worker in front of each, in place of engines that imitate. "
               "http://HOST:PORT/v1[,name=..][,kind=..][,slots=..][,model=..][,key-env=VARIABLE]; "
               "may be repeated.")  # fmt: skip
+@click.option("--model", "models", multiple=True, metavar="NAME[+NAME]...", help="Model that a "
+              "worker serves, or several; may be repeated: the workers get them in turn [default: "
+              "the engine's name].")  # fmt: skip
 @click.option("--server-binary", type=click.Path(path_type=Path, dir_okay=False),
               help="valkey-server or redis-server to embed [default: the one that "
               "PARALLAX_SERVER_BINARY names, or the packaged Valkey].")  # fmt: skip
@@ -82,6 +85,7 @@ def up(
     profile: str,
     engine_speed: float,
     backends: tuple[str, ...],
+    models: tuple[str, ...],
     durability: str,
     server_binary: Path | None,
     metrics_host: str,
@@ -103,6 +107,8 @@ def up(
     """
     if backends:
         engine, workers = SERVER, _in_front_of(backends)
+        if models:
+            raise InvalidInput("--model", "with --backend", "a server says itself what it serves")
     scaled = scaling_from(autoscale, scaling)
     workers, most = first_and_most(scaled, workers)
     gateway = gateway or gateway_port is not None
@@ -113,7 +119,7 @@ def up(
     views = dashboard_ports(dashboard, dashboard_port, len(where.named))
     if gateway and not backends and _is_default("engine"):
         engine = ANSWERING
-    own = _workers_of(backends)
+    own = _workers_of(backends) or _serving(models, workers)
     worker_arguments = () if backends else engine_arguments(engine, profile, engine_speed)
     judged = objective_arguments(objectives_from(options))
     scheduler_arguments = [*judged, *policy_arguments(policies_from(options))]
@@ -185,6 +191,16 @@ def _workers_of(backends: tuple[str, ...]) -> list[tuple[str, ...]]:
         ("--backend", backend, *(("--name", name) if name else ()))
         for backend, name in zip(backends, names, strict=True)
     ]
+
+
+def _serving(models: tuple[str, ...], workers: int) -> list[tuple[str, ...]]:
+    """Return which models each worker is told to serve: those of the list, in turn."""
+    told = []
+    for names in models:
+        for name in names.split("+"):
+            check_model("--model", name)
+        told.append(tuple(part for name in names.split("+") for part in ("--model", name)))
+    return [told[n % len(told)] for n in range(workers)] if told else []
 
 
 def _drain(systems: list[System], silent: bool) -> None:

@@ -25,8 +25,16 @@ MAX_DEADLINE_S = 30 * 86_400.0
 MAX_PREFIX = 16_384
 MAX_HASH = 2**63 - 1
 USUAL_ATTEMPTS = 3
+MOST_MODEL_BYTES = 256
+_NO_MODEL = frozenset(',"[]\\')
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+#: What a worker serves that names no models.
+ANY_MODEL: frozenset[str] = frozenset()
 _REASONS = tuple(reason.value for reason in Reason if reason.by_admission)
+MODEL_RULE = (
+    "1 to 256 bytes of printable characters, without a space at either end, commas, double "
+    "quotes, brackets or backslashes"
+)
 NAME_RULE = "use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
 
 
@@ -50,6 +58,8 @@ class Job:
     Who waits for a job that streams (`stream`) is sent its answer in pieces, as they come, all of
     one attempt: once the first is sent, the job is never tried again. The answer of any other is
     told whole at the end. With `keep` an answer can be read as long as the job's record.
+
+    Only a worker that serves its `model` is given it; '' is any.
     """
 
     id: str = field(default_factory=new_id)
@@ -65,6 +75,7 @@ class Job:
     prefix_block: int = 16
     stream: bool = False
     keep: bool = False
+    model: str = ""
 
     def __post_init__(self) -> None:
         check_name("id", self.id)
@@ -83,6 +94,8 @@ class Job:
         check_prefix(self.prefix, self.prompt_tokens // self.prefix_block)
         check_flag("stream", self.stream)
         check_flag("keep", self.keep)
+        if self.model != "":
+            check_model("model", self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +118,7 @@ class JobView:
     prefix: tuple[int, ...] = ()
     prefix_block: int = 16
     prefilled_by: str = ""
+    model: str = ""  # whoever serves it serves the job; '' = any
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +139,7 @@ class WorkerView:
     `prefill_tokens` are prompt tokens sent there and not known to be cached, whose jobs have had no
     first token yet; `decoding` is how many jobs have had theirs; `kv_tokens` is what all of them
     are expected to hold in the end, and `kv_room` how many jobs of usual size would still fit.
+    `models` are those that it serves; one that names none serves jobs of any.
     `warmth` is how many prompt tokens a second were found in its cache of late.
     """
 
@@ -145,6 +160,7 @@ class WorkerView:
     decoding: int = 0
     kv_tokens: float = 0.0
     kv_room: int = 1_000_000_000
+    models: frozenset[str] = ANY_MODEL
     warmth: float = 0.0
 
 
@@ -261,6 +277,19 @@ def check_name(where: str, value: object) -> None:
     """Refuse a name that could not stand safely in a Redis key, a label or a log line."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise InvalidInput(where, value, NAME_RULE)
+
+
+def check_model(where: str, value: object) -> None:
+    """Refuse a name of a model that could not stand in a list of them, or in a log line."""
+    if not isinstance(value, str) or not is_model(value):
+        raise InvalidInput(where, value, MODEL_RULE)
+
+
+def is_model(name: str) -> bool:
+    """Whether jobs may ask for a model of that name."""
+    if not name.isprintable() or name != name.strip() or not _NO_MODEL.isdisjoint(name):
+        return False
+    return 0 < len(name) <= MOST_MODEL_BYTES and len(name.encode()) <= MOST_MODEL_BYTES
 
 
 def check_prefix(value: object, most: int) -> None:

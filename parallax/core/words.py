@@ -116,6 +116,7 @@ class Stolen(StrEnum):
     COPY = "copy"
     BUSY = "busy"
     DEAD_THIEF = "dead_thief"
+    FOREIGN = "foreign"
 
 
 class Scrubbed(StrEnum):

@@ -141,9 +141,10 @@ class Feed:
             yield b"retry: 2000\n\n"
             seen = -1
             while True:
-                if self.seq != seen and (self._data or self._trouble):
-                    seen = self.seq
-                    yield self._event()
+                if self.seq != seen:
+                    seen = self.seq  # before the first look there is nothing to tell, only to wait
+                    if self._data or self._trouble:
+                        yield self._event()
                 try:
                     async with asyncio.timeout(SILENCE_S), self._changed:
                         if self.seq == seen:

@@ -28,6 +28,7 @@ class Request:
     factor: float = 1.0  # steps take so many times longer while it runs
     body: bytes = b""  # what was asked, for an engine that reads it
     stream: bool = False  # whether the answer is wanted piece by piece
+    model: str = ""  # the one that is asked, where an engine serves several; '' = as the body says
 
     @property
     def length(self) -> int:

@@ -15,7 +15,7 @@ Rules that hold for all of them, and that `tests/conformance` checks for every r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -60,16 +60,26 @@ class AdmissionObserver(Protocol):
 
 
 class FairnessPolicy(Protocol):
-    """Which tenant is served next? Accounts are in cost units per unit of weight."""
+    """Which tenant is served next? Accounts are in cost units per unit of weight.
+
+    A tenant's queue has a lane for each model that its jobs ask for, and one account for all.
+    """
 
     def joined(self, job: JobView) -> None:
-        """A job joined the queue of its tenant."""
+        """A job joined the queue of its tenant, in the lane of its model."""
+
+    def left_lane(self, tenant: str, model: str) -> None:
+        """The lane of this model became empty; others of the tenant are not."""
 
     def left(self, tenant: str) -> None:
         """The queue of this tenant became empty."""
 
-    def pick(self) -> str | None:
-        """Return the tenant to serve next among those with queued jobs; None if there is none."""
+    def pick(self, models: Collection[str] | None = None) -> str | None:
+        """Return the tenant to serve next among those with queued jobs; None if there is none.
+
+        With `models` only those count that have a job in one of these lanes: the workers of the
+        others are full. Who is passed over stays where it is.
+        """
 
     def charge(self, tenant: str, cost: float) -> None:
         """A job of this tenant, estimated at `cost`, was dispatched."""

@@ -55,6 +55,7 @@ class Steal:
     victim: str
     thief: str
     attempt: int
+    model: str = ""  # the thief must serve it
 
 
 @dataclass(frozen=True, slots=True)

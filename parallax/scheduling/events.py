@@ -136,6 +136,7 @@ class WorkerReported:
     role: str = "both"
     version: str = ""
     draining: bool = False
+    models: tuple[str, ...] = ()  # that it serves; none: it serves jobs of any
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from math import exp
 from typing import Any
 
 from parallax.core.ewma import Ewma
-from parallax.core.model import Usage, WorkerView
+from parallax.core.model import ANY_MODEL, Usage, WorkerView
 from parallax.policies.interfaces import DispatchGate
 from parallax.scheduling.eligibility import ANSWER, Need, eligible
 from parallax.scheduling.events import WorkerReported
@@ -32,6 +32,9 @@ HOLD_S = 0.05
 #: So often those who were judged slow or fast are judged again: the judgement fades (seconds).
 JUDGE_S = 1.0
 
+#: Most needs whose pools are kept; beyond that all are found again as they are asked for.
+MOST_POOLS = 256
+
 
 @dataclass(slots=True)
 class WorkerState:
@@ -45,6 +48,7 @@ class WorkerState:
     role: str = "both"
     version: str = ""
     draining: bool = False
+    models: frozenset[str] = ANY_MODEL
     reported_at: float = 0.0
     pending_cost: float = 0.0
     prefill_tokens: float = 0.0
@@ -147,6 +151,8 @@ class Fleet:
         worker.slots, worker.weight, worker.draining = event.slots, event.weight, event.draining
         worker.kv_used, worker.kv_capacity = event.kv_used, event.kv_capacity
         worker.role, worker.version, worker.reported_at = event.role, event.version, now
+        if len(event.models) != len(worker.models) or not worker.models.issuperset(event.models):
+            worker.models = frozenset(event.models)
         self._changed.add(event.worker)
         self._kv_used = None
         return new
@@ -260,6 +266,8 @@ class Fleet:
             self._refresh()
         pool = self._pools.get(need)
         if pool is None:
+            if len(self._pools) >= MOST_POOLS:
+                self._pools.clear()
             pool = self._pools[need] = _Pool([eligible(need, view) for view in self._views])
         views = pool.members
         if views is None:
@@ -325,6 +333,7 @@ class Fleet:
             worker.decoding,
             worker.kv_tokens,
             _kv_room(worker),
+            worker.models,
             worker.warmth,
         )
         # Nobody has seen it yet: filling in the gate's answer is cheaper than making it twice.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from parallax.scheduling.in_flight import InFlight
 from parallax.scheduling.queues import Queued
+from parallax.scheduling.room import Room
 
 
 @dataclass(slots=True)
@@ -36,9 +37,16 @@ class Handovers:
             attempt.spent,
         )  # fmt: skip
 
-    def first(self, count: int) -> Sequence[Queued]:
-        """Return up to so many, in the order in which they came."""
-        return list(self.waiting.values())[:count]
+    def first(self, room: Room) -> Sequence[Queued]:
+        """Return those that there is room for, in the order in which they came."""
+        chosen: list[Queued] = []
+        for queued in self.waiting.values():
+            if not room:
+                break
+            if room.fits(queued.job.model):
+                room.take(queued.job.model)
+                chosen.append(queued)
+        return chosen
 
     def take(self, job_id: str) -> Queued | None:
         """Remove one."""

@@ -59,7 +59,8 @@ class Hedges:
             if first is None:
                 continue
             here = fleet.view(first.worker)
-            elsewhere = tuple([w for w in fleet.open(now, need_like(here)) if w.id != here.id])
+            able = fleet.open(now, need_like(here, first.job))
+            elsewhere = tuple([w for w in able if w.id != here.id])
             if not elsewhere:
                 continue
             if not self.policy.allow(fleet.saturation):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parallax.core.model import JobView
+from parallax.scheduling.actions import Dispatch
 
 #: What an attempt is to its job: it may decide it, alone or first; it was sent beside the first;
 #: it decides nothing any more, and what it consumed is still to be told.
@@ -39,3 +40,12 @@ class InFlight:
     standing: int = FIRST
     company: int = 0  # attempts at its worker when it came there, itself counted
     place: int = 0  # among those of its standing: the order in which they got it
+
+
+def dispatch_of(attempt: InFlight, *, hedge: bool = False) -> Dispatch:
+    """Return the action that sends an attempt out."""
+    job = attempt.job
+    return Dispatch(
+        job.id, job.tenant, attempt.entry, attempt.worker, attempt.attempt, attempt.estimate,
+        hedge=hedge, prefilled_by=job.prefilled_by, arm=attempt.arm,
+    )  # fmt: skip

@@ -11,6 +11,7 @@ from parallax.core.reasons import Reason
 from parallax.policies.interfaces import AdmissionObserver, FairnessPolicy, OrderingPolicy
 from parallax.scheduling.actions import Action, Expire, Reject, SaveAccounts
 from parallax.scheduling.queues import Queued, Queues
+from parallax.scheduling.room import Room
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ class Line:
         """Take a job from wherever it waits."""
         queued = self.queues.withdraw(job_id)
         if queued is not None:
-            self._left(queued.job.tenant)
+            self._left(queued.job.tenant, queued.job.model)
         return queued
 
     def expired(self, now: float) -> list[Expire]:
@@ -50,28 +51,34 @@ class Line:
             queued = self.queues.withdraw(heapq.heappop(self._deadlines)[1])
             if queued is not None:
                 late.append(Expire(queued.job.id, queued.job.tenant, queued.entry))
-                self._left(queued.job.tenant)
+                self._left(queued.job.tenant, queued.job.model)
         return late
 
-    def choose(self, count: int, pace: float, now: float, actions: list[Action]) -> list[Queued]:
-        """Take up to `count` jobs, each charged as it is taken; `pace` is seconds per cost unit.
+    def choose(self, room: Room, pace: float, now: float, actions: list[Action]) -> list[Queued]:
+        """Take the jobs that there is room for, each charged as it is taken.
 
-        What is not worth serving any more is refused instead.
+        `pace` is seconds per cost unit. What is not worth serving any more is refused instead.
         """
         chosen: list[Queued] = []
-        while len(chosen) < count:
-            tenant = self.fairness.pick()
+        lanes = self.queues.lanes
+        while True:
+            models = room.open(lanes)
+            if models is not None and not models:
+                break
+            tenant = self.fairness.pick(models) if models is not None else self.fairness.pick()
             if tenant is None:
                 break
-            queued = self.queues.dequeue(tenant)
-            if queued is not None:
-                shed = self._shed(queued, pace, now)
-                if shed is not None:
-                    actions.append(refusal(queued.job, queued.entry, shed))
-                else:
-                    queued.weight = self.charge(tenant, queued.estimate)
-                    chosen.append(queued)
-            self._left(tenant)
+            queued = self.queues.dequeue(tenant, models)
+            if queued is None:
+                break
+            shed = self._shed(queued, pace, now)
+            if shed is not None:
+                actions.append(refusal(queued.job, queued.entry, shed))
+            else:
+                queued.weight = self.charge(tenant, queued.estimate)
+                room.take(queued.job.model)
+                chosen.append(queued)
+            self._left(tenant, queued.job.model)
         return chosen
 
     def weigh(self, tenant: str, weight: float) -> None:
@@ -121,10 +128,12 @@ class Line:
             return None
         return self.observer.dispatching(job, max(0.0, now - queued.since), now)
 
-    def _left(self, tenant: str) -> None:
-        """Tell fairness when a tenant has nothing queued any more."""
+    def _left(self, tenant: str, model: str) -> None:
+        """Tell fairness when a tenant has nothing queued any more, or nothing in this lane."""
         if self.queues.forget_if_empty(tenant):
             self.fairness.left(tenant)
+        elif self.queues.has_left_lane(tenant, model):
+            self.fairness.left_lane(tenant, model)
         if self._deadlines:
             self._compact()
 

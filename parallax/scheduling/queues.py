@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from parallax.core.model import JobView
@@ -26,55 +27,99 @@ class Queued:
     spent: float = 0.0
 
 
-class TenantQueue:
-    """The waiting jobs of one tenant, smallest key first; jobs may leave from anywhere."""
+#: Where a job stands in its lane: the smallest is the first.
+_Place = tuple[float, int, str]
 
-    __slots__ = ("_heap", "_serial", "cost", "hashes", "jobs", "unread")
+
+class Lane:
+    """Those of a tenant's waiting jobs that ask for one model, by place."""
+
+    __slots__ = ("count", "places")
+
+    def __init__(self) -> None:
+        self.places: list[_Place] = []  # a heap; jobs that are gone are skipped when met
+        self.count = 0  # of those that wait
+
+    def first(self, jobs: dict[str, Queued]) -> _Place | None:
+        """Return the first place of a job that waits. O(log n) amortised."""
+        while self.places and self.places[0][2] not in jobs:
+            heapq.heappop(self.places)
+        return self.places[0] if self.places else None
+
+    def compact(self, jobs: dict[str, Queued]) -> None:
+        """Forget skipped places before they outnumber the jobs: memory follows the queue."""
+        if len(self.places) > 2 * self.count + 64:
+            self.places = [place for place in self.places if place[2] in jobs]
+            heapq.heapify(self.places)
+
+
+class TenantQueue:
+    """The waiting jobs of one tenant, in a lane for each model; jobs may leave from anywhere.
+
+    Of each lane the job with the smallest key is the first. A lane lasts as long as jobs wait in
+    it.
+    """
+
+    __slots__ = ("_serial", "cost", "hashes", "jobs", "lanes", "unread")
 
     def __init__(self) -> None:
         self.jobs: dict[str, Queued] = {}
+        self.lanes: dict[str, Lane] = {}  # by model
         self.cost = 0.0
         self.unread = 0
         self.hashes = 0  # of all their prefixes
-        self._heap: list[tuple[float, int, str]] = []
         self._serial = 0
 
     def push(self, key: float, queued: Queued) -> None:
         """Add a job. O(log n)."""
         self._serial += 1
-        self.jobs[queued.job.id] = queued
+        job = queued.job
+        lane = self.lanes.get(job.model)
+        if lane is None:
+            lane = self.lanes[job.model] = Lane()
+        self.jobs[job.id] = queued
         self.cost += queued.estimate
-        self.hashes += len(queued.job.prefix)
-        heapq.heappush(self._heap, (key, self._serial, queued.job.id))
+        self.hashes += len(job.prefix)
+        heapq.heappush(lane.places, (key, self._serial, job.id))
+        lane.count += 1
 
-    def pop(self) -> Queued | None:
-        """Remove and return the first job; None when empty. O(log n) amortised."""
-        while self._heap:
-            queued = self.jobs.get(heapq.heappop(self._heap)[2])
-            if queued is not None:
-                self._left(queued)
-                return queued
-        return None
+    def pop(self, models: Collection[str] | None = None) -> Queued | None:
+        """Remove and return the first job in one of these lanes; None if there is none.
+
+        O(log n) amortised, and O(lanes) where there are several.
+        """
+        best: tuple[_Place, Lane] | None = None
+        for model in self._lanes_of(models):
+            lane = self.lanes[model]
+            place = lane.first(self.jobs)
+            if place is not None and (best is None or place < best[0]):
+                best = place, lane
+        if best is None:
+            return None
+        heapq.heappop(best[1].places)
+        return self.remove(best[0][2])
+
+    def _lanes_of(self, models: Collection[str] | None) -> Collection[str]:
+        if models is None:
+            return self.lanes
+        return [model for model in self.lanes if model in models]
 
     def remove(self, job_id: str) -> Queued | None:
-        """Remove a job from anywhere; its place in the heap is skipped later."""
-        queued = self.jobs.get(job_id)
-        if queued is not None:
-            self._left(queued)
-            self._compact()
-        return queued
-
-    def _left(self, queued: Queued) -> None:
-        del self.jobs[queued.job.id]
+        """Remove a job from anywhere; its place in its lane is skipped later."""
+        queued = self.jobs.pop(job_id, None)
+        if queued is None:
+            return None
+        model = queued.job.model
+        lane = self.lanes[model]
+        lane.count -= 1
+        if lane.count:
+            lane.compact(self.jobs)
+        else:
+            del self.lanes[model]
         self.hashes -= len(queued.job.prefix)
         # An empty queue has no cost: rounding must not accumulate over its life.
         self.cost = self.cost - queued.estimate if self.jobs else 0.0
-
-    def _compact(self) -> None:
-        """Forget skipped places before they outnumber the jobs: memory follows the queue."""
-        if len(self._heap) > 2 * len(self.jobs) + 64:
-            self._heap = [place for place in self._heap if place[2] in self.jobs]
-            heapq.heapify(self._heap)
+        return queued
 
 
 @dataclass(slots=True)
@@ -83,6 +128,7 @@ class Queues:
 
     by_tenant: dict[str, TenantQueue] = field(default_factory=dict)
     tenant_of: dict[str, str] = field(default_factory=dict)  # queued job -> tenant
+    lanes: dict[str, int] = field(default_factory=dict)  # model -> how many jobs wait for it
     unread: int = 0
     cost: float = 0.0
     prefix_hashes: int = 0  # of the prefixes of all waiting jobs
@@ -96,14 +142,16 @@ class Queues:
             queue = self.by_tenant[tenant] = TenantQueue()
         queue.push(key, queued)
         self.tenant_of[queued.job.id] = tenant
+        model = queued.job.model
+        self.lanes[model] = self.lanes.get(model, 0) + 1
         self.cost += queued.estimate
         self.prefix_hashes += len(queued.job.prefix)
         self._since.append((queued.since, queued.job.id))
         self._skip()
 
-    def dequeue(self, tenant: str) -> Queued | None:
-        """Take the first job of a tenant."""
-        queued = self.by_tenant[tenant].pop()
+    def dequeue(self, tenant: str, models: Collection[str] | None = None) -> Queued | None:
+        """Take the first job of a tenant in one of these lanes; None: in any."""
+        queued = self.by_tenant[tenant].pop(models)
         if queued is not None:
             self._gone(queued)
         return queued
@@ -118,6 +166,10 @@ class Queues:
 
     def _gone(self, queued: Queued) -> None:
         del self.tenant_of[queued.job.id]
+        model = queued.job.model
+        self.lanes[model] -= 1
+        if not self.lanes[model]:
+            del self.lanes[model]
         self.prefix_hashes -= len(queued.job.prefix)
         if self.tenant_of:
             self.cost -= queued.estimate
@@ -154,6 +206,11 @@ class Queues:
         if queue is not None:
             self.unread += unread - queue.unread
             queue.unread = unread
+
+    def has_left_lane(self, tenant: str, model: str) -> bool:
+        """Whether a tenant has waiting jobs, and none of this model. O(1)."""
+        queue = self.by_tenant.get(tenant)
+        return queue is not None and model not in queue.lanes
 
     def forget_if_empty(self, tenant: str) -> bool:
         """Drop the queue of a tenant that has no waiting job; say whether it was empty."""

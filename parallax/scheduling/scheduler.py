@@ -27,7 +27,7 @@ from parallax.policies.interfaces import AdmissionObserver
 from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch
 from parallax.scheduling.attempts import Attempts
 from parallax.scheduling.composition import Composition, compose
-from parallax.scheduling.eligibility import ANSWER, SPLIT
+from parallax.scheduling.eligibility import ANSWER, Need
 from parallax.scheduling.events import (
     AccountRestored,
     AttemptBegan,
@@ -48,11 +48,12 @@ from parallax.scheduling.events import (
 from parallax.scheduling.fleet import Fleet
 from parallax.scheduling.handovers import Handovers, restarted
 from parallax.scheduling.hedges import Hedges
-from parallax.scheduling.in_flight import HEDGE, STOPPING, InFlight
+from parallax.scheduling.in_flight import HEDGE, STOPPING, InFlight, dispatch_of
 from parallax.scheduling.line import Line, refusal
 from parallax.scheduling.load import Load, LoadMeter
 from parallax.scheduling.memory import LEARNING, Memory
 from parallax.scheduling.queues import Queued
+from parallax.scheduling.room import Room
 from parallax.scheduling.snapshot import Snapshot, load_of, queue_view, snapshot_of
 from parallax.scheduling.thieves import Thieves
 from parallax.scheduling.versions import Versions
@@ -97,8 +98,9 @@ class Scheduler:
             self._dispatch(now, actions)
         if self._hedges is not None:
             self._hedge(self._hedges, now, actions)
-        if self._thieves is not None and not self._line:
-            actions += self._thieves.steal(self._fleet, self._versions, now)
+        lanes = self._line.queues.lanes
+        if self._thieves is not None and "" not in lanes:
+            actions += self._thieves.steal(self._fleet, self._versions, lanes, now)
         accounts = self._line.saved()
         if accounts is not None:
             actions.append(accounts)
@@ -310,30 +312,36 @@ class Scheduler:
 
     def _dispatch(self, now: float, actions: list[Action]) -> None:
         """Send what fairness and ordering choose to workers that routing chooses."""
-        workers = self._candidates(now)
-        room = sum([worker.free for worker in workers])
-        if not room:
-            return
-        pace = self._fleet.service_s(1.0)
-        chosen = self._line.choose(min(room, len(self._line)), pace, now, actions)
-        for arm, some in self._versions.by_arm(chosen):
-            routes = self._versions.place(arm, some, workers, now)
-            for queued, worker in zip(some, routes, strict=True):
-                if worker is None:
-                    self._line.refund(queued)
-                    self._enqueue(queued)
-                else:
-                    actions.append(self._track(queued, worker, arm, now))
-            if self._versions.split:
-                workers = self._candidates(now)  # the other arm sees what this one has taken
+        while self._line and self._send(now, actions):
+            pass
 
-    def _candidates(self, now: float) -> tuple[WorkerView, ...]:
-        """Return the workers that new jobs may be sent to.
+    def _send(self, now: float, actions: list[Action]) -> bool:
+        """Place a batch; return whether what it left of the workers may be room for others."""
+        room = Room(self._candidates(now))
+        if not room:
+            return False
+        pace = self._fleet.service_s(1.0)
+        chosen, sent = self._line.choose(room, pace, now, actions), 0
+        for model, alike in room.groups(chosen):
+            for arm, some in self._versions.by_arm(alike):
+                workers = self._candidates(now, model)  # they show what the others have taken
+                routes = self._versions.place(arm, some, workers, now)
+                for queued, worker in zip(some, routes, strict=True):
+                    if worker is None:
+                        self._line.refund(queued)
+                        self._enqueue(queued)
+                    else:
+                        actions.append(self._track(queued, worker, arm, now))
+                        sent += 1
+        return room.apart and 0 < sent == len(chosen)
+
+    def _candidates(self, now: float, model: str = "") -> tuple[WorkerView, ...]:
+        """Return the workers that new jobs that ask for this model may be sent to.
 
         No prompt is computed apart while computed ones wait to go on.
         """
         splits = self._versions.splits_phases and not self._handovers
-        return self._fleet.open(now, SPLIT if splits else ANSWER)
+        return self._fleet.open(now, Need(prefill=splits, model=model))
 
     def _track(self, queued: Queued, worker: str, arm: str, now: float) -> Dispatch:
         """Send a job to a worker: from now on it is an attempt in flight."""
@@ -347,16 +355,13 @@ class Scheduler:
         self._attempts.track(attempt)
         if self._hedges is not None and not job.prefilled_by:
             self._hedges.sent(attempt, self._fleet, now)
-        return Dispatch(
-            job.id, job.tenant, queued.entry, worker, attempt.attempt, queued.estimate,
-            prefilled_by=job.prefilled_by, arm=arm,
-        )  # fmt: skip
+        return dispatch_of(attempt)
 
     def _hand_over(self, now: float, actions: list[Action]) -> None:
         """Send on the jobs whose prompts are computed, before any new ones."""
-        workers = self._fleet.open(now, ANSWER)
-        waiting = self._handovers.first(sum([worker.free for worker in workers]))
-        if waiting:
+        room = Room(self._fleet.open(now, ANSWER))
+        for model, waiting in room.groups(self._handovers.first(room)):
+            workers = self._fleet.open(now, Need(model=model))
             routes = self._versions.place("", waiting, workers, now)
             for queued, worker in zip(waiting, routes, strict=True):
                 if worker is not None:
@@ -366,14 +371,8 @@ class Scheduler:
     def _hedge(self, hedges: Hedges, now: float, actions: list[Action]) -> None:
         """Start hedges where they are due; each is charged like the first attempt."""
         for hedge in hedges.launch(self._attempts, self._fleet, self._versions, now):
-            job = hedge.job
-            hedge.weight = self._line.charge(job.tenant, hedge.estimate)
-            actions.append(
-                Dispatch(
-                    job.id, job.tenant, hedge.entry, hedge.worker, hedge.attempt, hedge.estimate,
-                    hedge=True, arm=hedge.arm,
-                )
-            )  # fmt: skip
+            hedge.weight = self._line.charge(hedge.job.tenant, hedge.estimate)
+            actions.append(dispatch_of(hedge, hedge=True))
 
 
 #: No bound methods: they would keep a scheduler that is given up, beside what its successor reads.

@@ -13,6 +13,7 @@ from parallax.broker.store.dispatch import Dispatching, Entry, Lease
 from parallax.broker.store.intake import Ending, Intake
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.rescue import Rescue
+from parallax.broker.store.rescue_calls import Wanted
 from parallax.core.bisection import each
 from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import Outcome
@@ -110,15 +111,15 @@ class Outbox:
 
     def _steal(self, lease: Lease, steals: Sequence[Steal]) -> None:
         """Carry out moves; the events that the store writes say which of them were made."""
-        pairs: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        pairs: dict[tuple[str, str], list[Wanted]] = {}
         for steal in steals:
             wanted = pairs.setdefault((steal.victim, steal.thief), [])
-            wanted.append((steal.job_id, steal.attempt))
+            wanted.append((steal.job_id, steal.attempt, steal.model))
         for (victim, thief), wanted in pairs.items():
             cap = self.recoverer.cap(thief)
             words = self.rescue.steal(lease, victim, thief, wanted, cap)
             self.metrics.stolen(words)
-            moved = [job for (job, _), word in zip(wanted, words, strict=True) if word is Stolen.OK]
+            moved = [one[0] for one, word in zip(wanted, words, strict=True) if word is Stolen.OK]
             self.metrics.pulse.stolen(moved, victim, thief)
 
     def _refused(self, lease: Lease, dispatch: Dispatch, word: Routed) -> None:

@@ -157,5 +157,5 @@ def _job(job: JobView, length: int) -> Job:
     return Job(
         job.id, job.tenant, job.prompt_tokens, job.max_tokens, job.session,
         max(1, min(length, job.max_tokens)), deadline, job.priority, prefix=job.prefix,
-        prefix_block=job.prefix_block,
+        prefix_block=job.prefix_block, model=job.model,
     )  # fmt: skip

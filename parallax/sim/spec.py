@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
 from parallax.core.errors import InvalidSettings
-from parallax.core.model import check_int, check_number
+from parallax.core.model import check_int, check_model, check_number
 from parallax.core.settings import Policies, PolicyChoice
 
 
@@ -71,8 +72,16 @@ class FleetSpec:
     straggler_factor: float = 10.0
     startup_s: float = 30.0  # until an added worker serves
     exact: bool = False  # one step at a time instead of rows of equal steps
+    models: tuple[str, ...] = ()  # of each worker in turn, with "+" between those of one; () = any
+
+    def models_of(self, number: int) -> tuple[str, ...]:
+        """Return the models that a worker serves; none: those of any job."""
+        return tuple(self.models[number % len(self.models)].split("+")) if self.models else ()
 
     def __post_init__(self) -> None:
+        for number in range(len(self.models)):
+            for model in self.models_of(number):
+                check_model(f"fleet.models[{number}]", model)
         check_int("fleet.workers", self.workers, 1, 100_000)
         check_int("fleet.prefill_workers", self.prefill_workers, 0, self.workers - 1)
         for name in ("max_seqs", "token_budget", "block_size", "kv_capacity", "dram_tokens"):
@@ -108,7 +117,10 @@ class RunSpec:
 
     def document(self) -> dict[str, object]:
         """Return the spec as JSON values (`inf` becomes None)."""
-        return _plain(dataclasses.asdict(self))  # type: ignore[return-value]
+        document: dict[str, Any] = _plain(dataclasses.asdict(self))  # type: ignore[assignment]
+        if not self.fleet.models:  # as it was written before there were models
+            del document["fleet"]["models"]
+        return document
 
 
 def _plain(value: object) -> object:

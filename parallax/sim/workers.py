@@ -65,13 +65,14 @@ class SimWorker:
     stale_until_ms: float = -1.0
     draining: bool = False
     alive: bool = True
+    models: tuple[str, ...] = ()
 
     def report(self) -> WorkerReported:
         """Return what it tells of itself."""
         profile = self.profile
         return WorkerReported(
             self.id, profile.max_seqs, 1.0, self.engine.kv_used, profile.kv_capacity, self.role,
-            "", self.draining,
+            "", self.draining, self.models,
         )  # fmt: skip
 
     def request(self, attempt: Attempt, factor: float) -> Request:
@@ -130,7 +131,8 @@ class WorkerFactory:
         engine = BatchEngine(self.profile, self._spec.exact, self._batching_policy(number), now_ms)
         engine.run_until(now_ms)
         worker = name or f"w{number:04d}"
-        return SimWorker(worker, self._role(number), self.profile, engine, reported_ms=now_ms)
+        role, models = self._role(number), self._spec.models_of(number)
+        return SimWorker(worker, role, self.profile, engine, reported_ms=now_ms, models=models)
 
     def factor(self, job_id: str, attempt: int) -> float:
         """Return how much slower this execution is; the same whatever else happens."""
@@ -174,7 +176,7 @@ def view_of(job: Job, arrival_s: float, deadline_s: float, attempt: int) -> JobV
     """Return what the scheduler may see of a job; `attempt` counts those it has had."""
     return JobView(
         job.id, job.tenant, job.prompt_tokens, job.max_tokens, arrival_s, job.session, deadline_s,
-        job.priority, attempt, job.prefix, job.prefix_block,
+        job.priority, attempt, job.prefix, job.prefix_block, model=job.model,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,6 +39,16 @@ def _warned(context: click.Context, parameter: click.Parameter, url: str | None)
     return url
 
 
+def _aliases(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    """Read `NAME=MODEL`; raises InvalidInput."""
+    for value in values:
+        if not all(value.partition("=")[::2]):
+            raise InvalidInput("--alias", value, "NAME=MODEL")
+    return tuple((name, model) for name, _, model in (one.partition("=") for one in values))
+
+
 @click.command()
 @redis_options
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
@@ -59,6 +70,10 @@ def _warned(context: click.Context, parameter: click.Parameter, url: str | None)
               help="Seconds without news after which a stream begins with comments.")  # fmt: skip
 @click.option("--hold", "hold_s", type=float, default=_DEFAULTS.hold_s, show_default=True,
               help="Seconds to wait for a worker that serves the model.")  # fmt: skip
+@click.option("--alias", "aliases", multiple=True, metavar="NAME=MODEL", callback=_aliases,
+              help="Another name for a model; may be repeated.")  # fmt: skip
+@click.option("--default-model", default="", metavar="MODEL",
+              help="Model for requests that name none [default: any].")  # fmt: skip
 @click.option("--wait", "wait_s", type=float, default=_DEFAULTS.wait_s, show_default=True,
               help="Longest wait without news of a job, in seconds.")  # fmt: skip
 @click.option("--slow-client", "slow_client_s", type=float, default=_DEFAULTS.slow_client_s,
@@ -80,14 +95,14 @@ def gateway(
     metrics_host: str,
     metrics_port: int | None,
     verbose: bool,
-    **limits: float,
+    **limits: Any,
 ) -> None:
     """Serve the OpenAI API over HTTP. SIGTERM drains it: what is under way is answered.
 
     Any OpenAI client works: its base URL is http://ADDRESS:PORT/v1. Without API keys (`parallax
     keys create`) it is open, and listens to this machine only.
     """
-    settings = GatewaySettings(**limits)  # type: ignore[arg-type]
+    settings = GatewaySettings(**limits)
     address = CellAddress(cell, server_url(redis, home))
     openness = _openness(observer or address.url, cell, host, insecure)
     start_logging(verbose)

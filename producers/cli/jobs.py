@@ -42,6 +42,8 @@ _BATCH, _BATCH_BYTES = 500, 4 << 20
 @click.option("--max-tokens", type=int, default=None, help="Longest answer, tokens [default: "
               f"{USUAL_MAX_TOKENS}, with a PROMPT].")  # fmt: skip
 @click.option("--output-tokens", type=int, help="True length of the answer, if it is simulated.")
+@click.option("-m", "--model", default="", help="Model to ask [default: any]. Only workers that "
+              "serve it are given the job.")  # fmt: skip
 @click.option("--tenant", default="default", show_default=True, help="Who pays.")
 @click.option("--session", default="", help="Conversation that this is a turn of.")
 @click.option("--deadline", "deadline_s", type=float, help="Seconds after which it is useless.")

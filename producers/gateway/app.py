@@ -97,7 +97,8 @@ class Gateway:
 
         try:
             async with AsyncClient(self.address.url, self.address.name) as client:
-                models = Models(members.members, self.clock)
+                names = dict(self.settings.aliases), self.settings.default_model
+                models = Models(members.members, self.clock, *names)
                 self._answering = Answering(client, models, self.settings)
                 self._doorkeeper = Doorkeeper(known, self.clock, self.openness)
                 yield
@@ -191,13 +192,14 @@ class Gateway:
         speaker = await self._speaker(request)
         body = await read_body(request, self.settings)
         asked = understood(path, body)
+        model = await answering.models.meant_by(asked.said.model)
         asks = [
-            Ask(meant(headers, one, speaker, self.settings, n), one)
+            Ask(meant(headers, one, speaker, self.settings, n, model), one)
             for n, one in enumerate(asked.each())
         ]
         one = asks[0].meant
-        if not speaker.may_use(one.model):
-            said = f"this key may not use the model {one.model[:100]!r}"
+        if not speaker.may_use(model) and not speaker.may_use(asked.said.model):
+            said = f"this key may not use the model {asked.said.model[:100]!r}"
             raise Problem(403, Code.NOT_ALLOWED, said, param="model")
         if speaker.models:
             check_unambiguous(body)

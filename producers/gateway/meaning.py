@@ -83,19 +83,26 @@ Headers = Mapping[str, str]
 
 
 def meant(
-    headers: Headers, asked: Asked, speaker: Speaker, settings: GatewaySettings, index: int = 0
+    headers: Headers,
+    asked: Asked,
+    speaker: Speaker,
+    settings: GatewaySettings,
+    index: int = 0,
+    model: str | None = None,
 ) -> Meant:
     """Return the job that a request means; raises Problem that names header or field.
 
-    `index` tells apart the jobs of a request that wants several answers.
+    `index` tells apart the jobs of a request that wants several answers. `model` is what the name
+    in the request stands for; None: it is the name of a model.
     """
     said = asked.said
+    model = said.model if model is None else model
     tenant = _tenant(headers, asked, speaker)
     tier = _tier(headers, said.service_tier)
     key = headers.get(IDEMPOTENCY_HEADER)
     name = new_id() if key is None else stored_id(tenant, _key_name(key, index))
     cached = asked.path in STREAMING  # nothing else is found in a cache again
-    prefix = prefix_of(said.model, asked.prompt) if cached else ()
+    prefix = prefix_of(model, asked.prompt) if cached else ()
     job = Job(
         name,
         tenant,
@@ -108,8 +115,9 @@ def meant(
         prefix_block=BLOCK_TOKENS,
         stream=asked.stream,
         keep=key is not None,
+        model=model,
     )
-    return Meant(job, said.model, tier, key is not None)
+    return Meant(job, model, tier, key is not None)
 
 
 def _tokens(prompt: bytes) -> int:

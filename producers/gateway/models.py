@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from parallax.broker.store.membership import Member
+from parallax.broker.store.membership import Member, models_of
 from parallax.core.clock import Clock
 from parallax.producers.gateway.fresh import Fresh
 from parallax.producers.gateway.problems import Code, Problem
 
-#: How old what is known may be (seconds), and most models that a worker may name.
-FRESH_S, MOST_MODELS = 1.0, 1_000
+#: How old what is known may be (seconds).
+FRESH_S = 1.0
+
+#: A model that was served lately is known for so long after its last worker (seconds), and at most
+#: so many are: who asks for one waits for a worker to come back.
+REMEMBER_S, MOST_REMEMBERED = 3_600.0, 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +36,36 @@ class Seen:
     live: int
 
 
-def models_of(member: Member) -> tuple[str, ...]:
-    """Return the models that a worker serves; one that names none serves its engine's."""
-    named = str(member.registration.about.get("models", ""))
-    found = [one.strip() for one in named.split(",")[:MOST_MODELS]]
-    return tuple(one for one in found if one) or (member.registration.engine,)
-
-
 class Models:
-    """The models of a cell, looked up at most once a second, and only if somebody asks."""
+    """The models of a cell, looked up at most once a second, and only if somebody asks.
 
-    def __init__(self, members: Callable[[], Sequence[Member]], clock: Clock) -> None:
+    An alias is known as long as the model is that it stands for; `default` is for who names none.
+    """
+
+    def __init__(
+        self,
+        members: Callable[[], Sequence[Member]],
+        clock: Clock,
+        aliases: Mapping[str, str] | None = None,
+        default: str = "",
+    ) -> None:
         """`members` asks the store; it is called beside the loop."""
         self._members, self._clock = members, clock
-        self._since: dict[str, int] = {}
+        self._aliases, self._default = dict(aliases or {}), default
+        self._known: dict[str, tuple[int, int]] = {}  # since when, and until when
         self._seen = Fresh(self._look, clock, FRESH_S)
 
     async def known(self) -> Mapping[str, Served]:
         """Return the models by name; raises Unreachable."""
         return (await self._seen.get()).models
+
+    async def meant_by(self, name: str) -> str:
+        """Return what a name stands for, whether there is such a model or not."""
+        name = name or self._default
+        name = self._aliases.get(name, name)
+        latest = f"{name}:latest"  # what Ollama calls what is named without a tag
+        known = await self.known() if name else {}
+        return latest if name and name not in known and latest in known else name
 
     async def live_workers(self) -> int:
         """Return how many workers are alive; raises Unreachable."""
@@ -60,11 +75,27 @@ class Models:
         members, now = self._members(), int(self._clock.now())
         live: dict[str, int] = {}
         for member in members:
-            for name in models_of(member):
-                live[name] = live.get(name, 0) + member.alive
-        self._since = {name: self._since.get(name, now) for name in live}
-        served = {name: Served(name, self._since[name], live[name]) for name in sorted(live)}
+            serves = member.alive and not member.number("draining")
+            for name in filter(None, models_of(member.registration)):
+                live[name] = live.get(name, 0) + serves
+        self._remember(live, now)
+        served = {
+            name: Served(name, since, live.get(name, 0))
+            for name, (since, _) in sorted(self._known.items())
+        }
+        for alias, model in sorted(self._aliases.items()):
+            if model in served:
+                served.setdefault(alias, replace(served[model], name=alias))
         return Seen(served, sum(member.alive for member in members))
+
+    def _remember(self, live: Mapping[str, int], now: int) -> None:
+        """Note what is served now, and forget what has not been for long."""
+        until = now + int(REMEMBER_S)
+        for name in live:
+            self._known[name] = (self._known.get(name, (now, 0))[0], until)
+        known = {name: seen for name, seen in self._known.items() if seen[1] > now}
+        kept = sorted(known, key=lambda name: known[name][1], reverse=True)[:MOST_REMEMBERED]
+        self._known = {name: known[name] for name in kept}
 
     async def check(self, name: str) -> None:
         """Raise Problem unless there is such a model; without any worker nobody can tell."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parallax.core.model import MAX_TOKENS, check_int, check_number
+from parallax.core.model import MAX_TOKENS, check_int, check_model, check_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class GatewaySettings:
     body_s: float = 30.0  # how long a body may take to come
     slow_client_s: float = 30.0  # a client that reads nothing for so long has left
     drain_s: float = 30.0  # how long requests under way may take to end after SIGTERM
+    aliases: tuple[tuple[str, str], ...] = ()  # other names of models, and what each stands for
+    default_model: str = ""  # for requests that name none; '' = any
 
     def __post_init__(self) -> None:
         check_int("max_body", self.max_body, 1_000, 1 << 30)
@@ -33,3 +35,8 @@ class GatewaySettings:
         check_number("body_s", self.body_s, 0.1, 3600.0)
         check_number("slow_client_s", self.slow_client_s, 0.1, 3600.0)
         check_number("drain_s", self.drain_s, 0.0, 3600.0)
+        if self.default_model:
+            check_model("default_model", self.default_model)
+        for alias, model in self.aliases:
+            check_model("alias", alias)
+            check_model(f"alias {alias}", model)

@@ -71,8 +71,10 @@ class Cell:
             self.candidates[candidate] = Leadership(self.link, self.keys, candidate, 60_000)
         return self.candidates[candidate]
 
-    def join(self, worker: str = "w1", slots: int = 4) -> None:
-        self.membership.beat(worker, f"{worker}-life", 60_000, Registration(VERSION, slots))
+    def join(self, worker: str = "w1", slots: int = 4, models: str = "") -> None:
+        about: dict[str, str | int | float] = {"models": models} if models else {}
+        registration = Registration(VERSION, slots, about=about)
+        self.membership.beat(worker, f"{worker}-life", 60_000, registration)
 
     def die(self, worker: str = "w1") -> None:
         self.link.call("DEL", self.keys.heartbeat(worker))

@@ -48,6 +48,7 @@ SHAPES = {
     "verdict": r"[a-z]+( .+)?",
     "type": "stream|hash|string|set|zset",
     "letters": "s?k?",
+    "model": r'[^,"\[\]\\]{0,256}',
 }  # fmt: skip
 FREE = {
     "answer", "body", "bytes", "document", "member", "memory", "registration", "sample",

@@ -173,7 +173,7 @@ def test_a_claimed_job_is_neither_doubled_nor_stolen(cell: Cell) -> None:
     lease = cell.lead()
     hedge = Dispatch("j1", "acme", "", "w2", 2, 10.0, hedge=True)
     assert cell.send(hedge, lease) == "stale"
-    assert cell.rescue.steal(lease, "w1", "w2", [("j1", 1)], 8) == ["started"]
+    assert cell.rescue.steal(lease, "w1", "w2", [("j1", 1, "")], 8) == ["started"]
     assert not cell.entries("w2")
 
 

@@ -9,18 +9,12 @@ import pytest
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.attempts import Finish, decode_assignment
-from parallax.broker.store.codec import (
-    MOST_INLINE,
-    decode_about,
-    decode_waiting,
-    joined,
-    parts_of,
-    spec_of,
-)
+from parallax.broker.store.codec import decode_about, decode_waiting
 from parallax.broker.store.dead_letters import DeadLetters
 from parallax.broker.store.dispatch import ENTRY_BYTES
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
+from parallax.broker.store.specs import MOST_INLINE, joined, parts_of, spec_of
 from parallax.core.model import MAX_HASH, MAX_PREFIX, Job
 from tests.contract.conftest import Cell, job, report
 

@@ -80,7 +80,7 @@ def test_what_is_stolen_is_in_one_stream(cell: Cell) -> None:
     cell.join("w1")
     cell.join("w2")
     cell.assigned(job())
-    assert cell.rescue.steal(cell.lead(), "w1", "w2", [("j1", 1)], 8) == ["ok"]
+    assert cell.rescue.steal(cell.lead(), "w1", "w2", [("j1", 1, "")], 8) == ["ok"]
     assert (len(cell.entries("w1")), len(cell.entries("w2"))) == (0, 1)
 
 

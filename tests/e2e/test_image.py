@@ -60,7 +60,7 @@ def server(composed: dict[str, Service], tmp_path_factory: pytest.TempPathFactor
         "valkey-server", str(find_binary()[0])
     )
     assert here.count(str(place)) == 1
-    here = here.replace("'hz 100'", f"'hz 100' 'port {port}' 'bind 127.0.0.1'")
+    here = here.replace("hz 100", f"hz 100\nport {port}\nbind 127.0.0.1")
     words = [*composed["redis"]["entrypoint"], here]
     running = subprocess.Popen(
         words, env=os.environ | composed["redis"]["environment"], stdout=subprocess.DEVNULL
@@ -71,7 +71,7 @@ def server(composed: dict[str, Service], tmp_path_factory: pytest.TempPathFactor
         yield url
     finally:
         running.terminate()
-        running.wait(timeout=30)
+        assert running.wait(timeout=30) == 0, "the server itself was told, and left in order"
 
 
 def answers(url: str) -> bool:

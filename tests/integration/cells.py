@@ -78,13 +78,16 @@ class Cell:
         self.schedulers.append(service)
         return service
 
-    def worker(self, engine: Engine | None = None, role: str = "both") -> Worker:
+    def worker(
+        self, engine: Engine | None = None, role: str = "both", models: Sequence[str] = ()
+    ) -> Worker:
         """Add a worker; it beats when it takes its turn."""
         links = (self.connect(), self.connect())
         settings = WorkerSettings(heartbeat_s=30.0, block_s=0.001, drain_s=0.0)
         worker = Worker(
-            "w", links, self.keys, engine or NoopEngine(100), settings, SystemClock(), role=role
-        )
+            "w", links, self.keys, engine or NoopEngine(100), settings, SystemClock(), role=role,
+            models=models,
+        )  # fmt: skip
         worker.heartbeat.beat()
         self.workers.append(worker)
         return worker
@@ -175,14 +178,19 @@ class BeatingCell(Cell):
     beat_s: float = field(kw_only=True)  # how long a heartbeat lasts
     engines: list[StuckEngine] = field(default_factory=list)
 
-    def worker(self, engine: Engine | None = None, role: str = "both") -> Worker:
+    def worker(
+        self, engine: Engine | None = None, role: str = "both", models: Sequence[str] = ()
+    ) -> Worker:
         """Add a worker; without an engine of its own it has two slots and is stuck."""
         links = (self.connect(), self.connect())
         settings = WorkerSettings(
             heartbeat_s=self.beat_s, block_s=0.001, drain_s=0.0, stall_s=3600.0
         )
         stuck = StuckEngine(2)
-        worker = Worker("w", links, self.keys, engine or stuck, settings, SystemClock(), role=role)
+        worker = Worker(
+            "w", links, self.keys, engine or stuck, settings, SystemClock(), role=role,
+            models=models,
+        )  # fmt: skip
         worker.start()
         self.engines.append(stuck)
         self.workers.append(worker)

@@ -14,7 +14,6 @@ from random import Random
 
 import pytest
 
-from parallax.core.model import JobView
 from parallax.policies.fairness.deficit_round_robin import DeficitRoundRobin
 from parallax.policies.fairness.fair_queuing import FairQueuing
 from parallax.policies.fairness.fifo import Fifo
@@ -158,10 +157,8 @@ def test_charging_only_at_the_end_drifts_further_than_charging_the_estimate() ->
 class Hoarding(FairQueuing):
     """Fair queuing without the lift: whoever was away is owed all that others had meanwhile."""
 
-    def joined(self, job: JobView) -> None:
-        if job.tenant not in self._backlogged:
-            self._tags.setdefault(job.tenant, 0.0)
-            self._enter(job.tenant)
+    def _start(self, tenant: str) -> float:
+        return self._tags.get(tenant, 0.0)
 
 
 def jobs_before_another(policy: FairnessPolicy, idle_jobs: int = 190, cost: float = 100.0) -> int:

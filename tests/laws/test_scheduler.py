@@ -100,8 +100,8 @@ class Eager(Scheduler):
 class Lazy(Scheduler):
     """Hands out at most one job a turn, though there is room for more."""
 
-    def _candidates(self, now: float) -> tuple[WorkerView, ...]:
-        return tuple(replace(view, free=1) for view in super()._candidates(now)[:1])
+    def _candidates(self, now: float, model: str = "") -> tuple[WorkerView, ...]:
+        return tuple(replace(view, free=1) for view in super()._candidates(now, model)[:1])
 
 
 class Patient(Scheduler):

@@ -47,7 +47,7 @@ function options(given: ChartProps, width: number, height: number): uPlot.Option
   return {
     width,
     height,
-    padding: [8, 6, 0, 0],
+    padding: [8, 24, 0, 0],
     cursor: { points: { size: 7 }, drag: { x: false, y: false } },
     legend: { show: false },
     scales: {

@@ -86,13 +86,10 @@ const MARKS: Record<string, Tone> = {
 
 /** Its life, as a line: how long each part of it took is how wide it is. */
 function Life({ moments, job }: { moments: Moment[]; job: JobPage }) {
-  const last = Math.max(0, ...moments.map((one) => one.after_s ?? 0));
-  const parts = moments.slice(1).map((one, at) => ({
-    what: one.what,
-    from: moments[at]?.after_s ?? 0,
-    until: one.after_s ?? moments[at]?.after_s ?? 0,
-    before: moments[at]?.what ?? "",
-  }));
+  // Of some moments only the order is known: they are told below, and not drawn.
+  const timed = moments.flatMap((one) => (one.after_s === null ? [] : [{ what: one.what, after: one.after_s }]));
+  const last = Math.max(0, ...timed.map((one) => one.after));
+  const parts = timed.slice(1).map((one, at) => ({ before: timed[at]!.what, from: timed[at]!.after, until: one.after }));
   return (
     <>
       <div className="life" aria-hidden="true">
@@ -116,7 +113,7 @@ function Life({ moments, job }: { moments: Moment[]; job: JobPage }) {
       <ol className="moments">
         {moments.map((one, at) => (
           <li key={at}>
-            <span className="num faint right">{at === 0 ? clock(one.at) : `+${duration(one.after_s)}`}</span>
+            <span className="num faint right">{at === 0 ? clock(one.at) : one.after_s === null ? "" : `+${duration(one.after_s)}`}</span>
             <Tag tone={MARKS[one.what] ?? jobTone(one.what)}>{words(one.what)}</Tag>
             <span className="cut">
               {[one.worker, one.detail].filter(Boolean).join(" · ")}

@@ -86,7 +86,7 @@ export function StartRun({ reports, onDone }: StartProps) {
           ))}
           {number("Workers", workers, setWorkers)}
           {number("Jobs", jobs, setJobs)}
-          {number("Rate, per s", rate, setRate, "its own")}
+          {number("Rate ×", rate, setRate, "1")}
           {number("Seed", seed, setSeed)}
           <button type="submit" className="button" data-kind="primary" disabled={action.busy || running !== null}>
             {running ? "Runs…" : "Start"}

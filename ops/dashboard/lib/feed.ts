@@ -1,6 +1,7 @@
 // The one connection of a page: the server tells the state once a second, and all parts of all
 // pages look at the same copy of it. What the connection is worth is a state, too.
 
+import { withGhosts } from "@/lib/ghosts";
 import { meet } from "@/lib/states";
 import type { Overview } from "@/lib/types";
 
@@ -34,7 +35,7 @@ function change(next: Partial<Feed>): void {
 function took(data: string): void {
   let overview: Overview;
   try {
-    overview = JSON.parse(data) as Overview;
+    overview = withGhosts(JSON.parse(data) as Overview);
   } catch {
     return;
   }

@@ -65,6 +65,11 @@ class Endpoint:
             tls.check_files(pool.connection_kwargs)
         return cls(kind, dict(pool.connection_kwargs))
 
+    def lent(self) -> Any:
+        """Return a client of redis-py for a library that brings its own commands, as rq does."""
+        pool = ConnectionPool(connection_class=self.kind, **self.arguments)
+        return redis.Redis(connection_pool=pool)
+
     @property
     def path(self) -> str:
         """The unix socket; '' for a host."""

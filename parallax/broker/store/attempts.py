@@ -83,6 +83,7 @@ class Attempt(Struct, frozen=True):
     prefix_block: int = 16
     stream: bool = False  # the answer is relayed in pieces
     keep: bool = False  # the answer is kept for a while
+    model: str = ""
 
     @property
     def job_id(self) -> str:
@@ -373,6 +374,7 @@ def _attempt(assignment: Assignment, look: Look) -> Attempt | None:
         spec.prefix_block,
         about.streams,
         about.kept,
+        spec.model,
     )
 
 

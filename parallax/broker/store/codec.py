@@ -14,7 +14,6 @@ process does not know. A report without a version is of the release that had non
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from math import inf
@@ -24,15 +23,18 @@ import msgspec
 
 from parallax.broker.store.decoding import REFUSALS, decoded
 from parallax.core.errors import InvalidInput
-from parallax.core.model import MAX_HASH, MAX_PREFIX, MAX_TOKENS, Job, JobView, Usage, check_name
-from parallax.core.prefix import salted
+from parallax.core.model import (
+    MAX_HASH,
+    MAX_PREFIX,
+    MAX_TOKENS,
+    JobView,
+    Usage,
+    check_model,
+    check_name,
+)
 
 VERSION = 1
 _MAX_MS = 2**52
-
-#: A spec longer than this leaves its prefix to a field of its own in the record (bytes): whoever
-#: reads arrivals or records by count must know how much that is at the most.
-MOST_INLINE = 1_024
 
 _Version = Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
 _NewerVersion = Annotated[int, msgspec.Meta(gt=VERSION, le=1_000_000)]
@@ -69,6 +71,7 @@ class Spec(Row, frozen=True):
     prefix: _Hashes = ()
     prefix_block: _Block = 16
     apart: Annotated[int, msgspec.Meta(ge=0, le=2**30)] = 0  # bytes of the prefix kept apart
+    model: str = ""
 
 
 class _StrictSpec(Spec, frozen=True):
@@ -173,60 +176,12 @@ _newer_report_decoder = msgspec.json.Decoder(_NewerReport)
 _newer_registration_decoder = msgspec.json.Decoder(_NewerRegistration)
 
 
-def spec_of(job: Job, shared_prefixes: bool = True) -> bytes:
-    """Encode what the scheduler may know of a job: a `Spec`, without an empty prefix.
-
-    Unless prefixes are shared, what its blocks are called is for its tenant alone.
-    """
-    head = [VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority]
-    if not job.prefix:
-        return encode(head)
-    prefix = job.prefix if shared_prefixes else salted(job.tenant, job.prefix)
-    return encode([*head, prefix, job.prefix_block])
-
-
-def parts_of(job: Job, shared_prefixes: bool = True) -> tuple[bytes, bytes]:
-    """Encode a job's spec as it is stored: what rides in its arrival, and a long prefix apart.
-
-    The second is empty where all of it rides. `joined` puts them together again.
-    """
-    spec = spec_of(job, shared_prefixes)
-    if len(spec) <= MOST_INLINE:
-        return spec, b""
-    names = job.prefix if shared_prefixes else salted(job.tenant, job.prefix)
-    prefix = encode([names, job.prefix_block])[1:-1]
-    head = [VERSION, job.tenant, job.prompt_tokens, job.max_tokens, job.session, job.priority]
-    return encode([*head, (), job.prefix_block, len(prefix)]), prefix
-
-
-def joined(text: bytes, prefix: bytes | None) -> bytes:
-    """Return a text that ends with a spec (`about`, an arrival) with the prefix in its place."""
-    return text[: text.rindex(b"[]")] + prefix + b"]" if prefix else text
-
-
 def decode_prefix(data: bytes) -> tuple[tuple[int, ...], int]:
     """Decode a prefix that was kept apart: hashes and block; raises InvalidInput."""
     try:
         return _prefix_decoder.decode(b"[" + data + b"]")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("prefix", data[:60], f"hashes and block ({error})") from None
-
-
-def ticket_of(job: Job, body: bytes, reply: str) -> str:
-    """Encode what a job carries for others than the scheduler: the middle of `About`.
-
-    Its digest is over all that must be equal for two submissions of one id to be the same job.
-    """
-    text = f"{job.tenant}|{job.session}|{job.prompt_tokens}|{job.max_tokens}|{job.output_tokens}"
-    text += f"|{job.deadline_s}|{job.priority}"
-    if job.prefix:
-        text += f"|{job.prefix}|{job.prefix_block}"
-    letters = "s" * job.stream + "k" * job.keep
-    if letters:
-        text += f"|{letters}"
-    digest = hashlib.blake2b(text.encode() + body, digest_size=8).hexdigest()
-    length = "-" if job.output_tokens is None else job.output_tokens
-    return f"{digest} {length} {len(body)}{letters} {reply or '-'}"
 
 
 def decode_about(data: bytes | None) -> About:
@@ -276,6 +231,7 @@ def view_of(
         spec.prefix,
         spec.prefix_block,
         prefilled_by,
+        spec.model,
     )
 
 
@@ -301,7 +257,9 @@ def _spec(data: bytes) -> Spec:
         if spec.session:
             check_name("session", spec.session)
     except REFUSALS:
-        return decoded(_strict_spec_decoder, data, "spec")
+        spec = decoded(_strict_spec_decoder, data, "spec")
+    if spec.model:
+        _check_model(spec.model)
     return spec
 
 
@@ -309,6 +267,11 @@ def _spec(data: bytes) -> Spec:
 def _check_familiar(name: str) -> None:
     """Look once at what is told again and again: a pattern costs more than all else of a row."""
     check_name("tenant", name)
+
+
+@lru_cache(maxsize=1_024)
+def _check_model(name: str) -> None:
+    check_model("model", name)
 
 
 def decode_registration(data: bytes) -> Registration:
@@ -376,6 +339,7 @@ def decode_waiting(fields: Sequence[bytes]) -> tuple[JobView, int]:
         whole("attempts", attempts, 1_000_000),
         spec.prefix,
         spec.prefix_block,
+        model=spec.model,
     )
     return view, spec.apart
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.codec import decode_about, joined
+from parallax.broker.store.codec import decode_about
 from parallax.broker.store.intake import Intake, Receipt
 from parallax.broker.store.keys import Keys
+from parallax.broker.store.specs import joined
 from parallax.core.errors import InvalidInput
 from parallax.core.model import Job
 

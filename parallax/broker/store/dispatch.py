@@ -25,7 +25,7 @@ START = "0-0"
 _ACTIVE = 5_000
 #: Most tenants in one run of `retire`.
 _RETIRED = 500
-#: Most bytes of one read of the leader, and of one arrival: a spec (see `codec.MOST_INLINE`) beside
+#: Most bytes of one read of the leader, and of one arrival: a spec (see `specs.MOST_INLINE`) beside
 #: names and numbers.
 READ_BYTES, ENTRY_BYTES = 32 << 20, 1_300
 

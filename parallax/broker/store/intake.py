@@ -13,9 +13,10 @@ from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link
 from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.answers import Answer, Lexicon, led
-from parallax.broker.store.codec import Report, encode, parts_of, ticket_of
+from parallax.broker.store.codec import Report, encode
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
+from parallax.broker.store.specs import parts_of, ticket_of
 from parallax.core.errors import (
     Conflict,
     InvalidInput,

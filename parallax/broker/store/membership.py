@@ -18,6 +18,7 @@ from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.misfits import expel, name_of
 from parallax.core.errors import Conflict, Fenced, InvalidInput
+from parallax.core.model import is_model
 from parallax.core.pages import pages
 from parallax.core.words import Beaten, Buried, Clamped, Done, Led
 
@@ -32,6 +33,9 @@ _CLAMPED = 500
 _GONE = -2
 #: The fields of the order to drain, in a worker's stream of orders.
 DRAIN = ("drain", "now")
+
+#: Most models that a worker may name.
+MOST_MODELS = 1_000
 
 _BEATEN, _BURIED, _LED = Lexicon(Beaten), Lexicon(Buried), Lexicon(Led)
 _CLAMPED_WORDS, _DONE = Lexicon(Clamped), Lexicon(Done)
@@ -54,6 +58,19 @@ class Member:
         except ValueError:
             return 0.0
         return number if isfinite(number) else 0.0
+
+
+def models_of(registration: Registration) -> tuple[str, ...]:
+    """Return the models that a worker serves; one that names none serves its engine's.
+
+    A server that has not been looked at yet serves no model that anybody could ask for: ''.
+    """
+    about = registration.about
+    named = [one.strip() for one in str(about.get("models", "")).split(",")[:MOST_MODELS]]
+    usable = tuple(one for one in named if is_model(one))
+    if usable or "backend" in about:
+        return usable or ("",)
+    return (registration.engine,)
 
 
 class Membership:

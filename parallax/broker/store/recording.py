@@ -60,7 +60,20 @@ Line = Beginning | Batch
 
 def encoded_actions(actions: Sequence[Action]) -> bytes:
     """Return the bytes that two decisions have in common exactly if they are the same."""
-    return msgspec.json.encode([[type(action).__name__, asdict(action)] for action in actions])
+    return msgspec.json.encode([[type(action).__name__, _told(action)] for action in actions])
+
+
+def _told(said: Action | Event) -> dict[str, Any]:
+    """Return the fields of an action or event; models are left out where nobody names any.
+
+    So the older recordings, from before there were models, are decided again to the same bytes.
+    """
+    fields = asdict(said)
+    for parts in (fields, fields.get("job") or {}):
+        for name in ("model", "models"):
+            if not parts.get(name, True):
+                del parts[name]
+    return fields
 
 
 def encode_line(line: Line) -> bytes:
@@ -88,7 +101,7 @@ def decode_line(data: bytes) -> Line:
 
 
 def _event(event: Event) -> list[Any]:
-    fields = asdict(event)
+    fields = _told(event)
     job = fields.get("job")
     if job is not None and job["deadline"] == inf:
         job["deadline"] = None

@@ -16,6 +16,7 @@ from parallax.broker.store.misfits import expel, names_of, quarantine_call
 from parallax.broker.store.rescue_calls import (
     Found,
     Owner,
+    Wanted,
     owner_of,
     reclaim_call,
     repair_call,
@@ -96,9 +97,9 @@ class Rescue:
         self._link.do(stop_call(self._keys, self._limits, lease, attempts))
 
     def steal(
-        self, lease: Lease, victim: str, thief: str, wanted: Sequence[tuple[str, int]], cap: int
+        self, lease: Lease, victim: str, thief: str, wanted: Sequence[Wanted], cap: int
     ) -> list[Stolen]:
-        """Move attempts (job, number) that have not begun from `victim` to `thief`.
+        """Move attempts that have not begun from `victim` to `thief`.
 
         Returns a word for each, see `lua/steal.lua`. Raises Fenced.
         """

@@ -124,23 +124,27 @@ def stop_call(
     return Call(script("stop"), names, args, _DONE.first)
 
 
+#: An attempt that is to be moved: its job, its number, and the model that its worker must serve.
+Wanted = tuple[str, int, str]
+
+
 def steal_call(
     keys: Keys,
     limits: Limits,
     lease: Lease,
     victim: str,
     thief: str,
-    wanted: Sequence[tuple[str, int]],
+    wanted: Sequence[Wanted],
     cap: int,
 ) -> Call[list[Answer[Stolen]]]:
-    """Build what moves attempts (job, number) that have not begun from `victim` to `thief`."""
+    """Build what moves attempts that have not begun from `victim` to `thief`."""
     names = [keys.leader, keys.work(victim), keys.work(thief), keys.heartbeat(thief)]
-    names += [keys.counts, keys.events, *(keys.job(job_id) for job_id, _ in wanted)]
+    names += [keys.counts, keys.events, keys.workers, *(keys.job(one[0]) for one in wanted)]
     args: list[Argument] = [
         lease.token, victim, thief, cap, limits.log_entries, len(wanted), lease.epoch
     ]  # fmt: skip
-    for job_id, attempt in wanted:
-        args += (job_id, attempt)
+    for one in wanted:
+        args += one
     return Call(script("steal"), names, args, partial(led, _STOLEN.answers))
 
 

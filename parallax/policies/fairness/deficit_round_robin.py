@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import ceil, floor, isfinite
 
 from parallax.core.model import JobView, check_number
+from parallax.policies.fairness.fair_queuing import MOST_CREDIT
 from parallax.policies.registry import FAIRNESS
 
 #: Under this key the level from which all start is remembered.
@@ -33,9 +34,11 @@ class DeficitRoundRobin:
     SIGCOMM'96.
     Cost: O(1) amortised per decision while jobs cost no more than a quantum; a pick that finds all
     tenants deep in debt skips the empty rounds in O(tenants). Memory follows the tenants that wait
-    or are in debt. Use it with very many tenants; `fair_queuing` is fairer over short times, and
-    does not mind estimates that are far too high: here they make rounds go by, and a tenant that
-    comes then waits until the others have really consumed that much.
+    or are in debt. While the workers of some models are full a pick passes over those who wait for
+    these alone, in O(those); they keep their turns. Use it with very many tenants; `fair_queuing`
+    is fairer over short times, and does not mind estimates that are far too high: here they make
+    rounds go by, and a tenant that comes then waits until the others have really consumed that
+    much.
     """
 
     quantum: float = 2_000.0  # cost units per turn and unit of weight
@@ -46,6 +49,7 @@ class DeficitRoundRobin:
     _weights: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     #: Who waits, in the order of turns, with the round of each one's next turn.
     _turns: OrderedDict[str, int] = field(default_factory=OrderedDict, init=False, repr=False)
+    _lanes: dict[str, dict[str, None]] = field(default_factory=dict, init=False, repr=False)
     _round: int = field(default=1, init=False, repr=False)
     _kept: int = field(default=0, init=False, repr=False)  # debts left by the last clearing
 
@@ -59,31 +63,52 @@ class DeficitRoundRobin:
             level = self._round * self.quantum
             self._charged[tenant] = max(level, self._debts.pop(tenant, level))
             self._turns[tenant] = self._round + 1
+            self._lanes[tenant] = {}
+        self._lanes[tenant][job.model] = None
+
+    def left_lane(self, tenant: str, model: str) -> None:
+        """See `interfaces.FairnessPolicy`."""
+        del self._lanes[tenant][model]
 
     def left(self, tenant: str) -> None:
         """See `interfaces.FairnessPolicy`."""
         if self._turns.pop(tenant, None) is None:
             return
+        del self._lanes[tenant]
         self._owe(tenant, self._charged.pop(tenant))
         if not self._turns:
             self._all_left()
 
-    def pick(self) -> str | None:
+    def pick(self, models: Collection[str] | None = None) -> str | None:
         """See `interfaces.FairnessPolicy`."""
         passed = 0
-        while self._turns:
-            tenant = next(iter(self._turns))
+        while True:
+            tenant = next(self._who_wait(models), None)
+            if tenant is None:
+                return None
             if self._turns[tenant] > self._round:
                 self._begin(self._turns[tenant])
             if self._charged[tenant] < self._round * self.quantum:
+                if models is not None:
+                    self._bound_credit(tenant)
                 return tenant
             self._turns[tenant] = self._round + 1
             self._turns.move_to_end(tenant)
             passed += 1
             if passed > len(self._turns):
-                self._skip_rounds()
+                self._skip_rounds(models)
                 passed = 0
-        return None
+
+    def _who_wait(self, models: Collection[str] | None) -> Iterator[str]:
+        """Yield who waits in one of these lanes, in the order of turns."""
+        if models is None:
+            return iter(self._turns)
+        return (name for name in self._turns if not self._lanes[name].keys().isdisjoint(models))
+
+    def _bound_credit(self, tenant: str) -> None:
+        """Whoever was passed over for long is owed the last of these turns."""
+        least = (self._round - 1) * self.quantum - MOST_CREDIT
+        self._charged[tenant] = max(self._charged[tenant], least)
 
     def charge(self, tenant: str, cost: float) -> None:
         """See `interfaces.FairnessPolicy`."""
@@ -139,9 +164,9 @@ class DeficitRoundRobin:
             self._debts = {name: owed for name, owed in self._debts.items() if owed > level}
             self._kept = len(self._debts)
 
-    def _skip_rounds(self) -> None:
+    def _skip_rounds(self, models: Collection[str] | None) -> None:
         """All who wait are in debt: go to the round before the first of them is out of it."""
-        lowest = min(self._charged.values())
+        lowest = min(self._charged[tenant] for tenant in self._who_wait(models))
         number = max(self._round, floor(lowest / self.quantum))
         while (number + 1) * self.quantum <= lowest:  # beyond 2**53 one round more is not felt
             number += max(1, number >> 50)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from parallax.core.model import JobView
@@ -33,13 +33,17 @@ class RequestRoundRobin:
         """See `interfaces.FairnessPolicy`."""
         self._turns.joined(job)
 
+    def left_lane(self, tenant: str, model: str) -> None:
+        """See `interfaces.FairnessPolicy`."""
+        self._turns.left_lane(tenant, model)
+
     def left(self, tenant: str) -> None:
         """See `interfaces.FairnessPolicy`."""
         self._turns.left(tenant)
 
-    def pick(self) -> str | None:
+    def pick(self, models: Collection[str] | None = None) -> str | None:
         """See `interfaces.FairnessPolicy`."""
-        return self._turns.pick()
+        return self._turns.pick(models)
 
     def charge(self, tenant: str, cost: float) -> None:
         """See `interfaces.FairnessPolicy`: a job is a job."""

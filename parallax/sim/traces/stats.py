@@ -188,5 +188,5 @@ class _Reuse:
 def _view(job: Job) -> JobView:
     return JobView(
         job.id, job.tenant, job.prompt_tokens, job.max_tokens, 0.0, job.session,
-        prefix=job.prefix, prefix_block=job.prefix_block,
+        prefix=job.prefix, prefix_block=job.prefix_block, model=job.model,
     )  # fmt: skip

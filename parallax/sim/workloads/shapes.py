@@ -126,7 +126,8 @@ def _answer(made: Made, random: Random) -> int:
 
 def _job(made: Made, n: int, tenant: str, prompt: int, output: int, **more: Any) -> Job:
     deadline = made.deadline_s or None
+    model = made.models[n % len(made.models)] if made.models else ""
     return Job(
         f"made-{n}", tenant, prompt, made.max_tokens, output_tokens=output, deadline_s=deadline,
-        **more,
+        model=model, **more,
     )  # fmt: skip

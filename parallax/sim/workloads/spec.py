@@ -6,6 +6,7 @@
     swing = 0.0                # 0..1: the rate rises and falls by that share ...
     period_s = 86400.0         # ... over so long (a day)
     tenants = [0.9, 0.1]       # who sends which share; a stage may have its own
+    models = ["llama", "qwen"] # what jobs ask for, in turn; none: any
 
 Lengths are tokens; `{ mean = 300, cv = 1.0 }` draws from a lognormal distribution. See `Made` for
 the other keys, and `specs/` for examples.
@@ -23,7 +24,7 @@ from random import Random
 from typing import Any
 
 from parallax.core.errors import InvalidInput
-from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS, check_int, check_number
+from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS, check_int, check_model, check_number
 from parallax.core.settings import from_mapping
 
 KINDS = ("groups", "sessions", "singles", "conversations")
@@ -99,6 +100,7 @@ class Made:
     cv: float = 1.0
     swing: float = 0.0
     period_s: float = 86_400.0
+    models: tuple[str, ...] = ()  # what jobs ask for, in turn
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -116,6 +118,8 @@ class Made:
         if self.deadline_s != 0.0:
             check_number("deadline_s", self.deadline_s, 0.001, MAX_DEADLINE_S)
         _check_shares(self.tenants)
+        for number, model in enumerate(self.models):
+            check_model(f"models[{number}]", model)
         if self.kind == "sessions" and any(stage.tenants for stage in self.stages):
             raise InvalidInput("kind", self.kind, "another one, if a stage has its own tenants")
 
@@ -151,6 +155,8 @@ def parsed(name: str) -> Made:
         _part(Stage, _shared(stage, f"{name}: stages[{n}].tenants"), f"{name}: stages[{n}].")
         for n, stage in enumerate(stages)
     )
+    if "models" in document:
+        document["models"] = tuple(_list(document["models"], f"{name}: models"))
     made: Made = _part(Made, _shared(document, f"{name}: tenants"), f"{name}: ")
     return made
 

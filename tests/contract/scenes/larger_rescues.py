@@ -94,7 +94,7 @@ def _(cell: Cell) -> Question:
     cell.attempts().begin(held[:1])
     lease = Lease("another|7")
     cell.link.call("SET", cell.keys.leader, lease.token)
-    return lambda: cell.rescue.steal(lease, "w1", "w2", [("a1", 1), ("b1", 1)], 8)
+    return lambda: cell.rescue.steal(lease, "w1", "w2", [("a1", 1, ""), ("b1", 1, "")], 8)
 
 
 @larger("scrub of the second attempt, and of one that is over")

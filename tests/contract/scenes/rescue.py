@@ -68,12 +68,12 @@ def _(cell: Cell) -> Question:
     return reclaimed(cell, entry, STRANGER)
 
 
-def stolen(cell: Cell, cap: int = 8, lease: Lease | None = None) -> Question:
+def stolen(cell: Cell, cap: int = 8, lease: Lease | None = None, model: str = "") -> Question:
     lease = lease or cell.lead()
 
     def ask() -> str:
         try:
-            return cell.rescue.steal(lease, "w1", "w2", [("j1", 1)], cap)[0]
+            return cell.rescue.steal(lease, "w1", "w2", [("j1", 1, model)], cap)[0]
         except Fenced:
             return "fenced"
 
@@ -135,6 +135,14 @@ def _(cell: Cell) -> Question:
     cell.join()
     cell.assigned(job())
     return stolen(cell)
+
+
+@scene("steal", "foreign")
+def _(cell: Cell) -> Question:
+    cell.join()
+    cell.join("w2", models="llama,qwen:7b")
+    cell.assigned(job(model="llam"))
+    return stolen(cell, model="llam")
 
 
 def told(cell: Cell, lease: Lease) -> Question:

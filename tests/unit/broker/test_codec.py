@@ -23,11 +23,10 @@ from parallax.broker.store.codec import (
     decode_registration,
     decode_report,
     encode,
-    spec_of,
-    ticket_of,
     usage_of,
 )
 from parallax.broker.store.dispatch import Entry
+from parallax.broker.store.specs import spec_of, ticket_of
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, Job, Usage
 from tests.examples import examples

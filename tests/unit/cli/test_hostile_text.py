@@ -41,7 +41,7 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
 #: Commands that look at no server that others write to, or run until they are stopped.
 OTHERS = {
     "demo", "up", "scheduler", "worker", "loadgen", "replay", "simulate", "compare", "report",
-    "experiment", "validate", "trace", "record", "bench", "verify", "acl", "version",
+    "experiment", "validate", "trace", "lab", "record", "bench", "verify", "acl", "version",
     "gateway", "exporter", "dashboard", "autoscaler",
 }  # fmt: skip
 AS_JSON = {"status", "top", "get", "tenants", "workers", "cells", "doctor"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallax.broker.store.codec import decode_about, spec_of, ticket_of
+from parallax.broker.store.codec import decode_about
+from parallax.broker.store.specs import spec_of, ticket_of
 from parallax.core.model import MAX_HASH, Job
 from parallax.core.prefix import salted
 

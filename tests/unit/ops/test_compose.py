@@ -16,7 +16,7 @@ from tests.compose import Service, Unset, faults, interpolated, mentioned, servi
 
 ROOT = Path(__file__).parents[3]
 FILE, EXAMPLE = ROOT / "docker-compose.yml", ROOT / ".env.example"
-SECRETS = ("REDIS_PASSWORD", "PARALLAX_API_KEY")
+SECRETS = ("REDIS_PASSWORD", "GRAFANA_PASSWORD", "PARALLAX_API_KEY")
 
 
 def environment() -> dict[str, str]:
@@ -37,7 +37,8 @@ def test_it_is_as_it_should_be(found: dict[str, Service]) -> None:
 
 def test_everything_that_was_asked_for_is_there(found: dict[str, Service]) -> None:
     assert set(found) >= {
-        "redis", "scheduler", "worker", "gateway", "loadgen", "llama",
+        "redis", "scheduler", "worker", "gateway", "exporter", "prometheus", "grafana",
+        "dashboard", "loadgen", "llama",
     }  # fmt: skip
     assert found["scheduler"]["deploy"]["replicas"] == 2
     assert {name: found[name]["profiles"] for name in ("loadgen", "llama")} == {
@@ -49,7 +50,8 @@ def test_everything_that_was_asked_for_is_there(found: dict[str, Service]) -> No
 def test_the_server_keeps_what_it_accepted(found: dict[str, Service]) -> None:
     (script,) = found["redis"]["command"]
     for line in "maxmemory-policy noeviction", "appendonly yes", "appendfsync everysec":
-        assert f"'{line}'" in script
+        assert f"\n{line}\n" in script
+    assert script.startswith("exec ")  # process 1 hears when it is told to stop
     assert "s3cret" not in script
 
 

@@ -154,7 +154,7 @@ def test_memory_follows_the_active_tenants() -> None:
         policy.charge(tenant, 10.0)
         policy.left(tenant)
         policy.settle(tenant, 10.0, 7.0)
-    assert len(policy._tags) + len(policy._heap) + len(policy._idle) < 500
+    assert len(policy._tags) + len(policy._heaps) + len(policy._idle) < 500
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])

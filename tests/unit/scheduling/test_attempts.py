@@ -8,8 +8,9 @@ from parallax.core.cost import TokenCost
 from parallax.core.model import JobView, WorkerView
 from parallax.core.roles import PREFILL
 from parallax.policies.registry import FAIRNESS, GATE, ORDERING
+from parallax.policies.testing import job
 from parallax.scheduling.attempts import Attempts
-from parallax.scheduling.eligibility import ANSWER, SPLIT, eligible, need_like
+from parallax.scheduling.eligibility import ANSWER, SPLIT, Need, eligible, need_like
 from parallax.scheduling.events import WorkerReported
 from parallax.scheduling.fleet import Fleet
 from parallax.scheduling.in_flight import FIRST, HEDGE, STOPPING, InFlight
@@ -98,7 +99,20 @@ def test_who_may_be_given_what() -> None:
     prefill = WorkerView("p", 4, free=1, role=PREFILL)
     assert eligible(SPLIT, prefill)
     assert not eligible(ANSWER, prefill)
-    assert eligible(need_like(open_one), WorkerView("x", 4, free=1))
-    assert not eligible(need_like(open_one), WorkerView("x", 4, free=1, version="v2"))
-    assert not eligible(need_like(open_one), WorkerView("x", 4, free=1, role="decode"))
-    assert not eligible(need_like(prefill), prefill)
+    copy = need_like(open_one, job())
+    assert eligible(copy, WorkerView("x", 4, free=1))
+    assert not eligible(copy, WorkerView("x", 4, free=1, version="v2"))
+    assert not eligible(copy, WorkerView("x", 4, free=1, role="decode"))
+    assert not eligible(need_like(prefill, job()), prefill)
+
+
+def test_a_job_goes_to_who_serves_its_model() -> None:
+    llama = WorkerView("x", 4, free=1, models=frozenset({"llama", "qwen"}))
+    anything = WorkerView("y", 4, free=1)
+    unknown = WorkerView("z", 4, free=1, models=frozenset({""}))  # nobody has looked at it yet
+    for model, who in (("llama", [llama, anything]), ("gpt", [anything]),
+                       ("", [llama, anything, unknown])):  # fmt: skip
+        need = Need(model=model)
+        assert [view for view in (llama, anything, unknown) if eligible(need, view)] == who
+    assert eligible(need_like(llama, job(model="qwen")), llama)
+    assert not eligible(need_like(llama, job(model="gpt")), llama)

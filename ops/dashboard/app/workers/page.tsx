@@ -8,6 +8,8 @@ import { Blank, Meter, PageHead, Tag } from "@/components/parts";
 import type { Column } from "@/components/table";
 import { post } from "@/lib/api";
 import { count, duration, percent, quantity } from "@/lib/format";
+import { ghosts } from "@/lib/ghosts";
+import { useFeed } from "@/lib/hooks";
 import { usePages } from "@/lib/pages";
 import { workerTone } from "@/lib/states";
 import type { Worker } from "@/lib/types";
@@ -18,6 +20,14 @@ const MOST_BOXES = 16;
 export default function WorkersPage() {
   const [state, setState] = useState("all");
   const paged = usePages<Worker>("/api/workers", { sort: "state", order: "asc" }, { state: state === "all" ? "" : state }, 1_000);
+  const { overview } = useFeed();
+  const { data } = paged;
+  const listed = new Set(data?.rows.map((row) => row.name));
+  const dead =
+    overview && data && paged.offset === 0 && paged.search === "" && ["all", "dead"].includes(state)
+      ? ghosts(overview).filter((one) => !listed.has(one.name))
+      : [];
+  const shown = data && dead.length > 0 ? { ...paged, data: { ...data, total: Math.max(1, data.total), rows: [...data.rows, ...dead] } } : paged;
   const columns: Column<Worker>[] = [
     {
       key: "name",
@@ -82,7 +92,7 @@ export default function WorkersPage() {
       <Listing
         title="Workers"
         what="workers"
-        paged={paged}
+        paged={shown}
         columns={columns}
         keyOf={(row) => row.name}
         dim={(row) => row.state === "dead"}

@@ -1,7 +1,8 @@
 """The project's own format, CSV or JSON lines, for loads that no other format fits.
 
 Columns: arrival_s, prompt_tokens, output_tokens; and if wanted tenant, session, max_tokens,
-deadline_s, priority. JSON lines may have prefix (hashes of whole blocks) and prefix_block too.
+deadline_s, priority, model. JSON lines may have prefix (hashes of whole blocks) and prefix_block
+too.
 Times count from the first row, as in every format; any other named column is refused.
 """
 
@@ -19,7 +20,7 @@ from parallax.sim.traces.registry import FORMATS
 from parallax.sim.traces.rows import LONGEST, Clock, Row, csv_rows, first_line, json_rows
 
 COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
-OPTIONAL = ("tenant", "session", "max_tokens", "deadline_s", "priority")
+OPTIONAL = ("tenant", "session", "max_tokens", "deadline_s", "priority", "model")
 KNOWN = (*COLUMNS, *OPTIONAL)
 KNOWN_JSON = (*KNOWN, "prefix", "prefix_block")
 BLOCK = 16  # tokens, where `prefix_block` is not given
@@ -51,6 +52,7 @@ def _job(name: str, row: Row, most: int) -> Job:
         return Job(
             name, tenant, prompt, longest, session=session, output_tokens=output,
             deadline_s=deadline, priority=priority, prefix=hashes, prefix_block=block,
+            model=row.text("model", ""),
         )  # fmt: skip
     except InvalidInput as error:
         raise row.fault(error.field, error.value, error.allowed) from None
@@ -74,6 +76,8 @@ def lines(jobs: Iterable[Timed]) -> Iterator[str]:
             fields["deadline_s"] = job.deadline_s
         if job.priority:
             fields["priority"] = job.priority
+        if job.model:
+            fields["model"] = job.model
         if job.prefix:
             fields["prefix"] = list(job.prefix)
         if job.prefix_block != BLOCK:
