@@ -140,6 +140,8 @@ class WorkerView:
     first token yet; `decoding` is how many jobs have had theirs; `kv_tokens` is what all of them
     are expected to hold in the end, and `kv_room` how many jobs of usual size would still fit.
     `models` are those that it serves; one that names none serves jobs of any.
+    `haste` is how many of its jobs have answers so short that one more prompt beside them makes
+    them miss their pace; each counts for the part of one that its expected length makes likely.
     `warmth` is how many prompt tokens a second were found in its cache of late.
     """
 
@@ -161,6 +163,7 @@ class WorkerView:
     kv_tokens: float = 0.0
     kv_room: int = 1_000_000_000
     models: frozenset[str] = ANY_MODEL
+    haste: float = 0.0
     warmth: float = 0.0
 
 

@@ -29,6 +29,8 @@ _WARM_S = 60.0
 
 #: After the store refused a dispatch, its worker is left alone for so long (seconds).
 HOLD_S = 0.05
+#: An answer of so many tokens misses its pace if one more prompt is computed beside it.
+SHORT_TOKENS = 16.0
 #: So often those who were judged slow or fast are judged again: the judgement fades (seconds).
 JUDGE_S = 1.0
 
@@ -54,6 +56,7 @@ class WorkerState:
     prefill_tokens: float = 0.0
     decoding: int = 0
     kv_tokens: float = 0.0
+    haste: float = 0.0
     attempts: dict[str, InFlight] = field(default_factory=dict)  # by job, in order of dispatch
     #: Measured over expected seconds of service. It fades later than the mean of the pool: most
     #: workers see few of its attempts.
@@ -72,8 +75,9 @@ class WorkerState:
         attempt.company = len(self.attempts)
         self.pending_cost += attempt.estimate
         self.kv_tokens += attempt.uncached + attempt.output
+        self.haste += _haste(attempt.output)
         if attempt.first_token:
-            self.decoding += 1
+            self._decodes(attempt, 1)
         else:
             self.prefill_tokens += attempt.uncached
 
@@ -81,7 +85,7 @@ class WorkerState:
         """Its prompt is computed: from now on it decodes."""
         attempt.first_token = True
         self.prefill_tokens -= attempt.uncached
-        self.decoding += 1
+        self._decodes(attempt, 1)
 
     def found(self, cached: int, now: float) -> None:
         """So many tokens of a prompt were in its cache."""
@@ -94,15 +98,19 @@ class WorkerState:
             return
         del self.attempts[attempt.job.id]
         if not self.attempts:  # rounding must not accumulate over a worker's life
-            self.pending_cost = self.prefill_tokens = self.kv_tokens = 0.0
+            self.pending_cost = self.prefill_tokens = self.kv_tokens = self.haste = 0.0
             self.decoding = 0
             return
         self.pending_cost -= attempt.estimate
         self.kv_tokens -= attempt.uncached + attempt.output
+        self.haste -= _haste(attempt.output)
         if attempt.first_token:
-            self.decoding -= 1
+            self._decodes(attempt, -1)
         else:
             self.prefill_tokens -= attempt.uncached
+
+    def _decodes(self, attempt: InFlight, sign: int) -> None:
+        self.decoding += sign
 
 
 @dataclass(slots=True)
@@ -334,11 +342,17 @@ class Fleet:
             worker.kv_tokens,
             _kv_room(worker),
             worker.models,
+            worker.haste,
             worker.warmth,
         )
         # Nobody has seen it yet: filling in the gate's answer is cheaper than making it twice.
         object.__setattr__(view, "free", self._gate.free(view))
         return view
+
+
+def _haste(output: float) -> float:
+    """Return how likely an answer of so many tokens is pushed past its pace by one more prompt."""
+    return min(1.0, (SHORT_TOKENS / max(1.0, output)) ** 3)
 
 
 def _kv_room(worker: WorkerState) -> int:

@@ -26,7 +26,7 @@ def cell(embedded_url: str) -> Iterator[Cell]:
     cell.worker(echoing(), models=["llama", "llava"])
     cell.worker(echoing(), models=["qwen"])
     yield cell
-    cell.connect.close()
+    cell.link.close()
 
 
 @pytest.fixture

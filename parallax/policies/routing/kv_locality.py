@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from parallax.core.ewma import Ewma
 from parallax.core.model import ClusterView, JobView, Usage, WorkerView, check_int, check_number
 from parallax.core.prefix import blocks_of, conversation
 from parallax.core.prefix_index import PrefixIndex
@@ -14,43 +15,86 @@ from parallax.policies.registry import ROUTING
 
 #: Homes of sessions that are remembered; the one not asked for longest is forgotten.
 MAX_HOMES = 100_000
+#: About so many placements say what a usual prompt is.
+USUAL = 1_000.0
+#: Memory that is fuller than this counts as so full: beyond it is counted what does not fit.
+FULL = 0.98
+
+
+class _Tally:
+    """Workers by index, and what they have with what this batch has sent them so far."""
+
+    __slots__ = ("free", "jobs", "kv_tokens", "tokens", "workers")
+
+    def __init__(self, workers: Sequence[WorkerView]) -> None:
+        self.workers = workers
+        self.free = [w.free for w in workers]
+        self.tokens = [w.prefill_tokens for w in workers]
+        self.jobs = [w.in_flight - w.decoding for w in workers]
+        self.kv_tokens = [w.kv_tokens for w in workers]
+
+    def place(self, index: int, uncached: float) -> None:
+        self.free[index] -= 1
+        self.tokens[index] += uncached
+        self.jobs[index] += 1
+        self.kv_tokens[index] += uncached
 
 
 @ROUTING.register("kv_locality")
 @dataclass(slots=True)
 class KvLocality:
-    """Choose the smallest `slowness * (prefill waiting + omega * uncached + gamma * KV tokens)`.
+    """Choose the smallest `slowness * (waiting + omega * uncached + memory + interference)`.
 
-    All three are prompt tokens, or are turned into them: prompts sent there whose first token is
-    still to come, what of this prompt the worker would have to compute, and the context that every
-    step there has to read. `omega` > 1 because a miss costs twice: the prefill now, and the memory
-    of a second copy later; with 1 the same blocks end up everywhere, with 8 a popular prefix melts
-    its worker. A job whose KV cache would not fit beside what was sent there before pays for what
-    it would push out. A session stays at its home unless another place is better by more than
-    `stickiness` tokens.
+    All four are in usual prompts: a usual prompt is the mean of the tokens that had to be computed
+    of the last thousand or so, so that nothing here depends on the size of a model or of a prompt.
+
+    * waiting: the prompt tokens there whose first token is still to come, and `jobs` for each job
+      that they belong to, because each is a step of its own, however short;
+    * uncached: what of this prompt the worker would have to compute. `omega` > 1 because a miss
+      costs twice: the prefill now, and the memory of a second copy later; with 1 the same blocks
+      end up everywhere, with 8 a popular prefix melts its worker. A match of less than `least` of
+      the prompt does not count: a system prompt that all requests share, and all workers soon
+      hold, is no reason to leave some of them idle;
+    * memory: `memory * k / (1 - k)`, where k is the share of KV memory that is spoken for, this job
+      included, by the scheduler's own account: what was sent since the last report counts. What
+      would not fit at all is paid for as tokens that others will have to compute again;
+    * interference: `interference * uncached * haste`, where `haste` is how many of the jobs there
+      have answers so short that one more prompt beside them makes them miss their pace. A delay of
+      d token times moves the pace of an answer of n tokens by d/n. Long answers see many prompts,
+      wherever these go, and one more changes little; of those that are short the share that is
+      pushed over its limit grows with a high power of 1/n (`fleet.SHORT_TOKENS`; with the first
+      power long answers outvote them, and prompts flock to where few run).
+
+    A session stays at its home unless another place is better by more than `stickiness`.
 
     What a worker holds is estimated from what was sent to it: blocks are entered when a job is
     sent and when it ends, and forgotten least recently used first, as engines do, within the memory
     that the worker reports (`blocks` where it reports none).
 
-    Source: the cost form of NVIDIA Dynamo's router and Preble (ICLR'25); omega from a sweep. Cost:
-    O(prompt blocks + workers) per job. Use it wherever prompts share prefixes; without any it
-    balances prefill like `least_loaded`, so it costs little to have.
+    Source: the cost form of NVIDIA Dynamo's router and Preble (ICLR'25); k/(1-k) as in SMG;
+    constants from sweeps over the development traces (docs/benchmarks.md). Cost: O(prompt blocks +
+    workers) per job. Use it wherever prompts share prefixes; without any it balances prefill like
+    `least_loaded`, and spares short answers, so it costs little to have.
     """
 
     omega: float = 2.0  # worth of a token found in a cache, in tokens of waiting prefill
-    gamma: float = 0.1  # worth of a token of context that is resident, in the same
-    stickiness: float = 512.0  # tokens by which another place must be better than home
+    jobs: float = 0.2  # what a job that waits for its first token adds, in usual prompts
+    memory: float = 1.0  # worth of memory of which half is spoken for, in the same
+    interference: float = 1.0  # worth of one answer that is pushed past its pace, in the same
+    stickiness: float = 0.5  # by how much another place must be better than home, in the same
+    least: float = 0.1  # share of a prompt below which what is cached of it does not count
     blocks: int = 32_768  # that a worker is thought to hold if it does not say
     _index: PrefixIndex = field(init=False, repr=False)
     _homes: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)
     _found: dict[tuple[str, str], int] = field(default_factory=dict, init=False, repr=False)
+    _placed: float = field(default=0.0, init=False, repr=False)  # jobs, as the time of `_usual`
+    _usual: Ewma = field(default_factory=lambda: Ewma(USUAL), init=False, repr=False)
     _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_number("kv_locality.omega", self.omega, 0.0, 1e3)
-        check_number("kv_locality.gamma", self.gamma, 0.0, 1e3)
-        check_number("kv_locality.stickiness", self.stickiness, 0.0, 1e7)
+        for name in ("omega", "jobs", "memory", "interference", "stickiness"):
+            check_number(f"kv_locality.{name}", getattr(self, name), 0.0, 1e3)
+        check_number("kv_locality.least", self.least, 0.0, 1.0)
         check_int("kv_locality.blocks", self.blocks, 1, 10**8)
         self._index = PrefixIndex(10**8)
 
@@ -62,22 +106,21 @@ class KvLocality:
         self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
     ) -> list[str | None]:
         """See `interfaces.RoutingPolicy`."""
-        gamma = self.gamma
-        waiting = [w.prefill_tokens + gamma * w.kv_tokens for w in cluster.workers]
-        free = [w.free for w in cluster.workers]
+        tally = _Tally(cluster.workers)
         self._found.clear()
         routes: list[str | None] = []
         for job in jobs:
             names = blocks_of(job)
             held = self._index.matches(names) if names else {}
-            best = self._best(job, held, cluster.workers, waiting, free)
+            best = self._best(job, held, tally)
             if best < 0:
                 routes.append(None)
                 continue
             worker = cluster.workers[best]
             cached = self._cached(job, held.get(worker.id, 0))
-            waiting[best] += (1.0 + gamma) * (job.prompt_tokens - cached)
-            free[best] -= 1
+            tally.place(best, job.prompt_tokens - cached)
+            self._placed += 1.0
+            self._usual.update(job.prompt_tokens - cached, self._placed)
             self._enter(job, names, worker)
             self._found[job.id, worker.id] = cached
             routes.append(worker.id)
@@ -85,11 +128,10 @@ class KvLocality:
 
     def scores(self, job: JobView, estimate: float, cluster: ClusterView) -> dict[str, float]:
         """See `interfaces.Explaining`."""
-        workers, names = cluster.workers, blocks_of(job)
+        names = blocks_of(job)
         held = self._index.matches(names) if names else {}
-        waiting = [w.prefill_tokens + self.gamma * w.kv_tokens for w in workers]
-        costs = self._costs(job, held, workers, waiting, [w.free for w in workers])
-        return {workers[i].id: cost for i, cost in costs}
+        costs = self._costs(job, held, _Tally(cluster.workers))
+        return {cluster.workers[i].id: cost for i, cost in costs}
 
     def ended(self, job: JobView, worker: str, usage: Usage) -> None:
         """See `interfaces.PlacementObserver`: the answer is in the cache now, too."""
@@ -116,13 +158,10 @@ class KvLocality:
     def _cached(self, job: JobView, blocks: int) -> int:
         return min(blocks * job.prefix_block, max(0, job.prompt_tokens - 1))
 
-    def _best(
-        self, job: JobView, held: dict[str, int], workers: Sequence[WorkerView],
-        waiting: Sequence[float], free: Sequence[int],
-    ) -> int:  # fmt: skip
+    def _best(self, job: JobView, held: dict[str, int], tally: _Tally) -> int:
         """Return the index of the best worker, -1 if none is free."""
         best, least, ties = -1, 0.0, 0
-        for i, cost in self._costs(job, held, workers, waiting, free):
+        for i, cost in self._costs(job, held, tally):
             if best < 0 or cost < least:
                 best, least, ties = i, cost, 1
             elif cost == least:
@@ -131,25 +170,31 @@ class KvLocality:
                     best = i
         return best
 
-    def _costs(
-        self, job: JobView, held: dict[str, int], workers: Sequence[WorkerView],
-        waiting: Sequence[float], free: Sequence[int],
-    ) -> list[tuple[int, float]]:  # fmt: skip
-        """Return what it costs, in tokens, to place the job on each free worker, by index."""
+    def _costs(self, job: JobView, held: dict[str, int], tally: _Tally) -> list[tuple[int, float]]:
+        """Return what the job would cost on each free worker, in usual prompts, by index."""
         home = self._homes.get(f"{job.tenant}/{job.session}") if job.session else None
-        omega, prompt = self.omega, job.prompt_tokens
+        omega, interference, prompt = self.omega, self.interference, job.prompt_tokens
+        usual = max(1.0, self._usual.value or prompt)
+        jobs, counts = self.jobs * usual, self.least * prompt
+        memory = self.memory * usual
         costs: list[tuple[int, float]] = []
-        for i, worker in enumerate(workers):
-            if free[i] <= 0:
+        for i, worker in enumerate(tally.workers):
+            if tally.free[i] <= 0:
                 continue
             uncached = prompt
             if held and worker.id in held:
-                uncached -= self._cached(job, held[worker.id])
-            cost = waiting[i] + omega * uncached
-            beyond = worker.kv_tokens + uncached - worker.kv_capacity
-            if beyond > 0 and worker.kv_capacity:
-                cost += beyond
-            cost *= worker.slowness
+                cached = self._cached(job, held[worker.id])
+                if cached >= counts:
+                    uncached -= cached
+            cost = tally.tokens[i] + jobs * tally.jobs[i]
+            cost += (omega + interference * worker.haste) * uncached
+            if worker.kv_capacity:
+                wanted = tally.kv_tokens[i] + uncached
+                spoken = min(FULL, wanted / worker.kv_capacity)
+                cost += memory * spoken / (1.0 - spoken)
+                if wanted > worker.kv_capacity:
+                    cost += wanted - worker.kv_capacity
+            cost *= worker.slowness / usual
             if home is not None and worker.id == home:
                 cost -= self.stickiness
             costs.append((i, cost))

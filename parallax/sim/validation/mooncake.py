@@ -31,8 +31,11 @@ MEASURED_S = {"random": 19.65, "load": 5.27, "local": 3.58, "global": 3.07}
 POLICIES = {
     "random": routed("random"),
     "load": routed("least_loaded", by_requests=True),
-    "local": routed("kv_locality", omega=1.0, gamma=0.0, stickiness=0.0),
-    "global": routed("kv_locality", gamma=0.0),
+    # Without what the paper's rules do not look at.
+    "local": routed(
+        "kv_locality", omega=1.0, stickiness=0.0, jobs=0.0, memory=0.0, interference=0.0, least=0.0
+    ),
+    "global": routed("kv_locality", jobs=0.0, memory=0.0, interference=0.0, least=0.0),
 }
 
 

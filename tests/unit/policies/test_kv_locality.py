@@ -35,7 +35,7 @@ def test_the_next_turn_goes_where_the_first_one_was() -> None:
 
 
 def test_it_leaves_home_when_what_waits_there_is_worth_more_than_what_is_cached() -> None:
-    policy = KvLocality(omega=2.0, gamma=0.0, stickiness=0.0)
+    policy = KvLocality(omega=2.0, jobs=0.0, stickiness=0.0)
     home = place(policy, chat(1, 1_600))
     worth = 2.0 * 1_599
     assert place(policy, chat(2, 1_600), **{home: worth - 10}) == home
@@ -50,11 +50,11 @@ def test_without_locality_it_would_not_go_home() -> None:
 
 
 def test_a_home_is_kept_for_a_small_difference_only() -> None:
-    policy = KvLocality(stickiness=500.0)
+    policy = KvLocality(stickiness=0.5)
     short = chat(1, 10)  # less than a block: nothing is cached
     home = place(policy, short)
-    assert place(policy, replace(short, id="j2"), **{home: 400.0}) == home
-    assert place(policy, replace(short, id="j3"), **{home: 600.0}) != home
+    assert place(policy, replace(short, id="j2"), **{home: 4.0}) == home
+    assert place(policy, replace(short, id="j3"), **{home: 6.0}) != home
 
 
 def test_named_prefixes_are_shared_by_jobs_of_no_session() -> None:
@@ -91,8 +91,56 @@ def test_a_lost_worker_is_no_home() -> None:
 def test_a_job_that_does_not_fit_pays_for_what_it_pushes_out() -> None:
     full = at("a", kv_capacity=10_000, kv_tokens=9_900.0)
     empty = at("b", kv_capacity=10_000, prefill_tokens=700.0)
-    (chosen,) = KvLocality(gamma=0.0).route([chat(1, 1_000)], [1.0], cluster(full, empty))
+    (chosen,) = KvLocality().route([chat(1, 1_000)], [1.0], cluster(full, empty))
     assert chosen == "b"
+
+
+def chosen_of(policy: KvLocality, *workers: WorkerView, job: JobView | None = None) -> str | None:
+    (chosen,) = policy.route([job or chat(1, 1_000, "")], [1.0], cluster(*workers))
+    return chosen
+
+
+def test_many_short_prompts_that_wait_weigh_more_than_one_of_as_many_tokens() -> None:
+    many = at("a", prefill_tokens=1_000.0, in_flight=10)
+    one = at("b", prefill_tokens=1_100.0, in_flight=1)
+    assert chosen_of(KvLocality(), many, one) == "b"
+    assert chosen_of(KvLocality(jobs=0.0), many, one) == "a", "the control: tokens alone"
+
+
+def test_memory_is_dear_when_little_is_left() -> None:
+    """It grows as k/(1-k): the same difference matters where memory is full and not elsewhere."""
+
+    def pair(used: float) -> tuple[WorkerView, WorkerView]:
+        fuller = at("a", kv_capacity=100_000, kv_tokens=1_000.0 * (used + 4))
+        return fuller, at("b", kv_capacity=100_000, kv_tokens=1_000.0 * used, prefill_tokens=200.0)
+
+    assert chosen_of(KvLocality(), *pair(10.0)) == "a"
+    assert chosen_of(KvLocality(), *pair(90.0)) == "b"
+    assert chosen_of(KvLocality(memory=0.0), *pair(90.0)) == "a", "the control"
+
+
+def test_short_answers_are_spared_and_the_more_the_longer_the_prompt() -> None:
+    hasty, calm = at("a", haste=2.0), at("b", prefill_tokens=1_500.0)
+    policy = KvLocality()
+    assert chosen_of(policy, hasty, calm) == "b"
+    assert chosen_of(policy, hasty, calm, job=chat(2, 100, "")) == "a"
+    assert chosen_of(KvLocality(interference=0.0), hasty, calm) == "a", "the control"
+
+
+def test_a_prefix_that_all_share_leaves_nobody_idle() -> None:
+    """A twentieth of every prompt is the same: it is no reason to crowd those who hold it."""
+    shared = tuple(range(1, 33))  # 512 of 10,240 tokens
+
+    def used(policy: KvLocality) -> set[str]:
+        chosen = set()
+        for n in range(40):
+            own = tuple(range(1_000 * (n + 1), 1_000 * (n + 1) + 608))
+            job = JobView(f"j{n}", "acme", 10_240, 10, 0.0, prefix=shared + own)
+            chosen.add(str(chosen_of(policy, *(at(f"w{i}") for i in range(8)), job=job)))
+        return chosen
+
+    assert len(used(KvLocality())) == 8
+    assert len(used(KvLocality(least=0.0))) == 1, "the control"
 
 
 def test_sessions_are_forgotten_in_the_end() -> None:

@@ -116,3 +116,20 @@ def test_a_job_goes_to_who_serves_its_model() -> None:
         assert [view for view in (llama, anything, unknown) if eligible(need, view)] == who
     assert eligible(need_like(llama, job(model="qwen")), llama)
     assert not eligible(need_like(llama, job(model="gpt")), llama)
+
+
+def test_short_answers_make_haste_until_they_end() -> None:
+    """What an attempt adds goes with it, and an answer of any length adds no more than one."""
+    attempts = books("w1", "w2")
+    some = [sent(f"j{n}", "w1") for n in range(3)]
+    for attempt, output in zip(some, (1.0, 32.0, 1_000.0), strict=True):
+        attempt.output = output
+        attempts.track(attempt)
+    fleet = attempts._fleet
+    assert 1.0 + 1 / 8 < fleet.view("w1").haste < 1.0 + 1 / 8 + 0.001
+    assert fleet.view("w2").haste == 0.0
+    attempts.release(some[0], None)
+    assert fleet.view("w1").haste < 0.2
+    for attempt in some[1:]:
+        attempts.release(attempt, None)
+    assert fleet.view("w1").haste == 0.0
