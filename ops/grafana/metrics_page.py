@@ -29,6 +29,7 @@ _PROCESSES = {
     "worker": "Workers",
     "gateway": "Gateways",
     "cell": "The whole cell (`parallax exporter`)",
+    "autoscaler": "Autoscalers (`parallax autoscaler`)",
 }
 
 

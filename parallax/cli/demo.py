@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
 from parallax.cli.dashboards import (
     dashboard_address,
@@ -28,6 +30,7 @@ from parallax.services.system import Plan, System
 
 NEXT = """Prompts in, answers out: `parallax up --engine echo`, and in another terminal
 `parallax submit "Say hello" --stream`."""
+SCALED_S = 100.0
 WEIGHTS = {"gold": 4.0, "silver": 2.0, "bronze": 1.0}
 
 
@@ -38,20 +41,30 @@ WEIGHTS = {"gold": 4.0, "silver": 2.0, "bronze": 1.0}
               help="Worker processes.")  # fmt: skip
 @click.option("--rate", type=Number(1.0, 10_000.0), default=90.0, show_default=True,
               help="Jobs per second.")  # fmt: skip
+@click.option("--autoscale", is_flag=True, help="Show autoscaling instead: a step of four times "
+              "the load brings workers up and later down.")  # fmt: skip
+@click.option("--against-sim", is_flag=True, help="With --autoscale: simulate the same jobs, too, "
+              "and hold both against each other.")  # fmt: skip
 @dashboard_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def demo(
-    duration_s: float, workers: int, rate: float, dashboard: bool, dashboard_port: int | None,
-    as_json: bool,
+    duration_s: float, workers: int, rate: float, autoscale: bool, against_sim: bool,
+    dashboard: bool, dashboard_port: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Three tenants with weights 4:2:1 overload workers that burn CPU; one worker is killed.
 
     Starts its own server, two schedulers and the workers, needs nothing else installed, and leaves
     nothing behind. Exits with 1 if a job was lost or finished twice. Ctrl-C ends it early and shows
     what is known so far.
+
+    With --autoscale one worker serves a load that becomes four times as much for a while (100 s, if
+    --duration says nothing else). Exits with 1 unless the fleet grew and shrank again with at most
+    one change of direction, and first tokens were in time again 30 s after the step.
     """
     start_logging()
     clock = SystemClock()
+    if autoscale or against_sim:
+        _demonstrate_scaling(duration_s, as_json, against_sim, clock)
     (port,) = dashboard_ports(dashboard, dashboard_port, 1)
     plan = Plan(
         workers, 2, ("--engine", "cpu", "--profile", "laptop", "--speed", "0.2"),
@@ -79,6 +92,19 @@ def demo(
     _say(_verdict(kept, run.interrupted))
     _say(NEXT)
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))
+
+
+def _demonstrate_scaling(
+    duration_s: float, as_json: bool, against_sim: bool, clock: SystemClock
+) -> NoReturn:
+    """Run the other demo, and end with its exit code."""
+    from parallax.cli.demo_autoscale import demonstrate
+
+    source = click.get_current_context().get_parameter_source("duration_s")
+    seconds = SCALED_S if source is ParameterSource.DEFAULT else duration_s
+    with Orders() as orders:
+        shown = demonstrate(seconds, as_json, against_sim, clock, orders)
+    sys.exit(orders.code or (0 if shown else EXIT_FAILED))
 
 
 def _verdict(kept: bool, interrupted: bool) -> str:

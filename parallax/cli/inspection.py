@@ -14,6 +14,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.overview import CellState, Overview, WorkerState
 from parallax.broker.store.results import Record
+from parallax.broker.store.scaling import ScalingStore
 from parallax.cli.answers import document, write_answer
 from parallax.cli.cell_documents import CellsStatus, CellStatus, TenantRow, WorkerRow
 from parallax.cli.cells import ask_each, exit_code
@@ -40,6 +41,10 @@ def status(where: Where, as_json: bool) -> None:
         for found in seen.values():
             if found is not None:
                 show_one(found, as_json=as_json, title=f"Cell {found.cell}")
+        if not as_json:
+            for told in ask_each(where.places(), _scaling).values():
+                if told:
+                    say(f"autoscaler: {told}")
         return
     together = _sum(seen)
     head = ("", *seen, "all")
@@ -68,6 +73,17 @@ def _sum(seen: Mapping[str, CellStatus | None]) -> CellsStatus:
         totals=dict(sorted(totals.items())),
         **{name: sum(getattr(found, name) for found in cells) for name in _SUMMED},
     )
+
+
+def _scaling(link: Link, keys: Keys) -> str:
+    """Return what the autoscaler decided last, and when; "" if there is none."""
+    record = ScalingStore(link, keys).record()
+    if record is None:
+        return ""
+    seconds, micros = link.call("TIME")
+    age_s = max(0.0, int(seconds) + int(micros) / 1e6 - record.at)
+    dry = ", a dry run" if record.dry_run else ""
+    return f"{record.text} ({age_s:.0f} s ago{dry})"
 
 
 def _state(link: Link, keys: Keys) -> CellStatus:

@@ -47,6 +47,10 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
     "A running cell": {
         "scheduler": ("parallax.cli.scheduler:scheduler", "Run one scheduler (leader or standby)."),
         "worker": ("parallax.consumers.cli:worker", "Run one worker with its engine."),
+        "autoscaler": (
+            "parallax.cli.autoscaler:autoscaler",
+            "Start workers when they are needed, and let them go.",
+        ),
         "gateway": ("parallax.producers.cli.gateway:gateway", "Serve the OpenAI API over HTTP."),
         "exporter": (
             "parallax.cli.exporter:exporter",

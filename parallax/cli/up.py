@@ -29,6 +29,7 @@ from parallax.cli.options import (
     start_logging,
 )
 from parallax.cli.output import say, write_json
+from parallax.cli.up_scaling import autoscale_options, first_and_most, scaling_from, scaling_of
 from parallax.cli.where import Where, cells_options
 from parallax.consumers.upstream.backend import METAVAR
 from parallax.consumers.upstream.opening import checked
@@ -75,6 +76,7 @@ ANSWERING, GATEWAY_PORT = "echo", 8080
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON document for each cell, a line each."
 )
+@autoscale_options
 def up(
     where: Where,
     workers: int,
@@ -93,6 +95,8 @@ def up(
     dashboard: bool,
     dashboard_port: int | None,
     as_json: bool,
+    autoscale: str | None,
+    scaling: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Run Redis (unless --redis names one), schedulers and workers until Ctrl-C.
@@ -105,8 +109,10 @@ def up(
         engine, workers = SERVER, _in_front_of(backends)
         if models:
             raise InvalidInput("--model", "with --backend", "a server says itself what it serves")
+    scaled = scaling_from(autoscale, scaling)
+    workers, most = first_and_most(scaled, workers)
     gateway = gateway or gateway_port is not None
-    count = workers + schedulers + gateway + 1  # the last one is the exporter's
+    count = most + schedulers + gateway + 1  # the last one is the exporter's
     if metrics_port is not None:
         check_int("--metrics-port", metrics_port, 1, 65_536 - count * len(where.named))
     ports = _gateway_ports(gateway, gateway_port, len(where.named))
@@ -126,7 +132,7 @@ def up(
                 plan = Plan(
                     workers, schedulers, worker_arguments, scheduler_arguments, durability,
                     place.name, port, metrics_host, ports[number], own,
-                    views[number], new_token(),
+                    views[number], new_token(), most,
                 )  # fmt: skip
                 url = place.url or shared
                 system = System(
@@ -136,9 +142,11 @@ def up(
                 systems.append(running.enter_context(system))
                 shared = shared or (None if url else system.url)  # the first starts it for all
             (_write if as_json else _greet)(where, systems, workers, engine)
+            scale = running.enter_context(scaling_of(systems, scaled))
             while not orders.stop.wait(_TICK_S):
                 for system in systems:
                     system.watch()
+                scale()
         except Interrupted:
             pass
         running.callback(_drain, systems, as_json)

@@ -142,6 +142,7 @@ class WorkerView:
     `models` are those that it serves; one that names none serves jobs of any.
     `haste` is how many of its jobs have answers so short that one more prompt beside them makes
     them miss their pace; each counts for the part of one that its expected length makes likely.
+    `warmth` is how many prompt tokens a second were found in its cache of late.
     """
 
     id: str
@@ -163,6 +164,7 @@ class WorkerView:
     kv_room: int = 1_000_000_000
     models: frozenset[str] = ANY_MODEL
     haste: float = 0.0
+    warmth: float = 0.0
 
 
 @value(frozen=True, slots=True)
@@ -215,7 +217,9 @@ class BatchView:
 class LoadView:
     """What scaling may know. Costs are in cost units; offered load includes what was rejected.
 
-    `workers` counts those that start up too; `ready` only those that serve.
+    `workers` counts those that start up too; `ready` only those that serve. `busy` is for rules
+    that look at nothing else: it ends at 1 however much waits, and is as high for one job in a
+    batch as for a full one.
     """
 
     offered_cost_per_s: float  # over the last minute
@@ -223,7 +227,9 @@ class LoadView:
     backlog_cost: float  # queued and in flight
     workers: int
     ready: int
-    cost_per_worker_s: float  # what a worker is measured to serve
+    cost_per_worker_s: float  # what a worker is able to serve, as learnt; 0 until it is known
+    queued_cost: float = 0.0  # of the backlog, what waits for a worker
+    busy: float = 0.0  # the share of the time that workers worked, as a processor's use is told
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,13 @@ Send = Callable[..., Any]
 #: Names that are no names: what follows the prefix of a key or stands where a name should.
 ODD = (b"\xff\xfe", b"", b"a b", b"\x00", b"caf\xc3\xa9", b"{x}", b"-1", b"*changes", b"nan")
 #: Single values that may be lost: who reads junk there must begin anew.
-_LOSABLE = frozenset({"leader", "epoch", "memory", "figures", "hb:"})
+_LOSABLE = frozenset({"leader", "epoch", "memory", "figures", "load", "scaler", "scaling", "hb:"})
 #: How a single key comes into being; one that is not here is left alone until it is there.
 _USUAL = {
     "active": "SADD", "bell": "XADD", "events": "XADD", "dead": "XADD", "record": "XADD",
     "workers": "HSET", "tenants": "HSET", "ledger": "HSET", "policy": "HSET", "suspects": "HSET",
     "counts": "HSET", "open": "ZADD", "leader": "SET", "epoch": "SET", "memory": "SET",
-    "recording": "SET", "figures": "SET",
+    "recording": "SET", "figures": "SET", "load": "SET", "scaler": "SET", "scaling": "SET",
 }  # fmt: skip
 #: What a job's record is made of.
 _FIELDS = ("at", "about", "deadline", "limit", "hedge", "result", "prefilled")

@@ -18,7 +18,7 @@ _STREAMS = frozenset({"in:", "work:"})
 #: What must go with its job, or a while after it.
 _NEEDLESS = {"body": "a body", "answer": "an answer"}
 #: Of the single ones those that hold for a while only.
-_LEASES = frozenset({"leader", "recording", "figures"})
+_LEASES = frozenset({"leader", "recording", "figures", "load", "scaler", "scaling"})
 
 
 def left_over(link: Link, keys: Keys) -> dict[str, str]:

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import compress
+from math import exp
 from typing import Any
 
 from parallax.core.ewma import Ewma
@@ -18,10 +19,13 @@ from parallax.policies.interfaces import DispatchGate
 from parallax.scheduling.eligibility import ANSWER, Need, eligible
 from parallax.scheduling.events import WorkerReported
 from parallax.scheduling.in_flight import InFlight
+from parallax.scheduling.load import Ability
 from parallax.scheduling.pace import Pace
 from parallax.scheduling.residents import Residents
 
 _MUCH = 1_000_000_000
+#: Time constant of a worker's warmth (seconds).
+_WARM_S = 60.0
 
 #: After the store refused a dispatch, its worker is left alone for so long (seconds).
 HOLD_S = 0.05
@@ -57,6 +61,8 @@ class WorkerState:
     #: Measured over expected seconds of service. It fades later than the mean of the pool: most
     #: workers see few of its attempts.
     ratios: Ewma = field(default_factory=lambda: Ewma(20.0))
+    warmth: float = 0.0  # prompt tokens a second that were found in its cache
+    warm_at: float = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -66,6 +72,7 @@ class WorkerState:
     def take(self, attempt: InFlight) -> None:
         """Count a dispatch."""
         self.attempts[attempt.job.id] = attempt
+        attempt.company = len(self.attempts)
         self.pending_cost += attempt.estimate
         self.kv_tokens += attempt.uncached + attempt.output
         self.haste += _haste(attempt.output)
@@ -79,6 +86,11 @@ class WorkerState:
         attempt.first_token = True
         self.prefill_tokens -= attempt.uncached
         self._decodes(attempt, 1)
+
+    def found(self, cached: int, now: float) -> None:
+        """So many tokens of a prompt were in its cache."""
+        faded = exp((self.warm_at - now) / _WARM_S) if now > self.warm_at else 1.0
+        self.warmth, self.warm_at = self.warmth * faded + cached / _WARM_S, now
 
     def release(self, attempt: InFlight) -> None:
         """Count the end of an attempt."""
@@ -116,6 +128,7 @@ class Fleet:
         self._gate = gate
         self.workers: dict[str, WorkerState] = {}
         self._per_cost = Ewma()  # of all: seconds of service per cost unit
+        self.ability = Ability()
         self._paces: dict[str, Pace] = {}  # by role
         self.residents = Residents()
         self.slots = 0
@@ -191,13 +204,17 @@ class Fleet:
             worker.release(attempt)
             self._changed.add(attempt.worker)
 
-    def learn(self, name: str, usage: Usage, cost: float, now: float) -> None:
-        """An attempt used so much and cost so much."""
+    def learn(self, attempt: InFlight, usage: Usage, cost: float, now: float) -> None:
+        """An attempt that is released used so much and cost so much."""
         self._now = now
-        if usage.service_s > 0 and cost > 0:
+        worker, timed = self.workers.get(attempt.worker), usage.service_s > 0 and cost > 0
+        if timed:
             self._per_cost.update(usage.service_s / cost, now)
-        worker = self.workers.get(name)
         if worker is not None:
+            if timed:
+                company = max(attempt.company, len(worker.attempts) + 1)
+                self.ability.learn(company, worker.slots, usage.service_s, cost)
+            worker.found(usage.cached_tokens, now)
             pace = self._paces.get(worker.role)
             if pace is None:
                 pace = self._paces[worker.role] = Pace()
@@ -209,6 +226,7 @@ class Fleet:
         """Return how long work takes, in all, by pool and by worker. O(workers)."""
         return {
             "per_cost": self._per_cost.remember(),
+            "ability": self.ability.remember(),
             "pools": {role: pool.remember() for role, pool in self._paces.items()},
             "workers": {name: w.ratios.remember() for name, w in self.workers.items()},
         }
@@ -219,6 +237,8 @@ class Fleet:
         for role, learnt in memory["pools"].items():
             self._paces.setdefault(role, Pace()).recall(learnt)
         self._recalled = dict(memory["workers"])
+        if "ability" in memory:  # a former leader of an older release kept none
+            self.ability.recall(memory["ability"])
 
     def service_s(self, cost: float) -> float:
         """Return how long a job of that cost is expected to be served; 0 until that is known."""
@@ -323,6 +343,7 @@ class Fleet:
             _kv_room(worker),
             worker.models,
             worker.haste,
+            worker.warmth,
         )
         # Nobody has seen it yet: filling in the gate's answer is cheaper than making it twice.
         object.__setattr__(view, "free", self._gate.free(view))

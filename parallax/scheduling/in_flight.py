@@ -38,6 +38,7 @@ class InFlight:
     weight: float = 1.0
     spent: float = 0.0
     standing: int = FIRST
+    company: int = 0  # attempts at its worker when it came there, itself counted
     place: int = 0  # among those of its standing: the order in which they got it
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from parallax.core.lifecycle import Outcome
-from parallax.core.model import JobView, Slo, WorkerView
+from parallax.core.model import Slo, WorkerView
 from parallax.core.settings import Policies
 from parallax.policies.interfaces import AdmissionObserver
 from parallax.scheduling.actions import Action, Admitted, Cancel, Dispatch
@@ -50,10 +50,11 @@ from parallax.scheduling.handovers import Handovers, restarted
 from parallax.scheduling.hedges import Hedges
 from parallax.scheduling.in_flight import HEDGE, STOPPING, InFlight, dispatch_of
 from parallax.scheduling.line import Line, refusal
+from parallax.scheduling.load import Load, LoadMeter
 from parallax.scheduling.memory import LEARNING, Memory
 from parallax.scheduling.queues import Queued
 from parallax.scheduling.room import Room
-from parallax.scheduling.snapshot import Snapshot, queue_view, snapshot_of
+from parallax.scheduling.snapshot import Snapshot, load_of, queue_view, snapshot_of
 from parallax.scheduling.thieves import Thieves
 from parallax.scheduling.versions import Versions
 from parallax.scheduling.watching import Watcher
@@ -73,7 +74,7 @@ class Scheduler:
         admission = policies.admission
         observer = admission if isinstance(admission, AdmissionObserver) else None
         self._line = Line(policies.fairness, policies.ordering, observer)
-        self._handovers = Handovers()
+        self._handovers, self._meter = Handovers(), LoadMeter()
         self._rejected: set[str] = set()
         self._attempts = Attempts(self._line, self._fleet, policies.cost)
         learning = (policies.predictor, self._fleet, policies.hedging, policies.rollout)
@@ -143,11 +144,9 @@ class Scheduler:
         """How many attempts are in flight."""
         return len(self._attempts)
 
-    @property
-    def backlog_cost(self) -> float:
-        """What is queued and in flight, in cost units. O(workers)."""
-        in_flight = sum((w.pending_cost for w in self._fleet.workers.values()), 0.0)
-        return self._line.queues.cost + in_flight
+    def load(self, now: float) -> Load:
+        """Return what an autoscaler may see. O(workers)."""
+        return load_of(self._line.queues, self._fleet, self._meter, now)
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -174,6 +173,7 @@ class Scheduler:
         output = self._policies.predictor.predict(job)
         estimate = self._policies.cost(job.prompt_tokens, output)
         if job.attempt == 0:
+            self._meter.offered(estimate, now)
             view = queue_view(self._line.queues, self._fleet, job.tenant, len(self._attempts), now)
             rejection = self._policies.admission.admit(job, estimate, view, now)
             if rejection is not None:
@@ -236,7 +236,7 @@ class Scheduler:
             self._versions.judge(attempt.arm, attempt.job, used if done else None, waited)
         if done:
             self._policies.predictor.learn(attempt.job, used.output_tokens)
-            self._fleet.learn(attempt.worker, used, consumed, now)
+            self._fleet.learn(attempt, used, consumed, now)
 
     def _stop(self, slower: InFlight | None, now: float, actions: list[Action]) -> None:
         """Another attempt of the same job was faster than this one, if there is one."""
@@ -307,10 +307,6 @@ class Scheduler:
 
     def _enqueue(self, queued: Queued) -> None:
         self._line.enqueue(queued, self._fleet.service_s(queued.estimate))
-
-    def estimate(self, job: JobView) -> float:
-        """Return what a job is expected to cost."""
-        return self._policies.cost(job.prompt_tokens, self._policies.predictor.predict(job))
 
     # -- decisions ----------------------------------------------------------------------------
 

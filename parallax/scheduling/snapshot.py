@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from parallax.core.model import QueueView
 from parallax.scheduling.fleet import Fleet
 from parallax.scheduling.hedges import Hedges
+from parallax.scheduling.load import Load, LoadMeter
 from parallax.scheduling.queues import Queues
+
+#: Over how long the offered load is taken: usually, and to see a burst (seconds).
+OFFERED_S, BURST_S = 60.0, 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +64,21 @@ def queue_view(queues: Queues, fleet: Fleet, tenant: str, in_flight: int, now: f
         in_flight,
         queues.oldest_wait(now),
         memory_part=fleet.residents.part(tenant),
+    )
+
+
+def load_of(queues: Queues, fleet: Fleet, meter: LoadMeter, now: float) -> Load:
+    """Return what an autoscaler may see. O(workers).
+
+    Jobs that were not read yet are taken to cost as much as those that were.
+    """
+    queued, workers = len(queues.tenant_of), tuple(fleet.views())
+    waiting = queues.cost + (queues.unread * queues.cost / queued if queued else 0.0)
+    return Load(
+        meter.rate(now, OFFERED_S),
+        meter.rate(now, BURST_S),
+        waiting + sum((worker.pending_cost for worker in workers), 0.0),
+        waiting,
+        fleet.ability.rate(),
+        workers,
     )

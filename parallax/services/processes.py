@@ -50,6 +50,7 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)  # beside that of all
     restarts: int = 0
     due: float | None = None  # when it is to be started again
+    leaving: bool = False  # it was asked to end, and is not started again
 
 
 @dataclass(slots=True)
@@ -108,8 +109,12 @@ class Processes:
         """Restart children that ended unasked, when their pause is over; return who ended."""
         ended = []
         now = self.clock.monotonic()
-        for child in self.children.values():
+        for child in list(self.children.values()):
             if child.process.poll() is None:
+                continue
+            if child.leaving:
+                self.guardian.forget(child.process.pid)
+                del self.children[child.name]
                 continue
             if child.due is None:
                 ended.append(child.name)
@@ -122,6 +127,18 @@ class Processes:
                 child.restarts += 1
                 child.due = None
         return ended
+
+    def retire(self, name: str) -> None:
+        """Ask one child to end (SIGTERM): it is neither waited for, nor started again."""
+        child = self.children[name]
+        child.leaving = True
+        if child.process.poll() is None:
+            child.process.terminate()
+
+    def staying(self, prefix: str = "") -> list[str]:
+        """Return the names of children that run or will run again."""
+        children = self.children.items()
+        return [name for name, one in children if name.startswith(prefix) and not one.leaving]
 
     def kill(self, name: str) -> int:
         """Kill a child with SIGKILL, as a crash would; return its pid."""

@@ -48,6 +48,8 @@ class Plan:
     backends: Sequence[Sequence[str]] = ()  # arguments of the n-th worker alone
     dashboard_port: int | None = None  # of the dashboard on the loopback address, if there is one
     dashboard_token: str = ""  # what its address ends with
+    most_workers: int = 0  # that an autoscaler may start
+    prefix: str = "w"  # of the workers' names, before their numbers
 
     def metrics(self, place: int) -> tuple[str, ...]:
         """Return the arguments that let the process at this place (from 0) serve its metrics."""
@@ -57,11 +59,16 @@ class Plan:
         return ("--metrics-host", self.metrics_host, "--metrics-port", str(port + place))
 
     @property
+    def places(self) -> int:
+        """How many places schedulers and workers may take: ports of others follow."""
+        return self.schedulers + max(self.workers, self.most_workers)
+
+    @property
     def exporter_port(self) -> int | None:
         """The port of the exporter of the whole cell; None if there is none."""
         if self.metrics_port is None:
             return None
-        return self.metrics_port + self.schedulers + self.workers + (self.gateway_port is not None)
+        return self.metrics_port + self.places + (self.gateway_port is not None)
 
 
 class System:
@@ -166,16 +173,16 @@ class System:
         place = self.plan.schedulers + number - 1
         own = self.plan.backends[number - 1] if number <= len(self.plan.backends) else ()
         arguments = (*self.plan.worker_arguments, *own, *self.plan.metrics(place))
-        self.processes.start(name, "worker", "--name", f"w{number}", *arguments)
+        self.processes.start(name, "worker", "--name", f"{self.plan.prefix}{number}", *arguments)
 
     def start_gateway(self, port: int) -> None:
         """Start a gateway on the loopback address."""
-        metrics = self.plan.metrics(self.plan.schedulers + self.plan.workers)
+        metrics = self.plan.metrics(self.plan.places)
         self.processes.start(GATEWAY, "gateway", "--port", str(port), *metrics)
 
     def start_exporter(self) -> None:
         """Start what tells of the whole cell, on the last of the ports."""
-        place = self.plan.schedulers + self.plan.workers + (self.plan.gateway_port is not None)
+        place = self.plan.places + (self.plan.gateway_port is not None)
         self.processes.start(EXPORTER, "exporter", *self.plan.metrics(place))
 
     def watch(self) -> list[str]:

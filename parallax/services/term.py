@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from parallax.broker.link.connection import Link
@@ -29,8 +30,10 @@ from parallax.broker.store.ledger import Ledger
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.membership import Leadership, Membership
 from parallax.broker.store.rescue import Rescue
+from parallax.broker.store.scaling import ScalingStore, load_report
 from parallax.broker.store.tenancy import Tenancy
 from parallax.core.clock import Clock
+from parallax.core.errors import StoreFull
 from parallax.core.settings import Policies, SchedulerSettings
 from parallax.scheduling.events import (
     AttemptsHeld,
@@ -58,6 +61,9 @@ log = logging.getLogger(__name__)
 
 #: How often what was learnt is kept for the next leader (seconds).
 KEEP_S = 2.0
+
+#: How often the load is told (seconds).
+TELL_S = 1.0
 
 #: Longest time that balances wait for a dispatch to be committed with (seconds).
 COMMIT_S = 0.05
@@ -100,7 +106,7 @@ class Term:
             settings.batch, keeper.progressed,
         )  # fmt: skip
         self._publisher = Publisher(link, keys, post.metrics.pulse)
-        self._timetable = Timetable(post.clock)
+        self._timetable, self._scaling = Timetable(post.clock), ScalingStore(link, keys)
         self._pending: list[Event] = []
         self._sweeping: Iterator[Findings] | None = None
         self._offset = 0.0
@@ -250,7 +256,15 @@ class Term:
             with self._timetable.rationed("observe"):
                 self._metrics.observe(self._scheduler.snapshot())
         self._metrics.canary(choices.arms_of(self._scheduler))
+        self._tell_load()
         self._follow(bulletin)
+
+    def _tell_load(self) -> None:
+        """Tell the load, for whoever scales. A full server takes it again when it has room."""
+        if self._timetable.is_due("load", TELL_S):
+            with self._timetable.rationed("load"), suppress(StoreFull):
+                now = self._now()
+                self._scaling.tell(load_report(self._scheduler.load(now), now))
 
     def _tell(self) -> None:
         """Tell those who look what is seen here, in a small share of the time."""

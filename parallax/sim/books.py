@@ -23,9 +23,8 @@ class Books:
         self._linger = 64  # so many are looked at again
         self.samples: list[Sample] = []
         self.notes: list[str] = []
-        self.counters = dict.fromkeys(_COUNTED, 0)
+        self.counters: dict[str, float] = dict.fromkeys(_COUNTED, 0)
         self.busy_ms: dict[str, float] = {}  # of workers that have left
-        self.served_cost = 0.0
         self.sample_at_ms = 0.0  # when the next sample is due
         self._every_ms = sample_every_s * 1000
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from dataclasses import replace
 from math import inf
 
 from parallax.core.errors import InvalidSettings
-from parallax.core.model import LoadView
 from parallax.core.settings import PolicyChoice
-from parallax.policies.registry import SCALING
-from parallax.scheduling.load import LoadMeter
+from parallax.scheduling.autoscaler import Direction, Scaling, Start, build_autoscaler
+from parallax.scheduling.load import Load
 from parallax.sim.spec import FaultSpec, RunSpec
 from parallax.sim.world import World
 
@@ -66,66 +65,71 @@ class Faults:
 
 
 class Autoscaling:
-    """Asks the scaling policy at intervals, starts workers, and drains them."""
+    """Asks the autoscaler at intervals, starts workers, and drains them, as it decides."""
 
     def __init__(self, world: World, choice: PolicyChoice, spec: RunSpec) -> None:
         self._world, self._spec = world, spec
-        self._policy = SCALING.build(choice.name, choice.parameters)
-        self._meter = LoadMeter()
-        self._starting: deque[float] = deque()
-        self._busy_s = self._cost = 0.0
-        world.offered = self._meter.offered
+        self._autoscaler = build_autoscaler(choice)
+        self._starting = 0
+        self._busy_s = self._worker_s = self._looked_s = 0.0
         world.at(spec.scale_every_s * 1000, self._tick)
 
     def _tick(self, _: None) -> None:
         world = self._world
         now_s = world.now_ms / 1000
-        serving = [w for w in world.workers.values() if w.alive and not w.draining]
-        wanted = self._policy.desired(self._load(len(serving), now_s), now_s)
-        total = len(serving) + len(self._starting)
-        if wanted > total:
-            self._start(wanted - total)
-        elif wanted < total:
-            self._drain(min(total - wanted, len(serving) - 1))
-        if wanted != total:
+        self._account(now_s)
+        for action in self._autoscaler.handle(self._load(now_s), now_s):
+            self._carry_out(action)
+        decision = self._autoscaler.decision
+        if decision is not None and decision.direction is not Direction.NONE:
             counters = world.books.counters
             counters["scalings"] = counters.get("scalings", 0) + 1
-            world.books.note(world.now_ms, f"{total} workers, {wanted} wanted")
+            total = decision.serving + decision.starting
+            world.books.note(world.now_ms, f"{total} workers, {decision.wanted} wanted")
         for worker in [w for w in world.workers.values() if w.draining and not w.attempts]:
             world.lose(worker)
         if world.arriving or world.open:
+            serving = any(w.alive and not w.draining for w in world.workers.values())
             if not (world.arriving or serving or self._starting):
                 return  # nobody is left who could end what is open
             world.at(world.now_ms + self._spec.scale_every_s * 1000, self._tick)
 
-    def _load(self, serving: int, now_s: float) -> LoadView:
-        meter, world = self._meter, self._world
-        busy_s, cost = world.books.busy_s(world.workers.values()), world.books.served_cost
-        if busy_s > self._busy_s:
-            meter.served(cost - self._cost, busy_s - self._busy_s)
-            self._busy_s, self._cost = busy_s, cost
-        return LoadView(
-            meter.rate(now_s, 60.0),
-            meter.rate(now_s, 6.0),
-            self._world.scheduler.backlog_cost,
-            serving + len(self._starting),
-            serving,
-            meter.per_worker,
-        )
+    def _account(self, now_s: float) -> None:
+        """Add up how long workers were there: what they cost."""
+        there = len(self._world.workers) + self._starting
+        worker_s = there * (now_s - self._looked_s)
+        self._looked_s, self._worker_s = now_s, worker_s
+        counters = self._world.books.counters
+        counters["worker_s"] = counters.get("worker_s", 0) + worker_s
 
-    def _start(self, count: int) -> None:
-        for _ in range(count):
-            ready_ms = self._world.now_ms + self._spec.fleet.startup_s * 1000
-            self._starting.append(ready_ms)
-            self._world.at(ready_ms, self._started)
+    def _load(self, now_s: float) -> Load:
+        world = self._world
+        load = world.scheduler.load(now_s)
+        views = [(view, world.workers.get(view.id)) for view in load.workers]
+        there = tuple(
+            replace(view, draining=worker.draining)
+            for view, worker in views
+            if worker is not None and worker.alive
+        )
+        return replace(load, workers=there, starting=self._starting, busy=self._busy())
+
+    def _busy(self) -> float:
+        """Return the share of the time since the last look that workers worked."""
+        busy_s = self._world.books.busy_s(self._world.workers.values())
+        worked_s, self._busy_s = busy_s - self._busy_s, busy_s
+        return min(1.0, worked_s / self._worker_s) if self._worker_s else 0.0
+
+    def _carry_out(self, action: Scaling) -> None:
+        world = self._world
+        if isinstance(action, Start):
+            for _ in range(action.count):
+                self._starting += 1
+                world.at(world.now_ms + self._spec.fleet.startup_s * 1000, self._started)
+            return
+        worker = world.workers[action.worker]
+        worker.draining = True
+        world.tell(worker)
 
     def _started(self, _: None) -> None:
-        self._starting.popleft()
+        self._starting -= 1
         self._world.join(self._world.factory.make(self._world.now_ms))
-
-    def _drain(self, count: int) -> None:
-        """Let go of those with the least work: placing stops at once, what runs may end."""
-        serving = [w for w in self._world.workers.values() if w.alive and not w.draining]
-        for worker in sorted(serving, key=lambda w: (len(w.attempts), w.id))[: max(0, count)]:
-            worker.draining = True
-            self._world.tell(worker)

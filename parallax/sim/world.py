@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf, nan
 
-from parallax.core.cost import TokenCost
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job, Usage
 from parallax.core.roles import PREFILL
@@ -33,7 +32,6 @@ from parallax.sim.spec import RunSpec
 from parallax.sim.timed import Timed
 from parallax.sim.workers import Attempt, SimWorker, WorkerFactory, ended, view_of
 
-_COST = TokenCost()
 Followed = Callable[[JobOutcome], Iterable[Timed]]
 
 
@@ -53,7 +51,6 @@ class World(Loop):
         self.factory = WorkerFactory(spec.fleet, spec.policies.batching, spec.seed, profile)
         self.workers: dict[str, SimWorker] = {}
         self.books = Books(spec.sample_every_s, keep)
-        self.offered: Callable[[float, float], None] | None = None  # told of each arrival's cost
         self.open = 0  # jobs that have arrived and not ended
         self.arriving = True
         self.jobs: dict[str, Job] = {}  # those that are open
@@ -106,8 +103,6 @@ class World(Loop):
         )  # fmt: skip
         self.open += 1
         view = view_of(job, at_s, deadline, 0)
-        if self.offered is not None:
-            self.offered(self.scheduler.estimate(view), self.now_ms / 1000)
         self._events.append(JobArrived(view, job.id))
 
     def join(self, worker: SimWorker) -> None:
@@ -201,7 +196,6 @@ class World(Loop):
         if attempt.prefilled_by:
             attempt.cached = outcome.cached_tokens
         usage = attempt.usage(self.now_ms, output)
-        self.books.served_cost += _COST(usage.prompt_tokens - usage.cached_tokens, output)
         self.hear(ended(worker, attempt, Outcome.COMPLETED, usage))
         if outcome.outcome:
             return  # the other attempt was faster

@@ -180,6 +180,17 @@ METRICS: tuple[Metric, ...] = (
            "its answer, or all of it.", (), TTFT_BUCKETS, process="gateway"),
     Metric("parallax_gateway_broken_streams_total", Counter, "Streams that failed after their head "
            "was sent.", process="gateway"),
+    Metric("parallax_autoscaler_acting", Gauge, "1 while this process is the one that scales the "
+           "cell.", process="autoscaler"),
+    Metric("parallax_autoscaler_wanted", Gauge, "Workers wanted.", process="autoscaler"),
+    Metric("parallax_autoscaler_serving", Gauge, "Workers that take new work.",
+           process="autoscaler"),
+    Metric("parallax_autoscaler_starting", Gauge, "Workers that were asked for and do not serve "
+           "yet.", process="autoscaler"),
+    Metric("parallax_autoscaler_draining", Gauge, "Workers that end what they have, to leave.",
+           process="autoscaler"),
+    Metric("parallax_autoscaler_decisions_total", Counter, "Decisions, by where the number of "
+           "workers went and by what decided.", ("direction", "reason"), process="autoscaler"),
     Metric("parallax_cell_up", Gauge, "1 while the cell can be read in Redis.", process="cell"),
     Metric("parallax_cell_read_seconds", Gauge, "What the last look at the cell took.",
            process="cell"),

@@ -28,6 +28,10 @@ def _unheard(_: str) -> None:
     """Nobody watches."""
 
 
+def _nothing() -> None:
+    """Nothing is to be done beside the run."""
+
+
 @dataclass(slots=True)
 class Live:
     """What a live run needs to know."""
@@ -42,6 +46,7 @@ class Live:
     orders: Orders = field(default_factory=Orders)
     say: Tell = _unheard  # a line for each thing that happens
     progress: Tell = _unheard  # replaces what it was told before
+    beside: Callable[[], None] = _nothing  # called again and again while it runs
     in_force: dict[str, float] = field(default_factory=dict)  # read when the run begins
 
     @classmethod
@@ -76,6 +81,7 @@ class Live:
                 self._crash(len(driver.run.samples))
                 if self.system is not None:
                     self.system.watch()
+                self.beside()
                 self.progress(f"offered {len(driver.run.samples):,}   open {driver.open:,}")
 
             try:

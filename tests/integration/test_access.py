@@ -162,6 +162,10 @@ FORBIDDEN = {
         ("EVAL", "return 1", "0"), ("XREAD", "STREAMS", KEYS.out("j0"), "0"),
         ("HSET", KEYS.keyring, "one", "{}"), ("HDEL", KEYS.keyring, "one"),
     ],
+    "autoscaler": [
+        ("SET", KEYS.leader, "me"), ("GET", KEYS.body("j0")), ("HGETALL", KEYS.workers),
+        ("XADD", KEYS.arrivals("a"), "*", "j", "x"), ("EVAL", "return 1", "0"), *BRINGS,
+    ],
     "scheduler": [],
 }  # fmt: skip
 

@@ -249,8 +249,9 @@ class Cell:
         wrong += [f"{n} in flight on {name}" for name, n in snapshot.in_flight.items() if n]
         if self.scheduler.in_flight or self.scheduler.queued:
             wrong.append("the scheduler is not idle")
-        if abs(self.scheduler.backlog_cost) > 1e-6:
-            wrong.append(f"a backlog of {self.scheduler.backlog_cost}")
+        backlog = self.scheduler.load(self.now).backlog_cost
+        if abs(backlog) > 1e-6:
+            wrong.append(f"a backlog of {backlog}")
         return wrong
 
 

@@ -1,5 +1,5 @@
--- Gives the lease up, if it is ours.
--- KEYS  leader
+-- Gives the lease up, of the leader or of the autoscaler, if it is ours.
+-- KEYS  leader/scaler
 -- ARGV  token
 -- REPLY ok | fenced
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end

@@ -19,7 +19,7 @@ _KINDS = {
     **dict.fromkeys(("job", "stat", "workers", "tenants", "suspects", "ledger", "policy", "counts",
                      "keys", "rate"), "hash"),
     **dict.fromkeys(("body", "answer", "hb", "leader", "epoch", "memory", "recording",
-                     "figures"), "string"),
+                     "figures", "load", "scaler", "scaling"), "string"),
     "active": "set", "open": "zset", "due": "zset",
 }  # fmt: skip
 
@@ -61,6 +61,8 @@ class Keys:
     somebody records |
     | `dead` | stream | dead letters with their reason |
     | `counts` | hash | totals since the cell began |
+    | `load` | string, TTL | what the leader tells of the load, once a second |
+    | `scaler`, `scaling` | string, TTL | the autoscaler's lease; what it decided last, and why |
     """
 
     __slots__ = (
@@ -86,12 +88,15 @@ class Keys:
         "keyring",
         "leader",
         "ledger",
+        "load",
         "memory",
         "open",
         "policy",
         "prefix",
         "record",
         "recording",
+        "scaler",
+        "scaling",
         "suspects",
         "tenants",
         "workers",
@@ -117,6 +122,8 @@ class Keys:
             prefix + "ledger",
         )
         self.due, self.keyring = prefix + "due", prefix + "keys"
+        self.load, self.scaler = prefix + "load", prefix + "scaler"
+        self.scaling = prefix + "scaling"
         self.open, self.dead, self.counts = prefix + "open", prefix + "dead", prefix + "counts"
 
     @property

@@ -204,12 +204,12 @@ class Leadership:
 
     def renew(self, lease: Lease) -> None:
         """Stay the leader; raises Fenced when somebody else took over."""
-        self._link.do(renew_call(self._keys, lease, self._ttl_ms))
+        self._link.do(renew_call(self._keys.leader, lease, self._ttl_ms))
 
     def resign(self, lease: Lease) -> None:
         """Let a standby take over at once."""
         with suppress(Fenced):  # it has
-            self._link.do(resign_call(self._keys, lease))
+            self._link.do(resign_call(self._keys.leader, lease))
 
     def clamp(self, workers: Sequence[str], ttl_ms: int) -> None:
         """Cut back heartbeats whose TTL a step of the server's clock made too long."""
@@ -257,14 +257,14 @@ def lead_call(keys: Keys, candidate: str, ttl_ms: int) -> Call[Answer[Led]]:
     return Call(script("lead"), names, [candidate, ttl_ms], lambda reply: _LED.answers(reply)[0])
 
 
-def renew_call(keys: Keys, lease: Lease, ttl_ms: int) -> Call[Done]:
-    """Build what renews the lease; raises Fenced when somebody else has it."""
-    return Call(script("renew"), [keys.leader], [lease.token, ttl_ms], _DONE.first)
+def renew_call(seat: str, lease: Lease, ttl_ms: int) -> Call[Done]:
+    """Build what renews the lease under this key; raises Fenced when somebody else has it."""
+    return Call(script("renew"), [seat], [lease.token, ttl_ms], _DONE.first)
 
 
-def resign_call(keys: Keys, lease: Lease) -> Call[Done]:
-    """Build what gives the lease up; raises Fenced when somebody else has it."""
-    return Call(script("resign"), [keys.leader], [lease.token], _DONE.first)
+def resign_call(seat: str, lease: Lease) -> Call[Done]:
+    """Build what gives the lease under this key up; raises Fenced when somebody else has it."""
+    return Call(script("resign"), [seat], [lease.token], _DONE.first)
 
 
 def clamp_call(keys: Keys, workers: Sequence[str], ttl_ms: int) -> Call[list[Clamped]]:

@@ -9,8 +9,10 @@ import pytest
 from parallax.core.ewma import Ewma
 from parallax.core.model import Usage
 from parallax.policies.registry import GATE
+from parallax.policies.testing import job
 from parallax.scheduling.events import WorkerReported
 from parallax.scheduling.fleet import Fleet
+from parallax.scheduling.in_flight import InFlight
 from parallax.scheduling.pace import BAND, Pace
 
 PREFILL_S, DECODE_S = 0.0001, 0.02  # a token of the prompt, and one of the answer
@@ -78,14 +80,18 @@ def test_an_attempt_that_only_decodes_is_measured_by_its_answer() -> None:
     assert found[0] == pytest.approx(2.0)
 
 
+def released(worker: str) -> InFlight:
+    return InFlight(job(), "", worker, 1, 600.0)
+
+
 def test_pools_are_not_compared_with_each_other() -> None:
     def seen(role: str) -> float:
         fleet = Fleet(GATE.build("jbsq"))
         fleet.report(WorkerReported("p", slots=4, role=role), 0.0)
         fleet.report(WorkerReported("d", slots=4, role="decode"), 0.0)
         for n in range(20):
-            fleet.learn("d", usage(500, 50), 600.0, float(n))
-            fleet.learn("p", usage(500, 50, factor=8.0), 600.0, float(n))
+            fleet.learn(released("d"), usage(500, 50), 600.0, float(n))
+            fleet.learn(released("p"), usage(500, 50, factor=8.0), 600.0, float(n))
         return fleet.view("p").slowness
 
     assert seen("prefill") == 1.0
@@ -99,9 +105,9 @@ def judged(attempts: int, seconds_later: float) -> float:
     for name in ("slow", *sound):
         fleet.report(WorkerReported(name, slots=4), 0.0)
     for n in range(360):
-        fleet.learn(sound[n % 9], usage(500, 50), 600.0, 10.0)
+        fleet.learn(released(sound[n % 9]), usage(500, 50), 600.0, 10.0)
     for _ in range(attempts):
-        fleet.learn("slow", usage(500, 50, factor=4.0), 600.0, 10.0)
+        fleet.learn(released("slow"), usage(500, 50, factor=4.0), 600.0, 10.0)
     return {w.id: w.slowness for w in fleet.open(10.0 + seconds_later)}["slow"]
 
 

@@ -15,7 +15,7 @@ from tests.examples import examples
 
 ALLOWED_LABELS = {
     "tenant", "outcome", "reason", "result", "kind", "worker", "version", "arm", "objective",
-    "state",
+    "state", "direction",
 }  # fmt: skip
 FORBIDDEN = ("job", "session", "prompt", "id", "url")
 #: Gauges that count things have no unit; whatever else has no suffix is a mistake.
@@ -44,6 +44,11 @@ COUNTS = {
     "parallax_cell_worker_load",
     "parallax_redis_clients",
     "parallax_redis_disk_ok",
+    "parallax_autoscaler_acting",
+    "parallax_autoscaler_wanted",
+    "parallax_autoscaler_serving",
+    "parallax_autoscaler_starting",
+    "parallax_autoscaler_draining",
 }
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "Counter": ("_total",),
@@ -119,7 +124,7 @@ def test_a_closed_set_of_labels_is_exposed_from_the_start(metric: Metric) -> Non
         assert f'{metric.name}{{{metric.labels[0]}="{value}"}} 0.0' in text
 
 
-@pytest.mark.parametrize("process", ["scheduler", "worker", "gateway", "cell"])
+@pytest.mark.parametrize("process", ["scheduler", "worker", "gateway", "cell", "autoscaler"])
 def test_the_exposition_can_be_parsed_and_holds_every_metric_of_the_process(process: str) -> None:
     families = {f.name: f for f in text_string_to_metric_families(parsed(Metrics(process)))}
     for metric in METRICS:

@@ -1,0 +1,1 @@
+"""Who has the machines: starts workers, and lets them go."""
