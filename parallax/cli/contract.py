@@ -113,6 +113,7 @@ WITHOUT = (
     "worker",
     "gateway",
     "dashboard",
+    "autoscaler",
     "exporter",
     "lab digests",
     "lab nightly",

@@ -17,7 +17,7 @@ from tests.contract.scenes.every import EVERY
 
 HOUR_MS = 3_600_000
 #: Nothing of this drains anything: at a full server it waits.
-GROWING = {"submit", "choose", "remember", "publish", "quarantine", "unseat", "expel"}
+GROWING = {"submit", "spend", "choose", "remember", "publish", "quarantine", "unseat", "expel"}
 
 
 def left(cell: Cell, key: str) -> int:
