@@ -36,7 +36,7 @@ from parallax.sim.timed import Timed
 STEP, REGAIN_S, ATTAINED, NEAR = 4.0, 30.0, 0.95, 0.15
 SLO_S, SPEED, PROFILE = 2.0, 0.05, "laptop"
 FEWEST, MOST = 1, 8
-EVERY_S, COOLDOWN_S, STARTUP_S, STABLE_S = 1.0, 10.0, 3.0, 15.0
+EVERY_S, COOLDOWN_S, STARTUP_S, STABLE_S = 1.0, 10.0, 3.0, 25.0
 #: Jobs a second that one worker serves easily, and parts of the run: calm, step, calm.
 BASE_RATE, PARTS = 4.0, (0.2, 0.4, 0.4)
 _WINDOW_S = 5.0
