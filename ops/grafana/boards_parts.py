@@ -116,6 +116,17 @@ SERVER = Board(
             lines("Slots in use", "Attempts in engines, of all that these can run at once.",
                   "ratio", (share(now("worker_running"), now("worker_slots")), "in use"), most=1),
         )),
+        Row("Autoscaler", (
+            lines("Wanted and there", "Workers that the autoscaler wants, and what there is.",
+                  "count", (now("autoscaler_wanted", "max"), "wanted"),
+                  (now("autoscaler_serving", "max"), "serving"),
+                  (now("autoscaler_starting", "max"), "starting"),
+                  (now("autoscaler_draining", "max"), "draining"), width=12, optional=True),
+            lines("Decisions", "By where the number of workers went and by what decided. Empty "
+                  "without an autoscaler.", "per second",
+                  (rate("autoscaler_decisions_total", "direction, reason"),
+                   "{{direction}} {{reason}}"), width=12, optional=True),
+        )),
         Row("Redis", (
             number("Disk", "Whether the last write to the disk succeeded.", "yes",
                    now("redis_disk_ok", "min"), red=1, low_is_bad=True),

@@ -39,6 +39,7 @@ class Panel:
     width: int = 8
     most: float | None = None  # top of the axis, where it is known
     rare: bool = False  # there may be nothing to show, as while no canary runs
+    optional: bool = False  # it is of a process that not everybody runs
     red: float | None = None  # a number from here on is bad
     low_is_bad: bool = False  # and one below it, instead
 
@@ -72,10 +73,12 @@ class Board:
 
 
 def lines(title: str, about: str, unit: str, *queries: tuple[str, str], width: int = 8,
-          most: float | None = None, rare: bool = False) -> Panel:  # fmt: skip
+          most: float | None = None, rare: bool = False,
+          optional: bool = False) -> Panel:  # fmt: skip
     """Return a panel of lines; each query is (expression, legend)."""
     asked = [Query(expr, legend) for expr, legend in queries]
-    return Panel(title, about, unit, asked, width=width, most=most, rare=rare)
+    return Panel(title, about, unit, asked, width=width, most=most, rare=rare,
+                 optional=optional)  # fmt: skip
 
 
 def number(title: str, about: str, unit: str, expr: str, *, red: float | None = None,
