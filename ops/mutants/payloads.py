@@ -26,7 +26,7 @@ PAYLOADS: tuple[Mutant, ...] = (
     Mutant("a requeued job has lost its prefix", "parallax/broker/store/dead_letters.py",
            "joined(data, prefix)", "data", "what is offered again is the same job"),
     Mutant("the worker gets no long prefix", f"{LUA}/begin.lua",
-           "return j[4] .. ']'", "return '[],16]'", "a worker knows what the job begins with"),
+           "return j[4] .. (model == ''", "return '[],16' .. (model == ''", "a worker knows what the job begins with"),
     Mutant("prefixes without a budget", "parallax/services/prefixes.py",
            "if text and ((n and held > left) or (wanted and text > budget)):", "if False:",
            "memory is bounded in bytes"),

@@ -22,7 +22,7 @@ _DEFAULTS = ScalingSettings()
 
 
 def scaling_options(command: F) -> F:
-    """Add `--policy`, `--set`, `--every`, `--cooldown` and `--dry-run`."""
+    """Add `--scaling`, `--set`, `--every`, `--cooldown` and `--dry-run`."""
     for option in (
         click.option("--dry-run", is_flag=True, help="Decide and say why, and change nothing."),
         click.option("--cooldown", "cooldown_s", type=Number(0.0, 86_400.0), default=30.0,
@@ -31,8 +31,8 @@ def scaling_options(command: F) -> F:
                      show_default=True, help="Seconds between two decisions."),
         click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE",
                      help="Set a parameter of the policy: slo_s=1, target=0.7; may be repeated."),
-        click.option("--policy", type=PolicyName("scaling"), default=POLICY, show_default=True,
-                     metavar="NAME[:KEY=VALUE]", help="Scaling policy: how many workers."),
+        click.option("--scaling", "policy", type=PolicyName("scaling"), default=POLICY,
+                     show_default=True, metavar="NAME[:KEY=VALUE]", help="Scaling policy: how many workers."),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -28,6 +28,8 @@ from parallax.producers.gateway.settings import GatewaySettings
 
 #: Deepest nesting of a body: an engine may read all of it.
 MOST_DEEP = 64
+#: Longest number that a body may hold: no engine needs more.
+MOST_DIGITS = 400
 
 #: What each path of the API is asked with.
 REQUESTS: Mapping[str, type[Common]] = {
@@ -150,8 +152,13 @@ def check_unambiguous(body: bytes) -> None:
             raise Problem(400, Code.INVALID_JSON, "the body says a field twice")
         return found
 
+    def number(text: str) -> str:
+        if len(text) > MOST_DIGITS:
+            raise Problem(400, Code.INVALID_JSON, f"a number has more than {MOST_DIGITS} digits")
+        return text
+
     # No number is needed, and Python refuses to read those of thousands of digits.
-    json.loads(body.decode(), object_pairs_hook=read, parse_int=str, parse_float=str)
+    json.loads(body.decode(), object_pairs_hook=read, parse_int=number, parse_float=number)
 
 
 async def read_body(request: Request, settings: GatewaySettings) -> bytes:

@@ -54,6 +54,8 @@ def test_no_arrival_and_no_record_is_longer_than_its_reader_reckons_with(roomy: 
 def test_the_worker_gets_all_of_it(roomy: Cell) -> None:
     roomy.join()
     assert roomy.begun(long()).prefix == LONG
+    other = roomy.begun(long("j2", model="llama"))
+    assert (other.prefix, other.model) == (LONG, "llama")
 
 
 def test_who_is_queued_again_keeps_it(roomy: Cell) -> None:

@@ -29,7 +29,7 @@ ARRIVALS = [
     (b"not json", [b"j", b"x 1 - 0 [1,"], "valid JSON"),
     (b"wrong type", [b"j", b'x 1 - 0 [1,"acme","ten",20,"",0]'], "spec.prompt"),
     (b"missing", [b"j", b'x 1 - 0 [1,"acme"]'], "length"),
-    (b"too much", [b"j", b'x 1 - 0 [1,"acme",10,20,"",0,[],16,7,8]'], "length"),
+    (b"too much", [b"j", b'x 1 - 0 [1,"acme",10,20,"",0,[],16,7,"m",8]'], "length"),
     (b"version", [b"j", b'x 1 - 0 [2,"acme",10,20,"",0]'], "spec.v"),
     (b"foreign", [b"j", b'x 1 - 0 [1,"bob",10,20,"",0]'], "stream of acme"),
     (b"unknown job", [b"j", b"nobody 1 - 0 " + GOOD_SPEC], "orphan"),

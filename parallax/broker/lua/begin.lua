@@ -33,8 +33,11 @@ for i = 1, n do
     starts[#starts + 1] = {job, field}
     began[#began + 1] = 'running ' .. signature .. ' ' .. stamp
   end
-  if j[4] and j[2] and word ~= 'skip' then  -- the spec ends with no prefix, its block and its bytes
-    j[2] = string.gsub(j[2], '%[%],%d+,%d+%]$', function() return j[4] .. ']' end)
+  if j[4] and j[2] and word ~= 'skip' then
+    -- The spec ends with no prefix, its block and its bytes, and with the job's model if it has one.
+    j[2] = string.gsub(j[2], '%[%],%d+,%d+(,?[^%[%]]*)%]$', function(model)
+      return j[4] .. (model == '' and '' or ',0' .. model) .. ']'
+    end)
   end
   reply[out], reply[out + 1], reply[out + 2] = word, j[2], since
   if bodies then
