@@ -32,7 +32,8 @@ def scaling_options(command: F) -> F:
         click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE",
                      help="Set a parameter of the policy: slo_s=1, target=0.7; may be repeated."),
         click.option("--scaling", "policy", type=PolicyName("scaling"), default=POLICY,
-                     show_default=True, metavar="NAME[:KEY=VALUE]", help="Scaling policy: how many workers."),
+                     show_default=True, metavar="NAME[:KEY=VALUE]",
+                     help="Scaling policy: how many workers."),
     ):  # fmt: skip
         command = option(command)
     return command
