@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers llama prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals format clean
+.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals format clean
 
 ## help: show this list
 help:
@@ -52,6 +52,11 @@ servers: $(STAMP)
 llama: $(STAMP)
 	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[llama]' || echo "llama.cpp could not be installed"
 	$(BIN)/python -m pytest -q -m real_backend || $(AGAIN)
+
+## fuzz: install schemathesis, and ask a gateway what it draws from the OpenAPI document
+fuzz: $(STAMP)
+	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[fuzz]' || echo "schemathesis could not be installed"
+	PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.5) $(BIN)/python -m pytest -q -rs -m fuzzed || $(AGAIN)
 
 ## prometheus: install Debian's Prometheus (as root) and run the tests that ask it: rules, alerts, every panel
 prometheus: $(STAMP)
