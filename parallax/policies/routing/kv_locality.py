@@ -72,7 +72,7 @@ class KvLocality:
     that the worker reports (`blocks` where it reports none).
 
     Source: the cost form of NVIDIA Dynamo's router and Preble (ICLR'25); k/(1-k) as in SMG;
-    constants from sweeps over the development traces (docs/benchmarks.md). Cost: O(prompt blocks +
+    constants from sweeps over the development traces (docs/laboratory.md). Cost: O(prompt blocks +
     workers) per job. Use it wherever prompts share prefixes; without any it balances prefill like
     `least_loaded`, and spares short answers, so it costs little to have.
     """
