@@ -98,6 +98,7 @@ class Work:
 
 @pytest.mark.parametrize("progresses", [True, False])
 @pytest.mark.sampled(1)
+@pytest.mark.dear
 def test_work_longer_than_the_lease(
     connect: Callable[[], Link], monkeypatch: pytest.MonkeyPatch, progresses: bool
 ) -> None:

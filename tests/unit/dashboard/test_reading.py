@@ -50,6 +50,7 @@ def test_workers_come_in_pages(web: TestClient) -> None:
     assert told(web, "/api/workers?offset=5")["rows"] == []
 
 
+@pytest.mark.dear
 def test_ten_thousand_tenants_are_a_page(web: TestClient, link: Link) -> None:
     Tenancy(link, Keys()).set_weights({f"t{n:05}": 1.0 + n for n in range(10_000)})
     seen = told(web, "/api/tenants?sort=weight&order=desc&offset=10&limit=5")

@@ -68,6 +68,7 @@ def run(patch: pytest.MonkeyPatch, text: str, **names: object) -> ModuleType:
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.sampled(12)
 def test_lines_keep_their_numbers(name: str) -> None:
     text = (PACKAGE / name).read_text("utf-8")
     made = prepared(text, name, ORDINARY.get(name, frozenset()))

@@ -111,6 +111,7 @@ def test_the_control_every_rule_finds_its_breach(found: dict[str, Service], told
     [("", ""), ("service_healthy", "service_helthy"), ("profiles:", "profile:")],
     ids=["as it is", "a condition", "a key"],
 )
+@pytest.mark.sampled(1)
 def test_it_follows_the_specification(tmp_path: Path, good: str, bad: str) -> None:
     changed = tmp_path / "docker-compose.yml"
     changed.write_text(FILE.read_text("utf-8").replace(good, bad, 1) if good else FILE.read_text())

@@ -58,12 +58,14 @@ def schema_faults(found: list[Manifest]) -> list[str]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=labels)
+@pytest.mark.sampled(2)
 def test_it_renders_and_is_as_it_should_be(folder: Path) -> None:
     assert faults(made(labels(folder))) == []
 
 
 @with_schemas
 @pytest.mark.parametrize("folder", FOLDERS, ids=labels)
+@pytest.mark.sampled(2)
 def test_every_object_follows_its_schema(folder: Path) -> None:
     assert schema_faults(made(labels(folder))) == []
 
@@ -198,6 +200,7 @@ SCALED: dict[str, Callable[[list[Manifest]], Any]] = {
 
 
 @pytest.mark.parametrize("told", [*BREACHES, *SCALED])
+@pytest.mark.sampled(8)
 def test_the_control_every_rule_finds_its_breach(told: str) -> None:
     breach = BREACHES.get(told) or SCALED[told]
     found = copy.deepcopy(made("base" if told in BREACHES else "overlays/hpa"))

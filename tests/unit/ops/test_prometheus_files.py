@@ -76,10 +76,12 @@ class TestWithPromtool:
         found = promtool("check", "rules", "--lint=all", "--lint-fatal", *rules)
         assert found.returncode == 0, found.stdout + found.stderr
 
+    @pytest.mark.dear
     def test_every_alert_fires_when_it_should_and_only_then(self) -> None:
         found = promtool("test", "rules", str(files.HERE / "rules" / "alerts_test.yml"))
         assert found.returncode == 0, found.stdout + found.stderr
 
+    @pytest.mark.dear
     def test_a_planted_alert_that_never_fires_is_found(self, tmp_path: Path) -> None:
         for path, text in files.files().items():
             right, wrong = (f"(max by (cell) (parallax_cell_leader)) == {n}" for n in (0, 9))

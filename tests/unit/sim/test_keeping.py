@@ -29,6 +29,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", RUNS)
+@pytest.mark.sampled(1)
 def test_they_are_the_same_and_none_is_left(name: str) -> None:
     kept: list[JobOutcome] = []
     whole, given = simulate(RUNS[name]), simulate(RUNS[name], keep=kept.append)

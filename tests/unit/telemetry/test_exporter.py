@@ -113,6 +113,7 @@ def test_it_listens_on_loopback_unless_told_otherwise() -> None:
     ("host", "asked"),
     [("0.0.0.0", "127.0.0.1"), ("localhost", "localhost")],  # noqa: S104 - that is what is tested
 )
+@pytest.mark.sampled(1)
 def test_it_listens_where_it_is_told(host: str, asked: str) -> None:
     with Exporter(CollectorRegistry(), 0, host) as exporter:
         assert exporter.port is not None
@@ -124,6 +125,7 @@ def test_it_listens_where_it_is_told(host: str, asked: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["::", "::1"])
+@pytest.mark.dear
 def test_it_listens_on_the_newer_addresses_too(host: str) -> None:
     try:
         with Exporter(CollectorRegistry(), 0, host) as exporter:

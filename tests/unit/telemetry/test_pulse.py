@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from parallax.broker.store.codec import Report
 from parallax.core.lifecycle import Outcome
 from parallax.core.reasons import Reason
@@ -55,6 +57,7 @@ def test_an_attempt_that_decides_nothing_is_charged_and_not_completed() -> None:
     assert seen.minute().tenants["acme"].cost == 100
 
 
+@pytest.mark.dear
 def test_at_high_rates_some_ends_stand_for_all() -> None:
     seen = pulse()
     report(seen, ended() * (3 * SAMPLE))
@@ -111,6 +114,7 @@ def test_what_goes_on_is_one_happening_within_a_second() -> None:
     assert seen.minute().workers["w1"]["stolen_from"] == 4
 
 
+@pytest.mark.dear
 def test_all_of_it_is_bounded() -> None:
     seen = pulse()
     for n in range(TENANTS + 50):
