@@ -386,7 +386,6 @@ class Worker:
             "draining": int(not takes),
             "unready": "" if desk.condition.ready else (desk.condition.why or "not ready")[:200],
             "completed": self.completed,
-            "lasts_ms": round(self._settings.heartbeat_s * 1000),
             "jobs": " ".join(list(desk.running)[:20]),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from parallax.broker.store import membership
 from parallax.broker.store.figures import Event, Figures
 from parallax.broker.store.overview import CellState, TenantState, WorkerState, WorkerWord
 from parallax.broker.store.policies import Choice, PolicyDocument
@@ -120,8 +121,7 @@ def _latency(seen: CellState) -> dict[str, Percentiles]:
 def models_of(one: WorkerState) -> list[str]:
     """Return the models that a worker serves; one that names none serves its engine's."""
     registration = one.member.registration
-    named = str(registration.about.get("models", ""))
-    return [name.strip() for name in named.split(",") if name.strip()] or [registration.engine]
+    return [name for name in membership.models_of(registration) if name] or [registration.engine]
 
 
 def word_of(one: WorkerState) -> WorkerWord | Literal["slow"]:
@@ -133,12 +133,10 @@ def worker_view(one: WorkerState, seen: CellState) -> WorkerView:
     """Return the document of a worker."""
     member, figures, window_s = one.member, one.figures, seen.window_s
     about, left = member.registration, member.ttl_ms / 1000 if member.ttl_ms >= 0 else None
-    lasts = member.number("lasts_ms") / 1000
-    age = max(0.0, lasts - left) if lasts and left is not None else None
     return WorkerView(
         one.name, word_of(one), about.role, about.engine, about.version, models_of(one)[:50],
         about.slots, int(member.number("running")), int(member.number("waiting")),
-        one.stream_jobs, member.number("kv_used"), age,
+        one.stream_jobs, member.number("kv_used"), member.heartbeat_age_s,
         left, one.incarnation or None, int(member.number("completed")),
         figures.completed / window_s if figures and window_s else None,
         figures.slowness if figures else None, figures.hedged if figures else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from parallax.consumers.upstream.opening import checked
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int, check_model
 from parallax.core.secrets import redacted
+from parallax.services.autoscaler import ScalingSettings
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Interrupted, Orders
 from parallax.services.system import Plan, System, free_port
@@ -124,24 +126,32 @@ def up(
     judged = objective_arguments(objectives_from(options))
     scheduler_arguments = [*judged, *policy_arguments(policies_from(options))]
     start_logging()
-    systems, shared = list[System](), where.redis
+    plans = [
+        Plan(
+            workers, schedulers, worker_arguments, scheduler_arguments, durability, place.name,
+            None if metrics_port is None else metrics_port + number * count, metrics_host,
+            ports[number], own, views[number], new_token(), most,
+        )
+        for number, place in enumerate(where.named)
+    ]  # fmt: skip
+
+    def greet(systems: list[System]) -> None:
+        (_write if as_json else _greet)(where, systems, workers, engine)
+
+    sys.exit(_run(plans, where, server_binary, greet, scaled, as_json))
+
+
+def _run(
+    plans: Sequence[Plan], where: Where, binary: Path | None,
+    greet: Callable[[list[System]], None], scaled: ScalingSettings | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Run these systems until Ctrl-C; return the exit code."""
+    systems = list[System]()
     with Orders() as orders, ExitStack() as running:
         try:
-            for number, place in enumerate(where.named):
-                port = None if metrics_port is None else metrics_port + number * count
-                plan = Plan(
-                    workers, schedulers, worker_arguments, scheduler_arguments, durability,
-                    place.name, port, metrics_host, ports[number], own,
-                    views[number], new_token(), most,
-                )  # fmt: skip
-                url = place.url or shared
-                system = System(
-                    plan, SystemClock(), url=url, home=where.home, orders=orders,
-                    binary=server_binary,
-                )  # fmt: skip
+            for system in _systems(plans, where, orders, binary):
                 systems.append(running.enter_context(system))
-                shared = shared or (None if url else system.url)  # the first starts it for all
-            (_write if as_json else _greet)(where, systems, workers, engine)
+            greet(systems)
             scale = running.enter_context(scaling_of(systems, scaled))
             while not orders.stop.wait(_TICK_S):
                 for system in systems:
@@ -150,7 +160,21 @@ def up(
         except Interrupted:
             pass
         running.callback(_drain, systems, as_json)
-    sys.exit(orders.code if orders.now.is_set() else 0)
+    return orders.code if orders.now.is_set() else 0
+
+
+def _systems(
+    plans: Sequence[Plan], where: Where, orders: Orders, binary: Path | None
+) -> Iterator[System]:
+    """Yield a system for each cell, to be entered before the next: the first starts the server."""
+    shared = where.redis
+    for plan, place in zip(plans, where.named, strict=True):
+        url = place.url or shared
+        system = System(
+            plan, SystemClock(), url=url, home=where.home, orders=orders, binary=binary
+        )  # fmt: skip
+        yield system
+        shared = shared or (None if url else system.url)
 
 
 def _gateway_ports(wanted: bool, port: int | None, cells: int) -> list[int | None]:

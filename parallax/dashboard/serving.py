@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import uvicorn
 
 from parallax.dashboard.app import Dashboard
+from parallax.services.serving import QuietServer, served
 
-#: How often it is looked whether there is hurry, and how long viewers may take to leave (seconds).
-LOOK_S, LEAVE_S = 0.2, 1
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever runs it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """See the class."""
-        yield
+#: How long viewers may take to leave (seconds).
+LEAVE_S = 1
 
 
 class Serving:
@@ -34,7 +25,7 @@ class Serving:
             access_log=False, server_header=False, proxy_headers=False,
             timeout_graceful_shutdown=LEAVE_S,
         )  # fmt: skip
-        self._server = _Server(config)
+        self._server = QuietServer(config)
 
     @property
     def port(self) -> int:
@@ -43,14 +34,7 @@ class Serving:
 
     def run(self, hurried: Callable[[], bool] = lambda: False) -> None:
         """Serve until `stop`. Who watches for ever is left after a second."""
-        asyncio.run(self._serve(hurried))
-
-    async def _serve(self, hurried: Callable[[], bool]) -> None:
-        serving = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
-        while not serving.done():
-            await asyncio.wait({serving}, timeout=LOOK_S)
-            self._server.force_exit = self._server.force_exit or hurried()
-        serving.result()
+        asyncio.run(served(self._server, self._socket, hurried))
 
     def stop(self) -> None:
         """Take no new requests."""

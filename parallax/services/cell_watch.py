@@ -78,9 +78,7 @@ class CellWatch:
         member = one.member
         age: float | None
         if member.alive:
-            lasts_ms = member.number("heartbeat_ms")
-            known = lasts_ms > 0 and member.ttl_ms >= 0
-            age = max(0.0, lasts_ms - member.ttl_ms) / 1000 if known else None
+            age = member.heartbeat_age_s
             self._died[member.worker] = now - (age or 0.0)
         else:
             age = max(0.0, now - self._died.setdefault(member.worker, now))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 import uvicorn
@@ -16,20 +15,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from parallax.core.errors import InvalidInput
 from parallax.producers.gateway.app import Gateway
 from parallax.producers.gateway.problems import Code, Problem
+from parallax.services.serving import QuietServer, served
 
 #: Connections that wait to be accepted, and how long an idle one is kept (seconds).
 BACKLOG, KEEP_ALIVE_S = 2_048, 15
-#: How often it is looked whether there is hurry (seconds).
-LOOK_S = 0.2
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever runs it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """See the class."""
-        yield
 
 
 class _Protocol(HttpToolsProtocol):
@@ -54,7 +43,7 @@ class Serving:
 
     def __init__(self, gateway: Gateway, listening: socket.socket) -> None:
         self._gateway, self._socket = gateway, listening
-        self._server = _Server(
+        self._server = QuietServer(
             uvicorn.Config(
                 gateway.app, http=_Protocol, ws="none", lifespan="on", log_config=None,
                 log_level="warning", access_log=False, server_header=False, proxy_headers=False,
@@ -79,14 +68,7 @@ class Serving:
         Once there is hurry none of it is waited for.
         """
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._serve(hurried))
-
-    async def _serve(self, hurried: Callable[[], bool]) -> None:
-        serving = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
-        while not serving.done():
-            await asyncio.wait({serving}, timeout=LOOK_S)
-            self._server.force_exit = self._server.force_exit or hurried()
-        serving.result()
+            runner.run(served(self._server, self._socket, hurried))
 
     def stop(self) -> None:
         """Take no new requests."""

@@ -59,6 +59,14 @@ class Member:
             return 0.0
         return number if isfinite(number) else 0.0
 
+    @property
+    def heartbeat_age_s(self) -> float | None:
+        """How long ago it renewed its heartbeat; None if it does not say how long one lasts."""
+        lasts_ms = self.number("heartbeat_ms")
+        if lasts_ms <= 0 or self.ttl_ms < 0:
+            return None
+        return max(0.0, lasts_ms - self.ttl_ms) / 1000
+
 
 def models_of(registration: Registration) -> tuple[str, ...]:
     """Return the models that a worker serves; one that names none serves its engine's.
