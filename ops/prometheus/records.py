@@ -33,7 +33,7 @@ def _percentile(latency: str, percent: int) -> Record:
 
 _COST = "sum by (cell, tenant) (rate(parallax_served_cost_total[5m]))"
 _WEIGHT = "max by (cell, tenant) (parallax_cell_weight)"
-_WAITED = "max by (cell, tenant) (min_over_time(parallax_cell_queue_depth[5m])) > 0"
+_WAITED = "max by (cell, tenant) (quantile_over_time(0.1, parallax_cell_queue_depth[5m])) > 0"
 _CONTENDING = "parallax:contending_cost:rate5m"
 
 RECORDS: Sequence[Record] = (
@@ -46,8 +46,8 @@ RECORDS: Sequence[Record] = (
     Record("parallax:tenant_share:ratio_rate5m",
            f"{_COST} / on (cell) group_left () "
            "sum by (cell) (rate(parallax_served_cost_total[5m]))"),
-    # Cost for each unit of weight, of those tenants that have waited all the time: whoever asks for
-    # less than its due says nothing of fairness.
+    # Cost for each unit of weight, of those tenants that had waiting jobs at nine scrapes of ten:
+    # whoever asks for less than its due says nothing of fairness.
     Record(_CONTENDING, f"({_COST} / on (cell, tenant) {_WEIGHT}) and on (cell, tenant) "
            f"({_WAITED})"),
     Record("parallax:fairness_jain:ratio_rate5m",

@@ -28,11 +28,11 @@ PATIENCE_S = 120.0
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Let two tenants ask for more than there is, a client chat, and a canary run."""
+    """Let two tenants ask for twice what there is, a client chat, and a canary run."""
     with Live(tmp_path_factory.mktemp("live"), SystemClock()) as live:
         live.run("canary", "start", "least_loaded", "--percent", "50", "--slo-ttft", "2",
                  "--slo-tpot", "0.1")  # fmt: skip
-        live.load(150.0, 300.0)
+        live.load(300.0, 300.0)
         live.chat()
         yield live.prometheus
 
