@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import ipaddress
 import socket
@@ -15,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from parallax.core.errors import InvalidInput
 from parallax.producers.gateway.app import Gateway
 from parallax.producers.gateway.problems import Code, Problem
+from parallax.services import event_loop
 from parallax.services.serving import QuietServer, served
 
 #: Connections that wait to be accepted, and how long an idle one is kept (seconds).
@@ -67,8 +67,7 @@ class Serving:
 
         Once there is hurry none of it is waited for.
         """
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(served(self._server, self._socket, hurried))
+        event_loop.run(served(self._server, self._socket, hurried))
 
     def stop(self) -> None:
         """Take no new requests."""
@@ -104,12 +103,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the fastest event loop that there is for this machine."""
-    try:
-        import uvloop
-    except ImportError:  # there is none for Windows
-        return None
-    return uvloop.new_event_loop
