@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from parallax.broker.link.connection import Link
 from parallax.broker.link.errors import Spoilt
 from parallax.broker.store.codec import Report, decode_about
-from parallax.broker.store.dispatch import Dispatching, Entry, Lease
+from parallax.broker.store.dispatch import Dispatching, Entry, Lease, Reading
 from parallax.broker.store.intake import Ending, Intake
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.rescue import Rescue
@@ -52,8 +52,13 @@ class Outbox:
     uncommitted: bool = False  # balances or events wait for a commit
     _accounts: dict[str, float] = field(default_factory=dict)
 
-    def carry_out(self, lease: Lease, actions: Sequence[Action]) -> bool:
-        """Do all of it but a commit that dispatches nothing; say whether something was sent."""
+    def carry_out(
+        self, lease: Lease, actions: Sequence[Action], then: Callable[[], Reading]
+    ) -> bool:
+        """Do all of it but a commit that dispatches nothing; say whether something was sent.
+
+        What is to be read `then` leaves with the last commit.
+        """
         # Before the commit drops the events that they follow from: a new leader would do it again.
         cancels = [(a.worker, a.job_id, a.attempt) for a in actions if type(a) is Cancel]
         self.rescue.stop(lease, cancels)
@@ -67,16 +72,20 @@ class Outbox:
                 endings.append(_ending(action))
         dispatches = [a for a in actions if type(a) is Dispatch]
         for start in range(0, len(dispatches), self.batch):
-            self.commit(lease, dispatches[start : start + self.batch])
+            end = start + self.batch
+            last = end >= len(dispatches)
+            self.commit(lease, dispatches[start:end], then() if last else None)
         self._end(lease, endings)
         return bool(dispatches)
 
-    def commit(self, lease: Lease, part: Sequence[Dispatch] = ()) -> None:
+    def commit(
+        self, lease: Lease, part: Sequence[Dispatch] = (), then: Reading | None = None
+    ) -> None:
         """Send these, save the balances, drop the events they rest on: one step."""
         if not part:
             self._commit(lease, part)
             return
-        answers = each(part, lambda some: self._commit(lease, some), Spoilt)
+        answers = each(part, lambda some: self._commit(lease, some, then), Spoilt)
         for dispatch, word in zip(part, answers, strict=True):
             if isinstance(word, Spoilt):
                 self._commit(lease, ())  # if that fails too, it is not for this dispatch
@@ -84,9 +93,11 @@ class Outbox:
             elif word is not Routed.OK:
                 self._refused(lease, dispatch, word)
 
-    def _commit(self, lease: Lease, part: Sequence[Dispatch]) -> list[Routed]:
+    def _commit(
+        self, lease: Lease, part: Sequence[Dispatch], then: Reading | None = None
+    ) -> list[Routed]:
         caps: Mapping[str, int] = {d.worker: self.recoverer.cap(d.worker) for d in part}
-        answers = self.dispatching.commit(lease, part, caps, self._accounts)
+        answers = self.dispatching.commit(lease, part, caps, self._accounts, then)
         self._accounts, self.uncommitted = {}, False
         self.progressed()
         return answers
@@ -161,7 +172,7 @@ class Outbox:
             elif (
                 word is Terminated.NOT_DUE
             ):  # our clock ran ahead of the server's: look at it again
-                self.dispatching.cursors.pop(ending.tenant, None)
+                self.dispatching.go_back(ending.tenant)
             elif word is Terminated.UNKNOWN and ending.entry:
                 self._orphaned(lease, ending.tenant, ending.entry, ending.job_id)
 

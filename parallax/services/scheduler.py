@@ -42,7 +42,9 @@ class SchedulerService:
         metrics: SchedulingMetrics,
         limits: Limits | None = None,
     ) -> None:
-        self._post = Post(link, keys, settings, policies, clock, metrics, limits or Limits())
+        self._post = Post(
+            link, link.twin(), keys, settings, policies, clock, metrics, limits or Limits()
+        )
         self._candidate = candidate
         self._leadership = self._led_by(link)
         self._keeper: LeaseKeeper | None = None
@@ -70,7 +72,7 @@ class SchedulerService:
         self._let_the_lease_go()
         self._post.metrics.failed(error)
         self._post.metrics.leading(False)
-        self._post.link.close()
+        self._post.hang_up()
 
     def close(self) -> None:
         """Resign, so that a standby takes over at once."""
@@ -81,7 +83,7 @@ class SchedulerService:
                 self._leadership.resign(self._term.lease)
             except ParallaxError as error:
                 log.warning("could not resign: %s", error)
-        self._post.link.close()
+        self._post.hang_up()
 
     def _stand_by(self) -> None:
         lease = self._leadership.acquire()

@@ -74,6 +74,11 @@ class TenantWindow:
         """Whether tenants take turns in being read."""
         return len(self._line) > MAX_STREAMS
 
+    @property
+    def news(self) -> bool:
+        """Whether there are tenants whom nobody has read yet."""
+        return bool(self._fresh)
+
     def page(self, now: float) -> list[str]:
         """Return the tenants to read in this turn. O(page), whatever the number of tenants."""
         share = self.share

@@ -6,7 +6,8 @@ knows exists only in its memory, and the next one reads it from Redis.
 
 A turn is at most two round trips whatever the size of its batch: one read (arrivals, worker
 events, bell) and one commit (dispatches, account balances, and the events they rest on, in one
-atomic step).
+atomic step). The next read leaves with the commit: what a turn has sent is forgotten when the
+commit was answered, and what it has read is taken when the next turn begins.
 A turn that dispatches nothing leaves its balances to a later commit: until then its events stay.
 
 Everything beside a turn is done in pieces of bounded size. What tells the leader of something
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.bulletin import Bulletin, read_bulletin
-from parallax.broker.store.dispatch import Dispatching, Entry, Lease, Turn
+from parallax.broker.store.dispatch import Dispatching, Entry, Lease, Reading, Turn
 from parallax.broker.store.intake import Intake
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.ledger import Ledger
@@ -74,12 +75,18 @@ class Post:
     """What a candidate brings to every term: a cell, and how to lead it."""
 
     link: Link
+    reading: Link  # a twin, for the read that is under way while a turn is taken
     keys: Keys
     settings: SchedulerSettings
     policies: Policies  # that the process was started with
     clock: Clock
     metrics: SchedulingMetrics
     limits: Limits
+
+    def hang_up(self) -> None:
+        """Drop the connections; the next one who asks opens new ones."""
+        self.link.close()
+        self.reading.close()
 
 
 class Term:
@@ -92,12 +99,12 @@ class Term:
         self._link, self._keys, self._settings = link, keys, settings
         self._clock, self._metrics, self._limits = post.clock, post.metrics, post.limits
         self._leadership, self._keeper, self.lease = leadership, keeper, lease
-        self._dispatching = Dispatching(link, keys)
+        self._dispatching = Dispatching(link, keys, post.reading)
         intake, rescue = Intake(link, keys, post.limits), Rescue(link, keys, post.limits)
         self._deadlines = Deadlines(link, keys)
         self._recoverer = Recoverer(Membership(link, keys), rescue, settings)
         self._janitor = Janitor(link, keys, rescue, intake, settings)
-        self._prefixes = Prefixes(link, keys, self._dispatching.cursors.__setitem__)
+        self._prefixes = Prefixes(link, keys, self._dispatching.go_back)
         self._policies = PolicyWatch(link, keys, post.policies, settings.seed)
         self._decide_with(self._policies.usual())
         self._accounts, self._tenancy = Accounts(Ledger(link, keys)), Tenancy(link, keys)
@@ -209,7 +216,7 @@ class Term:
         decided = self._clock.monotonic()
         self._policies.record(events, now, actions)
         self._outbox.uncommitted = self._outbox.uncommitted or bool(read.events)
-        sent = self._outbox.carry_out(self.lease, actions)
+        sent = self._outbox.carry_out(self.lease, actions, self._next_reading)
         if self._outbox.uncommitted and not sent and self._timetable.is_due("commit", COMMIT_S):
             self._outbox.commit(self.lease)
         self._metrics.decided(actions)
@@ -294,22 +301,39 @@ class Term:
         return [TenantConfigured(tenant, weight) for tenant, weight in news.items()]
 
     def _read(self) -> Turn:
+        block_ms = int(self._patience_s(self._outbox.uncommitted) * 1000)
+        if self._dispatching.reads:
+            patient = not self._window.news
+            read = self._dispatching.brought(self._settings.batch, block_ms, wait=patient)
+            if read is not None:
+                return read
+        reading = self._reading(block_ms)
+        return self._dispatching.read(reading.tenants, reading.count, block_ms, reading.share)
+
+    def _next_reading(self) -> Reading:
+        """Return what is to be read when this turn is committed."""
+        return self._reading(int(self._patience_s(uncommitted=False) * 1000))
+
+    def _reading(self, block_ms: int) -> Reading:
+        tenants = self._window.page(self._now())
+        return Reading(tenants, self._settings.batch, block_ms, self._window.share)
+
+    def _patience_s(self, uncommitted: bool) -> float:
+        """Return how long a read may wait for news."""
         block_s = min(self._settings.block_s, self._settings.poll_s)
         if self._pending or self._outbox.news or self._window.behind:
             block_s = 0.0
         if (
             self._window.crowded
             or self._scheduler.queued
-            or self._outbox.uncommitted
+            or uncommitted
             or self._sweeping is not None
         ):
             block_s = min(block_s, COMMIT_S)  # others wait for their turn, or a hold may end
         wake = self._scheduler.next_wake()
         if wake is not None:
             block_s = max(0.0, min(block_s, wake - self._now()))
-        tenants = self._window.page(self._now())
-        batch, share = self._settings.batch, self._window.share
-        return self._dispatching.read(tenants, batch, int(block_s * 1000), share)
+        return block_s
 
     def _understood(self, read: Turn) -> list[Event]:
         now = self._now()

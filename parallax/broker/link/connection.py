@@ -140,6 +140,15 @@ class Link:
         """Return that many replies in order; an error reply stands in the list as an exception."""
         return [self._receive() for _ in range(count)]
 
+    def has_reply(self, within_s: float) -> bool:
+        """Wait for so long for a reply to what was sent; return whether one begins to come."""
+        if self._connection is None:
+            raise Unreachable("the connection on which something was asked is closed")
+        try:
+            return bool(self._connection.can_read(timeout=within_s))
+        except (redis.RedisError, OSError) as error:
+            raise self._broken(error) from error
+
     def _receive(self) -> Reply:
         try:
             reply = self._connection.read_response(disable_decoding=True)

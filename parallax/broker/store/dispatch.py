@@ -12,9 +12,11 @@ from parallax.broker.link.call import Call
 from parallax.broker.link.connection import Link, Reply
 from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.link.scripts import Argument, script
+from parallax.broker.store.ahead import Ahead
 from parallax.broker.store.answers import Lexicon, led
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.misfits import expel, name_of, names_of
+from parallax.core.errors import ParallaxError
 from parallax.core.pages import pages
 from parallax.core.words import Retired, Routed
 from parallax.scheduling.actions import Dispatch
@@ -54,6 +56,16 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a read is to bring: see `Dispatching.read`."""
+
+    tenants: Sequence[str]
+    count: int
+    block_ms: int
+    share: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """Proof of leadership: the token that every commit shows, and its fencing epoch."""
 
@@ -75,17 +87,23 @@ class Dispatching:
 
     The leader is the only reader of these streams, so they need no consumer groups: what it has not
     yet dealt with is what is still in them, and a new leader simply starts at the beginning.
+
+    Over a second link, if there is one, a commit takes the next read with it (see `ahead`). Cursors
+    say what the leader has taken, never what is under way: commits drop nothing beyond them.
     """
 
-    def __init__(self, link: Link, keys: Keys) -> None:
+    def __init__(self, link: Link, keys: Keys, reading: Link | None = None) -> None:
         self._link = link
         self._keys = keys
+        self._ahead = None if reading is None else Ahead(reading)
         self.events_cursor = START
         self.bell_cursor = "$"
         self.cursors: dict[str, str] = {}
 
     def restart(self) -> None:
         """Forget all cursors: the next turn reads everything that is there."""
+        if self._ahead is not None:
+            self._ahead.close()
         self.events_cursor, self.bell_cursor = START, "$"
         self.cursors.clear()
 
@@ -114,11 +132,9 @@ class Dispatching:
         all of them together could have more than `READ_BYTES`. One round trip; with a smaller
         `share` two, if there is nothing yet.
         """
-        keys = self._keys
-        most = max(1, READ_BYTES // (ENTRY_BYTES * (len(tenants) + 2)))
-        share = min(count, most, count if share is None else share)
-        news = [(keys.events, self.events_cursor), (keys.bell, self.bell_cursor)]
-        arrivals = [(keys.arrivals(t), self.cursors.get(t, START)) for t in tenants]
+        self._give_up()
+        share = min(count, _most(tenants), count if share is None else share)
+        news, arrivals = self._news(), self._arrivals(tenants)
         reply: list[Reply] = []
         if share < count and tenants:
             for streams in self._link.calls([_xread(news, count), _xread(arrivals, share)]):
@@ -126,6 +142,43 @@ class Dispatching:
         if not reply and (share == count or block_ms > 0 or not tenants):
             reply = self._link.call(*_xread(news + arrivals, share, block_ms)) or []
         return self._sorted(reply, count)
+
+    def _news(self) -> list[tuple[str, str]]:
+        keys = self._keys
+        return [(keys.events, self.events_cursor), (keys.bell, self.bell_cursor)]
+
+    def _arrivals(self, tenants: Sequence[str]) -> list[tuple[str, str]]:
+        return [(self._keys.arrivals(t), self.cursors.get(t, START)) for t in tenants]
+
+    @property
+    def reads(self) -> bool:
+        """Whether a read is under way."""
+        return self._ahead is not None and self._ahead.under_way
+
+    def brought(self, count: int, block_ms: int, *, wait: bool = True) -> Turn | None:
+        """Wait up to `block_ms` for what the read that is under way brings, or do not wait at all.
+
+        None if all is to be read anew: it waited in vain before anybody asked, or cannot be
+        understood, or nobody is to wait for it.
+        """
+        ahead = self._ahead
+        if ahead is None or not ahead.under_way:
+            return None
+        early = ahead.has_come(0.0)
+        if not early:
+            if not wait:
+                self._give_up()
+                return None
+            if not (block_ms > 0 and ahead.has_come(block_ms / 1000)):
+                return Turn()
+        reply = ahead.take()
+        if isinstance(reply, ParallaxError) or (early and not reply):
+            return None
+        return self._sorted(reply or (), count)
+
+    def _give_up(self) -> None:
+        if self._ahead is not None:
+            self._ahead.give_up()
 
     def _sorted(self, reply: Reply, count: int) -> Turn:
         turn, keys = Turn(), self._keys
@@ -153,14 +206,24 @@ class Dispatching:
         dispatches: Sequence[Dispatch],
         caps: Mapping[str, int],
         accounts: Mapping[str, float],
+        then: Reading | None = None,
     ) -> list[Routed]:
         """Carry out dispatches, save accounts, drop the events they rest on; all or nothing.
 
         `caps` is the most entries each worker's stream may hold. Returns a word for each dispatch,
-        see `lua/route.lua`. Raises Fenced when somebody else leads.
+        see `lua/route.lua`. Raises Fenced when somebody else leads. What is to be read `then` is
+        asked for in the same write, if that can be (`brought`).
         """
-        read = after(self.events_cursor)
-        return self._link.do(route_call(self._keys, lease, read, dispatches, caps, accounts))
+        taken = after(self.events_cursor)
+        call = route_call(self._keys, lease, taken, dispatches, caps, accounts)
+        if then is None or self._ahead is None or self._ahead.under_way or _in_parts(then):
+            return self._link.do(call)
+        streams = self._news() + self._arrivals(then.tenants)
+        reply = self._ahead.send(call, _xread(streams, then.count, then.block_ms))
+        if isinstance(reply, ParallaxError):  # asked again where something is done about it
+            self._give_up()
+            return self._link.do(call)
+        return call.decode(reply)
 
     def retire(self, tenants: Sequence[str]) -> list[str]:
         """Stop watching tenants whose streams are empty; return those that were retired."""
@@ -182,7 +245,12 @@ class Dispatching:
     def rewind(self, tenant: str, entry: str) -> None:
         """Read a tenant's stream from its beginning if this entry was passed over."""
         if _place(entry) <= _place(self.cursors.get(tenant, START)):
-            self.cursors.pop(tenant, None)
+            self.go_back(tenant)
+
+    def go_back(self, tenant: str, cursor: str = START) -> None:
+        """Read a tenant's stream from here on."""
+        self._give_up()
+        self.cursors[tenant] = cursor
 
 
 def route_call(
@@ -229,6 +297,16 @@ def retire_call(keys: Keys, tenants: Sequence[str]) -> Call[list[Retired]]:
     """Build what stops the watching of tenants without arrivals."""
     names = [keys.active, *map(keys.arrivals, tenants)]
     return Call(script("retire"), names, tenants, _RETIRED_WORDS.words)
+
+
+def _most(tenants: Sequence[str]) -> int:
+    """Return how many entries of each stream one read may bring."""
+    return max(1, READ_BYTES // (ENTRY_BYTES * (len(tenants) + 2)))
+
+
+def _in_parts(reading: Reading) -> bool:
+    """Whether tenants are read less of than of what workers tell."""
+    return min(reading.share, _most(reading.tenants)) < reading.count
 
 
 def _xread(streams: Sequence[tuple[str, str]], count: int, block_ms: int = 0) -> list[Argument]:
