@@ -1,4 +1,4 @@
-"""What the engines have in common that run the pure model: `clock`, `cpu` and `echo`."""
+"""The common base of the engines that run the pure model: `clock`, `cpu` and `echo`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ModelledEngine:
 
     A request joins when the profile's time of a request has passed, and its KV cache has arrived
     if another worker computed its prompt, which takes as long as the profile says; `batching`
-    decides who joins a batch when (None: whoever fits).
+    decides who joins a batch when (None: all that fit).
     """
 
     reads_bodies = False

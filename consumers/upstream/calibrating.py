@@ -172,9 +172,7 @@ class Measuring:
     async def _together(self, door: Door, texts: list[str], tokens: int) -> list[Timed]:
         self._last = texts[0]
         whole_s = self._backend.timeouts.whole_s
-        asking = (
-            timed(door, self._manner, text, tokens, self._clock, whole_s) for text in texts
-        )
+        asking = (timed(door, self._manner, text, tokens, self._clock, whole_s) for text in texts)
         return await self._in_time(_all(list(asking)))
 
     async def _in_time(self, doing: Coroutine[Any, Any, T]) -> T:
