@@ -37,6 +37,7 @@ from parallax.cli.documents import (
     UrlDocument,
 )
 from parallax.cli.lab_documents import (
+    Advice,
     Candidate,
     DoctorFinding,
     Drills,
@@ -96,6 +97,7 @@ DOCUMENTS: dict[str, Any] = {
     "explain": list[Candidate],
     "simulate": dict[str, float | None],
     "compare": list[Variant],
+    "advise": Advice,
     "report": Written,
     "trace formats": list[TraceFormat],
     "trace stats": dict[str, float | None],
