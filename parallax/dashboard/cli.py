@@ -20,7 +20,7 @@ from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
 from parallax.services.system import TOKEN_VARIABLE
 
-#: Shortest token that is taken from the environment of whoever starts this process.
+#: Shortest token that is taken from this process's environment.
 _SHORTEST = 16
 
 
@@ -54,7 +54,7 @@ def dashboard(
     serving = Serving(front, listening(host, port))
     where = f"http://{f'[{host}]' if ':' in host else host}:{serving.port}/"
     with Orders(serving.stop) as orders:
-        # Whoever chose the token tells the address with it, on a standard output of its own.
+        # The process that chose the token prints the address with it on its own standard output.
         shown = where if given else f"{where}#token={token}"
         say(f"dashboard of cell {cell}: {shown}", err=bool(given))
         sys.stdout.flush()

@@ -47,7 +47,7 @@ SPLIT = frozenset({"disaggregated"})
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What both worlds have in common."""
+    """The parameters that the live run and the simulation share."""
 
     workers: int
     profile: str
@@ -81,7 +81,7 @@ class Gap:
 
     @property
     def errors(self) -> tuple[float, ...]:
-        """How far the simulator is off, as shares of what was measured."""
+        """The simulator's errors, as shares of the measured values."""
         return tuple(s / m - 1 for m, s in zip(self.live, self.simulated, strict=True))
 
     @property

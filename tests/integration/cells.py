@@ -21,6 +21,7 @@ from parallax.core.errors import ParallaxError, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
 from parallax.core.settings import Policies, SchedulerSettings, WorkerSettings
+from parallax.core.words import Terminated
 from parallax.scheduling.scheduler import Scheduler, build_scheduler
 from parallax.services.clock import SystemClock
 from parallax.services.recoverer import Recoverer
@@ -141,17 +142,22 @@ class Cell:
         return record.state if record else None
 
     def cancel(self, name: str) -> str:
-        """Cancel a job."""
-        record = self.record(name)
-        assert record is not None
-        ending = Ending(
-            name,
-            record.tenant,
-            Outcome.CANCELLED,
-            worker=record.worker,
-            hedge_worker=record.hedge_worker,
-        )
-        return Intake(self.link, self.keys).terminate([ending])[0][0]
+        """Cancel a job; look again where it is if it moved meanwhile, as the client does."""
+        word = Terminated.MOVED
+        for _ in range(10):
+            record = self.record(name)
+            assert record is not None
+            ending = Ending(
+                name,
+                record.tenant,
+                Outcome.CANCELLED,
+                worker=record.worker,
+                hedge_worker=record.hedge_worker,
+            )
+            word = Intake(self.link, self.keys).terminate([ending])[0][0]
+            if word is not Terminated.MOVED:
+                break
+        return word
 
     def die(self, worker: Worker) -> None:
         """Let a worker be dead: it takes no more turns and its heartbeat is gone."""

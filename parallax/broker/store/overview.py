@@ -1,4 +1,4 @@
-"""The one reader of a cell's state: what is printed, drawn, served and alerted comes from here.
+"""The one reader of a cell's state, for commands, dashboard, gateways and alerts.
 
 `Overview.read` takes two round trips (and one more for each further two thousand workers), whatever
 the size of the cell, and looks at no more than `MOST_TENANTS` streams of arrivals. What only a
@@ -40,7 +40,7 @@ MOST_TENANTS = 1_000
 #: Most commands in one write: their replies wait in memory on both sides.
 _PIPELINE = 8_000
 
-#: Figures that are older than this are told no more by whoever leads (seconds).
+#: Figures that are older than this are not published any more by a leader (seconds).
 STALE_S = 5.0
 
 #: A worker is called slow if it is so many times slower than the others of its pool.
@@ -54,7 +54,7 @@ WorkerWord = Literal["alive", "unready", "draining", "dead"]
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """Who leads, since when (None: it has not told yet), and how often the lease was taken."""
+    """The leader, its start (None: not told yet), and how often the lease was taken."""
 
     name: str
     epoch: int
@@ -110,7 +110,7 @@ class TenantState:
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """What a cell was like at `at`, by the server's clock.
+    """The state of a cell at `at`, by the server's clock.
 
     `waiting_jobs` counts those of the tenants in `tenants`; it is exact unless there are more.
     """
@@ -162,7 +162,7 @@ class CellState:
 
     @property
     def events(self) -> Sequence[Event]:
-        """What happened last, the oldest first."""
+        """The last notable events, the oldest first."""
         return () if self.figures is None else self.figures.events
 
     def per_s(self, word: str) -> float:
@@ -233,7 +233,7 @@ class Overview:
     def _second(
         self, tenants: Sequence[str], workers: Sequence[str]
     ) -> tuple[dict[str, int], dict[str, float], list[list[Reply]]]:
-        """Return the tenants' waiting jobs and weights, and what is reported of each worker."""
+        """Return the tenants' waiting jobs and weights, and each worker's report."""
         keys = self._keys
         commands: list[Sequence[Argument]] = [("XLEN", keys.arrivals(name)) for name in tenants]
         if tenants:
