@@ -57,7 +57,8 @@ def test_who_does_not_want_to_see_a_trace_is_told_nothing(embedded_url: str) -> 
     with fronted(embedded_url, cell) as front:
         for context in UNSAMPLED, BROUGHT:  # the second shows that the first was not merely late
             headers = {"traceparent": context, "x-request-id": context}
-            assert front.asking.post("/v1/chat/completions", json=CHAT, headers=headers)
+            answer = front.asking.post("/v1/chat/completions", json=CHAT, headers=headers)
+            assert answer.status_code == 200
         wait_until(lambda: set(LIFE) < set(kept.names()), "the second to be told")
     assert len(kept.spans) == 1 + len(LIFE)
 
