@@ -45,10 +45,8 @@ class Asked:
     path: str  # below `/v1`; `/tokenize` has none above it
     payload: bytes
     stream: bool
-    own_usage: bool = False  # the usage was asked for by us: whoever asked does not want to see it
-    trace: str = (
-        ""  # the context of the trace that it belongs to, for a server that tells of itself
-    )
+    own_usage: bool = False  # we asked for the usage: the client does not want to see it
+    trace: str = ""  # the context of the job's trace, for a server that is traced, too
 
 
 def asked(request: Request, served: Served) -> Asked:
@@ -126,7 +124,7 @@ def _model(raw: Raw | None, served: Served) -> str:
 
 
 def _limit(fields: dict[str, Raw], most: int, names: Sequence[str], usual: str) -> None:
-    """Let no answer be longer than its job may be: that is what was admitted."""
+    """Let no answer be longer than its job may be: admission counted on that."""
     there = [name for name in names if name in fields]
     for name in there:
         try:
