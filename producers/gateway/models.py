@@ -75,7 +75,7 @@ class Models:
         members, now = self._members(), int(self._clock.now())
         live: dict[str, int] = {}
         for member in members:
-            serves = member.alive and not member.number("draining")
+            serves = member.alive and not member.draining
             for name in filter(None, models_of(member.registration)):
                 live[name] = live.get(name, 0) + serves
         self._remember(live, now)
