@@ -1,4 +1,4 @@
-"""What a desk wants done. Those for the engine cannot fail and come first; the others are asked of
+"""The actions of a desk. Those for the engine cannot fail and come first; the others are asked of
 the store, each kind once at a time, and are asked again until they are answered."""
 
 from __future__ import annotations

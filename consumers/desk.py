@@ -39,7 +39,7 @@ LOOK_S = 5.0
 
 
 class Desk:
-    """What one worker holds, and what is to be done about it."""
+    """The attempts that one worker holds, and the next actions for them."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Desk:
         self._junk: list[tuple[Entry, str]] = []
         self._told: list[tuple[Attempt, str, int]] = []
         self._began: list[Attempt] = []
-        # What the store was asked and has not answered yet.
+        # Requests to the store that it has not answered yet.
         self._beginning: Sequence[Assignment] = ()
         self._ending: Sequence[Finish] = ()
         self._looking = False
@@ -261,7 +261,7 @@ class Desk:
                 self._began.append(running.attempt)
 
     def _tell_first(self, running: Running) -> None:
-        """Who watches learns of the first token; of a stream it is the first chunk."""
+        """Tell viewers of the first token; of a stream it is the first chunk."""
         attempt = running.attempt
         if attempt.assignment.prefilled is None and attempt.reply == attempt.job_id:
             self._told += [] if attempt.stream else [(attempt, "first", running.tokens)]

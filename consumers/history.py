@@ -1,4 +1,4 @@
-"""What a worker did, line by line: the evidence from which promises are checked afterwards."""
+"""Writes a worker's history, line by line: the evidence from which promises are checked."""
 
 from __future__ import annotations
 

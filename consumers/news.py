@@ -1,4 +1,4 @@
-"""What a desk hears: from its streams, from the store, from its engine, from its process."""
+"""The input events of a desk: from its streams, the store, its engine, and its process."""
 
 from __future__ import annotations
 

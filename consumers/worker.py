@@ -367,13 +367,13 @@ class Worker:
             self._on_read(await self._ears.read(self.desk.room, 0.0))
 
     def _registration(self) -> Registration:
-        """What it registers; called from the heartbeat's thread. An engine may change."""
+        """Build the registration; called from the heartbeat's thread. An engine may change."""
         engine, about = self._engine, {**self._engine.describe(), **self._models}
         known = engine.slots, engine.name, engine.kv_capacity
         return Registration(VERSION, *known, *self._about, about)
 
     def _report(self) -> Mapping[str, Argument]:
-        """What the heartbeat publishes. Called from its thread: it only reads."""
+        """Build the heartbeat's report. Called from its thread: it only reads."""
         desk, kv_used = self.desk, self._engine.kv_used
         running, waiting = len(desk.running), len(desk.waiting)
         takes, resting = desk.condition.ready and not desk.draining, len(desk.resting)

@@ -1,4 +1,4 @@
-"""What the engines have in common that run the pure model: `clock`, `cpu` and `echo`."""
+"""The common base of the engines that run the pure model: `clock`, `cpu` and `echo`."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ CONTINUOUS = PolicyChoice("continuous")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a builder may use."""
+    """The inputs of an engine's builder."""
 
     profile: Profile  # with `slots` in place of its own number of sequences, if that was given
     slots: int | None  # requests that run at once, if that was given

@@ -16,7 +16,7 @@ _encode = msgspec.json.encode
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a request consumed, in tokens."""
+    """The consumption of a request, in tokens."""
 
     prompt_tokens: int
     completion_tokens: int

@@ -1,4 +1,4 @@
-"""What a job's body asks of a server, and the request that is made of it.
+"""Turns a job's body into the request to a server.
 
 The body goes as it came: only what must be known here is read (its kind, its model, the longest
 answer), and only what must be otherwise is changed. A field that is not known is the server's
@@ -31,7 +31,7 @@ _LIMIT = msgspec.json.Decoder(int | None)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a server serves, as far as requests must know it."""
+    """The capabilities of a server that requests depend on."""
 
     kind: str = "openai"
     models: Sequence[str] = ()  # nothing: not known, so whatever is asked for is tried

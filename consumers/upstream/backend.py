@@ -1,4 +1,4 @@
-"""What the user says of a server: `URL[,name=..][,kind=..][,slots=..][,key-env=..]...`."""
+"""Parses the user's words for a server: `URL[,name=..][,kind=..][,slots=..][,key-env=..]...`."""
 
 from __future__ import annotations
 

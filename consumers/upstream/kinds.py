@@ -1,4 +1,4 @@
-"""What is known of each kind of server: its paths, and how to read what they say.
+"""Describes each kind of server: its paths, and how to read their answers.
 
 kind      is well   slots               KV cache                 load
 llamacpp  /health   /props total_slots  n_ctx of a slot x slots  /metrics, /slots
@@ -31,7 +31,7 @@ _MOST = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a server says of itself."""
+    """A server's description of itself."""
 
     kind: str
     models: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a server says of its load."""
+    """A server's report of its load."""
 
     running: float | None = None
     waiting: float | None = None

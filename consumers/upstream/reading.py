@@ -22,7 +22,7 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a request consumed, as far as the server says it."""
+    """The consumption of a request, as far as the server reports it."""
 
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -84,7 +84,7 @@ class Stream:
 
     @property
     def used(self) -> Used:
-        """What was consumed; the chunks are counted where the server does not say it."""
+        """The consumption; the chunks are counted where the server does not report it."""
         told = used(self.usage)
         tokens = self.tokens if told.output_tokens is None else told.output_tokens
         return Used(told.prompt_tokens, tokens, told.cached_tokens)

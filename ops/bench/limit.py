@@ -34,7 +34,7 @@ Command = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What one way of doing it reached."""
+    """The rate that one approach reached."""
 
     jobs_per_s: float
     redis_us: float  # Redis CPU per job

@@ -56,7 +56,7 @@ def _lines(text: str) -> list[tuple[int, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What a COPY says; `stage` is empty for what comes from the context."""
+    """A COPY instruction; `stage` is empty if its source is the context."""
 
     stage: str
     sources: tuple[str, ...]

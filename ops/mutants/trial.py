@@ -54,7 +54,7 @@ _PASSED, _FAILURES, _INTERRUPTED, _LATE = 0, 1, 2, -1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of a run of tests."""
+    """The result of a run of tests."""
 
     code: int
     said: str
@@ -177,7 +177,7 @@ class Clean:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant: whether a test saw it, and which."""
+    """The fate of a mutant: whether a test caught it, and which."""
 
     mutant: Mutant
     caught: bool

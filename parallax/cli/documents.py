@@ -1,4 +1,4 @@
-"""What `--json` prints, one type for each kind of document: names, units, and what may be missing.
+"""The documents of `--json`, one type for each kind: names, units, and optional fields.
 
 Keys are snake_case and never change their meaning; a new release may add some. A unit ends a key:
 `_s` seconds, `_ms` milliseconds, `_tokens`, `_jobs`, `_per_s`; `at` is seconds since the epoch.
@@ -81,7 +81,7 @@ class JobRecord(Document, frozen=True):
 
 
 class Cancelled(Document, frozen=True):
-    """What `cancel` was answered: late if it had ended before, silent if its cell was."""
+    """The answer to `cancel`: late if the job had ended before, silent if its cell was."""
 
     id: str
     answer: Literal["ok", "late", "unknown", "silent"]
@@ -147,7 +147,7 @@ class Drained(Document, frozen=True):
 
 
 class BackendFacts(Document, frozen=True):
-    """What a server says of itself; `slots` are those that a worker would use."""
+    """A server's description of itself; `slots` are those that a worker would use."""
 
     backend: str
     kind: str
@@ -239,7 +239,7 @@ class PolicyPage(Document, frozen=True):
 
 
 class PolicyInForce(Document, frozen=True):
-    """What a cell uses of one kind, and where that choice was made: scheduler is its own option."""
+    """A cell's policy of one kind, and the source of that choice: scheduler is its own option."""
 
     kind: str
     name: str
@@ -293,7 +293,7 @@ class CanaryChange(Document, frozen=True):
 
 
 class TenantFigures(Document, frozen=True):
-    """What a tenant got. `share` is of the cost served while all were busy, `due` by weight."""
+    """A tenant's service. `share` is of the cost served while all were busy, `due` by weight."""
 
     tenant: str
     weight: float

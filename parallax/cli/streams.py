@@ -14,7 +14,7 @@ UNWRITABLE = (errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class ReaderLeft(Exception):
-    """Whoever read our output has seen enough, as `head` has."""
+    """The reader of our output has closed it, as `head` does."""
 
 
 @contextmanager

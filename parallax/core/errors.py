@@ -114,7 +114,7 @@ class StoreFault(ParallaxError):
 
 
 class Unusable(StoreFault):
-    """What is at the address will not serve us. The message says why, and what to do."""
+    """The server at the address refuses to serve. The message says why, and what to do."""
 
 
 def _line(text: str, most: int = 200) -> str:

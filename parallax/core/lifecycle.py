@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 
 class Told(StrEnum):
-    """What workers and scripts tell the scheduler in the stream `events`, as a text's first word.
+    """The kinds of messages in the stream `events`: the first word of each text.
 
     A closed list: money is settled by it, so a word that is not here is junk and settles nothing.
     """
@@ -109,7 +109,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
         frozenset[State](),
     ),
 }
-"""What may follow what. `queued -> completed`: a worker believed dead finished after all."""
+"""The allowed transitions. `queued -> completed`: a worker believed dead finished after all."""
 
 TERMINAL = frozenset(state for state, successors in TRANSITIONS.items() if not successors)
 

@@ -1,4 +1,4 @@
-"""What a prompt begins with, as names of whole blocks.
+"""Names the whole blocks with which a prompt begins.
 
 Names are chained: equal names at some place mean equal content up to there. A job that brings no
 names but belongs to a session is taken to extend what its session has said so far, so its blocks

@@ -13,7 +13,7 @@ from enum import StrEnum
 class Reason(StrEnum):
     """See the module's docstring. The values are stored in Redis."""
 
-    # What admission refuses: at the door of the scheduler, or later from the queue.
+    # Refusals of admission: on arrival at the scheduler, or later from the queue.
     TENANT_QUEUE_FULL = "tenant_queue_full"
     QUEUE_FULL = "queue_full"
     TENANT_COST_FULL = "tenant_cost_full"
@@ -36,7 +36,7 @@ class Reason(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """What it means, for people; a clause without a full stop."""
+        """The reason's meaning for people; a clause without a full stop."""
         return _SENTENCES[self]
 
     @property

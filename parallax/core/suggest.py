@@ -1,4 +1,4 @@
-"""What is known, and which of it was probably meant."""
+"""Suggests the known names that a misspelt one probably meant."""
 
 from __future__ import annotations
 

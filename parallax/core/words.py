@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Submitted(StrEnum):
-    """What the door says of a job."""
+    """Answers of `submit` for a job."""
 
     OK = "ok"
     DUP = "dup"  # the same job was accepted before
@@ -22,7 +22,7 @@ class Submitted(StrEnum):
 
 
 class Routed(StrEnum):
-    """What becomes of a dispatch."""
+    """Answers of `route` for a dispatch."""
 
     OK = "ok"
     STALE = "stale"
@@ -33,7 +33,7 @@ class Routed(StrEnum):
 
 
 class Begun(StrEnum):
-    """What the last look before the engine says of an attempt."""
+    """Answers of `begin`, the last check of an attempt before the engine."""
 
     RUN = "run"
     SKIP = "skip"
@@ -41,7 +41,7 @@ class Begun(StrEnum):
 
 
 class Finished(StrEnum):
-    """What the end of an attempt means for its job."""
+    """Answers of `finish`: the meaning of an attempt's end for its job."""
 
     OK = "ok"
     AGAIN = "again"
@@ -54,14 +54,14 @@ class Finished(StrEnum):
 
 
 class Relayed(StrEnum):
-    """What is said to an attempt that sends a part of its answer."""
+    """Answers of `relay` to an attempt that sends a part of its answer."""
 
     OK = "ok"
     STOP = "stop"  # nothing more of it is wanted
 
 
 class Terminated(StrEnum):
-    """What becomes of a job that is to end without a worker."""
+    """Answers of `terminate` for a job that is to end without a worker."""
 
     OK = "ok"
     AGAIN = "again"
@@ -72,7 +72,7 @@ class Terminated(StrEnum):
 
 
 class Cancelled(StrEnum):
-    """What whoever cancels a job is told."""
+    """Answers to a caller that cancels a job."""
 
     OK = "ok"
     LATE = "late"  # it had ended before
@@ -80,7 +80,7 @@ class Cancelled(StrEnum):
 
 
 class Reclaimed(StrEnum):
-    """What becomes of an attempt in a dead worker's stream; `alive` says that it is not dead."""
+    """Answers of `reclaim` for an attempt in a dead worker's stream; `alive`: it is not dead."""
 
     OK = "ok"
     YIELDED = "yielded"
@@ -108,7 +108,7 @@ class Repaired(StrEnum):
 
 
 class Stolen(StrEnum):
-    """What becomes of an attempt that an idle worker is to take over."""
+    """Answers of `steal` for an attempt that an idle worker is to take over."""
 
     OK = "ok"
     STARTED = "started"
@@ -120,7 +120,7 @@ class Stolen(StrEnum):
 
 
 class Scrubbed(StrEnum):
-    """What becomes of an entry that its job may not own any more."""
+    """Answers of `scrub` for an entry that its job may not own any more."""
 
     REMOVED = "removed"
     KEPT = "kept"
@@ -128,7 +128,7 @@ class Scrubbed(StrEnum):
 
 
 class Woken(StrEnum):
-    """What a tenant whose stream has entries was before it was rung for."""
+    """Answers of `wake`: the former state of a tenant whose stream has entries."""
 
     RUNG = "rung"
     ACTIVE = "active"
@@ -143,7 +143,7 @@ class Retired(StrEnum):
 
 
 class Forgotten(StrEnum):
-    """What becomes of an account that may say nothing."""
+    """Answers of `forget` for an account that may carry no information."""
 
     FORGOTTEN = "forgotten"
     KEPT = "kept"
@@ -160,7 +160,7 @@ class Buried(StrEnum):
 
 
 class Beaten(StrEnum):
-    """What a heartbeat found under its worker's name."""
+    """Answers of `heartbeat`: the registration found under the worker's name."""
 
     OK = "ok"
     NEW = "new"
@@ -168,7 +168,7 @@ class Beaten(StrEnum):
 
 
 class Led(StrEnum):
-    """Who has the lease."""
+    """Answers of `lead`: the holder of the lease."""
 
     ACQUIRED = "acquired"
     HELD = "held"
@@ -182,7 +182,7 @@ class Chosen(StrEnum):
 
 
 class Clamped(StrEnum):
-    """What became of a lease that may last too long."""
+    """Answers of `clamp` for a lease that may last too long."""
 
     OK = "ok"
     CUT = "cut"

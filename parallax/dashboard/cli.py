@@ -54,7 +54,7 @@ def dashboard(
     serving = Serving(front, listening(host, port))
     where = f"http://{f'[{host}]' if ':' in host else host}:{serving.port}/"
     with Orders(serving.stop) as orders:
-        # Whoever chose the token tells the address with it, on a standard output of its own.
+        # The process that chose the token prints the address with it on its own standard output.
         shown = where if given else f"{where}#token={token}"
         say(f"dashboard of cell {cell}: {shown}", err=bool(given))
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Who may look, and who may change something.
+"""Decides which requests may read and which may write.
 
 On a loopback address everybody on this machine may look; anywhere else, and for every change, the
 token is wanted that was printed at the start, or an API key that may administer. A browser hands
@@ -32,7 +32,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """Who a cookie stands for: the printed token, or a key, which may be revoked meanwhile."""
+    """The identity behind a cookie: the printed token, or a key, which may be revoked meanwhile."""
 
     until: float
     key: str | None  # the API key itself; None: the printed token

@@ -1,4 +1,4 @@
-"""What is read for one request: pages of rows, jobs, policies, dead letters."""
+"""The reads behind single requests: pages of rows, jobs, policies, dead letters."""
 
 from __future__ import annotations
 

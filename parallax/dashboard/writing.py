@@ -1,4 +1,4 @@
-"""What may be changed from the dashboard: weights, workers, policies, canary, letters, jobs."""
+"""The write actions of the dashboard: weights, workers, policies, canary, letters, jobs."""
 
 from __future__ import annotations
 

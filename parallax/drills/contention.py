@@ -45,7 +45,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What happened while both were backlogged, by tenant."""
+    """The service of each tenant while both were backlogged."""
 
     seconds: float
     computed: Mapping[str, float]  # cost, as workers reported it

@@ -26,7 +26,7 @@ class SmallDisk:
         self.folder = folder
         folder.mkdir(mode=0o700, exist_ok=True)
         self._run(_MOUNT, "-t", "tmpfs", "-o", f"size={ROOM},mode=700", "parallax-drill")
-        # What unmounts it waits for the end of a pipe, and so for our end, however we end.
+        # The process that unmounts it waits for the end of a pipe, and so for our end of any kind.
         self._keeper = subprocess.Popen(  # noqa: S603 - a program of the system
             ["/bin/sh", "-c", 'cat >/dev/null; umount -l "$1"', "sh", str(folder)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -47,7 +47,7 @@ FORGETFUL = {"I1"}
 
 @dataclass(frozen=True, slots=True)
 class DrillSpec:
-    """What a drill does. The same seed draws the same faults and the same jobs.
+    """The plan of a drill. The same seed draws the same faults and the same jobs.
 
     Under an odd seed no fault deletes anything by hand: where nothing was destroyed, a job that has
     to be repaired was lost by the system itself.
@@ -88,7 +88,7 @@ class DrillSpec:
 
     @property
     def left_out(self) -> str:
-        """What of its shape this machine cannot do; '' if nothing."""
+        """The part of its shape that this machine cannot provide; '' if there is none."""
         if self.shape.disk and not SmallDisk.possible():
             return "disks are not filled: that takes root on Linux, with mount"
         return ""
@@ -100,7 +100,7 @@ class DrillSpec:
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
-    """What came of a drill."""
+    """The result of a drill."""
 
     spec: DrillSpec
     faults: Counter[str]

@@ -1,4 +1,4 @@
-"""What is known after a drill: what producers and workers noted, and what Redis says."""
+"""The evidence after a drill: notes of producers and workers, and the state of Redis."""
 
 from __future__ import annotations
 

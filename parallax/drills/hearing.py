@@ -1,4 +1,4 @@
-"""What the one who waits has heard of each job: its end, its answer, and pieces of it."""
+"""The messages that a waiting client has received for each job: end, answer, and chunks."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _MOST_BYTES = 1 << 26
 
 
 class Mode(Enum):
-    """What the proxy does with what comes."""
+    """The proxy's treatment of the bytes that pass."""
 
     OPEN = "open"
     HANG = "hang"  # nothing passes, and nobody is told

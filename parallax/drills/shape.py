@@ -24,7 +24,7 @@ _JOB_S = 0.06
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a drill looks like. Every field can be pinned by hand (`--shape workers=50`)."""
+    """The dimensions of a drill. Every field can be pinned by hand (`--shape workers=50`)."""
 
     tenants: int = 3  # beside those that are kept waiting
     workers: int = 5  # one of them computes prompts only, one stands behind a proxy of its own

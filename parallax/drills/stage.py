@@ -190,7 +190,7 @@ class Stage:
 
     @property
     def proxy(self) -> Proxy:
-        """What stands between the far worker and the server."""
+        """The proxy between the far worker and the server."""
         if self._proxy is None:
             raise Unreachable("the stage has not been set")
         return self._proxy

@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out of it."""
+"""The requests that an engine takes and the results that it returns."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
-    """What a request has consumed so far, in tokens: what it is charged if it is stopped now.
+    """The tokens that a request has consumed so far: its charge if it is stopped now.
 
     `prompt_tokens` were computed or found in a cache, `cached_tokens` of them were found. A step
     that is under way counts: it ends as it was planned, whoever leaves meanwhile.

@@ -47,7 +47,7 @@ SPLIT = frozenset({"disaggregated"})
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What both worlds have in common."""
+    """The parameters that the live run and the simulation share."""
 
     workers: int
     profile: str

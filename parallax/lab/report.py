@@ -1,4 +1,4 @@
-"""What every benchmark prints: a table for people, and one JSON object as the last line."""
+"""The output of every benchmark: a table for people, and one JSON object as the last line."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class FairnessPolicy(Protocol):
     def settle(
         self, tenant: str, estimate: float, consumed: float, weight: float | None = None
     ) -> None:
-        """What was charged as `estimate` has ended and consumed so much: add the difference.
+        """Settle an ended attempt: add the difference between its consumption and its `estimate`.
 
         `weight` is what the tenant had when it was charged, None what it has now: an estimate is
         taken back at the share at which it was charged, though the weight was changed meanwhile.
@@ -253,7 +253,7 @@ class Explaining(Protocol):
 
 @runtime_checkable
 class Remembering(Protocol):
-    """Who learns, and can go on where a former leader stopped."""
+    """A policy that learns and can go on where a former leader stopped."""
 
     def remember(self) -> dict[str, Any]:
         """Return what was learnt, as numbers, text, lists and dicts, of bounded size."""

@@ -1,4 +1,4 @@
-"""What the scheduler decides. A driver carries these out and reports what came of them."""
+"""The scheduler's decisions. A driver carries them out and reports their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the scheduler is told. The three drivers (service, simulator, tests) produce these.
+"""The scheduler's input events. The three drivers (service, simulator, tests) produce them.
 
 Times are seconds since the epoch. An `entry` is the driver's own reference to where the job waits
 (in the live system the id of its stream entry); the scheduler only hands it back.

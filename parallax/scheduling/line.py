@@ -1,4 +1,4 @@
-"""Who waits, who is next, and what every tenant owes: queues, fairness and ordering together."""
+"""Owns the queues, picks the next job and keeps every tenant's account of cost."""
 
 from __future__ import annotations
 

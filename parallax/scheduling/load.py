@@ -50,7 +50,7 @@ class LoadMeter:
 
 @dataclass(slots=True)
 class Ability:
-    """What a worker is able to serve per second when all its slots are used, learnt from any load.
+    """Estimates from any load how much a worker serves per second when all its slots are used.
 
     A job takes `alone + each * company` seconds per cost unit: batching engines serve several
     hardly slower than one, others one after the other. Both are learnt from jobs that met different
@@ -116,7 +116,7 @@ _LEARNT = ("_weight", "_company", "_square", "_pace", "_both", "_slots", "_fulle
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What an autoscaler is told: the demand, and who is there to meet it.
+    """The input of an autoscaler: the demand, and the workers that can meet it.
 
     `starting` are workers that were asked for and do not serve yet, and `kept` those that cannot be
     drained, because others have started them: whoever has the machines knows both.

@@ -1,4 +1,4 @@
-"""What a leader has learnt, so that the next one need not learn it again.
+"""Hands the estimates that a leader has learnt to its successor.
 
 Accounts are kept exactly, with the dispatches that they rest on (`FairnessPolicy.accounts`). What
 is here is kept now and then: losing the last seconds of it costs a little accuracy and nothing

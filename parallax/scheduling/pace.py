@@ -1,4 +1,4 @@
-"""Who is slower than the others of its pool, learnt from what attempts took."""
+"""Learns from durations of attempts which workers are slower than the others of their pool."""
 
 from __future__ import annotations
 

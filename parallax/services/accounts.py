@@ -1,4 +1,4 @@
-"""What a leader knows of the tenants' accounts, and forgetting those that say nothing.
+"""Keeps the leader's copy of the tenants' accounts and prunes those that carry no information.
 
 A new leader reads the accounts that are above the level: those of tenants who are ahead of what
 they are due. There are few of them. Only where the ledger is full of accounts that nobody has

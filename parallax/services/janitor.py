@@ -56,7 +56,7 @@ _STAY = frozenset({Repaired.HELD, Repaired.MOVED, Repaired.SPOILT})
 
 @dataclass(slots=True)
 class Findings:
-    """What a piece of a sweep has found."""
+    """The findings of one slice of a sweep."""
 
     words: Counter[str] = field(default_factory=Counter)
     #: What lies in workers' streams: (job, number of the attempt), for those that were read whole.

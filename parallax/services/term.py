@@ -71,7 +71,7 @@ COMMIT_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What a candidate brings to every term: a cell, and how to lead it."""
+    """The parts that a candidate brings to every term: a cell, and how to lead it."""
 
     link: Link
     keys: Keys

@@ -1,4 +1,4 @@
-"""What a simulated run leaves behind: the end of every job, samples, counts, busy times."""
+"""Collects a simulated run's results: ends of jobs, samples, counts, busy times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to the fleet: faults, and autoscaling."""
+"""Changes the simulated fleet: faults, and autoscaling."""
 
 from __future__ import annotations
 

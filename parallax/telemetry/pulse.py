@@ -1,4 +1,4 @@
-"""What a leader has seen in the last minute: counts, latencies, tenants, workers, happenings.
+"""The leader's view of the last minute: counts, latencies, tenants, workers, notable events.
 
 It is made for people who look, and told to them once a second (`services.publishing`). A minute is
 six slots of ten seconds: the newest is filled, the oldest is dropped whole. Whoever leads next
@@ -56,7 +56,7 @@ class Happening:
 
 @dataclass(slots=True)
 class Served:
-    """What one tenant got."""
+    """The service that one tenant got."""
 
     cost: float = 0.0
     completed: int = 0
@@ -75,7 +75,7 @@ class Served:
 
 @dataclass(slots=True)
 class Slot:
-    """What was counted in some seconds from `since` on."""
+    """The counts of a few seconds from `since` on."""
 
     since: float
     counts: Counter[str] = field(default_factory=Counter)

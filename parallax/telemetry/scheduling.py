@@ -1,4 +1,4 @@
-"""What a scheduler process counts. One method for each thing that happens."""
+"""The metrics of a scheduler process. One method for each kind of event."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TenantSeries:
 
 @dataclass(slots=True)
 class _Sums:
-    """What a batch of reports adds to the counters of one tenant."""
+    """The increments of one tenant's counters for a batch of reports."""
 
     series: TenantSeries
     targets: Objectives

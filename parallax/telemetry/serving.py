@@ -1,4 +1,4 @@
-"""What a gateway counts."""
+"""The metrics of a gateway process."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from parallax.producers.client.ticks import Ticks
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What one caller submits; `reply` names the stream that is told, None: each job its own."""
+    """One caller's submission; `reply` names the stream that is told, None: each job its own."""
 
     jobs: Sequence[Job]
     reply: str | None

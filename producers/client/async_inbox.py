@@ -35,7 +35,7 @@ MOST_UNREAD = 8 << 20
 
 
 class Told(NamedTuple):
-    """What came for whoever waits: a piece of an answer, or an end.
+    """A message for a waiting caller: a chunk of an answer, or an end.
 
     An end that is `recorded` was found in the job's record: what else was told of it is lost.
     """
@@ -46,7 +46,7 @@ class Told(NamedTuple):
 
 
 class Mail:
-    """What came for one who waits, and was not taken yet."""
+    """The messages for one waiting caller that it has not taken yet."""
 
     def __init__(self) -> None:
         self._told: deque[Told] = deque()

@@ -65,7 +65,7 @@ class Client:
         self._random = Random()
         url = found_url() if url is None else url
         self._link, self._reader, self._streamer = Link.to(url), Link.to(url), Link.to(url)
-        # Whoever has a lock asks Redis, which answers or times out: nobody waits for ever.
+        # The holder of a lock asks Redis, which answers or times out: no thread waits for ever.
         self._asking, self._listening = threading.Lock(), threading.Lock()
         self._following = threading.Lock()
         self._intake = Intake(self._link, self._keys, limits, shared_prefixes)

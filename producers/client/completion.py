@@ -36,12 +36,12 @@ class Completion:
 
     @property
     def report(self) -> Report:
-        """What came of it: the job's result, whichever way its end was learned."""
+        """The job's result, whichever way its end was learned."""
         return decode_report(self.data) if self.data else Report()
 
     @property
     def text(self) -> str | None:
-        """What the answer says, if it is a chat completion; None if it is none."""
+        """The text of the answer if it is a chat completion, else None."""
         return answer_text(self.answer)
 
     def raise_for_outcome(self) -> None:

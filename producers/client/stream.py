@@ -57,7 +57,7 @@ class Stream(Iterator[bytes]):
 
     @property
     def cancelled(self) -> str:
-        """What a cancellation was answered: ok, late, unknown, silent; '' if there was none."""
+        """The answer to a cancellation: ok, late, unknown, silent; '' if there was none."""
         return self._following.cancelled
 
     def __next__(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What many ask in one turn of an event loop, done together."""
+"""Coalesces the requests of one turn of an event loop into one call."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _PHRASES = {
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What all connections of a gateway share."""
+    """The state that all connections of a gateway share."""
 
     patience: Patience
     head_s: float

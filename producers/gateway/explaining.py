@@ -1,4 +1,4 @@
-"""What answers say about themselves, in headers: which job it was, who served it, what it cost."""
+"""Builds the headers that explain an answer: its job, its worker, its cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gateway looks up in the store beside its jobs, over two connections of its own.
+"""A gateway's own lookups in the store, over two connections beside those of its jobs.
 
 Workers, keys, policies and totals: each no more often than it may be old, in threads beside the
 loop. Who may only look is enough for all of it.

@@ -1,4 +1,4 @@
-"""What a request means as a job: whose it is, how urgent, how long, and what it begins with.
+"""Translates a request into a job: tenant, urgency, length, and prefix.
 
 Headers come before fields of the body; of several names for one thing the first that is there
 counts. A number that makes no sense is refused; one that is merely out of range is brought into it,

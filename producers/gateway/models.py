@@ -30,7 +30,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look at the workers told."""
+    """The result of one look at the workers."""
 
     models: Mapping[str, Served]
     live: int

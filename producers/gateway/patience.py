@@ -16,7 +16,7 @@ from parallax.core.clock import Clock
 
 
 class Phase(StrEnum):
-    """What a connection is waited for."""
+    """The stage in which a connection is waited for."""
 
     HEAD = "head"  # the head of a request, or any word on a fresh connection
     REST = "rest"  # the rest of a body that nobody wants any more: its request is answered
@@ -24,7 +24,7 @@ class Phase(StrEnum):
 
 
 class Connection(Protocol):
-    """Whatever can be given up."""
+    """A connection that can be given up."""
 
     def cut(self, phase: Phase) -> None:
         """Close it; nothing came of what it was waited for."""

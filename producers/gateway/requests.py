@@ -34,7 +34,7 @@ _Texts = (
 
 
 class Common(msgspec.Struct):
-    """What every kind of request may say."""
+    """The fields that all kinds of requests share."""
 
     model: Annotated[str, msgspec.Meta(max_length=256)] = ""
     stream: bool | None = None
@@ -63,7 +63,7 @@ class Common(msgspec.Struct):
 
 
 class Completing(Common):
-    """What requests for chats and for plain completions have in common."""
+    """The fields that chat requests and plain completion requests share."""
 
     stream_options: StreamOptions | None = None
     max_tokens: _Tokens = None

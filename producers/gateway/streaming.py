@@ -34,7 +34,7 @@ _HEADERS = {
 
 
 class Chunks(Protocol):
-    """What is streamed; see `AsyncStream`."""
+    """The stream of an answer; see `AsyncStream`."""
 
     @property
     def completion(self) -> Completion | None: ...

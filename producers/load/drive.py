@@ -33,7 +33,7 @@ PATIENCE_S = 60.0
 
 @dataclass(slots=True)
 class Sample:
-    """What is known of one job. Times are seconds from the start of the run."""
+    """The driver's notes of one job. Times are seconds from the start of the run."""
 
     tenant: str
     due: float

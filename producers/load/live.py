@@ -34,7 +34,7 @@ def _nothing() -> None:
 
 @dataclass(slots=True)
 class Live:
-    """What a live run needs to know."""
+    """The parameters of a live run."""
 
     url: str
     cell: str

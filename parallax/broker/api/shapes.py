@@ -32,7 +32,7 @@ class Item(msgspec.Struct):
 
 
 class StreamOptions(msgspec.Struct):
-    """What a request says of the stream of its answer."""
+    """A request's options for the stream of its answer."""
 
     include_usage: bool | None = None
 

@@ -1,4 +1,4 @@
-"""What a link says to a server and what it does about the answers, without a connection.
+"""The protocol of a link without its connection: commands to send, and reactions to answers.
 
 A dialogue is a generator: it yields what is to be sent and is given the replies. A `Link` waits for
 them, an `AsyncLink` awaits them; what is done about a slot that moved, a script that the server

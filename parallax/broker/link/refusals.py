@@ -1,4 +1,4 @@
-"""What servers, and what is no server of ours, say when they will not serve; what to do then."""
+"""Classifies refusals of servers, and of peers that are no Redis, and says what to do."""
 
 from __future__ import annotations
 

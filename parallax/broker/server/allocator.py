@@ -31,7 +31,7 @@ KEPT = "glibc.malloc.tcache_count=8000"
 
 @dataclass(frozen=True, slots=True)
 class Allocator:
-    """What it is, for people, and what must stand in the server's environment."""
+    """An allocator's name for people, and the environment that the server needs for it."""
 
     name: str
     variables: Mapping[str, str] = field(default_factory=dict)

@@ -266,7 +266,7 @@ loglevel notice
                 return False
             self._check()
             self._clock.wait(POLL_S)
-        # What answered at our socket with our password is our server, but it may have gone since.
+        # A server that answered on our socket with our password is ours, but may have gone since.
         return process.poll() is None
 
     def _socket_path(self) -> Path:

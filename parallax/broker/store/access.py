@@ -47,7 +47,7 @@ _WRITING = (
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a role may do: commands, and keys of the cell by the last part of their names."""
+    """A role's permissions: commands, and keys of the cell by the last part of their names."""
 
     name: str
     commands: tuple[str, ...]

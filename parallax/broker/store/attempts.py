@@ -35,7 +35,7 @@ _BEGUN, _FINISHED, _DONE = Lexicon(Begun), Lexicon(Finished), Lexicon(Done)
 
 
 class Look(Struct, frozen=True):
-    """What `begin` says of an attempt: a word, the job's `about`, when it began, and its body."""
+    """The answer of `begin` for an attempt: a word, the job's `about`, its start, and its body."""
 
     word: Begun
     about: bytes
@@ -44,7 +44,7 @@ class Look(Struct, frozen=True):
 
 
 class Prefilled(Struct, frozen=True):
-    """Who computed the prompt, how much of it was cached there, and when the first token came."""
+    """The prefill of a job: its worker, its cached tokens, and the time of the first token."""
 
     worker: str
     cached_tokens: int
@@ -109,7 +109,7 @@ class Cancellation:
 
 
 class Attempts:
-    """What a worker does with its attempts: it begins them, relays their answers, ends them.
+    """A worker's operations on its attempts: begin them, relay their answers, finish them.
 
     All of it are dialogues, which a link carries for whoever waits or awaits.
     """

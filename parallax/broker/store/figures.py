@@ -1,4 +1,4 @@
-"""What the leader tells everybody who looks, once a second: the key `figures`.
+"""The figures that the leader publishes for viewers once a second: the key `figures`.
 
 One document with a version, written only by whoever leads (`publish.lua`), gone some minutes after
 the last leader. It tells what only a leader knows (latencies, what each tenant was served, who was
@@ -45,7 +45,7 @@ class Sample(Message, frozen=True):
 
 
 class TenantFigures(Row, frozen=True):
-    """What a tenant got in the last minute; `running` are its attempts in flight."""
+    """A tenant's service in the last minute; `running` are its attempts in flight."""
 
     name: _Text
     cost: _Amount
@@ -57,7 +57,7 @@ class TenantFigures(Row, frozen=True):
 
 
 class WorkerFigures(Row, frozen=True):
-    """What the leader knows of a worker; counts are of the last minute."""
+    """The leader's view of a worker; counts are of the last minute."""
 
     name: _Text
     in_flight: _Count

@@ -1,4 +1,4 @@
-"""Who holds a job: the fields `at` and `hedge` of its record, read in one place.
+"""Parses the holders of a job: the fields `at` and `hedge` of its record.
 
 `lua/common.lua` says what they look like, and reads them for the scripts (`parsed`, `split`).
 """
@@ -45,7 +45,7 @@ class Holding(Struct, frozen=True):
 
     @property
     def signature(self) -> str:
-        """What an attempt shows to prove that it is this one."""
+        """The credential by which an attempt proves that it holds the job."""
         return signature_of(self.who, self.attempt, self.entry) if self.entry else self.who
 
     @property

@@ -56,7 +56,7 @@ _ACCEPTED = frozenset({Submitted.OK, Submitted.DUP})
 
 
 class Receipt(Struct, frozen=True):
-    """What the door answered for one job.
+    """The answer of admission for one submitted job.
 
     `detail` is the entry's id, the state of the known job, or the number at fault; where one of
     several cells could not be asked, it says why.
@@ -196,7 +196,7 @@ def terminate_call(
     keys: Keys, limits: Limits, endings: Sequence[Ending], token: str = ""
 ) -> Call[list[Answer[Terminated]]]:
     """Build what ends jobs, at most `MOST_ENDINGS` of them; with a token it may raise Fenced."""
-    # Who shows no token may not touch `leader`, and the script does not look at it.
+    # A caller without a token may not read `leader`, and the script does not look at it.
     lease = keys.leader if token else keys.counts
     names = [lease, keys.open, keys.counts, keys.events, keys.dead, keys.due]
     args: list[Argument] = [

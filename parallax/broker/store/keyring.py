@@ -55,7 +55,7 @@ class ApiKey(Message, frozen=True):
 
     @property
     def rates(self) -> Rates:
-        """What it may ask for a minute."""
+        """Its rates: the requests and tokens that it may ask for in a minute."""
         return Rates(self.requests_per_minute, self.tokens_per_minute)
 
     def is_good(self, token: str, now: float) -> bool:

@@ -166,7 +166,7 @@ class Keys:
         return self._ctl + worker
 
     def rate(self, key_id: str) -> str:
-        """What an API key has spent of its rates."""
+        """The key with the spent rates of an API key."""
         return self._rate + key_id
 
     def heartbeat(self, worker: str) -> str:

@@ -1,4 +1,4 @@
-"""Who is alive: registrations, heartbeats and reports of workers, and the leader's lease."""
+"""Liveness: registrations, heartbeats and reports of workers, and the leader's lease."""
 
 from __future__ import annotations
 

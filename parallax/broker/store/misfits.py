@@ -1,4 +1,4 @@
-"""What lies where it does not belong: keys of a wrong type, and members that are no names.
+"""Finds foreign data in a cell: keys of a wrong type, and members that are no names.
 
 Whoever can write to Redis can put a string where a stream must be. Every later command on that key
 would fail, whoever it is for, and a key that all tenants share would stop all of them. So it is
@@ -39,7 +39,7 @@ _SET_ASIDE, _UNSEATED = Lexicon(SetAside), Lexicon(Unseated)
 
 
 class Does(Protocol):
-    """What carries operations out: a link."""
+    """The link that carries operations out."""
 
     def do(self, call: Call[R]) -> R:
         """Carry out an operation and return its decoded reply."""

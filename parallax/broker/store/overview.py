@@ -55,7 +55,7 @@ WorkerWord = Literal["alive", "unready", "draining", "dead"]
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """Who leads, since when (None: it has not told yet), and how often the lease was taken."""
+    """The leader, its start (None: not told yet), and how often the lease was taken."""
 
     name: str
     epoch: int
@@ -111,7 +111,7 @@ class TenantState:
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """What a cell was like at `at`, by the server's clock.
+    """The state of a cell at `at`, by the server's clock.
 
     `waiting_jobs` counts those of the tenants in `tenants`; it is exact unless there are more.
     """
@@ -163,7 +163,7 @@ class CellState:
 
     @property
     def events(self) -> Sequence[Event]:
-        """What happened last, the oldest first."""
+        """The last notable events, the oldest first."""
         return () if self.figures is None else self.figures.events
 
     def per_s(self, word: str) -> float:

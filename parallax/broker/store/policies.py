@@ -58,7 +58,7 @@ class Verdict(Message, frozen=True):
 
 
 class PolicyDocument(Message, frozen=True):
-    """What a running cell uses instead of what its scheduler was started with."""
+    """The policies that a running cell uses instead of its scheduler's options."""
 
     serial: _Word = ""
     overrides: dict[_Word, Choice] = msgspec.field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What API keys may ask for a minute: spent in Redis, so that all gateways spend of the same."""
+"""Spends the rates of API keys in Redis, so that all gateways share one budget a minute."""
 
 from __future__ import annotations
 

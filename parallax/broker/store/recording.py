@@ -1,4 +1,4 @@
-"""What the leader was told and what it decided, batch by batch, so that it can be done again.
+"""Records the leader's events and decisions, batch by batch, so that a replay can repeat them.
 
 A recording is made of segments. Each begins with all that a leader knows at first: policies, seed,
 balances and what was learnt; the batches follow, numbered. While somebody keeps the key `recording`
@@ -46,7 +46,7 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was told at once, when, and what was decided (as `encoded_actions` writes it)."""
+    """One batch: its events, its time, and its decisions (as `encoded_actions` writes them)."""
 
     leader: str
     number: int

@@ -102,7 +102,7 @@ class Notice(Struct, frozen=True):
 
     @property
     def report(self) -> Report:
-        """What came with the outcome."""
+        """The detail of the outcome."""
         return _report(self.data)
 
     @property

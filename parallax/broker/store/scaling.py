@@ -1,4 +1,4 @@
-"""What autoscaling needs in Redis: the load that the leader tells, the seat, the last decisions.
+"""The keys of autoscaling: the leader's load, the autoscaler's seat, the last decisions.
 
 | key | type | holds |
 | --- | --- | --- |
@@ -85,7 +85,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class ScalingRecord(msgspec.Struct, frozen=True):
-    """What the autoscaler decided last, and why; its last changes, the latest first."""
+    """The autoscaler's last decision and its reason; its last changes, the latest first."""
 
     v: Annotated[int, msgspec.Meta(ge=VERSION)]
     at: _Number

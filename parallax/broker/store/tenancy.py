@@ -83,7 +83,7 @@ class Tenancy:
         return news
 
     def _read_all(self) -> dict[str, float]:
-        """Who is no more there has the usual weight again; begin anew if there was a change."""
+        """Reset the weight of vanished tenants to the default; begin anew if there was a change."""
         gone = self._known.keys() - self._seen
         for tenant in gone:
             del self._known[tenant]

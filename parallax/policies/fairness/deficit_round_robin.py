@@ -43,7 +43,7 @@ class DeficitRoundRobin:
 
     quantum: float = 2_000.0  # cost units per turn and unit of weight
 
-    # What a tenant was charged, per weight, on a scale on which round n ends at `n * quantum`.
+    # A tenant's charges per weight, on a scale on which round n ends at `n * quantum`.
     _charged: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _debts: dict[str, float] = field(default_factory=dict, init=False, repr=False)  # if not waiting
     _weights: dict[str, float] = field(default_factory=dict, init=False, repr=False)
@@ -106,7 +106,7 @@ class DeficitRoundRobin:
         return (name for name in self._turns if not self._lanes[name].keys().isdisjoint(models))
 
     def _bound_credit(self, tenant: str) -> None:
-        """Whoever was passed over for long is owed the last of these turns."""
+        """Give the last of these turns to a tenant that was passed over for long."""
         least = (self._round - 1) * self.quantum - MOST_CREDIT
         self._charged[tenant] = max(self._charged[tenant], least)
 

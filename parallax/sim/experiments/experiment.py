@@ -1,4 +1,4 @@
-"""What an experiment is: cases that are measured with several seeds, and what must come of them."""
+"""Defines an experiment: cases measured with several seeds, and the results that must hold."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of an experiment."""
+    """The results of an experiment."""
 
     findings: Sequence[Finding]
     charts: Sequence[Chart] = ()

@@ -60,7 +60,7 @@ def _in_time(one: JobOutcome) -> bool:
 
 
 def _persistent(jobs: Iterable[Timed]) -> Followed:
-    """Whoever is refused, or has no answer in time, asks again; twice at most."""
+    """A client that asks again, at most twice, if it is refused or gets no answer in time."""
     known = {one.id: one for _, one in jobs}
 
     def follow(outcome: JobOutcome) -> Iterable[Timed]:

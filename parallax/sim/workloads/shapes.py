@@ -1,4 +1,4 @@
-"""What the jobs of a made-up load are: singles, groups, sessions, conversations."""
+"""The shapes of synthetic jobs: singles, groups, sessions, conversations."""
 
 from __future__ import annotations
 
