@@ -52,7 +52,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Send pieces of answers to whoever waits. Answered by `Relayed`."""
+    """Send chunks of answers to the waiting clients. Answered by `Relayed`."""
 
     chunks: Sequence[Chunk]
 

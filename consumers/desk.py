@@ -4,8 +4,8 @@
                                             |                                    ^
                                             +- order, drain: Drop -> [leaving] --+- [resting]
 
-What was read but not begun may be stolen or cancelled at any time: `Begin` decides in the store.
-What has begun leaves through one door, `_unsent`, exactly once, and its end is sent again until the
+An attempt that was read but not begun may be stolen or cancelled at any time: `Begin` decides.
+A begun attempt leaves through `_unsent`, exactly once, and its end is sent again until the
 store has answered; answers are the same however often it is sent. What failed rests before it is
 reported. The end of an attempt waits until all its chunks have been answered.
 
@@ -87,7 +87,7 @@ class Desk:
     # -- what its driver sees ---------------------------------------------------------------------
 
     def handle(self, news: Sequence[told.News], now: float) -> list[do.Action]:
-        """Hear what happened, in order, and return what is to be done, in order.
+        """Take events in their order and return actions in theirs.
 
         `now` is in monotonic seconds. Same random numbers and same news: same actions.
         """
@@ -288,7 +288,7 @@ class Desk:
         elif event.again and not running.chunks:
             verdict = "back" if event.untouched else "retry"
             self._rest(running, verdict, event.at, event.error)
-        else:  # whoever has seen a part of its answer is told at once that no more comes
+        else:  # a client that has seen a part of its answer learns at once that no more comes
             verdict = "retry" if event.again else "failed"
             self._unsent.append(running.finish(self._worker, verdict, event.at, event.error))
 
@@ -353,7 +353,7 @@ class Desk:
     # -- asking the store -------------------------------------------------------------------------
 
     def _ask(self) -> None:
-        """Ask for all that is to be asked for now: what was answered makes way for what follows."""
+        """Send the requests that are due now: answered requests make room for the next ones."""
         if self._junk:
             self._actions.append(do.Quarantine(self._junk))
             self._junk = []

@@ -17,7 +17,7 @@ class History:
     """Appends JSON lines to a file, each written through at once; without a path it does nothing.
 
     A kill loses at most the line that was being written: an operation without an answer may have
-    happened or not, and whoever reads this must allow for both.
+    happened or not, and a reader of the history must allow for both.
     """
 
     def __init__(self, path: Path | None, worker: str, clock: Clock) -> None:

@@ -4,9 +4,9 @@
                       +-> inbox -> Desk ---+
     engine's events --+                    +--> store (its answers come back as news)
 
-Two tasks live in the loop: one listens to the streams, one lets the desk hear what has come and
+Two tasks live in the loop: one listens to the streams, one hands the events to the desk and
 carries out what it wants. So work begins as soon as it comes, and what an engine tells is heard at
-once. Whoever turns a worker by hand (`run_once`) does both, one after the other.
+once. A caller that turns a worker by hand (`run_once`) does both, one after the other.
 
 What decides is in `desk`; faults on purpose, evidence and figures are parts of their own beside it.
 """
@@ -141,7 +141,7 @@ class Worker:
         return self.desk.is_late(now) or (not self._inbox and self.desk.drained(now))
 
     def run_once(self) -> None:
-        """One turn by hand: what waits to be said, a read, and what is due in the engine."""
+        """One turn by hand: send pending actions, read, and run the engine's due timers."""
         _by_hand(self._turn())
 
     def recover(self, error: Exception) -> None:
@@ -151,13 +151,13 @@ class Worker:
         self._errands.drop()
 
     def close(self) -> None:
-        """Leave: give back what is left, sign off. For a worker that is turned by hand."""
+        """Leave: give attempts back, sign off. For a worker that is turned by hand."""
         _by_hand(self._leave())
 
     # -- loops ------------------------------------------------------------------------------------
 
     async def _work(self, over: Callable[[], bool]) -> None:
-        """Let the desk hear what has come, and do what it wants, until it is over."""
+        """Hand events to the desk and carry out its actions, until the end."""
         patience = Patience(Random())
         while not over():
             try:
@@ -169,7 +169,7 @@ class Worker:
                 await asyncio.sleep(patience.failed(error))
 
     async def _listen(self) -> None:
-        """Read the streams whenever the desk has taken what was read before."""
+        """Read the streams whenever the desk has taken the last read."""
         patience = Patience(Random())
         while True:
             try:

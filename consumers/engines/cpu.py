@@ -63,7 +63,7 @@ class CpuEngine(ModelledEngine):
     def add(self, request: Request, now: float) -> None:
         """See `interface.Engine`."""
         self._take(request, now)
-        if not self._burning and not self._woken:  # so that what comes together begins together
+        if not self._burning and not self._woken:  # so that simultaneous requests begin together
             self._woken = True
             self._host.at(now, self._go_on)
 

@@ -132,7 +132,7 @@ class Engine(Protocol):
     def stop(self, request_id: str) -> Consumed | None:
         """Drop a request; return what it has consumed, None if it is not here or nobody knows.
 
-        Up to now, not up to the last event: whoever stops is charged by this. No event of it is
+        Up to now, not up to the last event: a stopped request is charged by this. No event of it is
         told afterwards.
         """
 

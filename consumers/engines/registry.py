@@ -76,7 +76,7 @@ class Engines:
         return self._builders[name]
 
     def summary(self, name: str) -> str:
-        """Return the first line of what its builder says of an engine, without the full stop."""
+        """Return the first line of the builder's docstring, without the full stop."""
         return (self[name].__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
 

@@ -45,7 +45,7 @@ class Asked:
     path: str  # below `/v1`; `/tokenize` has none above it
     payload: bytes
     stream: bool
-    own_usage: bool = False  # the usage was asked for by us: whoever asked does not want to see it
+    own_usage: bool = False  # we asked for the usage: the client does not want to see it
 
 
 def asked(request: Request, served: Served) -> Asked:
@@ -123,7 +123,7 @@ def _model(raw: Raw | None, served: Served) -> str:
 
 
 def _limit(fields: dict[str, Raw], most: int, names: Sequence[str], usual: str) -> None:
-    """Let no answer be longer than its job may be: that is what was admitted."""
+    """Let no answer be longer than its job may be: admission counted on that."""
     there = [name for name in names if name in fields]
     for name in there:
         try:

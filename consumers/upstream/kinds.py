@@ -18,7 +18,7 @@ from math import isfinite
 from typing import Any
 
 #: Slots of a server that does not say how many it has. vLLM batches up to 256 by default; the
-#: others begin to queue much sooner. What is queued there is out of the scheduler's reach.
+#: others begin to queue much sooner. A request queued there is out of the scheduler's reach.
 USUAL_SLOTS: Mapping[str, int] = {
     "vllm": 64, "sglang": 64, "llamacpp": 1, "ollama": 1, "tgi": 32, "openai": 16,
 }  # fmt: skip
@@ -184,7 +184,7 @@ def load_of(kind: str, metrics: str) -> Load:
 def kv_of_slots(slots: Any) -> float | None:
     """Return the share of llama.cpp's KV cache that its running requests hold.
 
-    What an idle slot still holds makes way for whoever comes, so it does not count.
+    An idle slot's cache makes way for the next request, so it does not count.
     """
     held = total = 0
     for slot in slots if isinstance(slots, list) else ():

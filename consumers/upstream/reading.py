@@ -30,7 +30,7 @@ class Used:
 
 
 def used(usage: Any) -> Used:
-    """Read a `usage`; what is not a number there is not known. Responses have other names in it."""
+    """Read a `usage`; a value that is no number is unknown. Responses have other names in it."""
     if not isinstance(usage, dict):
         return Used()
     details = usage.get("prompt_tokens_details", usage.get("input_tokens_details"))
@@ -56,7 +56,7 @@ class Stream:
     response: Response = field(default_factory=Response)
 
     def take(self, payload: bytes) -> bytes | None:
-        """Return what to pass on of a payload; None for what is not for others. Raises Failure."""
+        """Return the part of a payload to pass on; None if clients need none. Raises Failure."""
         if payload == DONE:
             self.over = True
             return None

@@ -62,7 +62,7 @@ class Served:
     costs: list[float] = field(default_factory=list)
 
     def between(self, start: float, end: float, sums: Sequence[float]) -> float:
-        """Return what was served in a window; `sums` are the running totals."""
+        """Return the service in a window; `sums` are the running totals."""
         first, last = bisect_left(self.times, start), bisect_left(self.times, end)
         return sums[last] - sums[first]
 

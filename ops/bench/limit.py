@@ -116,7 +116,7 @@ def hop(url: str, stream: str, onward: str, batch: int, groups: bool, jobs: int,
 
 
 def pipeline(url: str, batch: int, jobs: int, groups: bool) -> Limit:
-    """Send so many jobs through; return what was reached."""
+    """Send so many jobs through; return the rates reached."""
     raw = Raw(url)
     raw.calls([("FLUSHALL",)])
     context = multiprocessing.get_context("spawn")

@@ -41,7 +41,7 @@ def stages(path: Path) -> list[Stage]:
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
-    """Return (number, line) of what is no comment; a backslash at the end joins lines."""
+    """Return (number, line) of all lines but comments; a backslash at the end joins lines."""
     lines: list[tuple[int, str]] = []
     joined = ""
     for number, line in enumerate(text.splitlines(), 1):

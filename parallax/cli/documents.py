@@ -2,7 +2,7 @@
 
 Keys are snake_case and never change their meaning; a new release may add some. A unit ends a key:
 `_s` seconds, `_ms` milliseconds, `_tokens`, `_jobs`, `_per_s`; `at` is seconds since the epoch.
-What is not known is `null`. `docs/json.md` is made of this file.
+Unknown values are `null`. `docs/json.md` is made of this file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Spread(Document, frozen=True):
 
 
 class JobLine(Document, frozen=True, omit_defaults=True):
-    """One job of `submit`, a line each: how it ended, or what is known of it so far.
+    """One job of `submit`, a line each: its end, or its state so far.
 
     `text` is what its answer says, `answer` the answer as its engine gave it; of a job that streams
     there is only the text.

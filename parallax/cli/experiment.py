@@ -52,7 +52,7 @@ def listed(as_json: bool) -> None:
 def run(
     names: tuple[str, ...], seeds: int | None, jobs: int | None, output: Path | None, as_json: bool
 ) -> None:
-    """Run the named experiments, or all, and check what came of them.
+    """Run the named experiments, or all, and check their results.
 
     Everything is drawn from fixed seeds: the same version gives the same numbers. Exits with 3 if a
     number is not as expected, with 1 if a run failed.

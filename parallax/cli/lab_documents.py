@@ -64,7 +64,7 @@ class Held(Document, frozen=True):
 
 
 class Written(Document, frozen=True):
-    """A file that was written, and what is in it."""
+    """A written file, and its content."""
 
     file: str
     count: int

@@ -125,7 +125,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for a misspelt one the error names what was probably meant."""
+        """Find the command; for a misspelt one the error names the probable one."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             question = meant(args[0], COMMANDS)
             known = f"{question[:1].upper()}{question[1:]}"

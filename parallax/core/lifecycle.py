@@ -1,4 +1,4 @@
-"""The life of a job as a table: states, what may follow what, and how a job can end.
+"""The life of a job as a table: states, allowed transitions, and ways to end.
 
 Rules of this file:
 1. Everything that decides whether a job may change state is in `TRANSITIONS`.

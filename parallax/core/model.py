@@ -103,7 +103,7 @@ class JobView:
     """The view of a job that policies get.
 
     `attempt` counts the dispatches it has had before. `prefilled_by` names the worker that has
-    computed its prompt and holds the KV cache of it: what is left is to decode.
+    computed its prompt and holds the KV cache of it: only decoding is left.
     """
 
     id: str
@@ -118,7 +118,7 @@ class JobView:
     prefix: tuple[int, ...] = ()
     prefix_block: int = 16
     prefilled_by: str = ""
-    model: str = ""  # whoever serves it serves the job; '' = any
+    model: str = ""  # a worker that serves it serves the job; '' = any
 
 
 @dataclass(frozen=True, slots=True)

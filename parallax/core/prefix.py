@@ -36,7 +36,7 @@ def blocks_of(job: JobView) -> Sequence[int]:
 def salted(tenant: str, names: Sequence[int]) -> tuple[int, ...]:
     """Return the names that a tenant's blocks have in caches that it shares with other tenants.
 
-    What is cached can be told from an answer's `cached_tokens` and from its time. With names of its
+    An answer's `cached_tokens` and its time tell which prompts are cached. With names of its
     own a tenant learns so of what it has sent itself, and of nothing else. The same names of one
     tenant stay the same; two of different tenants agree with a probability of 2**-63, and since the
     hash goes one way, nobody can choose a name that becomes another's. O(names), about 1 us each.

@@ -92,7 +92,7 @@ class Reclaimed(StrEnum):
 
 
 class Repaired(StrEnum):
-    """Where an open job was found, and what was done about it."""
+    """Answers of `repair`: the place of an open job, and the repair."""
 
     OK = "ok"
     PRESENT = "present"
@@ -151,7 +151,7 @@ class Forgotten(StrEnum):
 
 
 class Buried(StrEnum):
-    """Whether a worker is forgotten; who is fenced learns it here, beside the words on others."""
+    """Answers of `bury`: whether a worker is forgotten, or the caller is fenced."""
 
     OK = "ok"
     FENCED = "fenced"
@@ -211,7 +211,7 @@ class Spent(StrEnum):
 
 
 class Done(StrEnum):
-    """The word of what can only be done, or be fenced."""
+    """The answer of a script that succeeds or is fenced."""
 
     OK = "ok"
 

@@ -20,7 +20,7 @@ from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
 from parallax.services.system import TOKEN_VARIABLE
 
-#: Shortest token that is taken from the environment of whoever starts this process.
+#: Shortest token that is taken from this process's environment.
 _SHORTEST = 16
 
 

@@ -88,7 +88,7 @@ class Guard:
         raise Problem("unauthorized", said + "the scope admin")
 
     async def needs(self) -> str:
-        """Return what is wanted of who signs in: `key` where there are API keys, else `token`."""
+        """Return the credential for signing in: `key` where there are API keys, else `token`."""
         return "key" if await self._keys.get() else "token"
 
     async def sign_in(self, token: str) -> str:

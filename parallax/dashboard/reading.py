@@ -250,7 +250,7 @@ def job_row(record: Record) -> dict[str, Any]:
 
 
 def timeline(record: Record) -> list[dict[str, Any]]:
-    """Return what is known of a job's life, in order: a record keeps no more than this."""
+    """Return the events of a job's life in order, as its record keeps them."""
     worker = record.worker or record.report.worker or None
     steps: list[tuple[float | None, str, str | None, str | None]] = [
         (record.accepted, "accepted", None, None),

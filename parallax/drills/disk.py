@@ -39,7 +39,7 @@ class SmallDisk:
         return sys.platform == "linux" and os.geteuid() == 0 and bool(_MOUNT and _UNMOUNT)
 
     def fill(self) -> None:
-        """Let no further byte fit: the disk shrinks to what is in it."""
+        """Let no further byte fit: the disk shrinks to its content."""
         found = os.statvfs(self.folder)
         used = (found.f_blocks - found.f_bfree) * found.f_frsize
         self._run(_MOUNT, "-o", f"remount,size={max(used, found.f_frsize)}")
@@ -49,7 +49,7 @@ class SmallDisk:
         self._run(_MOUNT, "-o", f"remount,size={ROOM}")
 
     def close(self) -> None:
-        """Unmount it; what was on it is gone."""
+        """Unmount it; its content is gone."""
         if self._keeper.stdin is not None:
             self._keeper.stdin.close()
         self._keeper.wait()

@@ -190,7 +190,7 @@ class _Drill:
         self._end = self._clock.now()
         self._until(lambda: not self._left(), shape.drain_s / 4)  # the dead are still to be buried
         if not self._drained():
-            self._stage.halt()  # what is read of work that goes on contradicts itself
+            self._stage.halt()  # readings of running work contradict each other
         seen.set()
         watching.join(shape.drain_s)
         for load in self._loads:
@@ -258,7 +258,7 @@ class _Drill:
             link.close()
 
     def reckon(self) -> Evidence:
-        """Gather what is known."""
+        """Gather the evidence."""
         stage, keys, link = self._stage, self._stage.keys, self._stage.link()
         shape, load = stage.shape, self._load
         accepted, refused, unknown = (

@@ -56,13 +56,13 @@ class Load:
     _families: list[tuple[int, ...]] = field(default_factory=list)
 
     def run(self, over: threading.Event) -> None:
-        """Submit what is due and listen to what has ended, until it is over."""
+        """Submit due jobs and listen for ends, until the drill is over."""
         self._burst(over)
         while not over.is_set():
             self.step()
 
     def step(self) -> None:
-        """Submit what is due; listen. Never raises for what the store does."""
+        """Submit due jobs; listen. Never raises for faults of the store."""
         now = self.clock.monotonic()
         if now >= self._due and self._bearable():
             batch = max(1, min(BATCH, round(self.rate)))
@@ -78,7 +78,7 @@ class Load:
         return len(self.accepted) - len(self.told) < MOST_OPEN + self.shape.tenants
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Offer jobs and note what is said of each."""
+        """Offer jobs and note the answer for each."""
         self.tenants |= {job.id: job.tenant for job in jobs}
         bodies = {job.id: body for job in jobs if (body := self.bodies.of(job.id))}
         try:

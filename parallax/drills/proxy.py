@@ -96,7 +96,7 @@ class Proxy:
         return min(_TICK_S, max(0.0, self._coming[0][0] - self._clock.monotonic()))
 
     def _deliver(self) -> None:
-        """Pass on what has been on its way for long enough."""
+        """Pass on the bytes that have been delayed for long enough."""
         now = self._clock.monotonic()
         while self._coming and (self._coming[0][0] <= now or self._bytes > _MOST_BYTES):
             _, source, data = self._coming.popleft()

@@ -1,4 +1,4 @@
-"""The page of a drill, in Markdown: what was done, what was promised, what came of it."""
+"""The page of a drill, in Markdown: its load and faults, the promises, and the results."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class Shape:
         return min(wanted, bearable, max(20.0, heavy))
 
     def told(self) -> str:
-        """Return the shape in a line, without what is usual."""
+        """Return the shape in a line, without the default dimensions."""
         usual = Shape()
         pairs = dataclasses.asdict(self).items()
         unusual = [f"{n}={_short(v)}" for n, v in pairs if v != getattr(usual, n)]
@@ -124,7 +124,7 @@ NAMED: Mapping[str, Mapping[str, float]] = {
 
 
 def drawn(seed: int, pinned: Mapping[str, float] | None = None) -> Shape:
-    """Return the shape of this seed; what is pinned is not drawn, and changes nothing else.
+    """Return the shape of this seed; a pinned dimension is not drawn, and changes no other.
 
     Each dimension is usual in about half of the seeds: what fails shall have few reasons.
     """

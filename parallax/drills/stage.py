@@ -160,7 +160,7 @@ class Stage:
         return crew
 
     def watch(self) -> None:
-        """Start again what has ended. What cannot start just now is tried the next time."""
+        """Restart ended processes. One that cannot start now is tried the next time."""
         try:
             self.system.watch()
             if self.crew is not None:

@@ -26,7 +26,7 @@ class Request:
     prefix_block: int = 16
     prefilled: bool = False  # another worker computed the prompt and its first token
     factor: float = 1.0  # steps take so many times longer while it runs
-    body: bytes = b""  # what was asked, for an engine that reads it
+    body: bytes = b""  # the request's body, for an engine that reads it
     stream: bool = False  # whether the answer is wanted piece by piece
     model: str = ""  # the one that is asked, where an engine serves several; '' = as the body says
 

@@ -81,7 +81,7 @@ class Gap:
 
     @property
     def errors(self) -> tuple[float, ...]:
-        """How far the simulator is off, as shares of what was measured."""
+        """The simulator's errors, as shares of the measured values."""
         return tuple(s / m - 1 for m, s in zip(self.live, self.simulated, strict=True))
 
     @property

@@ -22,7 +22,7 @@ def publish(
     figures: Mapping[str, object],
     floors: Mapping[str, bool],
 ) -> None:
-    """Print the table, what was missed, and the figures; exit with 3 if a floor was missed."""
+    """Print the table, missed floors, and the figures; exit with 3 if a floor was missed."""
     show(None, as_json=False, title=title, head=head, rows=rows)
     missed = [name for name, met in floors.items() if not met]
     for name in missed:

@@ -78,7 +78,7 @@ class FairnessPolicy(Protocol):
         """Return the tenant to serve next among those with queued jobs; None if there is none.
 
         With `models` only those count that have a job in one of these lanes: the workers of the
-        others are full. Who is passed over stays where it is.
+        others are full. A job that is passed over stays where it is.
         """
 
     def charge(self, tenant: str, cost: float) -> None:
@@ -146,7 +146,7 @@ class RoutingPolicy(Protocol):
 
 @runtime_checkable
 class PlacementObserver(Protocol):
-    """A routing policy that keeps an account of where what is cached."""
+    """A routing policy that keeps an account of the prefixes cached by each worker."""
 
     def ended(self, job: JobView, worker: str, usage: Usage) -> None:
         """An attempt ended on this worker; its prompt and answer were in the worker's cache."""
@@ -256,7 +256,7 @@ class Remembering(Protocol):
     """A policy that learns and can go on where a former leader stopped."""
 
     def remember(self) -> dict[str, Any]:
-        """Return what was learnt, as numbers, text, lists and dicts, of bounded size."""
+        """Return the learnt estimates, as numbers, text, lists and dicts, of bounded size."""
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Go on from what `remember` returned.

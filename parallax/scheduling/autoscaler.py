@@ -91,7 +91,7 @@ class Decision:
     draining: int
     direction: Direction
     reason: Why
-    load_workers: float  # what comes in, in workers
+    load_workers: float  # the offered load, in workers
     backlog_s: float  # what waits, in seconds of all that serve; inf if nobody does
 
     @property

@@ -82,7 +82,7 @@ class Line:
         return chosen
 
     def weigh(self, tenant: str, weight: float) -> None:
-        """From now on this tenant is due so many shares; what was charged before stays so."""
+        """Change the tenant's weight from now on; earlier charges stay."""
         self.fairness.weigh(tenant, weight)
         self._weights[tenant] = weight
 

@@ -15,7 +15,7 @@ _KEPT_S = 60.0
 _HALF_JOBS = 500.0
 #: What a worker does in fuller company than any seen is believed up to so many times that company.
 _BEYOND = 2.0
-#: Weight of the belief that company brings nothing, against what was seen.
+#: Weight of the prior that batching brings nothing, against the observations.
 _DOUBT = 0.01
 
 
@@ -99,7 +99,7 @@ class Ability:
         return beside / (alone + each * beside)
 
     def remember(self) -> list[float]:
-        """Return what was learnt."""
+        """Return the learnt estimates."""
         return [getattr(self, name) for name in _LEARNT]
 
     def recall(self, memory: Sequence[float]) -> None:

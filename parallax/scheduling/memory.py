@@ -24,7 +24,7 @@ class Memory:
     parts: Mapping[str, object]
 
     def remember(self) -> dict[str, Any]:
-        """Return what they have learnt, each beside its kind. O(size of what is kept)."""
+        """Return the policies' learnt estimates, each beside its kind. O(their size)."""
         return {
             name: [type(part).__name__, part.remember()]
             for name, part in self.parts.items()
@@ -32,7 +32,7 @@ class Memory:
         }
 
     def recall(self, memory: Mapping[str, Any]) -> list[str]:
-        """Let them go on from what was remembered; return the names of those that could not.
+        """Restore the policies' estimates; return the names of those that could not be restored.
 
         What another kind of part has learnt is left alone: another policy was chosen meanwhile.
         """

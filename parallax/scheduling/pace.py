@@ -47,7 +47,7 @@ class Pace:
         return ratio, expected
 
     def remember(self) -> list[Any]:
-        """Return what was learnt."""
+        """Return the learnt estimates."""
         return [mean.remember() for mean in self._means()]
 
     def recall(self, memory: Sequence[Any]) -> None:

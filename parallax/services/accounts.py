@@ -68,7 +68,7 @@ class Accounts:
         return [AccountRestored(tenant, account) for tenant, account in found.items()]
 
     def tend(self, lease: Lease) -> list[Event]:
-        """Read one page: learn what is new on it and forget what says nothing. Raises Fenced."""
+        """Read one page: learn its new accounts and prune the empty ones. Raises Fenced."""
         known = self._complete
         level, page = self._page()
         if level is not None:

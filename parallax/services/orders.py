@@ -66,7 +66,7 @@ class Orders:
             self._stopping()
 
     def hurry(self) -> None:
-        """Stop now: what is left is worth no waiting."""
+        """Stop now: do not wait for the rest."""
         self.stop.set()
         self.now.set()
 

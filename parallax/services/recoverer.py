@@ -124,7 +124,7 @@ class Recoverer:
         return [worker for worker, ttl in ttls.items() if ttl > most or ttl == _FOR_EVER]
 
     def drain_counts(self) -> Counter[str]:
-        """Return what was reclaimed since the last call, by word."""
+        """Return the counts of reclaimed attempts since the last call, by word."""
         counts, self._counts = self._counts, Counter()
         return counts
 

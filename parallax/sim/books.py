@@ -54,7 +54,7 @@ class Books:
             self._keep(outcome)
 
     def give_rest(self) -> None:
-        """Give away what is left when the run is over."""
+        """Hand over the rest when the run is over."""
         if self._keep is not None:
             for outcome in list(self.outcomes.values()):
                 self._give(outcome)

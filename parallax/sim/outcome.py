@@ -61,7 +61,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Run:
-    """A whole run, ready to be reported. `spec` is what was asked for, as JSON values."""
+    """A whole run, ready to be reported. `spec` is its specification, as JSON values."""
 
     spec: dict[str, object]
     jobs: list[JobOutcome]

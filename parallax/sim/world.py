@@ -215,7 +215,7 @@ class World(Loop):
                 self.at(turn[0] * 1000, lambda given: self.arrive(given[1], given[0]), turn)
         self.books.ended(outcome, self.workers.values())
 
-    # -- what is decided --------------------------------------------------------------------------
+    # -- decisions --------------------------------------------------------------------------------
 
     def decide(self) -> None:
         """Let the scheduler react to what has happened now, and carry out what it decides."""
@@ -242,7 +242,7 @@ class World(Loop):
     def _alarm(self, _: None) -> None:
         self._wake_ms = inf
         deferred, self._deferred = self._deferred, []
-        # A time in ms and back may be a breath too early: what is due at this moment is meant.
+        # A time in ms and back may round down: timers that are due at this moment are meant.
         self.carrier.carry_out(self.scheduler.handle(deferred, self.now_ms / 1000 + 1e-9))
 
     def _plan(self, worker: SimWorker) -> None:

@@ -84,7 +84,7 @@ class Slot:
     workers: dict[str, Counter[str]] = field(default_factory=dict)
 
     def tenant(self, name: str) -> Served:
-        """Return what is counted of a tenant."""
+        """Return the counts of a tenant."""
         found = self.tenants.get(name)
         if found is None:
             name = name if len(self.tenants) < TENANTS else OTHERS
@@ -92,7 +92,7 @@ class Slot:
         return found
 
     def worker(self, name: str) -> Counter[str]:
-        """Return what is counted of a worker."""
+        """Return the counts of a worker."""
         found = self.workers.get(name)
         if found is None:
             name = name if len(self.workers) < WORKERS else OTHERS
@@ -216,7 +216,7 @@ class Pulse:
     # -- telling
 
     def minute(self) -> Slot:
-        """Return what was counted in the last minute, or less."""
+        """Return the counts of the last minute, or less."""
         self._step = 1 + (self._ends - self._ends_told) // SAMPLE
         self._ends_told = self._ends
         newest = self._slots[-1]

@@ -237,7 +237,7 @@ class SchedulingMetrics:
             self._metrics.counter("janitor_finds_total").labels(word).inc(count)
 
     def canary(self, arms: Mapping[str, tuple[int, int]]) -> None:
-        """Publish what is known of the two arms of a canary; without one nothing is shown."""
+        """Publish the figures of the two arms of a canary; without one nothing is shown."""
         jobs, missed = self._metrics.gauge("canary_jobs"), self._metrics.gauge("canary_missed")
         jobs.clear()
         missed.clear()

@@ -10,7 +10,7 @@ from parallax.broker.link import refusals, tls
 from parallax.broker.link.nodes import redirected
 from parallax.core.errors import ParallaxError, StoreFault, StoreFull, Unreachable
 
-#: What is said of a connection that the server closed.
+#: The message for a connection that the server closed.
 HUNG_UP = ("reset", "closed by server", "roken pipe")
 _FULL = ("OOM",)
 #: Redis 6.2 puts what stopped a script into a sentence of its own, and the word into its middle.

@@ -68,7 +68,7 @@ def is_forbidden(error: ParallaxError) -> bool:
 
 
 def greeting(host: str, port: int) -> ParallaxError | None:
-    """Return why a server hangs up on us, if it says so to whoever connects; None if it does not.
+    """Return why a server hangs up on us, if it tells a client that connects; else None.
 
     It speaks before we do and closes: what it said is lost when we have written meanwhile.
     """

@@ -67,7 +67,7 @@ class Assignment(Struct, frozen=True):
 
 
 class Attempt(Struct, frozen=True):
-    """An attempt that has begun: what the engine needs, and who is told of its end."""
+    """A begun attempt: the engine's input, and the reader that is told of its end."""
 
     assignment: Assignment
     tenant: str
@@ -111,7 +111,7 @@ class Cancellation:
 class Attempts:
     """A worker's operations on its attempts: begin them, relay their answers, finish them.
 
-    All of it are dialogues, which a link carries for whoever waits or awaits.
+    All operations are dialogues, which a blocking or an async link carries.
     """
 
     def __init__(self, keys: Keys, worker: str, limits: Limits | None = None) -> None:
@@ -191,7 +191,7 @@ class Attempts:
         return dialogue.do(quarantine_call(keys, self._limits, keys.work(self._worker), junk))
 
     def relay(self, chunks: Sequence[Chunk]) -> Dialogue[list[Relayed]]:
-        """Send pieces of answers to whoever waits; return `ok` or `stop` for each.
+        """Send chunks of answers to the waiting clients; return `ok` or `stop` for each.
 
         Those of an attempt go in order, before its end, and before what follows them is sent: of an
         attempt that was told to `stop` nothing is sent any more. Safe to repeat. The scheduler is
@@ -352,7 +352,7 @@ def is_drain(entry: Entry) -> bool:
 
 
 def _attempt(assignment: Assignment, look: Look) -> Attempt | None:
-    """Return what has begun; None if nobody can understand it."""
+    """Return the begun attempt; None if it cannot be decoded."""
     try:
         about = decode_about(look.about)
         waited_s = max(0.0, int(look.began) / 1000 - about.accepted)

@@ -1,8 +1,8 @@
 """The typed messages that travel through Redis: strict on reading, small on the wire.
 
-JSON, never pickle: whoever can write to a stream must not be able to run code. Every message has a
+JSON, never pickle: a writer of a stream must not be able to run code. Every message has a
 version `v`; an unknown field, a wrong type or a number out of range is refused with `InvalidInput`,
-which names field, value and what is allowed, and the entry goes to the dead letters. Each entry is
+which names field, value and the allowed ones, and the entry goes to the dead letters. Each entry is
 decoded on its own, so that junk never takes a neighbour with it.
 
 While processes are replaced one by one, new ones talk to old ones. A job's `Spec` of a newer
@@ -84,7 +84,7 @@ class _StrictSpec(Spec, frozen=True):
 class Report(Row, frozen=True):
     """The result of an attempt: the field `result` of the job's record.
 
-    The same text tells the scheduler (to settle accounts) and whoever waits for the job.
+    The same text tells the scheduler (to settle accounts) and the waiting client.
     """
 
     tenant: str = ""
@@ -265,7 +265,7 @@ def _spec(data: bytes) -> Spec:
 
 @lru_cache(maxsize=4_096)
 def _check_familiar(name: str) -> None:
-    """Look once at what is told again and again: a pattern costs more than all else of a row."""
+    """Check a repeated value once: a pattern costs more than the rest of a row."""
     check_name("tenant", name)
 
 

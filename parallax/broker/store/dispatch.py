@@ -66,7 +66,7 @@ class Lease:
 
     @property
     def candidate(self) -> str:
-        """The name of whoever leads."""
+        """The name of the leader."""
         return self.token.rpartition("|")[0]
 
 

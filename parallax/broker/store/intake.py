@@ -97,7 +97,7 @@ class Receipt(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A job to end without a worker: how, why, and who is believed to hold it.
+    """A job to end without a worker: how, why, and its believed holder.
 
     `hedge_worker` is the worker of its hedge, the attempt beside the one of `worker`, if there is
     one; `entry` is where in its tenant's stream the caller saw it wait.
@@ -119,7 +119,7 @@ class Intake:
     def __init__(
         self, link: Link, keys: Keys, limits: Limits | None = None, shared_prefixes: bool = True
     ) -> None:
-        # `shared_prefixes`: equal names of blocks mean the same whoever the tenant is.
+        # `shared_prefixes`: equal names of blocks mean the same for all tenants.
         self._shared = shared_prefixes
         self._link = link
         self._keys = keys

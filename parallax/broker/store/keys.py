@@ -158,7 +158,7 @@ class Keys:
         return self._answer + job_id
 
     def out(self, reply: str) -> str:
-        """Stream that tells whoever waits."""
+        """The stream that tells the waiting client."""
         return self._out + reply
 
     def control(self, worker: str) -> str:

@@ -272,7 +272,7 @@ def _buried(reply: Sequence[bytes]) -> Buried:
 
 
 def lead_call(keys: Keys, candidate: str, ttl_ms: int) -> Call[Answer[Led]]:
-    """Build what takes or keeps the lease; its answer has the token of whoever leads."""
+    """Build the call that takes or keeps the lease; its answer has the leader's token."""
     names = [keys.leader, keys.epoch]
     return Call(script("lead"), names, [candidate, ttl_ms], lambda reply: _LED.answers(reply)[0])
 

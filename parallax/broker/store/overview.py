@@ -1,4 +1,4 @@
-"""The one reader of a cell's state: what is printed, drawn, served and alerted comes from here.
+"""The one reader of a cell's state, for commands, dashboard, gateways and alerts.
 
 `Overview.read` takes two round trips (and one more for each further two thousand workers), whatever
 the size of the cell, and looks at no more than `MOST_TENANTS` streams of arrivals. What only a
@@ -41,7 +41,7 @@ MOST_TENANTS = 1_000
 #: Most commands in one write: their replies wait in memory on both sides.
 _PIPELINE = 8_000
 
-#: Figures that are older than this are told no more by whoever leads (seconds).
+#: Figures that are older than this are not published any more by a leader (seconds).
 STALE_S = 5.0
 
 #: A worker is called slow if it is so many times slower than the others of its pool.
@@ -234,7 +234,7 @@ class Overview:
     def _second(
         self, tenants: Sequence[str], workers: Sequence[str]
     ) -> tuple[dict[str, int], dict[str, float], list[list[Reply]]]:
-        """Return the tenants' waiting jobs and weights, and what is reported of each worker."""
+        """Return the tenants' waiting jobs and weights, and each worker's report."""
         keys = self._keys
         commands: list[Sequence[Argument]] = [("XLEN", keys.arrivals(name)) for name in tenants]
         if tenants:

@@ -1,4 +1,4 @@
-"""Goodput: what is done in time when more is asked for than can be done."""
+"""Goodput: jobs done in time when the demand exceeds the capacity."""
 
 from __future__ import annotations
 
