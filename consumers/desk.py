@@ -211,7 +211,7 @@ class Desk:
         for attempt in news.running:
             if self.condition.ready and len(self.running) < self.condition.slots:
                 self._add(attempt)
-            else:  # the engine is not what it was when this was asked for
+            else:  # the engine has changed since this was asked for
                 self._rest(Running(attempt, self._now), "back", self._now)
 
     def _on_relayed(self, news: told.Relayed) -> None:

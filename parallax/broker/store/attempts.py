@@ -262,7 +262,7 @@ def finish_call(
             tenants.setdefault(attempt.tenant, len(tenants) + 1),
             outs.setdefault(reply, len(outs) + 1) if reply else "",
         )
-    # Of a record that cannot be understood nobody knows whether it has a body.
+    # A record that cannot be decoded does not tell whether it has a body.
     with_bodies = any(f.attempt.body_bytes or f.verdict == "dead" for f in finishes)
     bodies = [keys.body(f.attempt.job_id) for f in finishes] if with_bodies else []
     payloads: list[Argument] = []

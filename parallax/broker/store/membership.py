@@ -44,7 +44,7 @@ _CLAMPED_WORDS, _DONE = Lexicon(Clamped), Lexicon(Done)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A registered worker: alive or not, what it registered, and what it last reported."""
+    """A registered worker: its liveness, its registration, and its last report."""
 
     worker: str
     alive: bool
@@ -107,7 +107,7 @@ class Membership:
         return word is Beaten.NEW
 
     def amend(self, worker: str, registration: Registration) -> None:
-        """Register a live worker anew, whose engine is not what it was."""
+        """Register a live worker anew because its engine has changed."""
         self._link.call("HSET", self._keys.workers, worker, encode(registration))
 
     def report(self, worker: str, ttl_ms: int, fields: Mapping[str, Argument]) -> None:

@@ -64,7 +64,7 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A worker: what it registered and reports, and what the leader knows of it."""
+    """A worker: its registration, its report, and the leader's view of it."""
 
     member: Member
     incarnation: str
@@ -96,7 +96,7 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class TenantState:
-    """A tenant: its weight (1 unless set), its jobs, and what it was served.
+    """A tenant: its weight (1 unless set), its jobs, and its service.
 
     `figures` are None where it is not among the busiest that the leader tells of.
     """
