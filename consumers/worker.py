@@ -250,7 +250,7 @@ class Worker:
     # -- steps ------------------------------------------------------------------------------------
 
     async def _step(self) -> bool:
-        """Let the desk hear all that has come; do what it wants. Return whether it wanted any."""
+        """Hand all events to the desk; carry out its actions. Return whether there were any."""
         if not self._broken:
             self.heartbeat.progressed()
         self._broken = False
@@ -264,7 +264,7 @@ class Worker:
         return bool(actions)
 
     def _desk_wants(self) -> list[do.Action]:
-        """Let the desk hear all that has come; return what it wants."""
+        """Hand all events to the desk; return its actions."""
         news: list[told.News] = [told.Fresh(self.heartbeat.fresh)]
         self._come.clear()
         while self._inbox:  # one by one: a signal may add to it at any time

@@ -50,7 +50,7 @@ class Exchange:
     def consumed(self) -> Consumed:
         """Return what it has consumed by now, as far as anybody outside can know it.
 
-        Of a whole answer nobody knows how much is done; its prompt is, or will be.
+        The progress of a whole answer is unknown; its prompt is computed, or will be.
         """
         if self.sent is None:
             return Consumed()

@@ -61,7 +61,7 @@ class Consumed:
     """The tokens that a request has consumed so far: its charge if it is stopped now.
 
     `prompt_tokens` were computed or found in a cache, `cached_tokens` of them were found. A step
-    that is under way counts: it ends as it was planned, whoever leaves meanwhile.
+    that is under way counts: it ends as planned, though requests leave meanwhile.
     """
 
     prompt_tokens: int = 0

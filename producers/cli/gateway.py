@@ -104,7 +104,7 @@ def gateway(
     verbose: bool,
     **limits: Any,
 ) -> None:
-    """Serve the OpenAI API over HTTP. SIGTERM drains it: what is under way is answered.
+    """Serve the OpenAI API over HTTP. SIGTERM drains it: requests under way are answered.
 
     Any OpenAI client works: its base URL is http://ADDRESS:PORT/v1. Without API keys (`parallax
     keys create`) it is open, and listens to this machine only.

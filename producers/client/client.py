@@ -295,7 +295,7 @@ class Client:
             return self._results.counts()
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
-        """Say how many shares tenants are due; who is not named keeps what it has (at first 1)."""
+        """Set the weights of tenants; a tenant that is not named keeps its weight (at first 1)."""
         with self._asking:
             Tenancy(self._link, self._keys).set_weights(weights)
 

@@ -175,7 +175,7 @@ def _key_name(key: str, index: int) -> str:
 
 
 def _tier(headers: Headers, tier: str | None) -> Class:
-    """Return the class; a word that nobody knows here is an objective of somebody else's."""
+    """Return the class; an unknown word is an objective of another system."""
     found = _first(headers, CLASS_HEADERS)
     return _CLASSES.get((found[1] if found else tier or "").lower(), Class.STANDARD)
 

@@ -1,4 +1,4 @@
-"""Reading what became of jobs: their records, and the streams that tell who waits."""
+"""Reads the ends of jobs: their records, and the streams that tell waiting clients."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def follow(
 
     With `forget` entries read before are deleted on the way: for a reader that is the only one. It
     names the jobs whose answers, told `apart`, it has `taken`: they are deleted, too. A read never
-    deletes what it brings itself, for its reply may be lost, and then it is asked again.
+    deletes the entries that it returns, for its reply may be lost, and then it is repeated.
     """
     if taken:
         with suppress(ParallaxError):  # they have a TTL, and a producer may not delete
