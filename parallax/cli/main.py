@@ -157,7 +157,7 @@ class LazyGroup(click.Group):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what it says may be too long for its reader."""
+        """Run the command; its reader may close our output early."""
         with streams.reader_noticed():
             return super().invoke(ctx)
 
