@@ -41,7 +41,7 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell who watches of first tokens, and the scheduler of who `began`. Not answered.
+    """Tell viewers of first tokens, and the scheduler of the attempts that `began`. Not answered.
 
     Nothing hangs on it: it is not asked again.
     """

@@ -58,7 +58,7 @@ class History:
             )  # fmt: skip
 
     def answered(self, finishes: Sequence[Finish], answers: Sequence[tuple[str, str]]) -> None:
-        """The store has said what it did with these ends."""
+        """Note the store's answers to these ends."""
         ends = zip(finishes, answers, strict=True)
         for finish, (word, detail) in ends if self._file else ():
             self._write(what="answered", word=word, detail=detail, **_named(finish.attempt))

@@ -34,7 +34,7 @@ class Running:
             self.prompt = event.prompt_tokens
 
     def stopped(self, consumed: Consumed | None) -> None:
-        """The engine has let go of it; what it had consumed is paid for."""
+        """End an attempt that the engine has stopped; its consumption is charged."""
         if consumed is not None:
             self.prompt = max(self.prompt, consumed.prompt_tokens)
             self.tokens = max(self.tokens, consumed.output_tokens)
@@ -79,4 +79,5 @@ def request_of(attempt: Attempt, only_prompt: bool) -> Request:
         body=attempt.body,
         stream=attempt.stream and not only_prompt,
         model=attempt.model,
+        trace=attempt.trace,
     )

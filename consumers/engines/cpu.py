@@ -89,7 +89,7 @@ class CpuEngine(ModelledEngine):
         self._host.aside(lambda: self._burner(units), lambda: self._burnt(due))
 
     def _burnt(self, due: float) -> None:
-        """The step is done: tell what it brought."""
+        """End the step: report its results."""
         self._burning = False
         events = events_of(self._engine.run_until(due), self._clock.monotonic())
         if events:

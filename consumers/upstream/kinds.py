@@ -114,7 +114,7 @@ class _Said:
 
 
 def facts_of(kind: str, models: Any, about: Any, metrics: str) -> Facts:
-    """Put together what a server said: its list of models, what it says of itself, its metrics."""
+    """Combine a server's answers: its list of models, its description, its metrics."""
     slots, kv, context = _READ[kind](_Said(about if isinstance(about, dict) else {}, metrics))
     if not context:
         lengths = [_whole(row.get("max_model_len")) for row in _rows(models)]

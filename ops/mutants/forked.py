@@ -1,4 +1,4 @@
-"""Runs pytest in forks of one process that has done already what no planted bug changes.
+"""Runs pytest in forks of one process that has already imported what no planted bug changes.
 
 Without an argument it imports foreign packages first: an interpreter needs seconds for pytest,
 Hypothesis and fakeredis, a fork none, and of our own source nothing is imported before the fork.
@@ -119,7 +119,7 @@ def _apart(said: str) -> None:
 
 
 def _code(child: int) -> int:
-    """Wait for a run, end what it left behind, and return its exit code."""
+    """Wait for a run, end its leftover processes, and return its exit code."""
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # until it is fetched its number stays its
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)

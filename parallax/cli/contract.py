@@ -18,6 +18,7 @@ from parallax.cli.documents import (
     CellRow,
     Dead,
     Document,
+    Drained,
     Files,
     Home,
     JobLine,
@@ -37,6 +38,7 @@ from parallax.cli.documents import (
     UrlDocument,
 )
 from parallax.cli.lab_documents import (
+    Advice,
     Calibration,
     Candidate,
     DoctorFinding,
@@ -66,6 +68,8 @@ DOCUMENTS: dict[str, Any] = {
     "cancel": list[Cancelled],
     "workers": list[WorkerRow],
     "backend list": list[BackendRow],
+    "backend drain": Drained,
+    "backend undrain": Drained,
     "backend probe": BackendFacts,
     "tenants list": list[TenantRow],
     "tenants set": TenantWeight,
@@ -98,6 +102,7 @@ DOCUMENTS: dict[str, Any] = {
     "simulate": dict[str, float | None],
     "compare": list[Variant],
     "calibrate": Calibration,
+    "advise": Advice,
     "report": Written,
     "trace formats": list[TraceFormat],
     "trace stats": dict[str, float | None],

@@ -169,7 +169,7 @@ def proofs(world: World, kept: bool) -> list[tuple[bool, str]]:
 
 
 def nearness(live: World, twin: World) -> list[tuple[bool, str]]:
-    """Return how far the simulator is from what it simulates, and whether that is near enough."""
+    """Return the simulator's error, and whether it is small enough."""
     found = []
     for name, measured, told in (
         ("worker seconds", live.worker_s, twin.worker_s),

@@ -110,7 +110,10 @@ class Home(Document, frozen=True):
 
 
 class BackendRow(Document, frozen=True):
-    """A server that speaks OpenAI's API, and the worker in front of it; `why` it is not ready."""
+    """A server that speaks OpenAI's API, and the worker in front of it; `why` it is not ready.
+
+    `drained_as` is the name under which `backend drain` keeps new jobs from it.
+    """
 
     worker: str
     state: Literal["ready", "unready", "draining", "dead"]
@@ -122,6 +125,25 @@ class BackendRow(Document, frozen=True):
     waiting_jobs: int
     kv_used: float
     why: str | None
+    drained_as: str | None
+
+
+class DrainedRow(Document, frozen=True):
+    """A worker that a mark is about: `jobs` it has been given and has not ended."""
+
+    worker: str
+    state: Literal["ready", "unready", "draining", "dead"]
+    jobs: int
+
+
+class Drained(Document, frozen=True):
+    """What `backend drain` and `undrain` did; `empty`: nothing is left to end."""
+
+    name: str
+    drained: bool
+    changed: bool
+    empty: bool
+    workers: list[DrainedRow]
 
 
 class BackendFacts(Document, frozen=True):

@@ -84,7 +84,7 @@ def measure(task: Task) -> Figures:
 def _measured(
     chosen: Sequence[Experiment], counts: Mapping[str, int], processes: int
 ) -> tuple[dict[str, Measured], list[str]]:
-    """Run all cases of all experiments; return what they gave, and what went wrong."""
+    """Run all cases of all experiments; return their results, and their errors."""
     tasks: list[Task] = [
         (one.name, case, seed)
         for one in chosen

@@ -89,6 +89,10 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
             "parallax.cli.compare:compare",
             "Simulate policies, loads and seeds side by side.",
         ),
+        "advise": (
+            "parallax.cli.advise:advise",
+            "Say which policies and how many workers a load needs.",
+        ),
         "lab": ("parallax.cli.lab:lab", "Simulate for others, on any number of machines."),
         "calibrate": (
             "parallax.cli.calibrate:calibrate",
@@ -157,7 +161,7 @@ class LazyGroup(click.Group):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what it says may be too long for its reader."""
+        """Run the command; its reader may close our output early."""
         with streams.reader_noticed():
             return super().invoke(ctx)
 

@@ -1,4 +1,4 @@
-"""Explains silence: after two seconds a waiting command tells what is missing."""
+"""Explains silence: after two seconds a waiting command names the missing process."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class ParallaxError(Exception):
 class InvalidInput(ParallaxError):
     """A field holds a value that is not allowed. The message names field, value and rule."""
 
-    most = 200  # characters told of what is allowed: it may quote foreign data
+    most = 200  # characters told of the allowed values: they may quote foreign data
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field = field

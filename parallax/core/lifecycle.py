@@ -64,7 +64,7 @@ class Told(StrEnum):
     LATE = "late"
     STALE = "stale"
     DROPPED = "dropped"
-    LOST = "lost"  # with its worker: nobody knows what it consumed
+    LOST = "lost"  # with its worker: its consumption is unknown
     # Its end, which comes after it was taken from its worker; the text goes on as above.
     RECLAIMED = "reclaimed"
     # It goes on.

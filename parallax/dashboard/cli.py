@@ -41,9 +41,9 @@ def dashboard(
 ) -> None:  # fmt: skip
     """Serve the web dashboard of a cell, until Ctrl-C.
 
-    The address that it prints ends with a token: whoever opens it there may change things (weights,
-    policies, workers), as may who has an API key of the scope admin. Without either this machine
-    may look; other machines may not, unless --host lets them reach it and they sign in.
+    The address that it prints ends with a token: a browser that opens it may change things
+    (weights, policies, workers), as may a user with an API key of the scope admin. Without either
+    this machine may look; others may not, unless --host lets them reach it and they sign in.
     """
     address = CellAddress(cell, server_url(redis, home))
     start_logging(verbose)

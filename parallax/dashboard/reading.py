@@ -284,7 +284,7 @@ def _after(seconds: Any) -> float:
 
 
 def _why(record: Record, seen: CellState) -> dict[str, Any] | None:
-    """Return what is known of why a job went to its worker: the policy that places jobs now."""
+    """Explain why a job went to its worker: by the policy that places jobs now."""
     if not (record.worker or record.report.worker):
         return None
     routing = next((one for one in seen.in_force if one.kind == "routing"), None)

@@ -187,7 +187,7 @@ def pause_redis(stage: Stage, random: Random) -> tuple[float, Undo] | None:
 
 @fault(1)
 def fill_redis(stage: Stage, random: Random) -> tuple[float, Undo] | None:
-    """Out of memory for longer than a heartbeat: nobody may be taken for dead."""
+    """Out of memory for longer than a heartbeat: no worker may be taken for dead."""
     _command(stage, "CONFIG", "SET", "maxmemory", "1")
     return stage.shape.heartbeat_s * 1.2, lambda: _insist(stage, "CONFIG", "SET", "maxmemory", "0")
 

@@ -26,13 +26,13 @@ BURST = 500
 MOST_OPEN = 2_000
 _BLOCK = 1  # tokens of a block: prefixes are long in the store, and not for the engine
 _FAMILIES = 8
-#: What a receipt says when nobody knows whether its job was accepted.
+#: The receipt's answer when it is unknown whether its job was accepted.
 _UNKNOWN = frozenset({Unasked.UNKNOWN, Unasked.FAULT})
 
 
 @dataclass(slots=True)
 class Load:
-    """Submits at a steady rate, whatever goes wrong, and notes what it was told of each job."""
+    """Submits at a steady rate, whatever goes wrong, and notes the answers for each job."""
 
     client: Client
     clock: Clock
@@ -91,7 +91,7 @@ class Load:
             (self.accepted if receipt.accepted else said).add(receipt.job_id)
 
     def listen(self) -> None:
-        """Hear which jobs have ended, and what they answered."""
+        """Hear the ends of jobs and their answers."""
         try:
             self.heard.hear(self.client.notices(20), self.tenants)
         except ParallaxError:

@@ -23,7 +23,7 @@ class Mode(Enum):
     """The proxy's treatment of the bytes that pass."""
 
     OPEN = "open"
-    HANG = "hang"  # nothing passes, and nobody is told
+    HANG = "hang"  # nothing passes, and connections stay open
     DOWN = "down"  # connections are closed, new ones too
 
 

@@ -104,7 +104,7 @@ class Stage:
     ) -> None:
         self.close()
 
-    # -- who is there ---------------------------------------------------------------------------
+    # -- processes ------------------------------------------------------------------------------
 
     def _start(self) -> None:
         self.system.start()
@@ -168,7 +168,7 @@ class Stage:
         except (ParallaxError, OSError) as error:
             log.warning("not everything could be started again: %s", error)
 
-    # -- what is asked of it --------------------------------------------------------------------
+    # -- operations -----------------------------------------------------------------------------
 
     @property
     def server(self) -> EmbeddedServer:

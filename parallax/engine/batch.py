@@ -387,7 +387,7 @@ class BatchEngine:
             self._slowness_changed()
 
     def _preempt(self, seq: Seq) -> None:
-        """Give up the newest request's blocks; it is computed again, what it said included."""
+        """Give up the newest request's blocks; it is computed again, its output included."""
         self._leave(seq)
         seq.most_computed = max(seq.most_computed, seq.computed)
         seq.target, seq.computed, seq.named = seq.request.prompt_tokens + seq.output, 0, 0

@@ -29,6 +29,7 @@ class Request:
     body: bytes = b""  # the request's body, for an engine that reads it
     stream: bool = False  # whether the answer is wanted piece by piece
     model: str = ""  # the one that is asked, where an engine serves several; '' = as the body says
+    trace: str = ""  # the context (W3C's `traceparent`) of whoever asks, for an engine that tells
 
     @property
     def length(self) -> int:
@@ -60,7 +61,7 @@ class Consumed:
     """The tokens that a request has consumed so far: its charge if it is stopped now.
 
     `prompt_tokens` were computed or found in a cache, `cached_tokens` of them were found. A step
-    that is under way counts: it ends as it was planned, whoever leaves meanwhile.
+    that is under way counts: it ends as planned, though requests leave meanwhile.
     """
 
     prompt_tokens: int = 0

@@ -1,4 +1,4 @@
-"""One load, live and simulated: how far is the simulator from what it simulates?
+"""One load, live and simulated: how large is the simulator's error?
 
 Live means real processes, a real server, and engines that wait the modelled time. The simulator is
 told how long hops from a producer to an engine take; that is measured first, with jobs that have

@@ -194,6 +194,6 @@ def _reported(member: Member) -> WorkerReported:
         about.kv_capacity,
         about.role,
         about.version,
-        member.number("draining") > 0,
+        member.draining,
         models_of(about),
     )

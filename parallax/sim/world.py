@@ -86,7 +86,7 @@ class World(Loop):
             self._next()
 
     def _next(self) -> None:
-        """Decide what has happened by now, or let the next thing happen."""
+        """Decide on the events so far, or let the next event happen."""
         if not self._events:
             self.step()
         self.decide()
@@ -111,7 +111,7 @@ class World(Loop):
         self._events.append(worker.report())
 
     def lose(self, worker: SimWorker) -> None:
-        """It is noticed that a worker is gone: what it held arrives again."""
+        """Notice that a worker is gone: its jobs arrive again."""
         if self.workers.get(worker.id) is not worker:
             return
         del self.workers[worker.id]
@@ -218,7 +218,7 @@ class World(Loop):
     # -- decisions --------------------------------------------------------------------------------
 
     def decide(self) -> None:
-        """Let the scheduler react to what has happened now, and carry out what it decides."""
+        """Let the scheduler react to the events of now, and carry out its decisions."""
         self._report_late()
         while self._events:
             events = self._deferred + self._events if self._deferred else self._events

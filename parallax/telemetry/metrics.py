@@ -61,7 +61,7 @@ class Metric:
 
     @property
     def unit(self) -> str:
-        """The unit, which is the end of the name; what has none counts things, or says 0 or 1."""
+        """The unit, which is the end of the name; a metric without one counts, or is 0 or 1."""
         stem = self.name.removesuffix("_total").rpartition("_")[2]
         return stem if stem in UNITS else ""
 

@@ -115,7 +115,7 @@ class Pulse:
     """See the module's docstring. One thread counts, and the same one asks."""
 
     def __init__(self) -> None:
-        self.now = 0.0  # by the server's clock; whoever drives it says so
+        self.now = 0.0  # by the server's clock; its driver sets it
         self.sums: Counter[str] = Counter()  # what nobody else counts, since the beginning
         self.told_at = 0.0  # when this process told last
         self.samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=round(SLOT_S * SLOTS) + 2)

@@ -30,6 +30,7 @@ from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.services.orders import Orders
 from parallax.telemetry.serving import ServingMetrics
+from parallax.telemetry.tracing import configured
 
 _DEFAULTS = GatewaySettings()
 
@@ -103,7 +104,7 @@ def gateway(
     verbose: bool,
     **limits: Any,
 ) -> None:
-    """Serve the OpenAI API over HTTP. SIGTERM drains it: what is under way is answered.
+    """Serve the OpenAI API over HTTP. SIGTERM drains it: requests under way are answered.
 
     Any OpenAI client works: its base URL is http://ADDRESS:PORT/v1. Without API keys (`parallax
     keys create`) it is open, and listens to this machine only.
@@ -114,7 +115,8 @@ def gateway(
     start_logging(verbose)
     metrics = ServingMetrics()
     looking = observer or address.url
-    front = Gateway(address, looking, settings, SystemClock(), openness, metrics)
+    tracer = configured("gateway", cell)
+    front = Gateway(address, looking, settings, SystemClock(), openness, metrics, tracer)
     serving = Serving(front, listening(host, port))
     with Orders(serving.stop) as orders, Exporter(metrics.registry, metrics_port, metrics_host):
         shown = f"[{host}]" if ":" in host else host

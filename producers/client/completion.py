@@ -51,7 +51,7 @@ class Completion:
 
     @classmethod
     def told(cls, notices: Iterable[Notice]) -> list[Completion]:
-        """Return the ends among what was told, each with the answer that came just before it."""
+        """Return the ends among the messages, each with the answer that came just before it."""
         ended: list[Completion] = []
         answers: dict[str, bytes] = {}
         for notice in notices:
@@ -71,7 +71,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Waits for jobs with what it is given: ends of those it names, a look at records, answers."""
+    """Waits for jobs by the given functions: ends of named jobs, a look at records, answers."""
 
     ended: Callable[[set[str], int], list[Completion]]
     records: Callable[[Sequence[str]], list[Record | None]]

@@ -40,7 +40,7 @@ class Watch:
 
 
 class Connection(HttpToolsProtocol):
-    """HTTP as uvicorn speaks it; what is no HTTP, or no whole request, is refused in our shape."""
+    """HTTP as uvicorn speaks it; malformed and unfinished requests are refused in our shape."""
 
     def __init__(self, *given: Any, watch: Watch, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -109,7 +109,7 @@ class Connection(HttpToolsProtocol):
     # -- refusing
 
     def cut(self, phase: Phase) -> None:
-        """Close the connection; what is answered on it now is still answered."""
+        """Close the connection; the request under way on it is still answered."""
         if self._under_way:
             self.cycle.keep_alive = False
         elif phase is Phase.HEAD and self._in_head:

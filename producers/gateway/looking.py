@@ -21,7 +21,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.producers.gateway.fresh import Fresh
 from parallax.producers.gateway.pace import Totals
 
-#: How old what is known of the policies may be (seconds).
+#: How old the copy of the policies may be (seconds).
 POLICY_S = 5.0
 
 _ENDED = tuple(outcome.value for outcome in Outcome)

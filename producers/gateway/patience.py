@@ -27,12 +27,12 @@ class Connection(Protocol):
     """A connection that can be given up."""
 
     def cut(self, phase: Phase) -> None:
-        """Close it; nothing came of what it was waited for."""
+        """Close it, because the awaited bytes did not come."""
         ...
 
 
 class Patience:
-    """Knows who is waited for, and since when. `gave_up` is told of each that was cut."""
+    """Knows the waiting connections, and since when. `gave_up` is told of each that was cut."""
 
     def __init__(
         self, limits: Mapping[Phase, float], most: int, clock: Clock, gave_up: Callable[[str], None]
@@ -62,7 +62,7 @@ class Patience:
             del self._waiting[phase][connection]
 
     def sweep(self) -> None:
-        """Cut whoever was waited for in vain."""
+        """Cut the connections that were waited for in vain."""
         now = self._clock.monotonic()
         for phase, waiting in self._waiting.items():
             while waiting:
@@ -83,7 +83,7 @@ class Patience:
 
 
 class Tally:
-    """Says now and then how many connections were given up, and why; nothing of what they sent."""
+    """Logs now and then how many connections were given up, and why; nothing of their content."""
 
     def __init__(self, clock: Clock, every_s: float, say: Callable[[str], None]) -> None:
         self._clock, self._every_s, self._say = clock, every_s, say

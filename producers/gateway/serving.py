@@ -60,7 +60,7 @@ class Serving:
         return self._server.started
 
     def run(self, hurried: Callable[[], bool] = lambda: False) -> None:
-        """Serve until `stop`; then let what is under way end, for a while.
+        """Serve until `stop`; then let requests under way end, for a while.
 
         Once there is hurry none of it is waited for.
         """

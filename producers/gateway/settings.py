@@ -1,4 +1,4 @@
-"""How a gateway works: what it waits for, and how much it takes."""
+"""The settings of a gateway: its timeouts and its bounds."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def is_forbidden(error: ParallaxError) -> bool:
 def greeting(host: str, port: int) -> ParallaxError | None:
     """Return why a server hangs up on us, if it tells a client that connects; else None.
 
-    It speaks before we do and closes: what it said is lost when we have written meanwhile.
+    It speaks before we do and closes: its message is lost when we have written meanwhile.
     """
     with suppress(OSError), socket.create_connection((host, port), PROBE_S) as probe:
         probe.settimeout(PROBE_S)

@@ -23,7 +23,7 @@ _STATES = {state.value.encode(): state for state in State}
 
 
 class Holding(Struct, frozen=True):
-    """The state of a job or of the attempt beside its own, and who has it.
+    """The state of a job or of its hedge, and its holder.
 
     `who` is `queue`, a worker, or `system` for a job that no worker ended; `entry` is the place in
     the holder's stream. Times are seconds since the epoch; None: not known. An attempt has

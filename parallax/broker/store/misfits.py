@@ -145,7 +145,7 @@ def name_of(member: bytes) -> str:
 def expel(link: Does, keys: Keys, key: str, junk: Sequence[bytes]) -> int:
     """Take members out of a set, sorted set or hash; a dead letter each.
 
-    Returns how many. Bounded: what is more than a page is found by the next look.
+    Returns how many. Bounded to a page: the next look finds the rest.
     """
     if not junk:
         return 0

@@ -121,7 +121,7 @@ class PolicyStore:
         return self._link.call("GET", self._keys.recording) or b""
 
     def replace(self, before: PolicyDocument, **changes: Any) -> PolicyDocument:
-        """Write the document with these changes; raises Conflict if it is not what it was."""
+        """Write the document with these changes; raises Conflict if somebody else changed it."""
         after = structs.replace(before, serial=secrets.token_hex(8), **changes)
         if self._link.do(choose_call(self._keys, before.serial, after)) is Chosen.CHANGED:
             raise Conflict("somebody else has just changed the policies; look, and try again")

@@ -1,4 +1,4 @@
-"""A job as it is stored: what the scheduler may know of it, and what it carries for others."""
+"""A job as it is stored: the scheduler's part of it, and the parts for others."""
 
 from __future__ import annotations
 
