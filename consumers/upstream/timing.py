@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from parallax.broker.api import paths
+from parallax.consumers.upstream.asked import Asked
 from parallax.consumers.upstream.door import Door
 from parallax.consumers.upstream.failure import Failure
 from parallax.consumers.upstream.reading import Stream
@@ -30,21 +31,17 @@ class Manner:
     kind: str
     chat: bool = False
 
-    def body(self, text: str, output_tokens: int) -> bytes:
-        """Return the body of a request for an answer of so many tokens."""
+    def asked(self, text: str, output_tokens: int) -> Asked:
+        """Return a request for an answer of so many tokens."""
         said: dict[str, object] = (
             {"messages": [{"role": "user", "content": text}]} if self.chat else {"prompt": text}
         )
-        asked = {
+        body = {
             "model": self.model, **said, "max_tokens": output_tokens, "stream": True,
             "stream_options": {"include_usage": True}, **_FULL_LENGTH.get(self.kind, {}),
         }  # fmt: skip
-        return msgspec.json.encode(asked)
-
-    @property
-    def path(self) -> str:
-        """The path below the API's address."""
-        return paths.CHAT if self.chat else paths.COMPLETIONS
+        path = paths.CHAT if self.chat else paths.COMPLETIONS
+        return Asked(path, msgspec.json.encode(body), stream=True, own_usage=True)
 
 
 async def timed(
@@ -52,10 +49,10 @@ async def timed(
 ) -> Timed:
     """Send a request and read its answer; raises Failure, also where no usage is told."""
     stream, reader, pieces = Stream(own_usage=True), EventReader(), list[float]()
-    payload = manner.body(text, output_tokens)
+    asked = manner.asked(text, output_tokens)
     sent = clock.monotonic()
     try:
-        async with asyncio.timeout(whole_s), door.post(manner.path, payload) as response:
+        async with asyncio.timeout(whole_s), door.post(asked) as response:
             while not stream.over and (data := await response.content.readany()):
                 before = stream.tokens
                 for found in reader.feed(data):
