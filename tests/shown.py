@@ -42,6 +42,7 @@ class Line:
 
     page: str
     text: str
+    block: int = 0  # of its page: a shell of its own, whose variables end with it
 
     @property
     def named(self) -> str:
@@ -68,6 +69,7 @@ NOT_RUN = {
     r"docs/benchmarks.md: parallax replay": "a trace that is not ours to ship; test_commands.py "
     "replays one with the same options",
     r"README.md: parallax replay": "test_readme.py types it, with the rest of its block",
+    r"README.md: printf": "the same",
     r".*: parallax demo --autoscale": "minutes; .ci/run has `make demo`, test_autoscaler_live.py "
     "what scales",
     r".*: parallax verify": "minutes; .ci/run has `make verify`, test_verify.py the options",
@@ -93,9 +95,9 @@ _APART = (r".*: parallax compare .* --rq", r".*: parallax backend probe")
 def lines() -> list[Line]:
     """Return every line of every block that people type from, in order."""
     return [
-        Line(name, text)
+        Line(name, text, number)
         for name, page in PAGES.items()
-        for language, block in _FENCE.findall(page.read_text("utf-8"))
+        for number, (language, block) in enumerate(_FENCE.findall(page.read_text("utf-8")))
         if language in SHELLS
         for text in map(_bare, _joined(block).splitlines())
         if text

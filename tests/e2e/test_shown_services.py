@@ -13,13 +13,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
+from parallax.broker.server.embedded import EmbeddedServer
 from parallax.services.system import free_port
 from tests import shown
 from tests.e2e.ending import Command
@@ -37,7 +39,7 @@ pytestmark = [
 
 BASH = shutil.which("bash") or "bash"
 #: Beside what serves, what later lines of these pages want.
-ALSO = ("parallax acl", "parallax keys create", "parallax submit")
+ALSO = ("parallax acl", "parallax keys create", 'parallax submit "Say hello" --detach')
 WANTED = [
     line
     for line in shown.lines()
@@ -66,6 +68,14 @@ class Reader:
     own: int = field(default_factory=lambda: free_port(0))  # of a server that the page starts
     gateway: int = field(default_factory=lambda: free_port(0))
     serving: list[tuple[Line, subprocess.Popen[str]]] = field(default_factory=list)
+
+    def type_block(self, lines: Sequence[Line]) -> None:
+        """Type a block into a shell of its own; what `up` starts stays for those after it."""
+        outside = dict(self.environment)
+        for line in lines:
+            self.type(line)
+        if not any(line.text.startswith("parallax up") for line in lines):
+            self.environment = outside
 
     def type(self, line: Line) -> None:
         """Type one line."""
@@ -101,7 +111,8 @@ class Reader:
     def _write_url(self, file: Path) -> None:
         """Write what the file of a URL has: the worker of a server with users, or ours."""
         password = self.folder / "acl" / "worker.password"
-        url = self.environment.pop("PARALLAX_REDIS")
+        self.environment.pop("PARALLAX_REDIS", None)
+        url = self.url
         if password.exists():
             url = (
                 f"redis://parallax-worker-main:{password.read_text().strip()}@127.0.0.1:{self.own}"
@@ -140,7 +151,8 @@ class Reader:
     def _alone(self, text: str) -> None:
         """Let `up` start a server of its own, and what is typed next find that."""
         environment = self.environment
-        environment.pop("PARALLAX_REDIS", None)
+        for name in ("PARALLAX_REDIS", "PARALLAX_UP_GATEWAY_PORT"):
+            environment.pop(name, None)
         environment["PARALLAX_HOME"] = str(self.folder / f"home-{len(self.serving)}")
         environment.update(PARALLAX_UP_WORKERS="1", PARALLAX_UP_SCHEDULERS="1")
         if "--gateway" in text:
@@ -175,34 +187,32 @@ def catches(pid: int, number: int) -> bool:
 
 
 @pytest.fixture
-def reader(embedded_url: str, tmp_path: Path) -> Iterator[Reader]:
+def reader(embedded: EmbeddedServer, embedded_url: str, tmp_path: Path) -> Iterator[Reader]:
     for missing in [name for name in ("curl", "redis-cli") if shutil.which(name) is None]:
         if not all_are_wanted():
             pytest.skip(f"{missing} is not here")
     shutil.copy(ROOT / ".env.example", tmp_path)
     kept = {name: v for name, v in os.environ.items() if not name.startswith("PARALLAX_")}
+    url = embedded.start().tcp_url  # tools want one, and it was emptied
     environment = kept | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PARALLAX_REDIS": embedded_url,
+        "PARALLAX_REDIS": url,
         "PARALLAX_HOME": str(tmp_path / "home"),
         "PARALLAX_COMPARE_LIMIT": "20",
         "PYTHONPATH": str(ROOT),
     }
     with ExitStack() as stack:
         upstream = stack.enter_context(Upstream())
-        one = Reader(tmp_path, embedded_url, upstream.url, environment)
+        one = Reader(tmp_path, url, upstream.url, environment)
         stack.callback(one.kill)
         yield one
 
 
 @pytest.mark.parametrize("page", dict.fromkeys(line.page for line in WANTED))
 def test_what_a_page_shows_serves_and_ends_well(page: str, reader: Reader) -> None:
-    import time
-
-    for line in (line for line in WANTED if line.page == page):
-        t = time.monotonic()
-        reader.type(line)
-        print(round(time.monotonic() - t, 1), line.text)
+    mine = (line for line in WANTED if line.page == page)
+    for _, block in groupby(mine, key=lambda line: line.block):
+        reader.type_block(list(block))
     reader.end()
 
 
