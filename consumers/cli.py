@@ -139,7 +139,7 @@ def worker(
 
 
 def _name_before(backend: str, name: str, role: str) -> str:
-    """Check what is said of a server, and return the name of the worker in front of it."""
+    """Check the words for a server, and return the name of the worker in front of it."""
     given = click.get_current_context().get_parameter_source
     if given("engine") is ParameterSource.COMMANDLINE:
         raise InvalidInput("--engine", "with --backend", "either --engine or --backend")

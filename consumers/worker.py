@@ -4,9 +4,9 @@
                       +-> inbox -> Desk ---+
     engine's events --+                    +--> store (its answers come back as news)
 
-Two tasks live in the loop: one listens to the streams, one lets the desk hear what has come and
+Two tasks live in the loop: one listens to the streams, one hands the events to the desk and
 carries out what it wants. So work begins as soon as it comes, and what an engine tells is heard at
-once. Whoever turns a worker by hand (`run_once`) does both, one after the other.
+once. A caller that turns a worker by hand (`run_once`) does both, one after the other.
 
 What decides is in `desk`; faults on purpose, evidence and figures are parts of their own beside it.
 """
@@ -141,7 +141,7 @@ class Worker:
         return self.desk.is_late(now) or (not self._inbox and self.desk.drained(now))
 
     def run_once(self) -> None:
-        """One turn by hand: what waits to be said, a read, and what is due in the engine."""
+        """One turn by hand: send pending actions, read, and run the engine's due timers."""
         _by_hand(self._turn())
 
     def recover(self, error: Exception) -> None:
@@ -151,13 +151,13 @@ class Worker:
         self._errands.drop()
 
     def close(self) -> None:
-        """Leave: give back what is left, sign off. For a worker that is turned by hand."""
+        """Leave: give attempts back, sign off. For a worker that is turned by hand."""
         _by_hand(self._leave())
 
     # -- loops ------------------------------------------------------------------------------------
 
     async def _work(self, over: Callable[[], bool]) -> None:
-        """Let the desk hear what has come, and do what it wants, until it is over."""
+        """Hand events to the desk and carry out its actions, until the end."""
         patience = Patience(Random())
         while not over():
             try:
@@ -169,7 +169,7 @@ class Worker:
                 await asyncio.sleep(patience.failed(error))
 
     async def _listen(self) -> None:
-        """Read the streams whenever the desk has taken what was read before."""
+        """Read the streams whenever the desk has taken the last read."""
         patience = Patience(Random())
         while True:
             try:
@@ -249,7 +249,7 @@ class Worker:
     # -- steps ------------------------------------------------------------------------------------
 
     async def _step(self) -> bool:
-        """Let the desk hear all that has come; do what it wants. Return whether it wanted any."""
+        """Hand all events to the desk; carry out its actions. Return whether there were any."""
         if not self._broken:
             self.heartbeat.progressed()
         self._broken = False
@@ -263,7 +263,7 @@ class Worker:
         return bool(actions)
 
     def _desk_wants(self) -> list[do.Action]:
-        """Let the desk hear all that has come; return what it wants."""
+        """Hand all events to the desk; return its actions."""
         news: list[told.News] = [told.Fresh(self.heartbeat.fresh)]
         self._come.clear()
         while self._inbox:  # one by one: a signal may add to it at any time
@@ -367,13 +367,13 @@ class Worker:
             self._on_read(await self._ears.read(self.desk.room, 0.0))
 
     def _registration(self) -> Registration:
-        """What it registers; called from the heartbeat's thread. An engine may change."""
+        """Build the registration; called from the heartbeat's thread. An engine may change."""
         engine, about = self._engine, {**self._engine.describe(), **self._models}
         known = engine.slots, engine.name, engine.kv_capacity
         return Registration(VERSION, *known, *self._about, about)
 
     def _report(self) -> Mapping[str, Argument]:
-        """What the heartbeat publishes. Called from its thread: it only reads."""
+        """Build the heartbeat's report. Called from its thread: it only reads."""
         desk, kv_used = self.desk, self._engine.kv_used
         running, waiting = len(desk.running), len(desk.waiting)
         takes, resting = desk.condition.ready and not desk.draining, len(desk.resting)

@@ -1,4 +1,4 @@
-"""What the engines have in common that run the pure model: `clock`, `cpu` and `echo`."""
+"""The common base of the engines that run the pure model: `clock`, `cpu` and `echo`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ModelledEngine:
     """The pure batching engine, `speed` times faster than its profile.
 
     A request whose prompt another worker computed joins when its KV cache has arrived, which takes
-    as long as the profile says; `batching` decides who joins a batch when (None: whoever fits).
+    as long as the profile says; `batching` decides who joins a batch when (None: all that fit).
     """
 
     reads_bodies = False

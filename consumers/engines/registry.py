@@ -33,7 +33,7 @@ CONTINUOUS = PolicyChoice("continuous")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a builder may use."""
+    """The inputs of an engine's builder."""
 
     profile: Profile  # with `slots` in place of its own number of sequences, if that was given
     slots: int | None  # requests that run at once, if that was given
@@ -76,7 +76,7 @@ class Engines:
         return self._builders[name]
 
     def summary(self, name: str) -> str:
-        """Return the first line of what its builder says of an engine, without the full stop."""
+        """Return the first line of the builder's docstring, without the full stop."""
         return (self[name].__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
 

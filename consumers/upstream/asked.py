@@ -1,4 +1,4 @@
-"""What a job's body asks of a server, and the request that is made of it.
+"""Turns a job's body into the request to a server.
 
 The body goes as it came: only what must be known here is read (its kind, its model, the longest
 answer), and only what must be otherwise is changed. A field that is not known is the server's
@@ -31,7 +31,7 @@ _LIMIT = msgspec.json.Decoder(int | None)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a server serves, as far as requests must know it."""
+    """The capabilities of a server that requests depend on."""
 
     kind: str = "openai"
     models: Sequence[str] = ()  # nothing: not known, so whatever is asked for is tried
@@ -45,7 +45,7 @@ class Asked:
     path: str  # below `/v1`; `/tokenize` has none above it
     payload: bytes
     stream: bool
-    own_usage: bool = False  # the usage was asked for by us: whoever asked does not want to see it
+    own_usage: bool = False  # we asked for the usage: the client does not want to see it
 
 
 def asked(request: Request, served: Served) -> Asked:
@@ -123,7 +123,7 @@ def _model(raw: Raw | None, served: Served) -> str:
 
 
 def _limit(fields: dict[str, Raw], most: int, names: Sequence[str], usual: str) -> None:
-    """Let no answer be longer than its job may be: that is what was admitted."""
+    """Let no answer be longer than its job may be: admission counted on that."""
     there = [name for name in names if name in fields]
     for name in there:
         try:

@@ -81,7 +81,7 @@ class Door:
     async def post(self, path: str, payload: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; yield the response once its head is there. Raises Failure.
 
-        Whoever leaves before its end, or is cancelled, closes the connection.
+        A caller that leaves before its end, or is cancelled, closes the connection.
         """
         above = self._backend.root if path == paths.TOKENIZE else self._backend.api
         async with self._asked("POST", above + path, payload) as response:
@@ -126,7 +126,7 @@ async def whole(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 async def _some(response: aiohttp.ClientResponse) -> bytes:
-    """Read the beginning of what an error says, without waiting long for it."""
+    """Read the beginning of an error's body, without waiting long for it."""
     said = b""
     try:
         async with asyncio.timeout(LOOK_S):

@@ -1,4 +1,4 @@
-"""Further planted bugs of the scripts: what is easily dropped, swapped, or off by one."""
+"""Further planted bugs of the scripts: dropped, swapped, and off by one."""
 
 from __future__ import annotations
 

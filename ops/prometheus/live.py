@@ -181,7 +181,7 @@ def _ask(url: str, left: threading.Event) -> None:
 def start(
     running: ExitStack, command: Sequence[str], *, silent: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start a process that ends with whoever started it: it is asked to, and waited for."""
+    """Start a process that ends with this one: it is asked to, and waited for."""
     to = subprocess.DEVNULL if silent else None
     process = subprocess.Popen(  # noqa: S603 - our own command
         command, stdin=subprocess.DEVNULL, stdout=to, stderr=to, start_new_session=True

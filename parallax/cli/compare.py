@@ -252,11 +252,11 @@ def run_elsewhere(cells: Sequence[Cell], url: str) -> list[str]:
     return failures
 
 
-# -- what came of it
+# -- results
 
 
 def _keep(output: Path, found: Sequence[Variant], cells: Sequence[Cell]) -> None:
-    """Write what was found, and which of the cells in the directory it was found in."""
+    """Write the findings, and the cells of the directory that they were found in."""
     done = sorted(cell.path.name for cell in cells if cell.path.exists())
     summary = {"cells": done, "variants": _document(found)}
     write(output / SUMMARY, json_text(summary))

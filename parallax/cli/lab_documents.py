@@ -1,4 +1,4 @@
-"""What `--json` prints of simulations, experiments, recordings and drills. See `documents`."""
+"""The JSON documents of simulations, experiments, recordings and drills. See `documents`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Held(Document, frozen=True):
 
 
 class Written(Document, frozen=True):
-    """A file that was written, and what is in it."""
+    """A written file, and its content."""
 
     file: str
     count: int
@@ -117,7 +117,7 @@ class Versions(Document, frozen=True):
 
 
 class Drills(Document, frozen=True):
-    """What the drills of `verify` came to."""
+    """The results of the drills of `verify`."""
 
     seeds: list[int]
     faults: int

@@ -125,7 +125,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for a misspelt one the error names what was probably meant."""
+        """Find the command; for a misspelt one the error names the probable one."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             question = meant(args[0], COMMANDS)
             known = f"{question[:1].upper()}{question[1:]}"
@@ -153,7 +153,7 @@ class LazyGroup(click.Group):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what it says may be too long for its reader."""
+        """Run the command; its reader may close our output early."""
         with streams.reader_noticed():
             return super().invoke(ctx)
 

@@ -48,11 +48,11 @@ def spec_from(workload: str | None, options: Mapping[str, Any]) -> RunSpec:
         changes["faults"] = (*spec.faults, *map(parsed_fault, options["faults"]))
     if options["seed"] is not None:
         changes["seed"] = options["seed"]
-    return parse(dataclasses.replace(spec, **changes).document())  # checks what was put together
+    return parse(dataclasses.replace(spec, **changes).document())  # checks the whole
 
 
 def check(spec: RunSpec) -> None:
-    """Refuse now what would fail in the middle of a run: names, parameters, and what is missing."""
+    """Refuse now what would fail within a run: bad names and parameters, missing files."""
     from parallax.engine.profiles import profile_named
     from parallax.policies.registry import BATCHING, SCALING
     from parallax.scheduling.scheduler import build_scheduler
@@ -71,7 +71,7 @@ def thresholds_from(options: Mapping[str, Any]) -> list[Threshold]:
 
 
 def origin(spec: RunSpec) -> dict[str, object]:
-    """Return the provenance of a run: hashes of what it reads and of the code, and versions."""
+    """Return the provenance of a run: hashes of its input and of the code, and versions."""
     from parallax.sim.workloads.made import names
 
     path = spec.workload.path

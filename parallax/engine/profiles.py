@@ -20,7 +20,7 @@ from parallax.engine.cost_model import StepCost
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a batching engine can do. Lengths are tokens."""
+    """The capabilities and costs of a batching engine. Lengths are tokens."""
 
     name: str
     cost: StepCost

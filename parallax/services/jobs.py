@@ -101,7 +101,7 @@ def _queue(client: Any) -> Queue:
 
 
 class _Nightly(CronJob):  # type: ignore[misc]
-    """What is due by a pattern. rq would write its arguments as pickle."""
+    """A job that is due by a cron pattern. rq would write its arguments as pickle."""
 
     def enqueue(self, connection: Any) -> Job:
         """Put it into our queue, as JSON."""

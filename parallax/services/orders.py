@@ -1,4 +1,4 @@
-"""What signals ask of a command: to stop, then to stop now, then to be gone.
+"""Maps signals to a command's orders: stop, then stop now, then exit at once.
 
     1st SIGINT, SIGTERM or SIGHUP   stop in good order, and say what is known so far
     2nd                             do not wait for anybody any more
@@ -66,7 +66,7 @@ class Orders:
             self._stopping()
 
     def hurry(self) -> None:
-        """Stop now: what is left is worth no waiting."""
+        """Stop now: do not wait for the rest."""
         self.stop.set()
         self.now.set()
 

@@ -65,7 +65,7 @@ class SchedulerService:
             self._term = self._begun(self._term.lease, self._keeper)
 
     def recover(self, error: Exception) -> None:
-        """Drop the term: what is true is in Redis, and the next one reads it from there."""
+        """Drop the term: the truth is in Redis, and the next term reads it from there."""
         self._term = None
         self._let_the_lease_go()
         self._post.metrics.failed(error)
@@ -98,7 +98,7 @@ class SchedulerService:
         log.info("leading with epoch %s", lease.epoch)
 
     def _begun(self, lease: Lease, keeper: LeaseKeeper) -> Term:
-        """Return a term that knows what is in Redis."""
+        """Return a term that has read the state in Redis."""
         term = Term(self._post, self._leadership, lease, keeper)
         term.take_over()
         return term

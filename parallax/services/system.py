@@ -33,7 +33,7 @@ TOKEN_VARIABLE = "PARALLAX_DASHBOARD_TOKEN"  # noqa: S105 - a name
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What runs: how many of each, and with which arguments."""
+    """The processes to run: how many of each kind, and with which arguments."""
 
     workers: int = 4
     schedulers: int = 2

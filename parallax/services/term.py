@@ -59,7 +59,7 @@ from parallax.telemetry.scheduling import SchedulingMetrics
 
 log = logging.getLogger(__name__)
 
-#: How often what was learnt is kept for the next leader (seconds).
+#: How often the learnt estimates are kept for the next leader (seconds).
 KEEP_S = 2.0
 
 #: How often the load is told (seconds).
@@ -71,7 +71,7 @@ COMMIT_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What a candidate brings to every term: a cell, and how to lead it."""
+    """The parts that a candidate brings to every term: a cell, and how to lead it."""
 
     link: Link
     keys: Keys
@@ -121,7 +121,7 @@ class Term:
         )
 
     def take_over(self) -> None:
-        """Learn what is in Redis: a few round trips, whatever the size of the cell.
+        """Read the state in Redis: a few round trips, whatever the size of the cell.
 
         What may be long is begun here and read on between the turns: tenants with jobs, weights,
         accounts.
@@ -175,7 +175,7 @@ class Term:
         return bulletin.events >= self._limits.log_entries
 
     def keep(self) -> None:
-        """Keep what was learnt for the next leader. Raises Fenced."""
+        """Keep the learnt estimates for the next leader. Raises Fenced."""
         self._policies.keep(self.lease, self._scheduler)
 
     def _now(self) -> float:
@@ -267,7 +267,7 @@ class Term:
                 self._scaling.tell(load_report(self._scheduler.load(now), now))
 
     def _tell(self) -> None:
-        """Tell those who look what is seen here, in a small share of the time."""
+        """Publish the figures for viewers, in a small share of the time."""
         arms = choices.arms_of(self._scheduler)
         self._publisher.tell(self.lease, self._scheduler.snapshot(), self._policies, arms)
 
@@ -362,7 +362,7 @@ class Term:
 
 def _byte_room_of(scheduler: Scheduler) -> Callable[[str, int], int]:
     def room(tenant: str, tenants: int) -> int:
-        """Return what is left of a tenant's share of one half of the room."""
+        """Return the rest of a tenant's share of one half of the room."""
         return HELD_BYTES // 2 // tenants - HASH_BYTES * scheduler.hashes(tenant)
 
     return room

@@ -1,4 +1,4 @@
-"""What to simulate, as one frozen value that can be written down as JSON and read back."""
+"""Specifies a simulation as one frozen value that is written as JSON and read back."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class SimWorker:
     models: tuple[str, ...] = ()
 
     def report(self) -> WorkerReported:
-        """Return what it tells of itself."""
+        """Return the worker's report."""
         profile = self.profile
         return WorkerReported(
             self.id, profile.max_seqs, 1.0, self.engine.kv_used, profile.kv_capacity, self.role,

@@ -233,7 +233,7 @@ class AsyncClient:
     async def _left(self, job_ids: Sequence[str], submitted: asyncio.Future[Any]) -> None:
         with suppress(ParallaxError):
             await submitted
-        with suppress(ParallaxError):  # it goes on; nobody is left to be told
+        with suppress(ParallaxError):  # it goes on; no caller is left to be told
             await asyncio.gather(*map(self.cancel, job_ids))
 
     # -- looking, cancelling, weights
@@ -272,11 +272,11 @@ class AsyncClient:
         return await self._link.carry(cancel(self._keys, self._limits, job_ids))
 
     async def spend(self, spendings: Sequence[Spending]) -> list[Left]:
-        """Spend of what API keys may ask for a minute, in one call; return what is left of each."""
+        """Spend the rates of API keys in one call; return the allowance left of each."""
         return await self._link.do(spend_call(self._keys, spendings))
 
     async def set_weights(self, weights: Mapping[str, float]) -> None:
-        """Say how many shares tenants are due; who is not named keeps what it has (at first 1)."""
+        """Set the weights of tenants; a tenant that is not named keeps its weight (at first 1)."""
         if weights:
             await self._link.call(*weights_command(self._keys, weights))
 

@@ -65,7 +65,7 @@ class Client:
         self._random = Random()
         url = found_url() if url is None else url
         self._link, self._reader, self._streamer = Link.to(url), Link.to(url), Link.to(url)
-        # Whoever has a lock asks Redis, which answers or times out: nobody waits for ever.
+        # The holder of a lock asks Redis, which answers or times out: no thread waits for ever.
         self._asking, self._listening = threading.Lock(), threading.Lock()
         self._following = threading.Lock()
         self._intake = Intake(self._link, self._keys, limits, shared_prefixes)
@@ -278,7 +278,7 @@ class Client:
             return self._results.counts()
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
-        """Say how many shares tenants are due; who is not named keeps what it has (at first 1)."""
+        """Set the weights of tenants; a tenant that is not named keeps its weight (at first 1)."""
         with self._asking:
             Tenancy(self._link, self._keys).set_weights(weights)
 

@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: its routes, and what is done for every request."""
+"""The gateway as an ASGI application: its routes, and its handling of every request."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Gateway:
             return told(Problem(500, Code.INTERNAL, said), request)
 
     def _check(self, request: Request) -> None:
-        """Refuse what is not even looked at."""
+        """Refuse requests that are not even read."""
         if self.draining:
             said = "this gateway is shutting down"
             raise Problem(503, Code.SHUTTING_DOWN, said, retry_after_s=1.0)

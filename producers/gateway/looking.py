@@ -1,4 +1,4 @@
-"""What a gateway looks up in the store beside its jobs, over two connections of its own.
+"""A gateway's own lookups in the store, over two connections beside those of its jobs.
 
 Workers, keys, policies and totals: each no more often than it may be old, in threads beside the
 loop. Who may only look is enough for all of it.
@@ -21,7 +21,7 @@ from parallax.core.lifecycle import Outcome
 from parallax.producers.gateway.fresh import Fresh
 from parallax.producers.gateway.pace import Totals
 
-#: How old what is known of the policies may be (seconds).
+#: How old the copy of the policies may be (seconds).
 POLICY_S = 5.0
 
 _ENDED = tuple(outcome.value for outcome in Outcome)

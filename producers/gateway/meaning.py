@@ -1,4 +1,4 @@
-"""What a request means as a job: whose it is, how urgent, how long, and what it begins with.
+"""Translates a request into a job: tenant, urgency, length, and prefix.
 
 Headers come before fields of the body; of several names for one thing the first that is there
 counts. A number that makes no sense is refused; one that is merely out of range is brought into it,
@@ -172,7 +172,7 @@ def _key_name(key: str, index: int) -> str:
 
 
 def _tier(headers: Headers, tier: str | None) -> Class:
-    """Return the class; a word that nobody knows here is an objective of somebody else's."""
+    """Return the class; an unknown word is an objective of another system."""
     found = _first(headers, CLASS_HEADERS)
     return _CLASSES.get((found[1] if found else tier or "").lower(), Class.STANDARD)
 

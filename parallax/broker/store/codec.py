@@ -1,8 +1,8 @@
-"""What travels through Redis, as typed messages: strict on reading, small on the wire.
+"""The typed messages that travel through Redis: strict on reading, small on the wire.
 
-JSON, never pickle: whoever can write to a stream must not be able to run code. Every message has a
+JSON, never pickle: a writer of a stream must not be able to run code. Every message has a
 version `v`; an unknown field, a wrong type or a number out of range is refused with `InvalidInput`,
-which names field, value and what is allowed, and the entry goes to the dead letters. Each entry is
+which names field, value and the allowed ones, and the entry goes to the dead letters. Each entry is
 decoded on its own, so that junk never takes a neighbour with it.
 
 While processes are replaced one by one, new ones talk to old ones. A job's `Spec` of a newer
@@ -60,7 +60,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, array_like=True, frozen=Tr
 
 
 class Spec(Row, frozen=True):
-    """What the scheduler may know of a job; the end of its arrival and of its record."""
+    """The scheduler's view of a job, as its arrival entry carries it and its record keeps it."""
 
     v: _Version
     tenant: str
@@ -82,9 +82,9 @@ class _StrictSpec(Spec, frozen=True):
 
 
 class Report(Row, frozen=True):
-    """What came of an attempt: the field `result` of the job's record.
+    """The result of an attempt: the field `result` of the job's record.
 
-    The same text tells the scheduler (to settle accounts) and whoever waits for the job.
+    The same text tells the scheduler (to settle accounts) and the waiting client.
     """
 
     tenant: str = ""
@@ -129,7 +129,7 @@ class _NewerReport(_StrictReport, frozen=True, forbid_unknown_fields=False):
 
 
 class About(msgspec.Struct, frozen=True):
-    """What never changes of a job: the field `about` of its record.
+    """The immutable part of a job: the field `about` of its record.
 
     `accepted` is in seconds since the epoch; `output_tokens` is the true length where the answer is
     simulated; `reply` names the stream that is told of the end ('' = nobody waits). Who waits is
@@ -265,7 +265,7 @@ def _spec(data: bytes) -> Spec:
 
 @lru_cache(maxsize=4_096)
 def _check_familiar(name: str) -> None:
-    """Look once at what is told again and again: a pattern costs more than all else of a row."""
+    """Check a repeated value once: a pattern costs more than the rest of a row."""
     check_name("tenant", name)
 
 

@@ -143,6 +143,7 @@ def ask(run: Run, server_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("cancel", ["j1", "nobody"]),
         ("workers", []),
         ("backend list", []),
+        ("backend drain", ["w1"]),
         ("tenants list", []),
         ("tenants set", ["acme", "--weight", "2"]),
         ("dead list", []),

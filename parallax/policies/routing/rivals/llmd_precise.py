@@ -20,7 +20,7 @@ class LlmdPrecise:
     """Choose the highest weighted sum of the prefix, queue and memory scores, all blocks counted.
 
     The original hears from every engine which blocks it stores and evicts. Here the same is kept
-    from what is sent and what ends, within the memory that the worker reports.
+    from dispatches and ends, within the memory that the worker reports.
 
     Source: the precise-scheduling profile of llm-d's published benchmark (prefix 3, queue 2, KV
     memory 2, max-score-picker). Cost: O(blocks + workers) per job. For comparison only.

@@ -1,4 +1,4 @@
-"""What the imitated routers have in common: a batch placed one by one, and an index of prefixes.
+"""The common base of the imitated routers: one placement at a time, and an index of prefixes.
 
 They are here to compare with, under the numbers that their public code has, and not to be used.
 """
@@ -46,7 +46,7 @@ class Candidate:
 
 @dataclass(slots=True)
 class Known:
-    """What a router thinks to be cached where, from what it sent there itself."""
+    """A router's belief about cached prefixes by worker, derived from its own placements."""
 
     index: PrefixIndex
 
