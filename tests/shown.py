@@ -89,7 +89,7 @@ SERVING = (
     "lab nightly",
 )  # fmt: skip
 #: Lines of `parallax` that want more than one process.
-_APART = (r".*: parallax compare .* --rq", r".*: parallax backend probe")
+_APART = (r".*: parallax compare .* --rq", r".*: parallax backend ")
 
 
 def lines() -> list[Line]:

@@ -95,7 +95,7 @@ class Reader:
         """Return the line with places of this test."""
         text = line.text
         for backend in BACKENDS:
-            text = text.replace(backend, self.upstream)
+            text = text.replace(backend.removesuffix("/v1"), self.upstream.removesuffix("/v1"))
         text = re.sub(OURS, lambda _: self.url, text)
         text = text.replace("redis.internal:6379", f"127.0.0.1:{self.own}").replace(" ...", "")
         text = re.sub(

@@ -69,8 +69,10 @@ class Cells:
             if self.over.wait(0.002):
                 break
         for cell in cells:
-            for service in (*cell.schedulers, *cell.workers):
-                service.close()
+            for scheduler in cell.schedulers:
+                scheduler.close()
+            for worker in cell.workers:
+                worker.close()
 
     def _cell(self, name: str) -> Cell:
         cell = Cell(lambda: Link.to(self.url), keys=Keys(name))
@@ -136,7 +138,8 @@ def _await_end(job_id: str, url: str) -> None:
 def _known_job(line: Line, url: str) -> str:
     """Return the id of a job such as the line is about."""
     if "--record" in line.text:
-        return re.findall(rf"{TRAVELLERS}-\d+", Path("run.jsonl").read_text())[-1]
+        found: list[str] = re.findall(rf"{TRAVELLERS}-\d+", Path("run.jsonl").read_text())
+        return found[-1]
     link, keys = Link.to(url), Keys("main")
     try:
         if " dead " in line.text:
