@@ -84,6 +84,7 @@ class Attempt(Struct, frozen=True):
     stream: bool = False  # the answer is relayed in pieces
     keep: bool = False  # the answer is kept for a while
     model: str = ""
+    trace: str = ""  # the context of the trace that it is a part of
 
     @property
     def job_id(self) -> str:
@@ -375,6 +376,7 @@ def _attempt(assignment: Assignment, look: Look) -> Attempt | None:
         about.streams,
         about.kept,
         spec.model,
+        about.trace,
     )
 
 
