@@ -52,7 +52,7 @@ class Line:
 
 #: Beginnings of lines -> why no test and no `.ci/run` types them as they stand.
 NOT_RUN = {
-    r".*: pip install 'parallax-lb\[engines\]'": "an index; test_wheel.py installs what is built",
+    r".*: pip install 'parallax-lb\[\w+\]'": "an index; test_wheel.py installs what is built",
     r"docs/extending.md: pip install -e": "changes the environment; test_wheel.py has the like",
     r"docs/extending.md: parallax policy show coolest": "needs that installation",
     r"docs/extending.md: parallax (policy show|simulate chat|up).* warmest": "test_extending_page"

@@ -277,7 +277,7 @@ loglevel notice
     def _described(self, pid: int) -> ServerInfo:
         return ServerInfo(
             f"unix://:{self._password}@{quote(str(self._socket_path()))}?db=0",
-            f"redis://default:{self._password}@127.0.0.1:{self._port}/0",
+            f"redis://:{self._password}@127.0.0.1:{self._port}/0",
             pid,
             self._version,
             str(self._data.folder),
