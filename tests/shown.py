@@ -70,6 +70,7 @@ NOT_RUN = {
     "replays one with the same options",
     r"README.md: parallax replay": "test_readme.py types it, with the rest of its block",
     r"README.md: printf": "the same",
+    r".*: parallax advise": "minutes of search; tests/unit/cli/test_advise.py asks it for less",
     r".*: parallax demo --autoscale": "minutes; .ci/run has `make demo`, test_autoscaler_live.py "
     "what scales",
     r".*: parallax verify": "minutes; .ci/run has `make verify`, test_verify.py the options",
