@@ -34,6 +34,7 @@ from parallax.core.settings import WorkerSettings
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.services.orders import Orders
+from parallax.telemetry.tracing import configured
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ def worker(
         name, (AsyncLink.to(url), Link.to(url)), Keys(cell), built, settings, clock,
         weight=weight, metrics=metrics, role=role, version=version, slowdown=parsed_slowdown(slow),
         failures=parsed_failures(fail), crash_on=crash_on, history=history, models=models,
+        tracer=configured("worker", cell),
     )  # fmt: skip
     with (
         Orders(duty.drain) as orders,

@@ -79,4 +79,5 @@ def request_of(attempt: Attempt, only_prompt: bool) -> Request:
         body=attempt.body,
         stream=attempt.stream and not only_prompt,
         model=attempt.model,
+        trace=attempt.trace,
     )

@@ -34,24 +34,24 @@ from parallax.consumers.desk import Desk
 from parallax.consumers.engines.interface import Condition, Done, Engine, Event, Host
 from parallax.consumers.errands import Ears, Errands
 from parallax.consumers.heartbeat import Heartbeat
-from parallax.consumers.history import History
 from parallax.consumers.hosts import HandHost, LoopHost
 from parallax.consumers.patience import Patience
 from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, Trouble
+from parallax.consumers.witness import witness
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
 from parallax.core.words import Finished
 from parallax.engine.request import Consumed
+from parallax.telemetry.tracing import OFF, Tracer
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
 
-#: How long a read waits for orders while no assignment would be taken (seconds).
-FULL_S = 0.05
-#: The longest a loop waits before it looks whether it is to end, and notes progress (seconds).
-IDLE_S = 0.25
+#: How long a read waits for orders while no assignment would be taken, and the longest a loop waits
+#: before it looks whether it is to end, and notes progress (seconds).
+FULL_S, IDLE_S = 0.05, 0.25
 
 
 class Worker:
@@ -75,6 +75,7 @@ class Worker:
         crash_on: str = "",
         history: Path | None = None,
         models: Sequence[str] = (),
+        tracer: Tracer = OFF,
     ) -> None:
         self.id = f"{name}-{secrets.token_hex(3)}"
         self.completed = 0
@@ -89,7 +90,7 @@ class Worker:
         self._ears = Ears(links[0], keys, self.id)
         self._errands = Errands(links[0], keys, self.id, limits)
         self._trouble = Trouble(slowdown, failures, crash_on)
-        self._history = History(history, self.id, clock)
+        self._witness = witness(self.id, engine.name, clock, history, tracer)
         self._about = (weight, role, version)
         self._models = {"models": ",".join(models)} if models else {}
         incarnation = secrets.token_hex(8)
@@ -226,7 +227,7 @@ class Worker:
         self._come.set()
 
     def _on_read(self, read: told.Read) -> None:
-        self._history.read(a for a in read.assignments if not self.desk.has_seen(a.entry))
+        self._witness.read(a for a in read.assignments if not self.desk.has_seen(a.entry))
         self._metrics.malformed(len(read.junk))
         self._hear(read)
         if read.drain:
@@ -290,16 +291,16 @@ class Worker:
                 return told.Stopped(action.attempt.job_id, self._drop(action.attempt.job_id))
             case do.Restart():
                 self._ears.restart()
-                self._history.restarted()
+                self._witness.restarted()
                 return None
             case do.End():
                 return await self._end(action)
             case do.Begin():
                 begun = await self._errands.begin(action)
-                self._history.began(begun.running)
+                self._witness.began(begun.running)
                 return begun
             case do.Relay():
-                self._history.relayed(action.chunks)
+                self._witness.relayed(action.chunks)
                 began = self._clock.monotonic()
                 relayed = await self._errands.relay(action)
                 self._metrics.relayed(self._clock.monotonic() - began)
@@ -314,7 +315,7 @@ class Worker:
 
     def _add(self, action: do.Add) -> told.News | None:
         """Give an attempt to the engine. Whatever it says of it, the desk must hear."""
-        request = self._trouble.added(action.request, action.attempt.assignment.attempt)
+        request = self._trouble.added(*self._witness.given(action))
         now = self._clock.monotonic()
         try:
             self._engine.add(request, now)
@@ -334,9 +335,9 @@ class Worker:
 
     async def _end(self, action: do.End) -> told.Ended:
         finishes = action.finishes
-        self._history.asked(finishes)
+        self._witness.asked(finishes)
         answers = await self._errands.finish(finishes)
-        self._history.answered(finishes, answers)
+        self._witness.answered(finishes, answers)
         words = [detail if word == Finished.OK else str(word) for word, detail in answers]
         self.completed += words.count("completed")
         self._metrics.ended(words, [finish.report for finish in finishes])

@@ -46,6 +46,7 @@ class Asked:
     payload: bytes
     stream: bool
     own_usage: bool = False  # we asked for the usage: the client does not want to see it
+    trace: str = ""  # the context of the job's trace, for a server that is traced, too
 
 
 def asked(request: Request, served: Served) -> Asked:
@@ -59,7 +60,7 @@ def asked(request: Request, served: Served) -> Asked:
             raise InvalidInput("stream", True, f"what {path} answers cannot be streamed")
         if path == paths.TOKENIZE:
             _rename(fields, _TOKENIZED.get(served.kind, "prompt"))
-        return Asked(path, msgspec.json.encode(fields), stream=False)
+        return Asked(path, msgspec.json.encode(fields), stream=False, trace=request.trace)
     if path == paths.RESPONSES:
         _limit(fields, request.max_tokens, (_RESPONSE_LIMIT,), _RESPONSE_LIMIT)
     else:  # newer models of OpenAI refuse the older name
@@ -70,7 +71,7 @@ def asked(request: Request, served: Served) -> Asked:
     own_usage = _ask_for_usage(fields) if asks else False
     if not asks:
         fields.pop("stream_options", None)
-    return Asked(path, msgspec.json.encode(fields), request.stream, own_usage)
+    return Asked(path, msgspec.json.encode(fields), request.stream, own_usage, request.trace)
 
 
 def _path(fields: dict[str, Raw]) -> str:

@@ -71,7 +71,7 @@ class Exchange:
             raise Failure(f"the backend sent {error}") from None
 
     async def _whole(self, door: Door, end: Callable[[Done], None]) -> None:
-        async with door.post(self.asked.path, self.asked.payload) as response:
+        async with door.post(self.asked) as response:
             body = await whole(response, MOST_ANSWER)
         found, at = read_whole(body), self.clock.monotonic()
         first = None if found.decode_s is None else max(self.sent or at, at - found.decode_s)
@@ -82,7 +82,7 @@ class Exchange:
         try:
             async with (
                 asyncio.timeout(limits.first_s) as waiting,
-                door.post(self.asked.path, self.asked.payload) as response,
+                door.post(self.asked) as response,
             ):
                 if "event-stream" not in response.content_type:
                     read_whole(await whole(response, MOST_ANSWER))  # it may tell an error

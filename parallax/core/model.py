@@ -18,6 +18,7 @@ from secrets import token_hex
 
 from parallax.core.errors import InvalidInput
 from parallax.core.reasons import Reason
+from parallax.core.trace import check_context
 from parallax.core.values import value
 
 MAX_TOKENS = 10_000_000
@@ -59,7 +60,8 @@ class Job:
     one attempt: once the first is sent, the job is never tried again. The answer of any other is
     told whole at the end. With `keep` an answer can be read as long as the job's record.
 
-    Only a worker that serves its `model` is given it; '' is any.
+    Only a worker that serves its `model` is given it; '' is any. `trace` is the context (W3C's
+    `traceparent`) of the trace that it belongs to; it is no part of what makes two jobs the same.
     """
 
     id: str = field(default_factory=new_id)
@@ -76,6 +78,7 @@ class Job:
     stream: bool = False
     keep: bool = False
     model: str = ""
+    trace: str = ""
 
     def __post_init__(self) -> None:
         check_name("id", self.id)
@@ -96,6 +99,8 @@ class Job:
         check_flag("keep", self.keep)
         if self.model != "":
             check_model("model", self.model)
+        if self.trace != "":
+            check_context("trace", self.trace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from parallax.core.words import Verdict
+
 
 class Reason(StrEnum):
     """See the module's docstring. The values are stored in Redis."""
@@ -77,9 +79,9 @@ _SENTENCES: dict[Reason, str] = {
     Reason.STREAM_BROKEN: "a part of its answer was sent, and the rest will not come",
 }
 
-#: Why an attempt did not complete, by the verdict of its worker (see `finish.lua`).
+#: Why an attempt did not complete, by its `Verdict`.
 REASONS: dict[str, Reason] = {
-    "expired": Reason.DEADLINE,
-    "failed": Reason.CANNOT_FIT,
-    "retry": Reason.ENGINE_FAILED,
+    Verdict.EXPIRED: Reason.DEADLINE,
+    Verdict.FAILED: Reason.CANNOT_FIT,
+    Verdict.RETRY: Reason.ENGINE_FAILED,
 }

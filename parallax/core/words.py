@@ -40,6 +40,19 @@ class Begun(StrEnum):
     EXPIRED = "expired"
 
 
+class Verdict(StrEnum):
+    """How a worker ends an attempt: the argument of `finish`, see `lua/finish.lua`."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    DEAD = "dead"  # the job's record cannot be decoded
+    RETRY = "retry"  # counts as an attempt
+    BACK = "back"  # handed back unharmed: does not count as an attempt
+    STOPPED = "stopped"  # by an order: like `back`, unless the job has ended
+    PREFILLED = "prefilled"  # the prompt is computed; followed by cached tokens and seconds
+
+
 class Finished(StrEnum):
     """Answers of `finish`: the meaning of an attempt's end for its job."""
 

@@ -29,6 +29,7 @@ class Request:
     body: bytes = b""  # the request's body, for an engine that reads it
     stream: bool = False  # whether the answer is wanted piece by piece
     model: str = ""  # the one that is asked, where an engine serves several; '' = as the body says
+    trace: str = ""  # the context (W3C's `traceparent`) of whoever asks, for an engine that tells
 
     @property
     def length(self) -> int:

@@ -46,6 +46,10 @@ class PolicyWatch:
         """Return for each kind the policy in use, and the source of that choice."""
         return choices.in_force(choices.told(self._started), self._document)
 
+    def names(self) -> dict[str, str]:
+        """Return the name of what is used for each kind."""
+        return {kind: choice.name for kind, (choice, _) in self.in_force().items()}
+
     def usual(self) -> Scheduler:
         """Return a scheduler with the policies that the process was started with."""
         return choices.built(self._started, self._document, self._seed)

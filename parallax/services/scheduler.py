@@ -24,6 +24,7 @@ from parallax.core.settings import Policies, SchedulerSettings
 from parallax.services.lease_keeper import LeaseKeeper
 from parallax.services.term import Post, Term
 from parallax.telemetry.scheduling import SchedulingMetrics
+from parallax.telemetry.tracing import OFF, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,11 @@ class SchedulerService:
         clock: Clock,
         metrics: SchedulingMetrics,
         limits: Limits | None = None,
+        tracer: Tracer = OFF,
     ) -> None:
-        self._post = Post(link, keys, settings, policies, clock, metrics, limits or Limits())
+        self._post = Post(
+            link, keys, settings, policies, clock, metrics, limits or Limits(), tracer
+        )  # fmt: skip
         self._candidate = candidate
         self._leadership = self._led_by(link)
         self._keeper: LeaseKeeper | None = None

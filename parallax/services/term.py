@@ -43,7 +43,7 @@ from parallax.scheduling.events import (
     TenantConfigured,
 )
 from parallax.scheduling.scheduler import Scheduler
-from parallax.services import choices, inbox, takeover
+from parallax.services import choices, inbox, spans, takeover
 from parallax.services.accounts import Accounts
 from parallax.services.deadlines import Deadlines
 from parallax.services.janitor import Findings, Janitor
@@ -53,9 +53,11 @@ from parallax.services.policy_watch import PolicyWatch
 from parallax.services.prefixes import HASH_BYTES, HELD_BYTES, Arrivals, Prefixes
 from parallax.services.publishing import EVERY_S, Publisher
 from parallax.services.recoverer import Recoverer
+from parallax.services.spans import Spans
 from parallax.services.tenant_window import TenantWindow
 from parallax.services.timetable import Timetable
 from parallax.telemetry.scheduling import SchedulingMetrics
+from parallax.telemetry.tracing import OFF, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ class Post:
     clock: Clock
     metrics: SchedulingMetrics
     limits: Limits
+    tracer: Tracer = OFF
 
 
 class Term:
@@ -106,6 +109,7 @@ class Term:
             settings.batch, keeper.progressed,
         )  # fmt: skip
         self._publisher = Publisher(link, keys, post.metrics.pulse)
+        self._spans = Spans(link, keys, post.tracer) if post.tracer.on else None
         self._timetable, self._scaling = Timetable(post.clock), ScalingStore(link, keys)
         self._pending: list[Event] = []
         self._sweeping: Iterator[Findings] | None = None
@@ -213,6 +217,9 @@ class Term:
         if self._outbox.uncommitted and not sent and self._timetable.is_due("commit", COMMIT_S):
             self._outbox.commit(self.lease)
         self._metrics.decided(actions)
+        if self._spans is not None:
+            took_s, names = self._clock.monotonic() - thinking, self._policies.names()
+            self._spans.decided(events, actions, self._outbox.news, now, took_s, names)
         self._metrics.turned(self._clock.monotonic() - started, decided - thinking)
         return True
 
@@ -231,6 +238,9 @@ class Term:
         if timetable.is_due("tell", EVERY_S):
             with timetable.rationed("tell"):
                 self._tell()
+        if self._spans is not None and timetable.is_due("spans", spans.EVERY_S):
+            with timetable.rationed("spans"):
+                self._spans.tell()
         if self._sweeping is None and timetable.is_due("sweep", settings.sweep_s):
             self._sweeping = self._janitor.sweep(self.lease, self._scheduler.workers)
             self._pending += self._weights(self._look(), look=True)

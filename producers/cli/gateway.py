@@ -30,6 +30,7 @@ from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.services.orders import Orders
 from parallax.telemetry.serving import ServingMetrics
+from parallax.telemetry.tracing import configured
 
 _DEFAULTS = GatewaySettings()
 
@@ -114,7 +115,8 @@ def gateway(
     start_logging(verbose)
     metrics = ServingMetrics()
     looking = observer or address.url
-    front = Gateway(address, looking, settings, SystemClock(), openness, metrics)
+    tracer = configured("gateway", cell)
+    front = Gateway(address, looking, settings, SystemClock(), openness, metrics, tracer)
     serving = Serving(front, listening(host, port))
     with Orders(serving.stop) as orders, Exporter(metrics.registry, metrics_port, metrics_host):
         shown = f"[{host}]" if ":" in host else host

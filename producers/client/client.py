@@ -22,6 +22,7 @@ from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
 from parallax.core.model import Job, check_name
 from parallax.core.words import Cancelled
+from parallax.producers.client import traced
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.bookmark import Bookmark
@@ -31,6 +32,7 @@ from parallax.producers.client.interface import WAIT_S
 from parallax.producers.client.mailbox import Mailbox
 from parallax.producers.client.stream import Stream
 from parallax.services.clock import SystemClock
+from parallax.telemetry.tracing import Tracer, ambient
 
 __all__ = ["Client", "Completion"]
 
@@ -49,6 +51,8 @@ class Client:
     What jobs' prefixes are called is salted by tenant, so that no tenant learns from what it finds
     cached which prompts others have sent. With `shared_prefixes` they are taken as they are: for
     who replays a trace, in which one name means one text whoever sent it.
+
+    Where OpenTelemetry is set up, jobs go on with their caller's trace (docs/monitoring.md).
     """
 
     def __init__(
@@ -59,8 +63,10 @@ class Client:
         clock: Clock | None = None,
         *,
         shared_prefixes: bool = False,
+        tracer: Tracer | None = None,
     ) -> None:
         self._keys, self._limits = Keys(cell), limits or Limits()
+        self._tracer = tracer
         self._clock: Clock = clock or SystemClock()
         self._random = Random()
         url = found_url() if url is None else url
@@ -119,6 +125,17 @@ class Client:
         return self._offered(jobs, own_streams, bodies or {}, times, retry_refused_s)
 
     def _offered(
+        self, jobs: Sequence[Job], own_streams: bool, bodies: Mapping[str, bytes], times: int,
+        retry_s: float,
+    ) -> list[Receipt]:  # fmt: skip
+        tracer = ambient() if self._tracer is None else self._tracer
+        if not tracer.on:
+            return self._until_taken(jobs, own_streams, bodies, times, retry_s)
+        with traced.Submitting(tracer, jobs, self._keys.cell) as submitting:
+            part = self._until_taken(submitting.jobs, own_streams, bodies, times, retry_s)
+            return submitting.answered(part)
+
+    def _until_taken(
         self, jobs: Sequence[Job], own_streams: bool, bodies: Mapping[str, bytes], times: int,
         retry_s: float,
     ) -> list[Receipt]:  # fmt: skip

@@ -91,11 +91,13 @@ def meant(
     settings: GatewaySettings,
     index: int = 0,
     model: str | None = None,
+    trace: str = "",
 ) -> Meant:
     """Return the job that a request means; raises Problem that names header or field.
 
     `index` tells apart the jobs of a request that wants several answers. `model` is what the name
-    in the request stands for; None: it is the name of a model.
+    in the request stands for; None: it is the name of a model. `trace` is the context of whoever
+    asks.
     """
     said = asked.said
     model = said.model if model is None else model
@@ -118,6 +120,7 @@ def meant(
         stream=asked.stream,
         keep=key is not None,
         model=model,
+        trace=trace,
     )
     return Meant(job, model, tier, key is not None)
 

@@ -29,6 +29,7 @@ from parallax.services.scheduler import SchedulerService
 from parallax.services.service import Service
 from parallax.services.term import Term
 from parallax.telemetry.scheduling import SchedulingMetrics
+from parallax.telemetry.tracing import OFF, Tracer
 from tests.waiting import wait_until
 
 QUICK = SchedulerSettings(
@@ -62,6 +63,7 @@ class Cell:
     connect: Callable[[], Link]
     policies: Policies = field(default_factory=Policies)
     keys: Keys = field(default_factory=lambda: Keys("cell"))
+    tracer: Tracer = OFF
     schedulers: list[SchedulerService] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     link: Link = field(init=False)
@@ -74,7 +76,7 @@ class Cell:
         name = f"scheduler-{len(self.schedulers)}"
         service = SchedulerService(
             self.connect(), self.keys, name, settings, self.policies,
-            SystemClock(), SchedulingMetrics(),
+            SystemClock(), SchedulingMetrics(), tracer=self.tracer,
         )  # fmt: skip
         self.schedulers.append(service)
         return service
@@ -87,7 +89,7 @@ class Cell:
         settings = WorkerSettings(heartbeat_s=30.0, block_s=0.001, drain_s=0.0)
         worker = Worker(
             "w", links, self.keys, engine or NoopEngine(100), settings, SystemClock(), role=role,
-            models=models,
+            models=models, tracer=self.tracer,
         )  # fmt: skip
         worker.heartbeat.beat()
         self.workers.append(worker)

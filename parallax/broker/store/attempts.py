@@ -26,7 +26,7 @@ from parallax.core.bisection import each_asked
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, NAME
 from parallax.core.reasons import Reason
-from parallax.core.words import Begun, Done, Finished, Relayed
+from parallax.core.words import Begun, Done, Finished, Relayed, Verdict
 
 #: Stands for the tenant of a job whose record does not tell it.
 NOBODY = "unknown"
@@ -84,6 +84,7 @@ class Attempt(Struct, frozen=True):
     stream: bool = False  # the answer is relayed in pieces
     keep: bool = False  # the answer is kept for a while
     model: str = ""
+    trace: str = ""  # the context of the trace that it is a part of
 
     @property
     def job_id(self) -> str:
@@ -92,7 +93,7 @@ class Attempt(Struct, frozen=True):
 
 
 class Finish(Struct, frozen=True):
-    """The end of an attempt: `verdict` as in `lua/finish.lua`, and the answer if it completed."""
+    """The end of an attempt: a `Verdict`, or one with figures, and the answer if it completed."""
 
     attempt: Attempt
     verdict: str
@@ -263,7 +264,7 @@ def finish_call(
             outs.setdefault(reply, len(outs) + 1) if reply else "",
         )
     # A record that cannot be decoded does not tell whether it has a body.
-    with_bodies = any(f.attempt.body_bytes or f.verdict == "dead" for f in finishes)
+    with_bodies = any(f.attempt.body_bytes or f.verdict == Verdict.DEAD for f in finishes)
     bodies = [keys.body(f.attempt.job_id) for f in finishes] if with_bodies else []
     payloads: list[Argument] = []
     if any(f.answer or f.attempt.stream for f in finishes):
@@ -375,6 +376,7 @@ def _attempt(assignment: Assignment, look: Look) -> Attempt | None:
         about.streams,
         about.kept,
         spec.model,
+        about.trace,
     )
 
 

@@ -32,6 +32,7 @@ from parallax.core.model import (
     check_model,
     check_name,
 )
+from parallax.core.trace import context_in
 
 VERSION = 1
 _MAX_MS = 2**52
@@ -133,7 +134,8 @@ class About(msgspec.Struct, frozen=True):
 
     `accepted` is in seconds since the epoch; `output_tokens` is the true length where the answer is
     simulated; `reply` names the stream that is told of the end ('' = nobody waits). Who waits is
-    sent the answer in pieces if it `streams`; it can be read for a while if it is `kept`.
+    sent the answer in pieces if it `streams`; it can be read for a while if it is `kept`. `trace`
+    lies apart in the record, and is told to the worker with the rest.
     """
 
     accepted: float
@@ -144,6 +146,7 @@ class About(msgspec.Struct, frozen=True):
     spec: Spec
     streams: bool = False
     kept: bool = False
+    trace: str = ""
 
 
 class Registration(Message, frozen=True):
@@ -191,9 +194,11 @@ def decode_about(data: bytes | None) -> About:
         shown = "accepted, digest, length, bytes, whom to tell and the spec"
         raise InvalidInput("about", (data or b"")[:60], shown)
     accepted, digest, length, size, reply, spec = parts
-    streams = kept = False
+    streams, kept, trace = False, False, ""
     if not size.isdigit():
+        size, _, context = size.partition(b"/")
         size, streams, kept = _letters(size)
+        trace = context_in(context.decode("ascii", "replace"))
     return About(
         whole("about.accepted", accepted, _MAX_MS) / 1000,
         _text("about.digest", digest),
@@ -203,6 +208,7 @@ def decode_about(data: bytes | None) -> About:
         _spec(spec),
         streams,
         kept,
+        trace,
     )
 
 

@@ -223,7 +223,8 @@ def terminate_call(
 
 
 def _options(job: Job, prefix: bytes) -> str:
-    if job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None and not prefix:
+    usual = job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None
+    if usual and not prefix and not job.trace:
         return ""
     deadline = "-" if job.deadline_s is None else int(job.deadline_s * 1000)
-    return f"{job.max_attempts} {deadline} {prefix.decode()}".rstrip()
+    return f"{job.max_attempts} {deadline} {prefix.decode()} {job.trace}".rstrip()

@@ -24,6 +24,7 @@ from parallax.broker.store.relay import Piece, decode_piece
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault
 from parallax.core.lifecycle import TERMINAL, Outcome, State
 from parallax.core.pages import pages
+from parallax.core.trace import context_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Record:
     finished: float | None
     report: Report
     hedge_worker: str = ""  # of the hedge, the attempt beside the one of `worker`
+    trace: str = ""  # the context of the trace that it belongs to
 
     # No length is negative, though the server's clock may have gone back meanwhile.
 
@@ -72,7 +74,7 @@ class Record:
 
 
 #: The fields read of a record (not its prefix, which may be long), and records per call.
-_FIELDS, PAGE = ("at", "about", "deadline", "hedge", "result"), 500
+_FIELDS, PAGE = ("at", "about", "deadline", "hedge", "result", "trace"), 500
 
 #: Most jobs before one that are counted.
 MOST_AHEAD = 100
@@ -340,6 +342,7 @@ def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:
             at.finished,
             report,
             hedge.worker if hedge else "",
+            context_in((raw.get("trace") or b"").decode("ascii", "replace")),
         )
     except (KeyError, ValueError, InvalidInput):
         return None
