@@ -38,6 +38,7 @@ from parallax.cli.documents import (
     UrlDocument,
 )
 from parallax.cli.lab_documents import (
+    Advice,
     Candidate,
     DoctorFinding,
     Drills,
@@ -99,6 +100,7 @@ DOCUMENTS: dict[str, Any] = {
     "explain": list[Candidate],
     "simulate": dict[str, float | None],
     "compare": list[Variant],
+    "advise": Advice,
     "report": Written,
     "trace formats": list[TraceFormat],
     "trace stats": dict[str, float | None],

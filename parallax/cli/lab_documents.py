@@ -33,6 +33,48 @@ class Variant(Document, frozen=True):
     figures: dict[str, Interval | None]
 
 
+class Tried(Document, frozen=True):
+    """A composition that was tried: policies by kind, and what it would lose of goodput.
+
+    `alike`: every figure is that of the advice, so nothing was decided otherwise.
+    """
+
+    policies: dict[str, str]
+    seeds: list[int]
+    figures: dict[str, Interval | None]
+    loses: Interval | None
+    alike: bool
+
+
+class FleetSize(Document, frozen=True):
+    """So many workers with the policies of the advice; `gains`: of goodput, over its fleet."""
+
+    workers: int
+    seeds: list[int]
+    figures: dict[str, Interval | None]
+    gains: Interval | None
+    meets: bool
+
+
+class Advice(Document, frozen=True):
+    """Which policies and how many workers for a load; `met`: whether they reach the goal."""
+
+    workload: str
+    profile: str
+    jobs_offered: int
+    goal: list[str]
+    met: bool
+    workers: int
+    policies: dict[str, str]
+    figures: dict[str, Interval | None]
+    second: Tried | None
+    tried: list[Tried]
+    sizes: list[FleetSize]
+    runs: int
+    notes: list[str]
+    command: str
+
+
 class ExperimentRow(Document, frozen=True):
     """An experiment that there is."""
 

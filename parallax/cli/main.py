@@ -89,6 +89,10 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
             "parallax.cli.compare:compare",
             "Simulate policies, loads and seeds side by side.",
         ),
+        "advise": (
+            "parallax.cli.advise:advise",
+            "Say which policies and how many workers a load needs.",
+        ),
         "lab": ("parallax.cli.lab:lab", "Simulate for others, on any number of machines."),
         "report": ("parallax.cli.report:report", "Write a report on simulated runs."),
         "trace": ("parallax.cli.trace:trace", "Look at traces, convert them, take samples."),

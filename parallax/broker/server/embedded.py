@@ -127,6 +127,10 @@ class EmbeddedServer:
         self.info = self._launch()
         return True
 
+    def renewal_asked(self) -> bool:
+        """Whether another command asked for new processes since the last look."""
+        return self.info is not None and self._data.renewal_asked()
+
     def kill(self) -> None:
         """Kill the server with SIGKILL, as a crash would."""
         if self._process is not None:
