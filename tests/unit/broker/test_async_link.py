@@ -296,22 +296,6 @@ def test_no_more_calls_are_under_way_than_may_be() -> None:
     run(test)
 
 
-def test_what_is_asked_of_an_idle_connection_leaves_at_once_and_the_rest_of_a_turn_together() -> (
-    None
-):
-    async def test(server: Server, usual: AsyncLink) -> None:
-        await usual.call("ECHO", "open")
-        wire = usual._shared._wire
-        assert wire is not None
-        tasks = [asyncio.create_task(usual.call("ECHO", str(n))) for n in range(3)]
-        await asyncio.sleep(0)  # each has asked: the first is sent, the others wait for the flush
-        assert (len(wire._under_way), len(wire._unsent)) == (3, 2)
-        assert await asyncio.gather(*tasks) == [b"0", b"1", b"2"]
-        assert not wire._unsent
-
-    run(test)
-
-
 def test_who_finds_no_room_in_time_is_told_so_and_has_sent_nothing() -> None:
     async def test(server: Server, usual: AsyncLink) -> None:
         link = narrow(server, 1, 1 << 20, timeout_s=0.2)
