@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals format clean
+.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals bench-rq format clean
 
 ## help: show this list
 help:
@@ -222,6 +222,10 @@ bench-scan: $(STAMP)
 ## bench-rivals: the default beside the rules of other routers, on traces (TRACES=directory)
 bench-rivals: $(STAMP)
 	$(BIN)/python -m ops.bench.rivals $(TRACES)
+
+## bench-rq: a sweep of 200 simulations over one worker of rq and over two, records compared (RUNS=n REQUESTS=n)
+bench-rq: $(STAMP)
+	$(BIN)/python -m ops.bench.rq --runs $(or $(RUNS),200) --requests $(or $(REQUESTS),1000)
 
 ## bench-rescue: hedging and stealing on real processes, each beside the same load without it
 bench-rescue: $(STAMP)
