@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keyring import ADMIN
+from parallax.broker.store.confirming import wanted
 from parallax.broker.store.keys import Keys
 from parallax.core.cells import CellAddress
 from parallax.core.clock import Clock
@@ -97,8 +98,9 @@ class Gateway:
         looking = Looking(Link.to(self.looking), Keys(self.address.name))
         try:
             async with AsyncClient(
-                self.address.url, self.address.name, tracer=self.tracer
-            ) as client:
+                self.address.url, self.address.name, tracer=self.tracer,
+                replicated=wanted(self.settings.replicas),
+            ) as client:  # fmt: skip
                 names = dict(self.settings.aliases), self.settings.default_model
                 models = Models(looking.members, self.clock, *names)
                 pace = Pace(looking.totals, self.clock)
