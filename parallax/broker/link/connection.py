@@ -188,7 +188,7 @@ class Link:
         try:
             connection.connect()
             if self._watched:
-                check_leads(_asked(connection, ("ROLE",)))
+                _check_leads(connection)
             questions = self._route.questions(self._tried[0])
             answer = None
             with suppress(StopIteration):
@@ -196,9 +196,16 @@ class Link:
                     answer = _asked(connection, questions.send(answer))
         except BaseException:
             self._route.failed()
-            connection.disconnect()
             raise
         return connection
+
+
+def _check_leads(connection: Any) -> None:
+    try:
+        check_leads(_asked(connection, ("ROLE",)))
+    except redis.ConnectionError:
+        connection.disconnect()
+        raise
 
 
 def _asked(connection: Any, command: Sequence[str]) -> Any:

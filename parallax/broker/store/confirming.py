@@ -26,12 +26,16 @@ if TYPE_CHECKING:  # the door asks us
     from parallax.broker.store.intake import Receipt
 
 
+#: Less than the longest wait for a reply, more than the second between two syncs of a disk.
+USUAL_WAIT_MS = 1_500
+
+
 @dataclass(frozen=True, slots=True)
 class Replicated:
     """How many replicas must hold a job, and how long to wait for them (milliseconds)."""
 
     replicas: int = 1
-    wait_ms: int = 1_500  # less than the longest wait for a reply
+    wait_ms: int = USUAL_WAIT_MS
 
     def __post_init__(self) -> None:
         check_int("replicas", self.replicas, 1, 10)
@@ -40,7 +44,7 @@ class Replicated:
 
 def wanted(replicas: int) -> Replicated | None:
     """Return what so many replicas are asked; None for none."""
-    return Replicated(replicas) if replicas else None
+    return Replicated(replicas, USUAL_WAIT_MS) if replicas else None
 
 
 def submitted(
