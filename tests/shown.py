@@ -70,6 +70,8 @@ NOT_RUN = {
     "replays one with the same options",
     r"README.md: parallax replay": "test_readme.py types it, with the rest of its block",
     r"README.md: printf": "the same",
+    r"docs/engines.md: parallax calibrate": "measures a real engine for minutes; test_calibrate.py",
+    r"docs/.*: parallax .*--profile mine.toml": "wants the file that `calibrate` writes",
     r".*: parallax advise": "minutes of search; tests/unit/cli/test_advise.py asks it for less",
     r".*: parallax demo --autoscale": "minutes; .ci/run has `make demo`, test_autoscaler_live.py "
     "what scales",
@@ -90,7 +92,10 @@ SERVING = (
     "lab nightly",
 )  # fmt: skip
 #: Lines of `parallax` that want more than one process.
-_APART = (r".*: parallax compare .* --rq", r".*: parallax backend ")
+_APART = (
+    r".*: parallax compare .* --rq", r".*: parallax backend ", r".*: parallax up --reload",
+    r".*: parallax loadgen .*--workers",
+)  # fmt: skip
 
 
 def lines() -> list[Line]:
@@ -134,9 +139,11 @@ def how(line: Line) -> How | None:
         return How.MAKE
     if head == "export":
         return How.SETS
+    if any(re.match(pattern, line.named) for pattern in _APART):
+        return How.SHELL
     if head == "redis-server" or (head == "parallax" and serves(line)):
         return How.SERVES
-    if head == "parallax" and not any(re.match(pattern, line.named) for pattern in _APART):
+    if head == "parallax":
         return How.HERE
     known = ("parallax", "until", "curl", "printf", "eval", "cp", "redis-cli")
     return How.SHELL if head in known else None

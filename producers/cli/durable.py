@@ -27,7 +27,7 @@ def durability_options(command: F) -> F:
                  help="How many, with --durability replicated.")(told)  # fmt: skip
     click.option("--durability", type=click.Choice([PRIMARY, REPLICATED]), default=PRIMARY,
                  show_default=True, help="With `replicated` it is said whether replicas of Redis "
-                 "hold the job, too: what is unconfirmed may be lost with its server.")(told)  # fmt: skip
+                 "hold the job, too: what is not may be lost with its server.")(told)  # fmt: skip
     return cast("F", told)
 
 

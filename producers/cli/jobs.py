@@ -78,8 +78,9 @@ def submit(
     A file is read to its end and checked before any of its jobs is sent: with a bad line none is.
     Its lines may ask something, too: `prompt`, a text, or `body`, a chat request.
 
-    Exits with 1 if a job was not accepted, did not complete, or is unconfirmed (--durability); with 4 if no cell that was asked
-    answered. A job is told to be `unknown` if its cell alone did not: submit the same id again.
+    Exits with 1 if a job was not accepted, did not complete, or is unconfirmed (--durability); with
+    4 if no cell that was asked answered. A job is told to be `unknown` if its cell alone did not:
+    submit the same id again.
     """
     _check_together(prompt, file, stream=stream, wait=wait)
     defaults = {name: value for name, value in fields.items() if value is not None}

@@ -98,8 +98,11 @@ class Door:
         }  # fmt: skip
         jobs = [place.job for place in part]
         call = submit_call(self._keys, self._limits, jobs, reply, bodies, self._shared)
+        asked = self._replicated
+        if asked is None:
+            return await repeated(lambda: self._link.do(call), self._random)
         return await repeated(
-            lambda: self._own.carry(submitted(call, self._keys, self._replicated)), self._random
+            lambda: self._own.carry(submitted(call, self._keys, asked)), self._random
         )
 
     async def close(self) -> None:

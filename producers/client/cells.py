@@ -76,9 +76,13 @@ class Cells:
         weights = {place.name: place.weight for place in places}
         clients = {
             place.name: Client(
-                place.url, place.name, limits, clock, shared_prefixes=shared_prefixes,
+                place.url,
+                place.name,
+                limits,
+                clock,
+                shared_prefixes=shared_prefixes,
                 replicated=replicated,
-            )  # fmt: skip
+            )
             for place in places
         }
         return cls(clients, weights, clock)

@@ -17,8 +17,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.keyring import ADMIN
 from parallax.broker.store.confirming import wanted
+from parallax.broker.store.keyring import ADMIN
 from parallax.broker.store.keys import Keys
 from parallax.core.cells import CellAddress
 from parallax.core.clock import Clock
@@ -94,7 +94,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
-        """Live while the server does: two connections for jobs, two for looking round."""
+        """Live while the server does: two connections for jobs, three for looking round."""
         looking = Looking(Link.to(self.looking), Keys(self.address.name))
         try:
             async with AsyncClient(

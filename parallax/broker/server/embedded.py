@@ -96,7 +96,7 @@ class EmbeddedServer:
         self.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> ServerInfo:

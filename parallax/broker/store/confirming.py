@@ -47,15 +47,13 @@ def wanted(replicas: int) -> Replicated | None:
     return Replicated(replicas, USUAL_WAIT_MS) if replicas else None
 
 
-def submitted(
-    call: Call[list[Receipt]], keys: Keys, asked: Replicated | None
-) -> Dialogue[list[Receipt]]:
+def submitted(call: Call[list[Receipt]], keys: Keys, asked: Replicated) -> Dialogue[list[Receipt]]:
     """Submit; of what was accepted the receipts say whether enough replicas hold it.
 
     It is one question for all of a call.
     """
     receipts = yield from dialogue.do(call)
-    if asked is None or not any(receipt.accepted for receipt in receipts):
+    if not any(receipt.accepted for receipt in receipts):
         return receipts
     if not any(receipt.word is Submitted.OK for receipt in receipts):
         # The server answers for what this connection wrote last, and it has written nothing yet.

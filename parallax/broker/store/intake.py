@@ -140,6 +140,8 @@ class Intake:
         if not jobs:
             return []
         call = submit_call(self._keys, self._limits, jobs, reply, bodies or {}, self._shared)
+        if self._replicated is None:
+            return self._link.do(call)
         return self._link.carry(submitted(call, self._keys, self._replicated))
 
     def terminate(self, endings: Sequence[Ending], token: str = "") -> list[Answer[Terminated]]:
