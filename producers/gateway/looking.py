@@ -1,4 +1,4 @@
-"""What a gateway looks up in the store beside its jobs, over two connections of its own.
+"""What a gateway looks up in the store beside its jobs, over connections of its own.
 
 Workers, keys, policies and totals: each no more often than it may be old, in threads beside the
 loop. Who may only look is enough for all of it.
@@ -29,14 +29,19 @@ _ENDED = tuple(outcome.value for outcome in Outcome)
 
 @dataclass(slots=True)
 class Looking:
-    """Everything here may block, and is called beside the loop."""
+    """Everything here may block, and is called beside the loop: each look in a thread of its own.
+
+    So each has a connection of its own, too: on a shared one it would be told what another asked.
+    """
 
     link: Link
     keys: Keys
-    other: Link = field(init=False)  # keys are asked for in threads of their own
+    keys_link: Link = field(init=False)
+    totals_link: Link = field(init=False)
+    routing_link: Link = field(init=False)
 
     def __post_init__(self) -> None:
-        self.other = self.link.twin()
+        self.keys_link, self.totals_link, self.routing_link = (self.link.twin() for _ in range(3))
 
     def members(self) -> list[Member]:
         """Return the workers."""
@@ -44,25 +49,25 @@ class Looking:
 
     def known_keys(self) -> Mapping[str, ApiKey] | None:
         """Return the API keys; None if there never was one."""
-        keyring = Keyring(self.other, self.keys)
+        keyring = Keyring(self.keys_link, self.keys)
         return keyring.known() if keyring.any() else None
 
     def totals(self) -> Totals:
         """Return how much of the cell's work is done, and how many tenants wait."""
-        counts = Results(self.other, self.keys).counts()
-        tenants = int(self.other.call("SCARD", self.keys.active))
+        counts = Results(self.totals_link, self.keys).counts()
+        tenants = int(self.totals_link.call("SCARD", self.keys.active))
         return Totals(sum(counts.get(name, 0) for name in _ENDED), tenants)
 
     def routing(self) -> str:
         """Return the routing policy in force; '' where nobody has said it yet."""
-        store = PolicyStore(self.other, self.keys)
+        store = PolicyStore(self.routing_link, self.keys)
         chosen = store.read().overrides.get("routing") or store.started().get("routing")
         return chosen.name if chosen else ""
 
     def close(self) -> None:
-        """Drop both connections."""
-        self.link.close()
-        self.other.close()
+        """Drop the connections."""
+        for link in (self.link, self.keys_link, self.totals_link, self.routing_link):
+            link.close()
 
 
 class Routing:
