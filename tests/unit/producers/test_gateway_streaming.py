@@ -139,12 +139,14 @@ SAYS, ENDS = b'{"type":"response.output_text.delta"}', b'{"type":"response.compl
 
 @pytest.mark.parametrize("well", [True, False])
 def test_a_response_is_told_to_have_ended_or_to_have_failed_and_never_both(well: bool) -> None:
-    failed = NotCompleted("j", "failed", "")
+    failed: list[bytes | Exception] = [] if well else [NotCompleted("j", "failed", "")]
     ended = Completion("j", Outcome.FAILED, encode(Report("a", reason="stream_broken")))
 
     async def test() -> None:
-        told = [SAYS, ENDS, *([] if well else [failed])]
-        wire, answer = Wire(), streamed(Script(*told, ended=ended), RESPONSES, head_s=60.0)
+        wire, answer = (
+            Wire(),
+            streamed(Script(SAYS, ENDS, *failed, ended=ended), RESPONSES, head_s=60.0),
+        )
         await answer.open(wire.receive)
         await answer(SCOPE, wire.receive, wire.send)
         assert wire.text.count("response.output_text.delta") == 2  # its name, and its payload
