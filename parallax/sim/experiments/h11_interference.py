@@ -83,12 +83,12 @@ def judge(measured: Measured) -> Verdict:
     )  # fmt: skip
     findings = [
         Finding("short answers: goodput with interference 1, less that with 0",
-                good("short", 1.0) - good("short", 0.0), low=0.005),
+                good("short", 1.0) - good("short", 0.0), low=0.01),
         Finding("long answers: the same (control)", good("long", 1.0) - good("long", 0.0),
                 -0.02, 0.02),
         Finding("short answers: p95 of the time per token, 1 over 0",
                 measured.mean("short", "interference", 1.0, of="tpot_ms_p95")
-                / measured.mean("short", "interference", 0.0, of="tpot_ms_p95"), high=1.0),
+                / measured.mean("short", "interference", 0.0, of="tpot_ms_p95"), high=0.95),
         Finding("what halving or doubling one constant costs at most, in goodput", worst,
                 low=-0.03),
     ]  # fmt: skip
@@ -161,5 +161,5 @@ wait. Workers that prefill only (`--prefill-workers`) remove the harm instead of
     cases=tuple(dict.fromkeys(_cases())),
     measure=measure,
     judge=judge,
-    seeds=3,
+    seeds=2,
 )
