@@ -53,7 +53,8 @@ _DRAIN_POLL_S = 0.2
               "which this worker stands: http://HOST:PORT/v1[,name=..][,kind=..][,slots=..]"
               "[,model=..][,key-env=VARIABLE]; see docs/engines.md.")  # fmt: skip
 @click.option("--profile", type=PROFILE, default="laptop", show_default=True,
-              help="Model and hardware that the engine imitates.")  # fmt: skip
+              help="Model and hardware that the engine imitates, or a file of `parallax "
+              "calibrate`.")  # fmt: skip
 @click.option(
     "--slots",
     type=click.IntRange(1, 100_000),

@@ -40,7 +40,7 @@ class ClockEngine(ModelledEngine):
 
     def add(self, request: Request, now: float) -> None:
         """See `interface.Engine`."""
-        if not request.prefilled:
+        if not self._takes_ms(request):
             self._run_until(now)
         self._take(request, now)
         self._wake_at(now)  # a look now would begin a step without those that come with it

@@ -24,8 +24,9 @@ from parallax.core.extensions import Extensions
 from parallax.core.model import check_int, check_number
 from parallax.core.settings import PolicyChoice
 from parallax.engine.batch import BatchingPolicy
-from parallax.engine.profiles import Profile, profile_named
+from parallax.engine.profiles import Profile
 from parallax.policies.registry import BATCHING
+from parallax.sim.calibration.profiles import known_profile
 
 #: What an engine does by itself.
 CONTINUOUS = PolicyChoice("continuous")
@@ -104,7 +105,7 @@ def build_engine(
     check_number("--speed", speed, 0.001, 10_000.0)
     if slots is not None:
         check_int("--slots", slots, 1, 100_000)
-    chosen = profile_named(profile)
+    chosen = known_profile("--profile", profile)
     if slots is not None:
         chosen = replace(chosen, max_seqs=slots)
     policy = None

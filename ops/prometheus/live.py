@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 from ops.prometheus.server import Prometheus
 from parallax.broker.server.embedded import running_server
@@ -98,12 +97,7 @@ class Live:
             self._running = started.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._running.close()
 
     def run(self, *words: str) -> None:

@@ -39,6 +39,7 @@ from parallax.cli.documents import (
 )
 from parallax.cli.lab_documents import (
     Advice,
+    Calibration,
     Candidate,
     DoctorFinding,
     Drills,
@@ -100,6 +101,7 @@ DOCUMENTS: dict[str, Any] = {
     "explain": list[Candidate],
     "simulate": dict[str, float | None],
     "compare": list[Variant],
+    "calibrate": Calibration,
     "advise": Advice,
     "report": Written,
     "trace formats": list[TraceFormat],

@@ -33,6 +33,38 @@ class Variant(Document, frozen=True):
     figures: dict[str, Interval | None]
 
 
+class FitCurve(Document, frozen=True):
+    """How far a profile is from the points of one kind: relative errors."""
+
+    curve: str
+    points: int
+    rms: float
+    worst: float
+
+
+class Calibration(Document, frozen=True):
+    """What was measured of an engine, and the profile that was fitted to it."""
+
+    file: str | None
+    profile: str
+    server: str
+    kind: str
+    slots: int
+    kv_capacity_tokens: int
+    token_budget: int
+    prefix_caching: bool
+    request_ms: float
+    base_ms: float
+    prefill_ms: float
+    decode_ms: float
+    kv_us: float
+    quad_ms: float
+    rounds: int
+    planned_rounds: int
+    curves: list[FitCurve]
+    notes: list[str]
+
+
 class Tried(Document, frozen=True):
     """A composition that was tried: policies by kind, and what it would lose of goodput.
 

@@ -94,6 +94,10 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
             "Say which policies and how many workers a load needs.",
         ),
         "lab": ("parallax.cli.lab:lab", "Simulate for others, on any number of machines."),
+        "calibrate": (
+            "parallax.cli.calibrate:calibrate",
+            "Measure a running engine; write a profile that simulations use.",
+        ),
         "report": ("parallax.cli.report:report", "Write a report on simulated runs."),
         "trace": ("parallax.cli.trace:trace", "Look at traces, convert them, take samples."),
         "experiment": ("parallax.cli.experiment:experiment", "Ask the policies what theory says."),

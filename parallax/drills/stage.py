@@ -16,7 +16,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from parallax.broker.link.connection import Link
@@ -96,12 +95,7 @@ class Stage:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # -- processes ------------------------------------------------------------------------------

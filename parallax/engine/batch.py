@@ -96,20 +96,23 @@ class BatchEngine:
 
     def add(self, request: Request) -> None:
         """Put a request into the waiting line; raises InvalidInput if it can never fit."""
+        self.check(request)
         length, size = request.length, self.profile.block_size
-        room = self._kv.blocks - self._reserve()
-        if self._blocks(request.prompt_tokens + length + 1) > room:
-            most = room * size
-            asked = request.prompt_tokens + length
-            raise InvalidInput("prompt and output tokens", asked, f"at most {most} (KV memory)")
         if not self._waiting or self.batching is not None:
             self._cut()
         if self._row is None:
             self.now_ms = max(self.now_ms, self._looked_ms)
         at = max(self._looked_ms, self.now_ms) if self._row is None else self._looked_ms
-        piece = piece_of(request.prefix_block, size)
+        piece = piece_of(request.prefix_block if self.profile.prefix_caching else 0, size)
         self._waiting.append(Seq(request, length, request.prompt_tokens, at, piece))
         self._wake_ms = None
+
+    def check(self, request: Request) -> None:
+        """Raise InvalidInput if a request can never fit."""
+        room, asked = self._kv.blocks - self._reserve(), request.prompt_tokens + request.length
+        if self._blocks(asked + 1) > room:
+            most = room * self.profile.block_size
+            raise InvalidInput("prompt and output tokens", asked, f"at most {most} (KV memory)")
 
     def cancel(self, request_id: str) -> Consumed | None:
         """Drop a request; return what it has consumed, None if it is not here."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parallax.core.errors import InvalidInput
-from parallax.core.model import check_int, check_number
+from parallax.core.model import check_flag, check_int, check_number
 from parallax.engine.cost_model import StepCost
 
 
@@ -31,6 +31,8 @@ class Profile:
     dram_tokens: int = 0  # tokens of KV cache in a second tier
     transfer_ms: float = 0.003  # per token of KV cache handed to another worker
     transfer_setup_ms: float = 1.0  # per hand-over
+    request_ms: float = 0.0  # from a request's arrival until it can join a step
+    prefix_caching: bool = True  # whether a prompt's beginning is found if it was computed before
 
     def __post_init__(self) -> None:
         check_int("kv_capacity", self.kv_capacity, self.block_size, 10**9)
@@ -40,6 +42,8 @@ class Profile:
         check_int("dram_tokens", self.dram_tokens, 0, 10**10)
         check_number("transfer_ms", self.transfer_ms, 0.0, 1e3)
         check_number("transfer_setup_ms", self.transfer_setup_ms, 0.0, 1e6)
+        check_number("request_ms", self.request_ms, 0.0, 1e6)
+        check_flag("prefix_caching", self.prefix_caching)
 
 
 PROFILES = {

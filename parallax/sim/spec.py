@@ -11,6 +11,7 @@ from typing import Any
 from parallax.core.errors import InvalidSettings
 from parallax.core.model import check_int, check_model, check_number
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.engine.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class FleetSpec:
     startup_s: float = 30.0  # until an added worker serves
     exact: bool = False  # one step at a time instead of rows of equal steps
     models: tuple[str, ...] = ()  # of each worker in turn, with "+" between those of one; () = any
+    profiles: tuple[Profile, ...] = ()  # of each worker in turn, in place of `profile`
 
     def models_of(self, number: int) -> tuple[str, ...]:
         """Return the models that a worker serves; none: those of any job."""
@@ -118,8 +120,9 @@ class RunSpec:
     def document(self) -> dict[str, object]:
         """Return the spec as JSON values (`inf` becomes None)."""
         document: dict[str, Any] = _plain(dataclasses.asdict(self))  # type: ignore[assignment]
-        if not self.fleet.models:  # as it was written before there were models
-            del document["fleet"]["models"]
+        for added in ("models", "profiles"):  # as it was written before there were any
+            if not document["fleet"][added]:
+                del document["fleet"][added]
         return document
 
 

@@ -93,7 +93,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
-        """Live while the server does: two connections for jobs, two for looking round."""
+        """Live while the server does: two connections for jobs, three for looking round."""
         looking = Looking(Link.to(self.looking), Keys(self.address.name))
         try:
             async with AsyncClient(

@@ -96,7 +96,7 @@ class EmbeddedServer:
         self.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> ServerInfo:
@@ -126,6 +126,10 @@ class EmbeddedServer:
             return False
         self.info = self._launch()
         return True
+
+    def renewal_asked(self) -> bool:
+        """Whether another command asked for new processes since the last look."""
+        return self.info is not None and self._data.renewal_asked()
 
     def kill(self) -> None:
         """Kill the server with SIGKILL, as a crash would."""

@@ -42,7 +42,7 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
 OTHERS = {
     "demo", "up", "scheduler", "worker", "loadgen", "replay", "simulate", "compare", "report",
     "experiment", "validate", "trace", "lab", "record", "bench", "verify", "acl", "version",
-    "gateway", "exporter", "dashboard", "autoscaler", "advise",
+    "gateway", "exporter", "dashboard", "autoscaler", "calibrate", "advise",
 }  # fmt: skip
 AS_JSON = {"status", "top", "get", "tenants", "workers", "cells", "doctor"}
 
