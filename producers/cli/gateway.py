@@ -71,6 +71,8 @@ def _aliases(
               help="Seconds without news after which a stream begins with comments.")  # fmt: skip
 @click.option("--hold", "hold_s", type=float, default=_DEFAULTS.hold_s, show_default=True,
               help="Seconds to wait for a worker that serves the model.")  # fmt: skip
+@click.option("--learn", "learn_s", type=float, default=_DEFAULTS.learn_s, show_default=True,
+              help="Seconds after its start in which no model is unknown.")  # fmt: skip
 @click.option("--alias", "aliases", multiple=True, metavar="NAME=MODEL", callback=_aliases,
               help="Another name for a model; may be repeated.")  # fmt: skip
 @click.option("--default-model", default="", metavar="MODEL",

@@ -33,8 +33,9 @@ from parallax.producers.client.interface import WAIT_S
 from parallax.producers.client.ticks import Ticks
 from parallax.telemetry.tracing import Tracer, ambient
 
-#: How long closing may wait for jobs to be cancelled whose callers have left (seconds).
-LEAVING_S = 5.0
+#: How long closing may wait for jobs to be cancelled whose callers have left (seconds), for how
+#: long that is tried while the store is away, and how long one waits between two tries.
+LEAVING_S, CANCELLING_S, _PAUSE_S = 5.0, 60.0, 1.0
 
 
 class AsyncClient:
@@ -243,8 +244,17 @@ class AsyncClient:
     async def _left(self, job_ids: Sequence[str], submitted: asyncio.Future[Any]) -> None:
         with suppress(ParallaxError):
             await submitted
-        with suppress(ParallaxError):  # it goes on; no caller is left to be told
-            await asyncio.gather(*map(self.cancel, job_ids))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CANCELLING_S
+        while True:
+            try:
+                await asyncio.gather(*map(self.cancel, job_ids))
+            except ParallaxError:
+                if loop.time() >= until:
+                    return  # it goes on; nobody is left to be told
+                await asyncio.sleep(self._random.uniform(0.1, 1.0) * _PAUSE_S)
+            else:
+                return
 
     # -- looking, cancelling, weights
 

@@ -100,7 +100,8 @@ class Gateway:
                 self.address.url, self.address.name, tracer=self.tracer
             ) as client:
                 names = dict(self.settings.aliases), self.settings.default_model
-                models = Models(looking.members, self.clock, *names)
+                learn_s = self.settings.learn_s if self.settings.hold_s else 0.0
+                models = Models(looking.members, self.clock, *names, learn_s)
                 pace = Pace(looking.totals, self.clock)
                 await pace.per_second()  # a first look, for there is no rate without a second
                 self._answering = Answering(client, models, self.settings, pace)

@@ -159,8 +159,13 @@ class Streamed:
             chunk = await self._taken()
             self.began()
             while chunk is not None:
-                await self._send(send, self._form.event(chunk))
-                chunk = await self._next()
+                ending = self._form.ends(chunk)
+                if not ending:
+                    await self._send(send, self._form.event(chunk))
+                following = await self._next()
+                if ending:  # had the job failed, that would have been told instead
+                    await self._send(send, self._form.event(chunk))
+                chunk = following
             await self._send(send, self._form.done, more=False)
         except (ParallaxError, Problem) as error:
             self.failed = self._problem(error)
