@@ -78,13 +78,12 @@ NOT_RUN = {
     r".*: parallax verify": "minutes; .ci/run has `make verify`, test_verify.py the options",
     r".*: parallax experiment run": "a quarter of an hour; the tests of tests/unit/sim have each",
 }
-#: Targets that `.ci/run` does not make.
+#: Targets that `.ci/run` does not make, beside `bench-...`: those measure, some of them for hours.
 NOT_MADE = {
     "check": "a part of `make coverage`, of which .ci/run makes all",
     "dashboard": "writes into the package; `make dashboard-check` does it and compares",
     "screenshots": "writes the pictures of the pages",
     "monitor": "until Ctrl-C; `make prometheus` has its test",
-    "bench-sim": "a measurement",
 }
 #: Commands that end when they are told to.
 SERVING = (
