@@ -7,6 +7,7 @@ A line is run in this process, typed into a shell, or started and told to stop; 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -157,4 +158,4 @@ def serves(line: Line) -> bool:
 
 def targets(line: Line) -> list[str]:
     """Return what a line asks `make` for."""
-    return [word for word in line.text.split()[1:] if "=" not in word]
+    return [word for word in shlex.split(line.text)[1:] if "=" not in word]
