@@ -38,7 +38,7 @@ def conversations(name: str, sessions: int, turns: int, pause_s: float) -> list[
 def mixed(name: str, count: int, gap_s: float) -> list[Timed]:
     """Return jobs of which every other one streams."""
     return [
-        (n * gap_s, Job(f"{name}-{n}", "t", 24, 24, output_tokens=24, stream=n % 2 == 0))
+        (n * gap_s, Job(f"{name}-{n}", "t", 24, 64, output_tokens=64, stream=n % 2 == 0))
         for n in range(count)
     ]
 
@@ -71,13 +71,17 @@ def cached_share(records: Iterable[Record]) -> float:
     return sum(r.cached_tokens for r in reports) / max(1, sum(r.prompt_tokens for r in reports))
 
 
-def tokens_until_one_is_served(records: Sequence[Record], heavy: str, light: str) -> float:
-    """Return the ratio of engine tokens of two tenants, while both had work waiting."""
-    ends = [r.finished for r in records if r.tenant == heavy and r.finished is not None]
-    last = max(ends)
+def tokens_while_both_wait(records: Sequence[Record], heavy: str, light: str) -> float:
+    """Return the ratio of engine tokens of jobs that began while both tenants had work waiting.
+
+    Counted until nine tenths of the jobs of `heavy` have begun: when the last ones are on their
+    way, the slots that become free are all for the other tenant.
+    """
+    begun = sorted(r.started for r in records if r.tenant == heavy and r.started is not None)
+    last = begun[int(0.9 * (len(begun) - 1))]
     served = dict.fromkeys((heavy, light), 0)
     for record in records:
-        if record.finished is not None and record.finished <= last:
+        if record.started is not None and record.started <= last:
             report = record.report
             served[record.tenant] += report.prompt_tokens + report.output_tokens
     return served[heavy] / max(1, served[light])
@@ -99,11 +103,17 @@ class Kept:
     lost: int  # no end is known
     twice: int  # the end was told more than once, or pieces of two attempts
     wrong: int  # ended with an error though nothing of the answer had been sent
+    tried_again: int  # jobs that had more than one attempt
 
     @property
     def kept(self) -> bool:
-        """Whether every promise was kept, and the kill was felt at all."""
+        """Whether every promise was kept."""
         return not (self.lost or self.twice or self.wrong)
+
+    @property
+    def felt(self) -> bool:
+        """Whether a death meant anything to any job."""
+        return bool(self.broken_streams or self.tried_again)
 
 
 def kept(
@@ -121,4 +131,5 @@ def kept(
         sum(end is None for end in ends.values()),
         sum(told.get(job.id, 0) > 1 or len(heard.get(job.id, ())) > 1 for job in jobs),
         len(failed) - len(broken),
+        sum(record.attempts > 1 for record in records),
     )

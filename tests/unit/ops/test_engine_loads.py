@@ -12,7 +12,7 @@ from ops.bench.engine_loads import (
     kept,
     mixed,
     p99_of,
-    tokens_until_one_is_served,
+    tokens_while_both_wait,
 )
 from parallax.broker.store.codec import Report
 from parallax.broker.store.results import Record
@@ -22,7 +22,7 @@ REPORT = Report(prompt_tokens=100, output_tokens=10, cached_tokens=25, wait_s=0.
 
 
 def ended(name: str, tenant: str = "t", at: float = 2.0, state: State = State.COMPLETED) -> Record:
-    return Record(name, tenant, state, 1, 0.0, 100, 10, "", "w", "", None, 0.5, at, REPORT)
+    return Record(name, tenant, state, 1, 0.0, 100, 10, "", "w", "", None, at, at, REPORT)
 
 
 def test_rounds_of_conversations_come_in_different_orders() -> None:
@@ -36,9 +36,10 @@ def test_rounds_of_conversations_come_in_different_orders() -> None:
 
 def test_shares_and_ratios_are_counted() -> None:
     assert cached_share([ended("a"), ended("b")]) == 0.25
-    heavy = [ended(f"h{n}", "heavy", n) for n in range(8)]
-    light = [ended(f"l{n}", "light", 4 * n + 1.5) for n in range(8)]
-    assert tokens_until_one_is_served([*heavy, *light], "heavy", "light") == 4.0
+    heavy = [ended(f"h{n}", "heavy", n) for n in range(40)]
+    light = [ended(f"l{n}", "light", 4 * n + 1.5) for n in range(40)]
+    light += [ended(f"e{n}", "light", 39.0) for n in range(9)]  # when heavy has no more to begin
+    assert tokens_while_both_wait([*heavy, *light], "heavy", "light") == 4.0
     assert p99_of([ended("a", at=3.0)], "t") == pytest.approx(3.0)
 
 

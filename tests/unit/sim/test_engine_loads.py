@@ -14,9 +14,7 @@ from parallax.sim.calibration.loads import adapted, body_of, rate_for, scale_to,
 from parallax.sim.simulate import simulate
 from parallax.sim.spec import FleetSpec, RunSpec, WorkloadSpec
 
-JOBS = [
-    (n / 10, Job(f"j{n}", "t", 400 + 100 * (n // 4), 100, f"s{n % 4}", 50)) for n in range(40)
-]
+JOBS = [(n / 10, Job(f"j{n}", "t", 400 + 100 * (n // 4), 100, f"s{n % 4}", 50)) for n in range(40)]
 ENGINE = Profile("e", StepCost(4.0, 0.2, 1.0, 1.0, 0.0), 100_000, max_seqs=4)
 
 
