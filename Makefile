@@ -15,6 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
+.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-engines bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals format clean
 .PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals bench-constants bench-orders format clean
 
 ## help: show this list
@@ -247,6 +248,10 @@ bench-metrics: $(STAMP)
 ## bench-recovery: how long work stands still after a worker or the leader was killed
 bench-recovery: $(STAMP)
 	$(BIN)/python -m ops.bench.recovery
+
+## bench-engines: three real llama.cpp servers: caches, one killed, weights, a flood (4 minutes; ONLY=part; needs `make llama`)
+bench-engines: $(STAMP)
+	$(BIN)/python -m ops.bench.engines $(if $(ONLY),--only $(ONLY))
 
 ## bench-fairness: served cost of two tenants with weights 4:1, gateways apart, leaders killed, a control
 bench-fairness: $(STAMP)
