@@ -121,7 +121,10 @@ class Mock(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        self._parser.feed_data(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.transport.close()  # a peer that tries HTTP/2 goes on without
 
     def on_message_begin(self) -> None:
         """See `httptools`."""

@@ -96,6 +96,7 @@ def _litellm(port: int, mock: int, home: Path) -> list[str]:
         "model_list": [{"model_name": MODEL, "litellm_params": {
             "model": f"openai/{MODEL}", "api_base": f"http://127.0.0.1:{mock}/v1", "api_key": KEY,
         }}],
+        "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
         "litellm_settings": {"telemetry": False, "request_timeout": 60},
     }))  # fmt: skip
     return ["litellm", "--config", str(config), "--host", "127.0.0.1", "--port", str(port),
