@@ -15,8 +15,9 @@ from parallax.engine.request import Change, Consumed, Request
 class ModelledEngine:
     """The pure batching engine, `speed` times faster than its profile.
 
-    A request whose prompt another worker computed joins when its KV cache has arrived, which takes
-    as long as the profile says; `batching` decides who joins a batch when (None: whoever fits).
+    A request joins when it has got through what stands before the engine, and one whose prompt
+    another worker computed when its KV cache has arrived: both take as long as the profile says.
+    `batching` decides who joins a batch when (None: whoever fits).
     """
 
     reads_bodies = False
@@ -34,7 +35,7 @@ class ModelledEngine:
     ) -> None:
         self._engine = BatchEngine(profile, exact=exact, batching=batching)
         self._profile, self._speed, self._clock = profile, speed, clock
-        self._coming: list[tuple[float, str, Request]] = []  # by when their KV cache is here
+        self._coming: list[tuple[float, str, Request]] = []  # by when they are here
         self.slots, self.kv_capacity = profile.max_seqs, profile.kv_capacity
 
     @property
@@ -51,11 +52,13 @@ class ModelledEngine:
         return {"profile": self._profile.name, "speed": self._speed}
 
     def _take(self, request: Request, now: float) -> None:
-        if not request.prefilled:
+        profile = self._profile
+        takes_ms = profile.request_ms
+        if request.prefilled:
+            takes_ms += profile.transfer_setup_ms + profile.transfer_ms * request.prompt_tokens
+        if not takes_ms:
             self._engine.add(request)
             return
-        profile = self._profile
-        takes_ms = profile.transfer_setup_ms + profile.transfer_ms * request.prompt_tokens
         due = now + takes_ms / 1000 / self._speed
         heapq.heappush(self._coming, (due, request.id, request))
 
@@ -64,11 +67,12 @@ class ModelledEngine:
             if arrival[1] == request_id:
                 self._coming.remove(arrival)
                 heapq.heapify(self._coming)
-                return Consumed(arrival[2].prompt_tokens, 1)  # computed by who sent it
+                computed = arrival[2].prefilled  # by who sent it
+                return Consumed(arrival[2].prompt_tokens, 1) if computed else Consumed()
         return self._engine.cancel(request_id)
 
     def _transferred(self, now: float) -> tuple[float, Request] | None:
-        """Take a request whose KV cache is here, with the time it came; None if there is none."""
+        """Take a request that is here now, with the time it came; None if there is none."""
         if not self._coming or self._coming[0][0] > now:
             return None
         due, _, request = heapq.heappop(self._coming)

@@ -46,6 +46,9 @@ def experiment_options(command: F) -> F:
         click.option("--workers", type=int, help="Workers [default: 4]."),
         click.option("--profile", type=click.Choice(list(PROFILES)),
                      help="Profile of the engines [default: llama3-8b-a100]."),
+        click.option("--request-ms", type=float, metavar="MS",
+                     help="What stands before an engine takes so long with each request: about 16 "
+                     "for vLLM's own server [default: 0]."),
         click.option("--prefill-workers", type=int, help="Of the workers, so many only prefill."),
         *(
             click.option(f"--{kind}", type=PolicyName(kind), metavar="NAME[:KEY=VALUE...]",

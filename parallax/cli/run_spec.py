@@ -37,7 +37,7 @@ def spec_from(workload: str | None, options: Mapping[str, Any]) -> RunSpec:
         "fleet": _changed(
             spec.fleet,
             workers=options["workers"], profile=options["profile"],
-            prefill_workers=options["prefill_workers"],
+            prefill_workers=options["prefill_workers"], request_ms=options["request_ms"],
         ),
         "policies": _policies(spec.policies, options),
     }  # fmt: skip

@@ -60,10 +60,10 @@ class Carrier:
             outcome.hedged = True
         attempt = attempt_of(job, action, self._world.now_ms)
         worker.attempts[job.id] = attempt
-        delay_ms = self._world.spec.hop_s * 1000
+        profile = worker.profile
+        delay_ms = self._world.spec.hop_s * 1000 + profile.request_ms
         if action.prefilled_by:
             self._books.counters["handovers"] += 1
-            profile = worker.profile
             delay_ms += profile.transfer_setup_ms + profile.transfer_ms * job.prompt_tokens
         if delay_ms:
             self._world.at(self._world.now_ms + delay_ms, self._delivered, (worker, attempt))
@@ -86,6 +86,7 @@ class Carrier:
             del worker.attempts[attempt.job.id]
             self._world.hear(ended(worker, attempt, Outcome.FAILED, Usage(0, 0)))
             self._world.end(self._books.outcomes[attempt.job.id], Outcome.FAILED)
+        self._world.fed(worker)
 
     def cancel(self, action: Cancel) -> None:
         """Stop an attempt, waiting or running, and charge what it has consumed."""

@@ -73,6 +73,7 @@ class FleetSpec:
     startup_s: float = 30.0  # until an added worker serves
     exact: bool = False  # one step at a time instead of rows of equal steps
     models: tuple[str, ...] = ()  # of each worker in turn, with "+" between those of one; () = any
+    request_ms: float = 0.0  # until the engine has a request that came: HTTP, tokenising
 
     def models_of(self, number: int) -> tuple[str, ...]:
         """Return the models that a worker serves; none: those of any job."""
@@ -86,6 +87,7 @@ class FleetSpec:
         check_int("fleet.prefill_workers", self.prefill_workers, 0, self.workers - 1)
         for name in ("max_seqs", "token_budget", "block_size", "kv_capacity", "dram_tokens"):
             check_int(f"fleet.{name}", getattr(self, name), 0, 10**10)
+        check_number("fleet.request_ms", self.request_ms, 0.0, 1e6)
         check_number("fleet.straggler_share", self.straggler_share, 0.0, 1.0)
         check_number("fleet.straggler_factor", self.straggler_factor, 1.0, 1e6)
         check_number("fleet.startup_s", self.startup_s, 0.0, 1e6)
@@ -120,6 +122,8 @@ class RunSpec:
         document: dict[str, Any] = _plain(dataclasses.asdict(self))  # type: ignore[assignment]
         if not self.fleet.models:  # as it was written before there were models
             del document["fleet"]["models"]
+        if not self.fleet.request_ms:  # nor was it written that nothing is added
+            del document["fleet"]["request_ms"]
         return document
 
 

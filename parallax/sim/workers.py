@@ -164,6 +164,7 @@ def _profile(spec: FleetSpec) -> Profile:
         block_size=spec.block_size or profile.block_size,
         kv_capacity=spec.kv_capacity or profile.kv_capacity,
         dram_tokens=spec.dram_tokens or profile.dram_tokens,
+        request_ms=spec.request_ms or profile.request_ms,
     )
 
 

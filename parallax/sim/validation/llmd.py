@@ -8,8 +8,10 @@ of the engine is the roofline's.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 
 from parallax.core.errors import InvalidInput
@@ -50,11 +52,12 @@ class Stages:
     def of(cls, workload: str, seed: int) -> Stages:
         """Make the jobs of every stage."""
         load = made.parsed(workload)
-        stages = []
-        for number, stage in enumerate(load.stages):
-            alone = made.jobs(replace(load, stages=(stage,)), seed * 1_000 + number)
-            named = [(at, replace(job, id=f"{number}-{n}")) for n, (at, job) in enumerate(alone)]
-            stages.append(named)
+        begins = list(accumulate((stage.seconds for stage in load.stages), initial=0.0))
+        stages: list[list[Timed]] = [[] for _ in load.stages]
+        for at_s, job in made.jobs(load, seed):
+            number = bisect_right(begins, at_s) - 1
+            named = replace(job, id=f"{number}-{len(stages[number])}")
+            stages[number].append((at_s - begins[number], named))
         count = len(stages)
         return cls(stages, [0.0] * count, [0.0] * count, [0] * count, [len(s) for s in stages])
 

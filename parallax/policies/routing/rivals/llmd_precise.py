@@ -10,7 +10,7 @@ from parallax.core.model import ClusterView, JobView, Usage, check_number
 from parallax.core.prefix import blocks_of
 from parallax.core.prefix_index import PrefixIndex
 from parallax.policies.registry import ROUTING
-from parallax.policies.routing.rivals.llmd_load import queue_scores
+from parallax.policies.routing.rivals.llmd_load import Scrapes, queue_scores
 from parallax.policies.routing.rivals.scoring import Candidate, Known, candidates_of, cheapest, put
 
 
@@ -20,7 +20,7 @@ class LlmdPrecise:
     """Choose the highest weighted sum of the prefix, queue and memory scores, all blocks counted.
 
     The original hears from every engine which blocks it stores and evicts. Here the same is kept
-    from what is sent and what ends, within the memory that the worker reports.
+    from what is sent and what ends, within the memory that the worker reports. `reported` is as in `llmd_load`.
 
     Source: the precise-scheduling profile of llm-d's published benchmark (prefix 3, queue 2, KV
     memory 2, max-score-picker). Cost: O(blocks + workers) per job. For comparison only.
@@ -29,12 +29,15 @@ class LlmdPrecise:
     prefix_weight: float = 3.0
     queue_weight: float = 2.0
     kv_weight: float = 2.0
+    reported: bool = False
+    _scrapes: Scrapes | None = field(default=None, init=False, repr=False)
     _known: Known = field(default_factory=lambda: Known(PrefixIndex(10**8)), init=False, repr=False)
     _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("prefix_weight", "queue_weight", "kv_weight"):
             check_number(f"llmd_precise.{name}", getattr(self, name), 0.0, 1e6)
+        self._scrapes = Scrapes() if self.reported else None
 
     def seed(self, random: Random) -> None:
         """Use this source for ties."""
@@ -61,7 +64,7 @@ class LlmdPrecise:
 
     def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
         held, blocks = self._known.blocks(job), len(blocks_of(job))
-        pairs = zip(candidates, queue_scores(candidates), strict=True)
+        pairs = zip(candidates, queue_scores(candidates, self._scrapes), strict=True)
         queues = {candidate.view.id: score for candidate, score in pairs}
 
         def cost(candidate: Candidate) -> float:
