@@ -1,4 +1,4 @@
-"""What a desk wants done. Those for the engine cannot fail and come first; the others are asked of
+"""The actions of a desk. Those for the engine cannot fail and come first; the others are asked of
 the store, each kind once at a time, and are asked again until they are answered."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell who watches of first tokens, and the scheduler of who `began`. Not answered.
+    """Tell viewers of first tokens, and the scheduler of the attempts that `began`. Not answered.
 
     Nothing hangs on it: it is not asked again.
     """
@@ -52,7 +52,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Send pieces of answers to whoever waits. Answered by `Relayed`."""
+    """Send chunks of answers to the waiting clients. Answered by `Relayed`."""
 
     chunks: Sequence[Chunk]
 

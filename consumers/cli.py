@@ -34,6 +34,7 @@ from parallax.core.settings import WorkerSettings
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.services.orders import Orders
+from parallax.telemetry.tracing import configured
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ _DRAIN_POLL_S = 0.2
               "which this worker stands: http://HOST:PORT/v1[,name=..][,kind=..][,slots=..]"
               "[,model=..][,key-env=VARIABLE]; see docs/engines.md.")  # fmt: skip
 @click.option("--profile", type=PROFILE, default="laptop", show_default=True,
-              help="Model and hardware that the engine imitates.")  # fmt: skip
+              help="Model and hardware that the engine imitates, or a file of `parallax "
+              "calibrate`.")  # fmt: skip
 @click.option(
     "--slots",
     type=click.IntRange(1, 100_000),
@@ -128,6 +130,7 @@ def worker(
         name, (AsyncLink.to(url), Link.to(url)), Keys(cell), built, settings, clock,
         weight=weight, metrics=metrics, role=role, version=version, slowdown=parsed_slowdown(slow),
         failures=parsed_failures(fail), crash_on=crash_on, history=history, models=models,
+        tracer=configured("worker", cell),
     )  # fmt: skip
     with (
         Orders(duty.drain) as orders,
@@ -139,7 +142,7 @@ def worker(
 
 
 def _name_before(backend: str, name: str, role: str) -> str:
-    """Check what is said of a server, and return the name of the worker in front of it."""
+    """Check the words for a server, and return the name of the worker in front of it."""
     given = click.get_current_context().get_parameter_source
     if given("engine") is ParameterSource.COMMANDLINE:
         raise InvalidInput("--engine", "with --backend", "either --engine or --backend")

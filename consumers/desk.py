@@ -4,8 +4,8 @@
                                             |                                    ^
                                             +- order, drain: Drop -> [leaving] --+- [resting]
 
-What was read but not begun may be stolen or cancelled at any time: `Begin` decides in the store.
-What has begun leaves through one door, `_unsent`, exactly once, and its end is sent again until the
+An attempt that was read but not begun may be stolen or cancelled at any time: `Begin` decides.
+A begun attempt leaves through `_unsent`, exactly once, and its end is sent again until the
 store has answered; answers are the same however often it is sent. What failed rests before it is
 reported. The end of an attempt waits until all its chunks have been answered.
 
@@ -32,6 +32,7 @@ from parallax.consumers.retries import Resting
 from parallax.consumers.running import Running, request_of
 from parallax.core.roles import BOTH, PREFILL, checked_role
 from parallax.core.settings import WorkerSettings
+from parallax.core.words import Verdict
 
 #: How often it is looked whether what runs is still wanted (seconds). An order to stop is a hint
 #: that can be lost: its stream is capped, has a time to live, and can be deleted.
@@ -39,7 +40,7 @@ LOOK_S = 5.0
 
 
 class Desk:
-    """What one worker holds, and what is to be done about it."""
+    """The attempts that one worker holds, and the next actions for them."""
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class Desk:
         self._junk: list[tuple[Entry, str]] = []
         self._told: list[tuple[Attempt, str, int]] = []
         self._began: list[Attempt] = []
-        # What the store was asked and has not answered yet.
+        # Requests to the store that it has not answered yet.
         self._beginning: Sequence[Assignment] = ()
         self._ending: Sequence[Finish] = ()
         self._looking = False
@@ -87,7 +88,7 @@ class Desk:
     # -- what its driver sees ---------------------------------------------------------------------
 
     def handle(self, news: Sequence[told.News], now: float) -> list[do.Action]:
-        """Hear what happened, in order, and return what is to be done, in order.
+        """Take events in their order and return actions in theirs.
 
         `now` is in monotonic seconds. Same random numbers and same news: same actions.
         """
@@ -146,7 +147,7 @@ class Desk:
     def _cancel(self, order: Cancellation) -> None:
         running = self.running.get(order.job_id)
         if running and running.attempt.assignment.attempt == order.attempt:
-            self._drop(running, "stopped")
+            self._drop(running, Verdict.STOPPED)
         self._unsent += self.resting.release(lambda f: f.attempt.job_id == order.job_id)
 
     def _on_looked(self, news: told.Looked) -> None:
@@ -194,7 +195,7 @@ class Desk:
         self._unsent += self.resting.release()
         if self._left or self._grace_left(self._now) < 0:
             for running in list(self.running.values()):
-                self._drop(running, "back")
+                self._drop(running, Verdict.BACK)
 
     # -- news: the store --------------------------------------------------------------------------
 
@@ -202,17 +203,18 @@ class Desk:
         self._beginning = ()
         if self.draining:
             for attempt in (*news.running, *news.expired, *news.spoilt):
-                self._end_at_once(attempt, "back", "")
+                self._end_at_once(attempt, Verdict.BACK, "")
             return
         for attempt in news.expired:
-            self._end_at_once(attempt, "expired", "expired: the deadline passed before it began")
+            why = "expired: the deadline passed before it began"
+            self._end_at_once(attempt, Verdict.EXPIRED, why)
         for attempt in news.spoilt:
-            self._end_at_once(attempt, "dead", "the record of the job cannot be understood")
+            self._end_at_once(attempt, Verdict.DEAD, "the record of the job cannot be understood")
         for attempt in news.running:
             if self.condition.ready and len(self.running) < self.condition.slots:
                 self._add(attempt)
-            else:  # the engine is not what it was when this was asked for
-                self._rest(Running(attempt, self._now), "back", self._now)
+            else:  # the engine has changed since this was asked for
+                self._rest(Running(attempt, self._now), Verdict.BACK, self._now)
 
     def _on_relayed(self, news: told.Relayed) -> None:
         for attempt in self._outgoing.answered(news.words):
@@ -222,7 +224,7 @@ class Desk:
         """Nobody wants this attempt's answer."""
         running = self.running.get(attempt.job_id)
         if running and running.attempt.assignment.entry == attempt.assignment.entry:
-            self._drop(running, "stopped")
+            self._drop(running, Verdict.STOPPED)
 
     def _on_ended(self, _: told.Ended) -> None:
         self._ending = ()
@@ -261,7 +263,7 @@ class Desk:
                 self._began.append(running.attempt)
 
     def _tell_first(self, running: Running) -> None:
-        """Who watches learns of the first token; of a stream it is the first chunk."""
+        """Tell viewers of the first token; of a stream it is the first chunk."""
         attempt = running.attempt
         if attempt.assignment.prefilled is None and attempt.reply == attempt.job_id:
             self._told += [] if attempt.stream else [(attempt, "first", running.tokens)]
@@ -286,29 +288,29 @@ class Desk:
         if not event.error:
             self._unsent.append(self._completed(running, event))
         elif event.again and not running.chunks:
-            verdict = "back" if event.untouched else "retry"
+            verdict = Verdict.BACK if event.untouched else Verdict.RETRY
             self._rest(running, verdict, event.at, event.error)
-        else:  # whoever has seen a part of its answer is told at once that no more comes
-            verdict = "retry" if event.again else "failed"
+        else:  # a client that has seen a part of its answer learns at once that no more comes
+            verdict = Verdict.RETRY if event.again else Verdict.FAILED
             self._unsent.append(running.finish(self._worker, verdict, event.at, event.error))
 
     def _completed(self, running: Running, event: engine.Done) -> Finish:
         attempt = running.attempt
         if self._only_prompt(attempt):
             first_s = attempt.waited_s + max(0.0, (running.first or running.added) - running.added)
-            verdict = f"prefilled {running.cached} {first_s:.6f}"
+            verdict = f"{Verdict.PREFILLED} {running.cached} {first_s:.6f}"
             return running.finish(self._worker, verdict, event.at)
         answer = b"" if attempt.stream and not attempt.keep else event.answer
         if len(answer) > self._most_bytes:
             error = f"the answer has {len(answer)} bytes; at most {self._most_bytes} are allowed"
-            return running.finish(self._worker, "failed", event.at, error)
-        return running.finish(self._worker, "completed", event.at, answer=answer)
+            return running.finish(self._worker, Verdict.FAILED, event.at, error)
+        return running.finish(self._worker, Verdict.COMPLETED, event.at, answer=answer)
 
     def _on_refused(self, news: told.Refused) -> None:
         running = self._of(news.job_id)
         if running is not None:  # no other attempt would do better here
             del self.running[news.job_id]
-            self._unsent.append(running.finish(self._worker, "failed", self._now, news.why))
+            self._unsent.append(running.finish(self._worker, Verdict.FAILED, self._now, news.why))
 
     def _on_stopped(self, news: told.Stopped) -> None:
         queue = self._leaving[news.job_id]
@@ -316,7 +318,7 @@ class Desk:
         if not queue:
             del self._leaving[news.job_id]
         running.stopped(news.consumed)
-        error = "stopped" if verdict == "stopped" else ""
+        error = "stopped" if verdict == Verdict.STOPPED else ""
         self._unsent.append(running.finish(self._worker, verdict, self._now, error))
 
     # -- steps of an attempt ----------------------------------------------------------------------
@@ -324,9 +326,9 @@ class Desk:
     def _add(self, attempt: Attempt) -> None:
         earlier = self.running.get(attempt.job_id)
         if earlier is not None:  # we were believed dead, and the job has come back to us
-            self._drop(earlier, "stopped")
+            self._drop(earlier, Verdict.STOPPED)
         if self._reads_bodies and attempt.body_bytes and not attempt.body:
-            self._end_at_once(attempt, "failed", "its body is gone")
+            self._end_at_once(attempt, Verdict.FAILED, "its body is gone")
             return
         self.running[attempt.job_id] = Running(attempt, self._now)
         self._actions.append(do.Add(attempt, request_of(attempt, self._only_prompt(attempt))))
@@ -353,7 +355,7 @@ class Desk:
     # -- asking the store -------------------------------------------------------------------------
 
     def _ask(self) -> None:
-        """Ask for all that is to be asked for now: what was answered makes way for what follows."""
+        """Send the requests that are due now: answered requests make room for the next ones."""
         if self._junk:
             self._actions.append(do.Quarantine(self._junk))
             self._junk = []

@@ -1,4 +1,4 @@
-"""What a worker asks of the store: reads of its streams, and the actions of its desk."""
+"""A worker's requests to the store: reads of its streams, and the actions of its desk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker did, line by line: the evidence from which promises are checked afterwards."""
+"""Writes a worker's history, line by line: the evidence from which promises are checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class History:
     """Appends JSON lines to a file, each written through at once; without a path it does nothing.
 
     A kill loses at most the line that was being written: an operation without an answer may have
-    happened or not, and whoever reads this must allow for both.
+    happened or not, and a reader of the history must allow for both.
     """
 
     def __init__(self, path: Path | None, worker: str, clock: Clock) -> None:
@@ -58,7 +58,7 @@ class History:
             )  # fmt: skip
 
     def answered(self, finishes: Sequence[Finish], answers: Sequence[tuple[str, str]]) -> None:
-        """The store has said what it did with these ends."""
+        """Note the store's answers to these ends."""
         ends = zip(finishes, answers, strict=True)
         for finish, (word, detail) in ends if self._file else ():
             self._write(what="answered", word=word, detail=detail, **_named(finish.attempt))

@@ -65,7 +65,7 @@ class HandHost:
         return self.clock.monotonic() if self._asides else due
 
     def turn(self) -> list[Event]:
-        """Do what is due by now, but not what that brings about; return what was told."""
+        """Run the timers that are due, but not those that they set; return the events."""
         now, asides = self.clock.monotonic(), self._asides
         self._asides = []
         due = []

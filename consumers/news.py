@@ -1,4 +1,4 @@
-"""What a desk hears: from its streams, from the store, from its engine, from its process."""
+"""The input events of a desk: from its streams, the store, its engine, and its process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parallax.engine.request import Consumed
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The worker's streams held these: assignments and orders in order, and what is neither.
+    """The entries of the worker's streams: assignments and orders in their order, and junk.
 
     `drain`: among the orders was one to leave.
     """
@@ -27,9 +27,9 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The answer to `Begin`: what may run, what has expired, and what nobody can understand.
+    """The answer to `Begin`: attempts that may run, expired ones, and unreadable ones.
 
-    What is in neither list is not wanted any more.
+    An attempt in none of the lists is not wanted any more.
     """
 
     running: Sequence[Attempt] = ()

@@ -1,4 +1,4 @@
-"""Pieces of answers on their way to whoever waits: in order, each once, one call at a time."""
+"""Chunks of answers on their way to clients: in order, each once, one call at a time."""
 
 from __future__ import annotations
 

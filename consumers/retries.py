@@ -41,7 +41,7 @@ class Resting:
         return [finish.attempt for _, _, finish in self._heap]
 
     def due(self, now: float) -> list[Finish]:
-        """Take out what has rested long enough."""
+        """Take out the attempts that have rested long enough."""
         ready = []
         while self._heap and self._heap[0][0] <= now:
             ready.append(heapq.heappop(self._heap)[2])

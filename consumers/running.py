@@ -1,4 +1,4 @@
-"""An attempt while its worker's engine has it, and what is reported of it."""
+"""An attempt in its worker's engine, and the figures reported of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Running:
     tokens: int = 0
     cached: int = 0
     prompt: int = 0  # tokens of it that were computed, or found in a cache
-    chunks: int = 0  # that were given to whoever waits
+    chunks: int = 0  # that were given to the client
 
     def heard(self, event: Started | Done, first: float | None) -> None:
         """The engine told of it; `first` is when it had its first token, if that is news."""
@@ -34,7 +34,7 @@ class Running:
             self.prompt = event.prompt_tokens
 
     def stopped(self, consumed: Consumed | None) -> None:
-        """The engine has let go of it; what it had consumed is paid for."""
+        """End an attempt that the engine has stopped; its consumption is charged."""
         if consumed is not None:
             self.prompt = max(self.prompt, consumed.prompt_tokens)
             self.tokens = max(self.tokens, consumed.output_tokens)
@@ -79,4 +79,5 @@ def request_of(attempt: Attempt, only_prompt: bool) -> Request:
         body=attempt.body,
         stream=attempt.stream and not only_prompt,
         model=attempt.model,
+        trace=attempt.trace,
     )

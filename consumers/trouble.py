@@ -92,7 +92,7 @@ def crash_on(prefix: str, job_id: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """All of it: what goes into an engine and what comes out of it passes here."""
+    """Wraps an engine: all its requests and all its events pass here."""
 
     slowdown: Slowdown = NEVER_SLOW
     failures: Failures = NEVER_FAILS
@@ -100,7 +100,7 @@ class Trouble:
 
     @property
     def strikes(self) -> bool:
-        """Whether anything of what an engine tells is to be heard otherwise."""
+        """Whether any event of an engine is to be changed."""
         return self.failures.share > 0
 
     def added(self, request: Request, attempt: str) -> Request:
@@ -110,7 +110,7 @@ class Trouble:
         return request if factor == 1.0 else replace(request, factor=factor)
 
     def told(self, event: Event, attempt: str) -> Event:
-        """Return what is to be heard in place of an engine's event."""
+        """Return the events to report in place of an engine's event."""
         if isinstance(event, Done) and self.failures.strike(event.id, attempt):
             return structs.replace(event, error="the engine failed", again=True)
         return event

@@ -4,9 +4,9 @@
                       +-> inbox -> Desk ---+
     engine's events --+                    +--> store (its answers come back as news)
 
-Two tasks live in the loop: one listens to the streams, one lets the desk hear what has come and
+Two tasks live in the loop: one listens to the streams, one hands the events to the desk and
 carries out what it wants. So work begins as soon as it comes, and what an engine tells is heard at
-once. Whoever turns a worker by hand (`run_once`) does both, one after the other.
+once. A caller that turns a worker by hand (`run_once`) does both, one after the other.
 
 What decides is in `desk`; faults on purpose, evidence and figures are parts of their own beside it.
 """
@@ -34,24 +34,24 @@ from parallax.consumers.desk import Desk
 from parallax.consumers.engines.interface import Condition, Done, Engine, Event, Host
 from parallax.consumers.errands import Ears, Errands
 from parallax.consumers.heartbeat import Heartbeat
-from parallax.consumers.history import History
 from parallax.consumers.hosts import HandHost, LoopHost
 from parallax.consumers.patience import Patience
 from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, Trouble
+from parallax.consumers.witness import witness
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
 from parallax.core.words import Finished
 from parallax.engine.request import Consumed
+from parallax.telemetry.tracing import OFF, Tracer
 from parallax.telemetry.working import WorkingMetrics
 
 log = logging.getLogger(__name__)
 
-#: How long a read waits for orders while no assignment would be taken (seconds).
-FULL_S = 0.05
-#: The longest a loop waits before it looks whether it is to end, and notes progress (seconds).
-IDLE_S = 0.25
+#: How long a read waits for orders while no assignment would be taken, and the longest a loop waits
+#: before it looks whether it is to end, and notes progress (seconds).
+FULL_S, IDLE_S = 0.05, 0.25
 
 
 class Worker:
@@ -75,6 +75,7 @@ class Worker:
         crash_on: str = "",
         history: Path | None = None,
         models: Sequence[str] = (),
+        tracer: Tracer = OFF,
     ) -> None:
         self.id = f"{name}-{secrets.token_hex(3)}"
         self.completed = 0
@@ -89,7 +90,7 @@ class Worker:
         self._ears = Ears(links[0], keys, self.id)
         self._errands = Errands(links[0], keys, self.id, limits)
         self._trouble = Trouble(slowdown, failures, crash_on)
-        self._history = History(history, self.id, clock)
+        self._witness = witness(self.id, engine.name, clock, history, tracer)
         self._about = (weight, role, version)
         self._models = {"models": ",".join(models)} if models else {}
         incarnation = secrets.token_hex(8)
@@ -141,7 +142,7 @@ class Worker:
         return self.desk.is_late(now) or (not self._inbox and self.desk.drained(now))
 
     def run_once(self) -> None:
-        """One turn by hand: what waits to be said, a read, and what is due in the engine."""
+        """One turn by hand: send pending actions, read, and run the engine's due timers."""
         _by_hand(self._turn())
 
     def recover(self, error: Exception) -> None:
@@ -151,13 +152,13 @@ class Worker:
         self._errands.drop()
 
     def close(self) -> None:
-        """Leave: give back what is left, sign off. For a worker that is turned by hand."""
+        """Leave: give attempts back, sign off. For a worker that is turned by hand."""
         _by_hand(self._leave())
 
     # -- loops ------------------------------------------------------------------------------------
 
     async def _work(self, over: Callable[[], bool]) -> None:
-        """Let the desk hear what has come, and do what it wants, until it is over."""
+        """Hand events to the desk and carry out its actions, until the end."""
         patience = Patience(Random())
         while not over():
             try:
@@ -169,7 +170,7 @@ class Worker:
                 await asyncio.sleep(patience.failed(error))
 
     async def _listen(self) -> None:
-        """Read the streams whenever the desk has taken what was read before."""
+        """Read the streams whenever the desk has taken the last read."""
         patience = Patience(Random())
         while True:
             try:
@@ -226,7 +227,7 @@ class Worker:
         self._come.set()
 
     def _on_read(self, read: told.Read) -> None:
-        self._history.read(a for a in read.assignments if not self.desk.has_seen(a.entry))
+        self._witness.read(a for a in read.assignments if not self.desk.has_seen(a.entry))
         self._metrics.malformed(len(read.junk))
         self._hear(read)
         if read.drain:
@@ -249,7 +250,7 @@ class Worker:
     # -- steps ------------------------------------------------------------------------------------
 
     async def _step(self) -> bool:
-        """Let the desk hear all that has come; do what it wants. Return whether it wanted any."""
+        """Hand all events to the desk; carry out its actions. Return whether there were any."""
         if not self._broken:
             self.heartbeat.progressed()
         self._broken = False
@@ -263,7 +264,7 @@ class Worker:
         return bool(actions)
 
     def _desk_wants(self) -> list[do.Action]:
-        """Let the desk hear all that has come; return what it wants."""
+        """Hand all events to the desk; return its actions."""
         news: list[told.News] = [told.Fresh(self.heartbeat.fresh)]
         self._come.clear()
         while self._inbox:  # one by one: a signal may add to it at any time
@@ -290,16 +291,16 @@ class Worker:
                 return told.Stopped(action.attempt.job_id, self._drop(action.attempt.job_id))
             case do.Restart():
                 self._ears.restart()
-                self._history.restarted()
+                self._witness.restarted()
                 return None
             case do.End():
                 return await self._end(action)
             case do.Begin():
                 begun = await self._errands.begin(action)
-                self._history.began(begun.running)
+                self._witness.began(begun.running)
                 return begun
             case do.Relay():
-                self._history.relayed(action.chunks)
+                self._witness.relayed(action.chunks)
                 began = self._clock.monotonic()
                 relayed = await self._errands.relay(action)
                 self._metrics.relayed(self._clock.monotonic() - began)
@@ -314,7 +315,7 @@ class Worker:
 
     def _add(self, action: do.Add) -> told.News | None:
         """Give an attempt to the engine. Whatever it says of it, the desk must hear."""
-        request = self._trouble.added(action.request, action.attempt.assignment.attempt)
+        request = self._trouble.added(*self._witness.given(action))
         now = self._clock.monotonic()
         try:
             self._engine.add(request, now)
@@ -334,9 +335,9 @@ class Worker:
 
     async def _end(self, action: do.End) -> told.Ended:
         finishes = action.finishes
-        self._history.asked(finishes)
+        self._witness.asked(finishes)
         answers = await self._errands.finish(finishes)
-        self._history.answered(finishes, answers)
+        self._witness.answered(finishes, answers)
         words = [detail if word == Finished.OK else str(word) for word, detail in answers]
         self.completed += words.count("completed")
         self._metrics.ended(words, [finish.report for finish in finishes])
@@ -367,13 +368,13 @@ class Worker:
             self._on_read(await self._ears.read(self.desk.room, 0.0))
 
     def _registration(self) -> Registration:
-        """What it registers; called from the heartbeat's thread. An engine may change."""
+        """Build the registration; called from the heartbeat's thread. An engine may change."""
         engine, about = self._engine, {**self._engine.describe(), **self._models}
         known = engine.slots, engine.name, engine.kv_capacity
         return Registration(VERSION, *known, *self._about, about)
 
     def _report(self) -> Mapping[str, Argument]:
-        """What the heartbeat publishes. Called from its thread: it only reads."""
+        """Build the heartbeat's report. Called from its thread: it only reads."""
         desk, kv_used = self.desk, self._engine.kv_used
         running, waiting = len(desk.running), len(desk.waiting)
         takes, resting = desk.condition.ready and not desk.draining, len(desk.resting)

@@ -1,7 +1,7 @@
 """Parallax: a durable, fair queue and scheduler on Redis Streams in front of LLM engines.
 
 What a program needs is here: `from parallax import Client, Job`. It is loaded when it is first
-asked for, since most of what starts (`parallax --help`, workers) does without.
+asked for, since most processes (`parallax --help`, workers) do without.
 """
 
 from __future__ import annotations

@@ -65,6 +65,7 @@ AT_ONE_DOOR: dict[str, str | tuple[str, ...]] = {
     "hiredis": ("parallax.broker", "ops.bench.limit"),
     "rq": ("parallax.services.jobs", "ops.bench.peers"),
     "prometheus_client": ("parallax.telemetry", "parallax.services.exporter"),
+    "opentelemetry": "parallax.telemetry.tracing",
 }
 
 #: Rooms beside the package that it has links to.

@@ -40,7 +40,7 @@ class ClockEngine(ModelledEngine):
 
     def add(self, request: Request, now: float) -> None:
         """See `interface.Engine`."""
-        if not request.prefilled:
+        if not self._takes_ms(request):
             self._run_until(now)
         self._take(request, now)
         self._wake_at(now)  # a look now would begin a step without those that come with it
@@ -69,7 +69,7 @@ class ClockEngine(ModelledEngine):
         self._wake_at(self._next_due())
 
     def _events(self, changes: Sequence[Change], now: float) -> list[Event]:
-        """Return what is told of these changes, and of the time since the last look."""
+        """Return the events for these changes, and for the time since the last call."""
         return [
             event_of(change, self._at(change.at_ms), self._at(change.began_ms))
             for change in changes
@@ -99,7 +99,7 @@ class ClockEngine(ModelledEngine):
         self._run_until(now)
 
     def _run_until(self, at: float) -> None:
-        """Let the engine be where the clock is: what comes now joins no step that began before."""
+        """Advance the engine to the clock's time: a new request joins no step that began before."""
         if at > self._looked:  # a repeated call must not begin a step in between
             self._looked = at
             self._unsaid += self._engine.run_until(self._engine_ms(at))

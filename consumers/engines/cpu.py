@@ -63,7 +63,7 @@ class CpuEngine(ModelledEngine):
     def add(self, request: Request, now: float) -> None:
         """See `interface.Engine`."""
         self._take(request, now)
-        if not self._burning and not self._woken:  # so that what comes together begins together
+        if not self._burning and not self._woken:  # so that simultaneous requests begin together
             self._woken = True
             self._host.at(now, self._go_on)
 
@@ -89,7 +89,7 @@ class CpuEngine(ModelledEngine):
         self._host.aside(lambda: self._burner(units), lambda: self._burnt(due))
 
     def _burnt(self, due: float) -> None:
-        """The step is done: tell what it brought."""
+        """End the step: report its results."""
         self._burning = False
         events = events_of(self._engine.run_until(due), self._clock.monotonic())
         if events:

@@ -29,7 +29,7 @@ from parallax.engine.batch import BatchingPolicy
 from parallax.engine.profiles import Profile
 from parallax.engine.request import Change, Consumed, Request
 
-#: What is said of a prompt without words.
+#: The answer to a prompt without words.
 _NOTHING = ("nothing",)
 
 _WRITERS: Mapping[str, Callable[[str, int, str], Writer]] = {
@@ -67,7 +67,7 @@ class Talk:
         return (" " if start and end > start else "") + " ".join(chosen)
 
     def chunk(self, at: float, produced: int) -> list[Event]:
-        """Return what is to be told now that so many tokens are there."""
+        """Return the events to report now that so many tokens are there."""
         if produced <= self.told:
             return []
         text, first = self.text(self.told, produced), self.told == 0

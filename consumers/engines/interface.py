@@ -1,4 +1,4 @@
-"""What runs inside a worker, and what it tells: the interface of all engines.
+"""The interface of all engines: how a worker runs one, and what an engine reports.
 
 An engine never waits and is never polled. It is given requests, and *pushes* what happens to its
 host: `Started` once, `Chunk`s of a streamed answer, `Done` once; and its `Condition`, where that
@@ -55,7 +55,7 @@ class Done(Struct, frozen=True):
 
 
 class Condition(Struct, frozen=True):
-    """What can be given to the engine has changed: nothing while it is not `ready`, and `slots`
+    """The engine's capacity has changed: it takes nothing while it is not `ready`, and `slots`
     requests at once else. `why` it is less than usual is for people."""
 
     at: float
@@ -132,9 +132,9 @@ class Engine(Protocol):
     def stop(self, request_id: str) -> Consumed | None:
         """Drop a request; return what it has consumed, None if it is not here or nobody knows.
 
-        Up to now, not up to the last event: whoever stops is charged by this. No event of it is
+        Up to now, not up to the last event: a stopped request is charged by this. No event of it is
         told afterwards.
         """
 
     def describe(self) -> Mapping[str, str | int | float]:
-        """What a worker registers about its engine."""
+        """The facts about its engine that a worker registers."""

@@ -1,4 +1,4 @@
-"""What the engines have in common that run the pure model: `clock`, `cpu` and `echo`."""
+"""The common base of the engines that run the pure model: `clock`, `cpu` and `echo`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from parallax.engine.request import Change, Consumed, Request
 class ModelledEngine:
     """The pure batching engine, `speed` times faster than its profile.
 
-    A request joins when it has got through what stands before the engine, and one whose prompt
-    another worker computed when its KV cache has arrived: both take as long as the profile says.
-    `batching` decides who joins a batch when (None: whoever fits).
+    A request joins when the profile's time of a request has passed, and its KV cache has arrived
+    if another worker computed its prompt, which takes as long as the profile says; `batching`
+    decides who joins a batch when (None: all that fit).
     """
 
     reads_bodies = False
@@ -35,7 +35,7 @@ class ModelledEngine:
     ) -> None:
         self._engine = BatchEngine(profile, exact=exact, batching=batching)
         self._profile, self._speed, self._clock = profile, speed, clock
-        self._coming: list[tuple[float, str, Request]] = []  # by when they are here
+        self._coming: list[tuple[float, str, Request]] = []  # by when they can join
         self.slots, self.kv_capacity = profile.max_seqs, profile.kv_capacity
 
     @property
@@ -52,27 +52,34 @@ class ModelledEngine:
         return {"profile": self._profile.name, "speed": self._speed}
 
     def _take(self, request: Request, now: float) -> None:
-        profile = self._profile
-        takes_ms = profile.request_ms
-        if request.prefilled:
-            takes_ms += profile.transfer_setup_ms + profile.transfer_ms * request.prompt_tokens
+        takes_ms = self._takes_ms(request)
         if not takes_ms:
             self._engine.add(request)
             return
+        self._engine.check(request)
         due = now + takes_ms / 1000 / self._speed
         heapq.heappush(self._coming, (due, request.id, request))
+
+    def _takes_ms(self, request: Request) -> float:
+        """Return how long it takes until a request can join, in engine time."""
+        profile = self._profile
+        if not request.prefilled:
+            return profile.request_ms
+        transfer_ms = profile.transfer_setup_ms + profile.transfer_ms * request.prompt_tokens
+        return profile.request_ms + transfer_ms
 
     def _drop(self, request_id: str) -> Consumed | None:
         for arrival in self._coming:
             if arrival[1] == request_id:
                 self._coming.remove(arrival)
                 heapq.heapify(self._coming)
-                computed = arrival[2].prefilled  # by who sent it
-                return Consumed(arrival[2].prompt_tokens, 1) if computed else Consumed()
+                if not arrival[2].prefilled:
+                    return Consumed()
+                return Consumed(arrival[2].prompt_tokens, 1)  # computed by who sent it
         return self._engine.cancel(request_id)
 
     def _transferred(self, now: float) -> tuple[float, Request] | None:
-        """Take a request that is here now, with the time it came; None if there is none."""
+        """Take a request that can join, with the time since when; None if there is none."""
         if not self._coming or self._coming[0][0] > now:
             return None
         due, _, request = heapq.heappop(self._coming)

@@ -40,7 +40,7 @@ class NoopEngine:
             self._host.at(now, lambda: self._end(now))
 
     def stop(self, request_id: str) -> Consumed | None:
-        """See `interface.Engine`: what has not ended has consumed nothing."""
+        """See `interface.Engine`: a request that has not ended has consumed nothing."""
         left = [r for r in self._requests if r.id != request_id]
         here, self._requests = len(left) < len(self._requests), left
         return Consumed() if here else None

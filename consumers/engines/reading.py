@@ -45,7 +45,7 @@ _ITEMS = list[Item]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as an engine needs it: what was said, and the most tokens of the answer."""
+    """A request as an engine needs it: the prompt, and the most tokens of the answer."""
 
     path: str
     texts: tuple[str, ...]

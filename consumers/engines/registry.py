@@ -24,8 +24,9 @@ from parallax.core.extensions import Extensions
 from parallax.core.model import check_int, check_number
 from parallax.core.settings import PolicyChoice
 from parallax.engine.batch import BatchingPolicy
-from parallax.engine.profiles import Profile, profile_named
+from parallax.engine.profiles import Profile
 from parallax.policies.registry import BATCHING
+from parallax.sim.calibration.profiles import known_profile
 
 #: What an engine does by itself.
 CONTINUOUS = PolicyChoice("continuous")
@@ -33,7 +34,7 @@ CONTINUOUS = PolicyChoice("continuous")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a builder may use."""
+    """The inputs of an engine's builder."""
 
     profile: Profile  # with `slots` in place of its own number of sequences, if that was given
     slots: int | None  # requests that run at once, if that was given
@@ -76,7 +77,7 @@ class Engines:
         return self._builders[name]
 
     def summary(self, name: str) -> str:
-        """Return the first line of what its builder says of an engine, without the full stop."""
+        """Return the first line of the builder's docstring, without the full stop."""
         return (self[name].__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
 
@@ -104,7 +105,7 @@ def build_engine(
     check_number("--speed", speed, 0.001, 10_000.0)
     if slots is not None:
         check_int("--slots", slots, 1, 100_000)
-    chosen = profile_named(profile)
+    chosen = known_profile("--profile", profile)
     if slots is not None:
         chosen = replace(chosen, max_seqs=slots)
     policy = None

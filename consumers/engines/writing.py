@@ -1,7 +1,7 @@
 """Answers of OpenAI's API as the engines of this package write them: chats and plain completions.
 
-A writer writes one answer: what a stream says of more of its text, what it says at its end, and the
-whole document. `created` is in seconds since the epoch.
+A writer formats one answer: the chunks of a stream, its last chunk, and the whole
+document. `created` is in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _encode = msgspec.json.encode
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a request consumed, in tokens."""
+    """The consumption of a request, in tokens."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -33,7 +33,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How an answer ends: all of its text, why, and what it took."""
+    """The end of an answer: its whole text, the reason, and its consumption."""
 
     text: str
     reason: str

@@ -2,6 +2,6 @@
 
 What decides has no I/O: `backend` (what the user said), `asked` (bodies of requests), `sse`,
 `reading`, `assembly` (answers), `failure` (what an error means), `valve` (how much it may be given)
-and `kinds` (what is known of each kind of server). `door` alone talks HTTP, and alone imports a
+and `kinds` (a description of each kind of server). `door` alone talks HTTP, and alone imports a
 client for it; `probing`, `exchange` and `engine` are drivers of both.
 """

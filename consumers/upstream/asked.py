@@ -1,4 +1,4 @@
-"""What a job's body asks of a server, and the request that is made of it.
+"""Turns a job's body into the request to a server.
 
 The body goes as it came: only what must be known here is read (its kind, its model, the longest
 answer), and only what must be otherwise is changed. A field that is not known is the server's
@@ -31,7 +31,7 @@ _LIMIT = msgspec.json.Decoder(int | None)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a server serves, as far as requests must know it."""
+    """The capabilities of a server that requests depend on."""
 
     kind: str = "openai"
     models: Sequence[str] = ()  # nothing: not known, so whatever is asked for is tried
@@ -45,7 +45,8 @@ class Asked:
     path: str  # below `/v1`; `/tokenize` has none above it
     payload: bytes
     stream: bool
-    own_usage: bool = False  # the usage was asked for by us: whoever asked does not want to see it
+    own_usage: bool = False  # we asked for the usage: the client does not want to see it
+    trace: str = ""  # the context of the job's trace, for a server that is traced, too
 
 
 def asked(request: Request, served: Served) -> Asked:
@@ -59,7 +60,7 @@ def asked(request: Request, served: Served) -> Asked:
             raise InvalidInput("stream", True, f"what {path} answers cannot be streamed")
         if path == paths.TOKENIZE:
             _rename(fields, _TOKENIZED.get(served.kind, "prompt"))
-        return Asked(path, msgspec.json.encode(fields), stream=False)
+        return Asked(path, msgspec.json.encode(fields), stream=False, trace=request.trace)
     if path == paths.RESPONSES:
         _limit(fields, request.max_tokens, (_RESPONSE_LIMIT,), _RESPONSE_LIMIT)
     else:  # newer models of OpenAI refuse the older name
@@ -70,7 +71,7 @@ def asked(request: Request, served: Served) -> Asked:
     own_usage = _ask_for_usage(fields) if asks else False
     if not asks:
         fields.pop("stream_options", None)
-    return Asked(path, msgspec.json.encode(fields), request.stream, own_usage)
+    return Asked(path, msgspec.json.encode(fields), request.stream, own_usage, request.trace)
 
 
 def _path(fields: dict[str, Raw]) -> str:
@@ -123,7 +124,7 @@ def _model(raw: Raw | None, served: Served) -> str:
 
 
 def _limit(fields: dict[str, Raw], most: int, names: Sequence[str], usual: str) -> None:
-    """Let no answer be longer than its job may be: that is what was admitted."""
+    """Let no answer be longer than its job may be: admission counted on that."""
     there = [name for name in names if name in fields]
     for name in there:
         try:

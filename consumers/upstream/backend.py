@@ -1,4 +1,4 @@
-"""What the user says of a server: `URL[,name=..][,kind=..][,slots=..][,key-env=..]...`."""
+"""Parses the user's words for a server: `URL[,name=..][,kind=..][,slots=..][,key-env=..]...`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A server. What is not given is asked of it."""
+    """A server. Facts that the user does not give are asked of it."""
 
     root: str  # its address without `/v1` and without a slash at the end
     name: str = ""  # of the worker in front of it

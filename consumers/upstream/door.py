@@ -18,6 +18,7 @@ import msgspec
 
 from parallax import __version__
 from parallax.broker.api import paths
+from parallax.consumers.upstream.asked import Asked
 from parallax.consumers.upstream.backend import Backend
 from parallax.consumers.upstream.failure import Failure, of_status
 
@@ -78,20 +79,22 @@ class Door:
             raise Failure(f"the answer to GET {path} is no JSON: {body[:60]!r}") from None
 
     @asynccontextmanager
-    async def post(self, path: str, payload: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def post(self, asked: Asked) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; yield the response once its head is there. Raises Failure.
 
-        Whoever leaves before its end, or is cancelled, closes the connection.
+        A caller that leaves before its end, or is cancelled, closes the connection.
         """
-        above = self._backend.root if path == paths.TOKENIZE else self._backend.api
-        async with self._asked("POST", above + path, payload) as response:
+        above = self._backend.root if asked.path == paths.TOKENIZE else self._backend.api
+        async with self._asked("POST", above + asked.path, asked.payload, asked.trace) as response:
             yield response
 
     @asynccontextmanager
     async def _asked(
-        self, method: str, url: str, payload: bytes | None = None
+        self, method: str, url: str, payload: bytes | None = None, trace: str = ""
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {} if payload is None else {"Content-Type": "application/json"}
+        if trace:
+            headers["traceparent"] = trace
         response: aiohttp.ClientResponse | None = None
         try:
             response = await self._session.request(
@@ -126,7 +129,7 @@ async def whole(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 async def _some(response: aiohttp.ClientResponse) -> bytes:
-    """Read the beginning of what an error says, without waiting long for it."""
+    """Read the beginning of an error's body, without waiting long for it."""
     said = b""
     try:
         async with asyncio.timeout(LOOK_S):

@@ -33,7 +33,7 @@ Tell = Callable[[Sequence[Event]], None]
 
 @dataclass(slots=True)
 class Exchange:
-    """A request and what has come of it so far. Times are monotonic seconds."""
+    """A request and its progress. Times are monotonic seconds."""
 
     request: Request
     asked: Asked
@@ -50,7 +50,7 @@ class Exchange:
     def consumed(self) -> Consumed:
         """Return what it has consumed by now, as far as anybody outside can know it.
 
-        Of a whole answer nobody knows how much is done; its prompt is, or will be.
+        The progress of a whole answer is unknown; its prompt is computed, or will be.
         """
         if self.sent is None:
             return Consumed()
@@ -58,7 +58,7 @@ class Exchange:
         return Consumed(prompt, self.stream.used.output_tokens or 0, self.stream.used.cached_tokens)
 
     async def run(self, door: Door, tell: Tell, end: Callable[[Done], None]) -> None:
-        """Do it, once: `tell` what comes, and `end` it. Raises Failure."""
+        """Send the request once: `tell` its chunks, and `end` it. Raises Failure."""
         self.sent = self.clock.monotonic()
         whole_s = self.timeouts.whole_s
         do = self._streamed(door, tell, end) if self.asked.stream else self._whole(door, end)
@@ -71,7 +71,7 @@ class Exchange:
             raise Failure(f"the backend sent {error}") from None
 
     async def _whole(self, door: Door, end: Callable[[Done], None]) -> None:
-        async with door.post(self.asked.path, self.asked.payload) as response:
+        async with door.post(self.asked) as response:
             body = await whole(response, MOST_ANSWER)
         found, at = read_whole(body), self.clock.monotonic()
         first = None if found.decode_s is None else max(self.sent or at, at - found.decode_s)
@@ -82,7 +82,7 @@ class Exchange:
         try:
             async with (
                 asyncio.timeout(limits.first_s) as waiting,
-                door.post(self.asked.path, self.asked.payload) as response,
+                door.post(self.asked) as response,
             ):
                 if "event-stream" not in response.content_type:
                     read_whole(await whole(response, MOST_ANSWER))  # it may tell an error
@@ -98,7 +98,7 @@ class Exchange:
     async def _read(
         self, response: aiohttp.ClientResponse, tell: Tell, waiting: asyncio.Timeout
     ) -> None:
-        """Pass on what comes, until the server says that this is all."""
+        """Pass chunks on until the server ends the stream."""
         reader, loop = EventReader(), asyncio.get_running_loop()
         while not self.stream.over:
             data = await response.content.readany()
@@ -124,7 +124,7 @@ class Exchange:
                     self.first = now
                     events.append(Started(self.request.id, now, 1, 0, self.sent))
                 events.append(Chunk(self.request.id, now, chunk, tokens))
-        finally:  # what came before an error is told before it
+        finally:  # chunks before an error are told before it
             if events:
                 tell(events)
 

@@ -1,4 +1,4 @@
-"""What an error of a server means: for the request, and for the server."""
+"""Classifies a server's error: its meaning for the request, and for the server."""
 
 from __future__ import annotations
 

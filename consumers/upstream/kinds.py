@@ -1,4 +1,4 @@
-"""What is known of each kind of server: its paths, and how to read what they say.
+"""Describes each kind of server: its paths, and how to read their answers.
 
 kind      is well   slots               KV cache                 load
 llamacpp  /health   /props total_slots  n_ctx of a slot x slots  /metrics, /slots
@@ -18,7 +18,7 @@ from math import isfinite
 from typing import Any
 
 #: Slots of a server that does not say how many it has. vLLM batches up to 256 by default; the
-#: others begin to queue much sooner. What is queued there is out of the scheduler's reach.
+#: others begin to queue much sooner. A request queued there is out of the scheduler's reach.
 USUAL_SLOTS: Mapping[str, int] = {
     "vllm": 64, "sglang": 64, "llamacpp": 1, "ollama": 1, "tgi": 32, "openai": 16,
 }  # fmt: skip
@@ -31,7 +31,7 @@ _MOST = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a server says of itself."""
+    """A server's description of itself."""
 
     kind: str
     models: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a server says of its load."""
+    """A server's report of its load."""
 
     running: float | None = None
     waiting: float | None = None
@@ -114,7 +114,7 @@ class _Said:
 
 
 def facts_of(kind: str, models: Any, about: Any, metrics: str) -> Facts:
-    """Put together what a server said: its list of models, what it says of itself, its metrics."""
+    """Combine a server's answers: its list of models, its description, its metrics."""
     slots, kv, context = _READ[kind](_Said(about if isinstance(about, dict) else {}, metrics))
     if not context:
         lengths = [_whole(row.get("max_model_len")) for row in _rows(models)]
@@ -184,7 +184,7 @@ def load_of(kind: str, metrics: str) -> Load:
 def kv_of_slots(slots: Any) -> float | None:
     """Return the share of llama.cpp's KV cache that its running requests hold.
 
-    What an idle slot still holds makes way for whoever comes, so it does not count.
+    An idle slot's cache makes way for the next request, so it does not count.
     """
     held = total = 0
     for slot in slots if isinstance(slots, list) else ():

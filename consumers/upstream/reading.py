@@ -22,7 +22,7 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a request consumed, as far as the server says it."""
+    """The consumption of a request, as far as the server reports it."""
 
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -30,7 +30,7 @@ class Used:
 
 
 def used(usage: Any) -> Used:
-    """Read a `usage`; what is not a number there is not known. Responses have other names in it."""
+    """Read a `usage`; a value that is no number is unknown. Responses have other names in it."""
     if not isinstance(usage, dict):
         return Used()
     details = usage.get("prompt_tokens_details", usage.get("input_tokens_details"))
@@ -56,7 +56,7 @@ class Stream:
     response: Response = field(default_factory=Response)
 
     def take(self, payload: bytes) -> bytes | None:
-        """Return what to pass on of a payload; None for what is not for others. Raises Failure."""
+        """Return the part of a payload to pass on; None if clients need none. Raises Failure."""
         if payload == DONE:
             self.over = True
             return None
@@ -84,7 +84,7 @@ class Stream:
 
     @property
     def used(self) -> Used:
-        """What was consumed; the chunks are counted where the server does not say it."""
+        """The consumption; the chunks are counted where the server does not report it."""
         told = used(self.usage)
         tokens = self.tokens if told.output_tokens is None else told.output_tokens
         return Used(told.prompt_tokens, tokens, told.cached_tokens)

@@ -14,7 +14,7 @@ class TooLong(Exception):
 
 @dataclass(slots=True)
 class EventReader:
-    """Feed it what comes, in whatever pieces; memory is bounded by `most`.
+    """Feed it bytes in pieces of any size; memory is bounded by `most`.
 
     Lines end with LF or CRLF. Comments, names, ids and retries are passed over. Several `data:`
     lines are one payload, joined by LF, as the standard wants it. A line `error: {...}`, as older
@@ -38,7 +38,7 @@ class EventReader:
         return payloads
 
     def end(self) -> list[bytes]:
-        """Nothing more comes; return what was complete but for its last empty line."""
+        """End the input; return an event that lacks only its last empty line."""
         payloads: list[bytes] = []
         self._take(self._rest.removesuffix(b"\r"), payloads)
         self._take(b"", payloads)

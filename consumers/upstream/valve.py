@@ -17,7 +17,7 @@ from dataclasses import dataclass
 #: Failures in a row after which a server is left alone, and for how long (seconds).
 ENOUGH, SHUT_S, LONGEST_S = 3, 1.0, 30.0
 
-#: What is left of the slots of a busy server, and how often that is taken at most (seconds).
+#: The share of a busy server's slots that stay in use, and the shortest time between cuts (s).
 LEFT, CALM_S = 0.7, 1.0
 
 

@@ -53,7 +53,7 @@ def _job(name: str, prefix: tuple[int, ...] = ()) -> Job:
 
 
 def measured(link: Link, url: str, make: Callable[[int], Jobs], count: int) -> tuple[object, ...]:
-    """Submit so many jobs; return what is shown of it, the longest call (ms) last."""
+    """Submit so many jobs; return the row to print, the longest call (ms) last."""
     jobs, bodies = make(count)
     link.call("SLOWLOG", "RESET")
     start, busy = time.perf_counter(), _processor_s(link)

@@ -41,7 +41,7 @@ TOLERANCE = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a tenant sends: ranges of lengths in tokens, and how many jobs it keeps waiting."""
+    """A tenant's load: ranges of lengths in tokens, and how many jobs it keeps waiting."""
 
     prompt: tuple[int, int]
     output: tuple[int, int]
@@ -62,7 +62,7 @@ class Served:
     costs: list[float] = field(default_factory=list)
 
     def between(self, start: float, end: float, sums: Sequence[float]) -> float:
-        """Return what was served in a window; `sums` are the running totals."""
+        """Return the service in a window; `sums` are the running totals."""
         first, last = bisect_left(self.times, start), bisect_left(self.times, end)
         return sums[last] - sums[first]
 
@@ -89,7 +89,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What stands in the table."""
+        """The label of the case in the table."""
         ways = ", ".join(f"{tenant} through {n}" for tenant, n in self.gateways.items())
         return f"{self.fairness}; {ways}; {self.kills} leaders killed"
 

@@ -34,7 +34,7 @@ Command = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What one way of doing it reached."""
+    """The rate that one approach reached."""
 
     jobs_per_s: float
     redis_us: float  # Redis CPU per job
@@ -116,7 +116,7 @@ def hop(url: str, stream: str, onward: str, batch: int, groups: bool, jobs: int,
 
 
 def pipeline(url: str, batch: int, jobs: int, groups: bool) -> Limit:
-    """Send so many jobs through; return what was reached."""
+    """Send so many jobs through; return the rates reached."""
     raw = Raw(url)
     raw.calls([("FLUSHALL",)])
     context = multiprocessing.get_context("spawn")

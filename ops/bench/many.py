@@ -28,7 +28,7 @@ CEILING = 1.5  # memory for all requests over memory for a tenth of them
 
 @dataclass(slots=True)
 class Summary:
-    """What is kept of all outcomes."""
+    """The summary of all outcomes."""
 
     completed: int = 0
     e2e_s: float = 0.0

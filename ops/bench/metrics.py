@@ -1,4 +1,4 @@
-"""What counting costs: the same jobs with all metrics, and with none.
+"""Measures the cost of metrics: the same jobs with all of them, and with none.
 
     python -m ops.bench.metrics [--jobs N] [--rounds N]
 

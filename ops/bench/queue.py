@@ -49,7 +49,7 @@ FAULTS = (ParallaxError, Broken, OSError, EOFError, subprocess.SubprocessError, 
 
 @dataclass(slots=True)
 class Tally:
-    """What was measured of one queue, jobs/s by round; `why` a round failed, if one did."""
+    """The measurements of one queue, jobs/s by round; `why` a round failed, if one did."""
 
     rates: list[float] = field(default_factory=list)
     why: str = ""

@@ -109,7 +109,7 @@ def _begun(client: Client, name: str) -> bool:
 @click.command()
 @click.option("--kills", default=30, show_default=True, help="Kills of each kind.")
 def main(kills: int) -> None:
-    """Measure both, and compare with what is promised."""
+    """Measure both, and compare with the promise."""
     workers, leaders = after_a_worker(kills), after_a_leader(kills)
     rows, floors, figures = [], {}, {}
     for what, times, allowed in (

@@ -42,7 +42,7 @@ Timed = tuple[float, Job]
 
 @dataclass(frozen=True, slots=True)
 class Lived:
-    """What came of a load."""
+    """The results of a load."""
 
     samples: dict[str, Sample]
     counts: dict[str, int]

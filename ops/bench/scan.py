@@ -31,7 +31,7 @@ WAIT_S = 60.0
 
 
 def by_heap(costs: Numbers, speed: Numbers, backlog: Numbers) -> npt.NDArray[np.int64]:
-    """Give each job in its turn to whoever would be done with it first."""
+    """Give each job in its turn to the worker that would finish it first."""
     heap = [(load / pace, n) for n, (load, pace) in enumerate(zip(backlog, speed, strict=True))]
     heapq.heapify(heap)
     places = np.empty(len(costs), dtype=np.int64)

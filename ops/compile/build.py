@@ -1,7 +1,7 @@
 """`make compiled`: a copy of this tree whose hot modules are machine code, in `build/compiled`.
 
 Sources stay as they are and come along, so where the code does not fit (another Python) they are
-used. The tree itself never holds code: what is edited is what runs.
+used. The tree itself never holds compiled code: an edited file is the file that runs.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class _Field:
 
 @dataclass(slots=True)
 class _Source:
-    """A module in the making: its lines, and what is to follow them."""
+    """A module in the making: its lines, and the lines to append."""
 
     path: str
     lines: list[str]

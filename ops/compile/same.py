@@ -3,7 +3,7 @@
     python -m ops.compile.same build/compiled
 
 Each build simulates the same loads under many compositions, and decides the same batches of events
-as a leader does whose decisions are recorded. What comes of it is hashed, field by field.
+as a leader does whose decisions are recorded. The results are hashed, field by field.
 """
 
 from __future__ import annotations

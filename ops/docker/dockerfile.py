@@ -41,7 +41,7 @@ def stages(path: Path) -> list[Stage]:
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
-    """Return (number, line) of what is no comment; a backslash at the end joins lines."""
+    """Return (number, line) of all lines but comments; a backslash at the end joins lines."""
     lines: list[tuple[int, str]] = []
     joined = ""
     for number, line in enumerate(text.splitlines(), 1):
@@ -56,7 +56,7 @@ def _lines(text: str) -> list[tuple[int, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What a COPY says; `stage` is empty for what comes from the context."""
+    """A COPY instruction; `stage` is empty if its source is the context."""
 
     stage: str
     sources: tuple[str, ...]

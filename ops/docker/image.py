@@ -127,7 +127,7 @@ def _run(rest: str, image: Image) -> None:
 
 
 class Admitted:
-    """What of a context reaches the builder: of `.dockerignore` the last line that fits counts."""
+    """Filter a context for the builder: the last matching line of `.dockerignore` counts."""
 
     def __init__(self, context: Path) -> None:
         self._context = context

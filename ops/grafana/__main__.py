@@ -15,7 +15,7 @@ def made() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write what is not current; print it."""
+    """Write the outdated files; print their names."""
     for path in prometheus_files.write(made()):
         sys.stdout.write(f"{path}\n")
 

@@ -1,4 +1,4 @@
-"""Dashboards of a whole cell: what users feel, who waits, who works."""
+"""Dashboards of a whole cell: latencies, queues, workers."""
 
 from __future__ import annotations
 

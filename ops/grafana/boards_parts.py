@@ -100,6 +100,9 @@ GATEWAY = Board(
                   (now("gateway_open_requests", "sum", "instance"), "{{instance}}")),
             lines("Broken streams", "Streams that failed after their head was sent.", "per second",
                   (rate("gateway_broken_streams_total"), "broken")),
+            lines("Closed connections", "Those on which no whole request came, by what was waited "
+                  "for; idle: after an answer.", "per second",
+                  (rate("gateway_closed_connections_total", "kind"), "{{kind}}")),
         )),
     ),
 )  # fmt: skip

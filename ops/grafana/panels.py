@@ -1,4 +1,4 @@
-"""What a dashboard consists of, whoever draws it: Grafana, or the pictures in the documents."""
+"""The parts of a dashboard, drawn by Grafana or as pictures in the documents."""
 
 from __future__ import annotations
 

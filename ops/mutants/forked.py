@@ -1,6 +1,6 @@
-"""Runs pytest in forks of one process that has done already what no planted bug changes.
+"""Runs pytest in forks of one process that has already imported what no planted bug changes.
 
-Without an argument that is to import what is not ours: an interpreter needs seconds for pytest,
+Without an argument it imports foreign packages first: an interpreter needs seconds for pytest,
 Hypothesis and fakeredis, a fork none, and of our own source nothing is imported before the fork.
 With a folder of tests as its argument these are collected, too: for bugs of scripts alone, whose
 text is read when they are first called.
@@ -38,7 +38,7 @@ OPTIONS = (
 def main(folder: str = "") -> None:
     """Run what stdin asks for until it ends."""
     for name in OUTSIDE:
-        with contextlib.suppress(ImportError):  # then whoever needs it imports it, or fails
+        with contextlib.suppress(ImportError):  # then the test that needs it imports it, or fails
             importlib.import_module(name)
     import pytest
 
@@ -56,14 +56,14 @@ def main(folder: str = "") -> None:
 
 
 class Collected:
-    """A plugin that runs, for each line of stdin, some of what was collected in a fork."""
+    """A plugin that runs, for each line of stdin, some of the collected tests in a fork."""
 
     def __init__(self, answers: IO[str]) -> None:
         """Answer there."""
         self._answers = answers
 
     def pytest_runtestloop(self, session: Any) -> bool | None:
-        """Serve; in a fork, leave it to pytest to run what was asked for."""
+        """Serve; in a fork, let pytest run the tests that were asked for."""
         asked = served(self._answers)
         if asked is None:
             return True
@@ -96,7 +96,7 @@ def _within(test: str, place: str) -> bool:
 
 def served(answers: IO[str]) -> list[str] | None:
     """Fork for each line of stdin; return in each fork what it is to run, None at the end."""
-    gc.freeze()  # what is there stays there: no fork looks through it
+    gc.freeze()  # objects of now stay: no fork looks through them
     for line in sys.stdin:
         arguments, said = json.loads(line)
         child = os.fork()
@@ -119,7 +119,7 @@ def _apart(said: str) -> None:
 
 
 def _code(child: int) -> int:
-    """Wait for a run, end what it left behind, and return its exit code."""
+    """Wait for a run, end its leftover processes, and return its exit code."""
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # until it is fetched its number stays its
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)

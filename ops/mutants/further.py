@@ -1,4 +1,4 @@
-"""Further planted bugs of the scripts: what is easily dropped, swapped, or off by one."""
+"""Further planted bugs of the scripts: dropped, swapped, and off by one."""
 
 from __future__ import annotations
 
@@ -190,6 +190,9 @@ FURTHER: tuple[Mutant, ...] = (
     Mutant("what was scrubbed is not returned", f"{LUA}/scrub.lua",
            "tell(KEYS[3], events, ARGV[2])", "", "what was charged and never ran is returned"),
     Mutant("stop without a fence", f"{LUA}/stop.lua",
+           "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end", "",
+           "a deposed leader changes nothing"),
+    Mutant("figures without a fence", f"{LUA}/publish.lua",
            "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end", "",
            "a deposed leader changes nothing"),
     Mutant("orders stay for ever", f"{LUA}/stop.lua",

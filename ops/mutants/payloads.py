@@ -1,4 +1,4 @@
-"""Planted bugs of what is large: bodies that stay, lists and prefixes without bounds."""
+"""Planted bugs of large data: bodies that stay, lists and prefixes without bounds."""
 
 from __future__ import annotations
 
@@ -134,4 +134,4 @@ PAYLOADS: tuple[Mutant, ...] = (
            "yield from dialogue.calls([(\"DEL\", *map(keys.answer, taken))])", "pass",
            "only what is asked for is kept"),
 )  # fmt: skip
-"""Each is seen by a test that says what is promised."""
+"""Each is caught by a test that states a promise."""

@@ -1,4 +1,4 @@
-"""What has come of mutants so far, so that a run which was broken off can go on."""
+"""Records the results of mutants, so that an interrupted run can go on."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ other bugs of the same file; and only then all the fast tests of the broker, of 
 worker and the clients, the usual ones for the mutated file before the others. The drill with real
 processes is not among them, for it takes minutes.
 
-Several copies are at work at once, each with one test process. What cannot be planted counts as
-not caught, and stops nothing. A run that is broken off goes on with `--record`.
+Several copies are at work at once, each with one test process. A bug that cannot be planted counts
+as not caught, and stops nothing. A run that is broken off goes on with `--record`.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ PARTS = (
     "parallax", "consumers", "producers", "ops", "tests", "docs", "pyproject.toml", "README.md",
     "Makefile",
 )  # fmt: skip
-#: What is run on a mutant that the test which saw it last time does not see.
+#: The tests to run on a mutant that survives the test which caught it last time.
 FAST = (
     "tests/contract", "tests/integration", "tests/unit/broker", "tests/unit/consumers",
     "tests/unit/producers", "tests/unit/scheduling", "tests/unit/services", "tests/stateful",
@@ -54,7 +54,7 @@ _PASSED, _FAILURES, _INTERRUPTED, _LATE = 0, 1, 2, -1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of a run of tests."""
+    """The result of a run of tests."""
 
     code: int
     said: str
@@ -177,7 +177,7 @@ class Clean:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant: whether a test saw it, and which."""
+    """The fate of a mutant: whether a test caught it, and which."""
 
     mutant: Mutant
     caught: bool
@@ -192,7 +192,7 @@ class Verdict:
 def tried(
     mutant: Mutant, copy: Copy, clean: Clean, first: str, near: Sequence[str], last: bool
 ) -> Verdict:
-    """Plant a bug and run tests: `first`, the scenes of a script, what is `near`; at `last` all."""
+    """Plant a bug and run tests: `first`, a script's scenes, those `near` it; at `last` all."""
     searches = [_scenes(mutant), [*near]]
     if last:
         searches = [SCENES if searches[0] else [], _all(mutant)]

@@ -1,7 +1,7 @@
 """The alerts, each with what makes it fire and what does not: the files and their test follow.
 
-`value` is what is measured and `wrong` when that is bad: so a test can ask a healthy system for the
-value, although the alert itself is silent there.
+`value` is the measured expression and `wrong` its bad range: so a test can ask a healthy system for
+the value, although the alert itself is silent there.
 """
 
 from __future__ import annotations

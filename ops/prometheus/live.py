@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 from ops.prometheus.server import Prometheus
 from parallax.broker.server.embedded import running_server
@@ -98,12 +97,7 @@ class Live:
             self._running = started.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._running.close()
 
     def run(self, *words: str) -> None:
@@ -181,7 +175,7 @@ def _ask(url: str, left: threading.Event) -> None:
 def start(
     running: ExitStack, command: Sequence[str], *, silent: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start a process that ends with whoever started it: it is asked to, and waited for."""
+    """Start a process that ends with this one: it is asked to, and waited for."""
     to = subprocess.DEVNULL if silent else None
     process = subprocess.Popen(  # noqa: S603 - our own command
         command, stdin=subprocess.DEVNULL, stdout=to, stderr=to, start_new_session=True

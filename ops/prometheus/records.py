@@ -1,4 +1,4 @@
-"""What Prometheus works out again and again: shares of misses, percentiles, fairness."""
+"""The recording rules of Prometheus: shares of misses, percentiles, fairness."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def autoscaler(
 ) -> None:
     """Scale the workers of a cell by its load, until Ctrl-C.
 
-    It counts what is refused, drains workers before they go, those with the coldest cache first,
+    It counts refused work, drains workers before they go, those with the coldest cache first,
     and says why in the log, in its metrics and in `parallax status`. Of several, one acts and the
     others stand by. Workers that are processes started here end with this command.
     """
@@ -116,7 +116,7 @@ def autoscaler(
 
 @contextmanager
 def _local(remote: Capacity | None, url: str, plan: Plan, orders: Orders) -> Iterator[Capacity]:
-    """Return whoever has the machines; for processes of this one, a system that runs them."""
+    """Return the owner of the machines; for local processes, a system that runs them."""
     if remote is not None:
         yield remote
         return

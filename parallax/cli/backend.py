@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -11,19 +13,21 @@ import click
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.overview import Overview, WorkerState
-from parallax.cli.documents import BackendFacts, BackendRow
+from parallax.cli.documents import BackendFacts, BackendRow, Drained
+from parallax.cli.draining import Draining, state_of
 from parallax.cli.main import EXIT_FAILED
 from parallax.cli.options import redis_options, server_url
-from parallax.cli.output import say, show_all, show_one
+from parallax.cli.output import say, show_all, show_one, write_json
 from parallax.consumers.upstream.backend import METAVAR
 from parallax.consumers.upstream.failure import Failure
 from parallax.consumers.upstream.kinds import USUAL_SLOTS
 from parallax.consumers.upstream.opening import checked, key_of, probed
+from parallax.services.clock import SystemClock
 
 
 @click.group()
 def backend() -> None:
-    """List the servers that workers stand in front of; look at one."""
+    """List the servers that workers stand in front of; look at one, drain one."""
 
 
 @backend.command("list")
@@ -42,11 +46,11 @@ def list_(redis: str | None, cell: str, home: Path | None, as_json: bool) -> Non
 
 
 def _row(seen: WorkerState) -> BackendRow:
-    member, state = seen.member, seen.state
+    member = seen.member
     about = member.registration.about
     return BackendRow(
         worker=member.worker,
-        state="ready" if state == "alive" else state,
+        state=state_of(seen),
         backend=str(about["backend"]),
         kind=str(about.get("kind", "")),
         models=[name for name in str(about.get("models", "")).split(",") if name],
@@ -55,7 +59,59 @@ def _row(seen: WorkerState) -> BackendRow:
         waiting_jobs=int(member.number("waiting")),
         kv_used=member.number("kv_used"),
         why=member.report.get("unready") or None,
+        drained_as=member.mark,
     )
+
+
+@backend.command()
+@redis_options
+@click.argument("name")
+@click.option("--wait", "wait_s", type=click.FloatRange(0, 86_400), default=0.0, metavar="SECONDS",
+              help="Wait until what it has been given has ended, so long at most; exit with 1 if "
+              "it has not.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def drain(
+    redis: str | None, cell: str, home: Path | None, name: str, wait_s: float, as_json: bool
+) -> None:
+    """Send a worker nothing new; it ends what it has, and stays.
+
+    NAME is a worker's id, its name without the digits, or the address of its server. This holds
+    whoever leads and whatever is started again, until `undrain`.
+    """
+    with _draining(redis, cell, home) as marks:
+        found = marks.drain(name, wait_s)
+    _tell(found, as_json)
+    sys.exit(EXIT_FAILED if wait_s and not found.empty else 0)
+
+
+@backend.command()
+@redis_options
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def undrain(redis: str | None, cell: str, home: Path | None, name: str, as_json: bool) -> None:
+    """Send a drained worker jobs again. NAME is what `drain` was told."""
+    with _draining(redis, cell, home) as marks:
+        found = marks.undrain(name)
+    _tell(found, as_json)
+
+
+@contextmanager
+def _draining(redis: str | None, cell: str, home: Path | None) -> Iterator[Draining]:
+    link = Link.to(server_url(redis, home))
+    try:
+        yield Draining(link, Keys(cell), SystemClock())
+    finally:
+        link.close()
+
+
+def _tell(found: Drained, as_json: bool) -> None:
+    if as_json:
+        write_json(found)
+        return
+    state = "drained" if found.drained else "sent jobs again"
+    say(f"{found.name} is {state}" if found.changed else f"{found.name} was {state} already")
+    for one in found.workers:
+        say(f"{one.worker}: {one.state}, {one.jobs} jobs")
 
 
 @backend.command()

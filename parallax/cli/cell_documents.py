@@ -1,4 +1,4 @@
-"""What `--json` prints of a running cell: `status`, `workers`, `tenants list` and `top`.
+"""The JSON documents of a running cell: `status`, `workers`, `tenants list` and `top`.
 
 See `documents`, which this is a part of. What `top --once --json` prints is also what the web
 dashboard is told once a second.
@@ -14,7 +14,7 @@ from parallax.cli.documents import Arm, Document, PolicyInForce
 
 
 class CellStatus(Document, frozen=True):
-    """What waits, what runs, who serves; `totals` counts what has happened since the beginning.
+    """Waiting and running jobs and their workers; `totals` counts from the cell's beginning.
 
     Rate and percentiles are of the last minute, as the leader tells them; null while nobody leads.
     """
@@ -78,7 +78,7 @@ class Percentiles(Document, frozen=True):
 
 
 class LeaderView(Document, frozen=True):
-    """Who leads; `since` when, `epoch` counts the leaders."""
+    """The leader; `since` is the start of its term, `epoch` counts the terms."""
 
     name: str
     epoch: int
@@ -191,7 +191,7 @@ class VerdictView(Document, frozen=True):
 
 
 class CellView(Document, frozen=True):
-    """What a cell does now. Rates and percentiles are of the last `window_s`, `now` of 5 s.
+    """A cell's activity. Rates and percentiles are of the last `window_s`, `now` of 5 s.
 
     They are told by the leader; `stale`: nobody led for 5 s, and these are the last known.
     """

@@ -1,4 +1,4 @@
-"""From what the one reader saw of a cell to what is printed and served of it."""
+"""Turns the overview of a cell into the documents that are printed and served."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def exit_code(answers: Mapping[str, object]) -> int:
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def cells(where: Where, tenants: tuple[str, ...], as_json: bool) -> None:
-    """List the cells: who leads, how many workers, what is open. Exits with 1 if one is silent.
+    """List the cells: leader, number of workers, open jobs. Exits with 1 if one is silent.
 
     With TENANT it says where these live instead; that needs no server.
     """

@@ -14,17 +14,16 @@ from typing import Any
 import click
 
 from parallax.cli.files import SUMMARY, read_json, write
+from parallax.cli.grid import combinations, listed
 from parallax.cli.main import EXIT_FAILED, EXIT_MISSED
 from parallax.cli.names import WorkloadName
 from parallax.cli.options import server_options, server_url
 from parallax.cli.output import show
 from parallax.cli.pool import spread
-from parallax.cli.run_arguments import KINDS, parsed_setting
 from parallax.cli.run_options import experiment_options
-from parallax.cli.run_spec import check, origin, spec_from, thresholds_from
+from parallax.cli.run_spec import origin, thresholds_from
 from parallax.core.errors import InvalidInput, ParallaxError
 from parallax.core.model import check_int, check_number
-from parallax.policies.registry import REGISTRIES, ROUTING
 from parallax.sim.report.figures import NAMES
 from parallax.sim.report.html import with_interval
 from parallax.sim.report.record import FORMAT, Record, checked, record
@@ -116,30 +115,13 @@ def _specs(
 ) -> Iterator[RunSpec]:
     """Yield the specs of all runs, checked."""
     check_int("--seeds", seeds, 1, 1_000)
-    factors = [_factor(text) for text in _listed(loads)]
-    settings = [parsed_setting(text) for text in options["parameters"]]
-    names: dict[str, list[str | None]] = {
-        kind: [*_listed(options[kind] or "")] or [None] for kind in KINDS
-    }
-    _all_used(settings, names)
-    for chosen in product(*names.values()):
-        picked = dict(zip(KINDS, chosen, strict=True))
-        kept = [
-            f"{kind}.{key}={value}"
-            for kind, key, value in settings
-            if len(names[kind]) == 1 or _takes(kind, picked[kind], key)
-        ]
-        spec = spec_from(workload, {**options, **picked, "parameters": kept})
-        check(spec)
+    factors = [_factor(text) for text in listed(loads)]
+    for spec in combinations(workload, options):
         for factor, seed in product(factors, range(seeds)):
             faster = spec.workload.rate_scale * factor
             load = dataclasses.replace(spec.workload, rate_scale=faster)
             changed = dataclasses.replace(spec, workload=load, seed=spec.seed + seed)
             yield parse(changed.document())
-
-
-def _listed(text: str) -> list[str]:
-    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _factor(text: str) -> float:
@@ -151,26 +133,11 @@ def _factor(text: str) -> float:
     return factor
 
 
-def _takes(kind: str, name: str | None, key: str) -> bool:
-    """Whether a policy has this parameter."""
-    by_kind = {registry.kind: registry for registry in REGISTRIES}
-    registry = by_kind.get(kind, ROUTING)  # a candidate is a routing policy
-    return key in registry.parameters((name or "").partition(":")[0])
-
-
-def _all_used(settings: Sequence[tuple[str, str, str]], names: dict[str, list[Any]]) -> None:
-    """Refuse a parameter that none of several policies has; of a single one it is checked later."""
-    for kind, key, value in settings:
-        if len(names[kind]) > 1 and not any(_takes(kind, name, key) for name in names[kind]):
-            allowed = f"a parameter of one of {', '.join(names[kind])}"
-            raise InvalidInput("--set", f"{kind}.{key}={value}", allowed)
-
-
 def _columns(shown: str) -> list[str]:
-    for name in _listed(shown):
+    for name in listed(shown):
         if name not in NAMES:
             raise InvalidInput("--show", name, f"known: {', '.join(NAMES)}")
-    return _listed(shown)
+    return listed(shown)
 
 
 # -- running them
@@ -252,11 +219,11 @@ def run_elsewhere(cells: Sequence[Cell], url: str) -> list[str]:
     return failures
 
 
-# -- what came of it
+# -- results
 
 
 def _keep(output: Path, found: Sequence[Variant], cells: Sequence[Cell]) -> None:
-    """Write what was found, and which of the cells in the directory it was found in."""
+    """Write the findings, and the cells of the directory that they were found in."""
     done = sorted(cell.path.name for cell in cells if cell.path.exists())
     summary = {"cells": done, "variants": _document(found)}
     write(output / SUMMARY, json_text(summary))

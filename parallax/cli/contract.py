@@ -18,6 +18,7 @@ from parallax.cli.documents import (
     CellRow,
     Dead,
     Document,
+    Drained,
     Files,
     Home,
     JobLine,
@@ -37,6 +38,8 @@ from parallax.cli.documents import (
     UrlDocument,
 )
 from parallax.cli.lab_documents import (
+    Advice,
+    Calibration,
     Candidate,
     DoctorFinding,
     Drills,
@@ -65,6 +68,8 @@ DOCUMENTS: dict[str, Any] = {
     "cancel": list[Cancelled],
     "workers": list[WorkerRow],
     "backend list": list[BackendRow],
+    "backend drain": Drained,
+    "backend undrain": Drained,
     "backend probe": BackendFacts,
     "tenants list": list[TenantRow],
     "tenants set": TenantWeight,
@@ -96,6 +101,8 @@ DOCUMENTS: dict[str, Any] = {
     "explain": list[Candidate],
     "simulate": dict[str, float | None],
     "compare": list[Variant],
+    "calibrate": Calibration,
+    "advise": Advice,
     "report": Written,
     "trace formats": list[TraceFormat],
     "trace stats": dict[str, float | None],
@@ -149,7 +156,7 @@ addresses (their logs are JSON lines on standard error, unless that is a termina
 
 Scripts may rest on it: keys are snake_case, keep their meaning, and are all listed here; a release
 may add some. A unit ends a key: `_s` seconds, `_ms` milliseconds, `_tokens`, `_jobs`, `_per_s`;
-`at` is seconds since the epoch. What is not known is `null`. Exit codes say the same as without.
+`at` is seconds since the epoch. Unknown values are `null`. Exit codes say the same as without.
 
 This page is made by `python -m parallax.cli.contract > docs/json.md`; a test holds both, and what
 commands print, together.

@@ -41,7 +41,7 @@ def dashboard_ports(wanted: bool, port: int | None, cells: int) -> list[int | No
 
 
 def new_token() -> str:
-    """Return what whoever opens a dashboard shows to be allowed to change something."""
+    """Return the token that a dashboard's user shows to be allowed to change something."""
     return secrets.token_urlsafe(24)
 
 

@@ -61,7 +61,7 @@ def requeue(
 ) -> None:
     """Offer jobs once more, as new jobs, and remove their letters.
 
-    A job has one end; what comes again has an id of its own, which is printed. Doing it twice gives
+    A job has one end; a requeued one has an id of its own, which is printed. Doing it twice gives
     one job. Exits with 1 if one was not accepted.
     """
     with _letters(redis, cell, home) as letters:

@@ -44,7 +44,7 @@ _WINDOW_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One world in figures: what was served in time, with how many workers, how steadily."""
+    """One world in figures: jobs served in time, workers used, and changes of direction."""
 
     attained: float
     regained_s: float | None  # after the step, until every later window was in time
@@ -155,7 +155,7 @@ def simulated(jobs: Sequence[Timed], step_s: float) -> World:
 
 
 def proofs(world: World, kept: bool) -> list[tuple[bool, str]]:
-    """Return what was to be shown, and whether it was."""
+    """Return the claims, and whether each holds."""
     regained = "never" if world.regained_s is None else f"{world.regained_s:g} s after the step"
     fast = world.regained_s is not None and world.regained_s <= REGAIN_S
     return [
@@ -169,7 +169,7 @@ def proofs(world: World, kept: bool) -> list[tuple[bool, str]]:
 
 
 def nearness(live: World, twin: World) -> list[tuple[bool, str]]:
-    """Return how far the simulator is from what it simulates, and whether that is near enough."""
+    """Return the simulator's error, and whether it is small enough."""
     found = []
     for name, measured, told in (
         ("worker seconds", live.worker_s, twin.worker_s),
@@ -214,5 +214,5 @@ def demonstrate(
 
 
 def say(text: str) -> None:
-    """Tell whoever watches."""
+    """Tell the viewers."""
     click.echo(text, err=True)

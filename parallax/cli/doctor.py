@@ -86,7 +86,7 @@ def _server(url: str | None, cell: str) -> Iterator[Finding]:
 
 
 def _pairs(info: bytes) -> Iterator[list[str]]:
-    """Return the lines `name:value` of what a server tells about itself."""
+    """Return the lines `name:value` of a server's description of itself."""
     text = info.decode("utf-8", "replace")
     return (line.split(":", 1) for line in text.splitlines() if ":" in line)
 

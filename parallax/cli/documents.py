@@ -1,8 +1,8 @@
-"""What `--json` prints, one type for each kind of document: names, units, and what may be missing.
+"""The documents of `--json`, one type for each kind: names, units, and optional fields.
 
 Keys are snake_case and never change their meaning; a new release may add some. A unit ends a key:
 `_s` seconds, `_ms` milliseconds, `_tokens`, `_jobs`, `_per_s`; `at` is seconds since the epoch.
-What is not known is `null`. `docs/json.md` is made of this file.
+Unknown values are `null`. `docs/json.md` is made of this file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Spread(Document, frozen=True):
 
 
 class JobLine(Document, frozen=True, omit_defaults=True):
-    """One job of `submit`, a line each: how it ended, or what is known of it so far.
+    """One job of `submit`, a line each: its end, or its state so far.
 
     `text` is what its answer says, `answer` the answer as its engine gave it; of a job that streams
     there is only the text.
@@ -81,7 +81,7 @@ class JobRecord(Document, frozen=True):
 
 
 class Cancelled(Document, frozen=True):
-    """What `cancel` was answered: late if it had ended before, silent if its cell was."""
+    """The answer to `cancel`: late if the job had ended before, silent if its cell was."""
 
     id: str
     answer: Literal["ok", "late", "unknown", "silent"]
@@ -110,7 +110,10 @@ class Home(Document, frozen=True):
 
 
 class BackendRow(Document, frozen=True):
-    """A server that speaks OpenAI's API, and the worker in front of it; `why` it is not ready."""
+    """A server that speaks OpenAI's API, and the worker in front of it; `why` it is not ready.
+
+    `drained_as` is the name under which `backend drain` keeps new jobs from it.
+    """
 
     worker: str
     state: Literal["ready", "unready", "draining", "dead"]
@@ -122,10 +125,29 @@ class BackendRow(Document, frozen=True):
     waiting_jobs: int
     kv_used: float
     why: str | None
+    drained_as: str | None
+
+
+class DrainedRow(Document, frozen=True):
+    """A worker that a mark is about: `jobs` it has been given and has not ended."""
+
+    worker: str
+    state: Literal["ready", "unready", "draining", "dead"]
+    jobs: int
+
+
+class Drained(Document, frozen=True):
+    """What `backend drain` and `undrain` did; `empty`: nothing is left to end."""
+
+    name: str
+    drained: bool
+    changed: bool
+    empty: bool
+    workers: list[DrainedRow]
 
 
 class BackendFacts(Document, frozen=True):
-    """What a server says of itself; `slots` are those that a worker would use."""
+    """A server's description of itself; `slots` are those that a worker would use."""
 
     backend: str
     kind: str
@@ -217,7 +239,7 @@ class PolicyPage(Document, frozen=True):
 
 
 class PolicyInForce(Document, frozen=True):
-    """What a cell uses of one kind, and where that choice was made: scheduler is its own option."""
+    """A cell's policy of one kind, and the source of that choice: scheduler is its own option."""
 
     kind: str
     name: str
@@ -271,7 +293,7 @@ class CanaryChange(Document, frozen=True):
 
 
 class TenantFigures(Document, frozen=True):
-    """What a tenant got. `share` is of the cost served while all were busy, `due` by weight."""
+    """A tenant's service. `share` is of the cost served while all were busy, `due` by weight."""
 
     tenant: str
     weight: float

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import click
 
 from parallax.broker.server.embedded import DURABILITIES
-from parallax.cli.names import Number
+from parallax.cli.names import Number, ProfileName
 from parallax.consumers.engines.registry import ENGINES
 from parallax.core.errors import InvalidInput
-from parallax.engine.profiles import PROFILES
+from parallax.sim.calibration.profiles import known_profile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,7 +20,7 @@ ENGINE = click.Choice(list(ENGINES))
 ENGINES_HELP = "; ".join(
     f"{name}: {(what := ENGINES.summary(name))[:1].lower()}{what[1:]}" for name in ENGINES
 )
-PROFILE = click.Choice(list(PROFILES))
+PROFILE = ProfileName()
 SPEED = Number(0.001, 10_000.0)
 #: The engine that stands for a server; `--backend` chooses it.
 SERVER = "openai"
@@ -38,7 +38,8 @@ def engine_options(engine: str, profile: str) -> Callable[[F], F]:
             click.option("--engine-speed", type=SPEED, default=1.0, show_default=True,
                          help="How many times faster than the profile the engines are."),
             click.option("--profile", type=PROFILE, default=profile, show_default=True,
-                         help="Model and hardware that the engines started here imitate."),
+                         help="Model and hardware that the engines started here imitate, or a "
+                         "file of `parallax calibrate`."),
             click.option("--engine", type=ENGINE, default=engine, show_default=True,
                          help=f"Engine of the workers started here ({ENGINES_HELP})."),
         ):  # fmt: skip
@@ -53,4 +54,5 @@ def engine_arguments(engine: str, profile: str, speed: float) -> tuple[str, ...]
     if engine == SERVER:
         told = "it stands for a server: parallax up --backend http://HOST:PORT/v1"
         raise InvalidInput("--engine", engine, told)
+    known_profile("--profile", profile)
     return ("--engine", engine, "--profile", profile, "--speed", str(speed))

@@ -52,7 +52,7 @@ def listed(as_json: bool) -> None:
 def run(
     names: tuple[str, ...], seeds: int | None, jobs: int | None, output: Path | None, as_json: bool
 ) -> None:
-    """Run the named experiments, or all, and check what came of them.
+    """Run the named experiments, or all, and check their results.
 
     Everything is drawn from fixed seeds: the same version gives the same numbers. Exits with 3 if a
     number is not as expected, with 1 if a run failed.
@@ -84,7 +84,7 @@ def measure(task: Task) -> Figures:
 def _measured(
     chosen: Sequence[Experiment], counts: Mapping[str, int], processes: int
 ) -> tuple[dict[str, Measured], list[str]]:
-    """Run all cases of all experiments; return what they gave, and what went wrong."""
+    """Run all cases of all experiments; return their results, and their errors."""
     tasks: list[Task] = [
         (one.name, case, seed)
         for one in chosen

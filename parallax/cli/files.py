@@ -9,7 +9,7 @@ from pathlib import Path
 from parallax.core.errors import InvalidInput
 from parallax.sim.files import written
 
-#: In the directory of a comparison: what was found, and the cells it was found in.
+#: In the directory of a comparison: the findings, and the cells they were found in.
 SUMMARY = "summary.json"
 
 

@@ -41,7 +41,7 @@ def worker(redis: str | None, home: Path | None, burst: bool) -> None:
 def nightly(redis: str | None, cell: str, home: Path | None, pattern: str) -> None:
     """Let a worker make a digest of the cell every night: how jobs ended, dead letters by reason.
 
-    Runs until SIGTERM. `parallax lab digests` shows what was made.
+    Runs until SIGTERM. `parallax lab digests` shows the digests.
     """
     from parallax.cli.nightly import maintain
     from parallax.services import jobs

@@ -1,4 +1,4 @@
-"""What `--json` prints of simulations, experiments, recordings and drills. See `documents`."""
+"""The JSON documents of simulations, experiments, recordings and drills. See `documents`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,80 @@ class Variant(Document, frozen=True):
     figures: dict[str, Interval | None]
 
 
+class FitCurve(Document, frozen=True):
+    """How far a profile is from the points of one kind: relative errors."""
+
+    curve: str
+    points: int
+    rms: float
+    worst: float
+
+
+class Calibration(Document, frozen=True):
+    """What was measured of an engine, and the profile that was fitted to it."""
+
+    file: str | None
+    profile: str
+    server: str
+    kind: str
+    slots: int
+    kv_capacity_tokens: int
+    token_budget: int
+    prefix_caching: bool
+    request_ms: float
+    base_ms: float
+    prefill_ms: float
+    decode_ms: float
+    kv_us: float
+    quad_ms: float
+    rounds: int
+    planned_rounds: int
+    curves: list[FitCurve]
+    notes: list[str]
+
+
+class Tried(Document, frozen=True):
+    """A composition that was tried: policies by kind, and what it would lose of goodput.
+
+    `alike`: every figure is that of the advice, so nothing was decided otherwise.
+    """
+
+    policies: dict[str, str]
+    seeds: list[int]
+    figures: dict[str, Interval | None]
+    loses: Interval | None
+    alike: bool
+
+
+class FleetSize(Document, frozen=True):
+    """So many workers with the policies of the advice; `gains`: of goodput, over its fleet."""
+
+    workers: int
+    seeds: list[int]
+    figures: dict[str, Interval | None]
+    gains: Interval | None
+    meets: bool
+
+
+class Advice(Document, frozen=True):
+    """Which policies and how many workers for a load; `met`: whether they reach the goal."""
+
+    workload: str
+    profile: str
+    jobs_offered: int
+    goal: list[str]
+    met: bool
+    workers: int
+    policies: dict[str, str]
+    figures: dict[str, Interval | None]
+    second: Tried | None
+    tried: list[Tried]
+    sizes: list[FleetSize]
+    runs: int
+    notes: list[str]
+    command: str
+
+
 class ExperimentRow(Document, frozen=True):
     """An experiment that there is."""
 
@@ -64,7 +138,7 @@ class Held(Document, frozen=True):
 
 
 class Written(Document, frozen=True):
-    """A file that was written, and what is in it."""
+    """A written file, and its content."""
 
     file: str
     count: int
@@ -117,7 +191,7 @@ class Versions(Document, frozen=True):
 
 
 class Drills(Document, frozen=True):
-    """What the drills of `verify` came to."""
+    """The results of the drills of `verify`."""
 
     seeds: list[int]
     faults: int

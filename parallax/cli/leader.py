@@ -1,4 +1,4 @@
-"""Who leads a cell, as people may read it."""
+"""Describes the leader of a cell for people."""
 
 from __future__ import annotations
 

@@ -71,14 +71,14 @@ def _served(samples: Iterable[Sample], tenant: str, window: tuple[float, float] 
 def _asked(
     samples: Iterable[Sample], tenant: str, window: tuple[float, float] | None
 ) -> float | None:
-    """Return the cost of what a tenant asked for in the window; None if that is not known."""
+    """Return the cost of a tenant's demand in the window; None if it is not known."""
     if window is None:
         return None
     asked = 0.0
     for sample in samples:
         if sample.tenant == tenant and window[0] <= sample.due <= window[1]:
             if sample.outcome is not Outcome.COMPLETED:
-                return None  # what is refused or fails was asked for, and nobody knows its cost
+                return None  # refused and failed jobs were demand, too, and nobody knows their cost
             asked += sample.cost
     return asked
 

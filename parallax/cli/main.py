@@ -89,7 +89,15 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
             "parallax.cli.compare:compare",
             "Simulate policies, loads and seeds side by side.",
         ),
+        "advise": (
+            "parallax.cli.advise:advise",
+            "Say which policies and how many workers a load needs.",
+        ),
         "lab": ("parallax.cli.lab:lab", "Simulate for others, on any number of machines."),
+        "calibrate": (
+            "parallax.cli.calibrate:calibrate",
+            "Measure a running engine; write a profile that simulations use.",
+        ),
         "report": ("parallax.cli.report:report", "Write a report on simulated runs."),
         "trace": ("parallax.cli.trace:trace", "Look at traces, convert them, take samples."),
         "experiment": ("parallax.cli.experiment:experiment", "Ask the policies what theory says."),
@@ -125,7 +133,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for a misspelt one the error names what was probably meant."""
+        """Find the command; for a misspelt one the error names the probable one."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             question = meant(args[0], COMMANDS)
             known = f"{question[:1].upper()}{question[1:]}"
@@ -153,7 +161,7 @@ class LazyGroup(click.Group):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what it says may be too long for its reader."""
+        """Run the command; its reader may close our output early."""
         with streams.reader_noticed():
             return super().invoke(ctx)
 

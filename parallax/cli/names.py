@@ -47,6 +47,35 @@ class WorkloadName(click.ParamType[str]):
         return [*_beginning(names(), incomplete), CompletionItem(incomplete, type="file")]
 
 
+class ProfileName(click.ParamType[str]):
+    """What engines are like: the name of a profile that comes with the package, or a file."""
+
+    name = "profile"
+
+    def __init__(self, several: bool = False) -> None:
+        self.several = several  # with commas between them
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return what was given; unknown names are refused, files are read where they are used."""
+        from parallax.sim.calibration.profiles import ENDINGS, known_profile
+
+        option = param.opts[0] if param and param.opts else self.name
+        for one in str(value).split(",") if self.several else (str(value),):
+            if not one.strip().endswith(ENDINGS):
+                known_profile(option, one.strip())
+        return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the profiles that begin so, and let the shell look for files."""
+        from parallax.engine.profiles import PROFILES
+
+        before, comma, begun = incomplete.rpartition(",") if self.several else ("", "", incomplete)
+        names = _beginning(PROFILES, begun, before + comma)
+        return [*names, CompletionItem(incomplete, type="file")]
+
+
 class FormatName(click.ParamType[str]):
     """The name of a trace format. The reader of the trace checks it; here it is completed."""
 

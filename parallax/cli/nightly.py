@@ -1,4 +1,4 @@
-"""What is done for a cell at night, by a worker of `parallax lab worker`: a digest of the day."""
+"""The nightly maintenance of a cell, run by `parallax lab worker`: a digest of the day."""
 
 from __future__ import annotations
 

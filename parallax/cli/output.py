@@ -84,7 +84,7 @@ def cell_text(value: object) -> str:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Write one line: whoever wrote a part of it can neither steer a terminal nor add a line."""
+    """Write one line: foreign text in it can neither steer a terminal nor add a line."""
     click.echo(printable(text), err=err)
 
 

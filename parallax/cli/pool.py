@@ -21,7 +21,7 @@ W = TypeVar("W")
 def spread(
     deed: Callable[[T], R], tasks: Sequence[T], processes: int, unit: str = "runs"
 ) -> Iterator[tuple[T, R | BaseException]]:
-    """Yield every task with its result, or what it raised, in the order in which they end."""
+    """Yield every task with its result, or its exception, in the order in which they end."""
     if not tasks:
         return
     alone = min(processes, len(tasks)) == 1
@@ -50,7 +50,7 @@ def _pooled(
             complete = True
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            if not complete:  # nobody waits for what they are doing
+            if not complete:  # their results are not wanted any more
                 for process in multiprocessing.active_children():
                     process.terminate()
 

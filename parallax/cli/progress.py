@@ -1,4 +1,4 @@
-"""What goes on meanwhile, on a terminal: one line on stderr that changes and is gone at the end."""
+"""Shows progress on a terminal: one line on stderr that changes and is gone at the end."""
 
 from __future__ import annotations
 

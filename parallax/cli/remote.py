@@ -26,7 +26,7 @@ def provenance_of(spec: RunSpec) -> dict[str, object]:
 def run(document: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
     """Simulate one run and return its record as the text of a file; write no file.
 
-    Raises InvalidInput where code, versions or traces are not those of whoever asks: the record
+    Raises InvalidInput where code, versions or traces are not those of the caller: the record
     would be another one.
     """
     from parallax.sim.simulate import simulate

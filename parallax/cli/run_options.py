@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from parallax.cli.names import FormatName, PolicyName
+from parallax.cli.names import FormatName, PolicyName, ProfileName
 from parallax.cli.run_arguments import KINDS
-from parallax.engine.profiles import PROFILES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,11 +43,9 @@ def experiment_options(command: F) -> F:
         click.option("--closed", is_flag=True, default=None,
                      help="A session's next turn waits for the answer to the one before."),
         click.option("--workers", type=int, help="Workers [default: 4]."),
-        click.option("--profile", type=click.Choice(list(PROFILES)),
-                     help="Profile of the engines [default: llama3-8b-a100]."),
-        click.option("--request-ms", type=float, metavar="MS",
-                     help="What stands before an engine takes so long with each request: about 16 "
-                     "for vLLM's own server [default: 0]."),
+        click.option("--profile", type=ProfileName(several=True), metavar="PROFILE[,PROFILE]...",
+                     help="Profile of the engines, or a file of `parallax calibrate`; of several "
+                     "the workers get them in turn [default: llama3-8b-a100]."),
         click.option("--prefill-workers", type=int, help="Of the workers, so many only prefill."),
         *(
             click.option(f"--{kind}", type=PolicyName(kind), metavar="NAME[:KEY=VALUE...]",

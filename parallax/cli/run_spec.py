@@ -15,6 +15,8 @@ from parallax.cli.options import parsed_choice
 from parallax.cli.run_arguments import KINDS, parsed_fault, parsed_setting
 from parallax.core.errors import InvalidInput
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.engine.profiles import PROFILES
+from parallax.sim.calibration.profiles import known_profile
 from parallax.sim.provenance import file_hash, provenance, tree_hash
 from parallax.sim.report.thresholds import Threshold, seconds
 from parallax.sim.report.thresholds import parse as parse_threshold
@@ -36,8 +38,8 @@ def spec_from(workload: str | None, options: Mapping[str, Any]) -> RunSpec:
         ),
         "fleet": _changed(
             spec.fleet,
-            workers=options["workers"], profile=options["profile"],
-            prefill_workers=options["prefill_workers"], request_ms=options["request_ms"],
+            workers=options["workers"], prefill_workers=options["prefill_workers"],
+            **_profiles(options["profile"]),
         ),
         "policies": _policies(spec.policies, options),
     }  # fmt: skip
@@ -48,11 +50,11 @@ def spec_from(workload: str | None, options: Mapping[str, Any]) -> RunSpec:
         changes["faults"] = (*spec.faults, *map(parsed_fault, options["faults"]))
     if options["seed"] is not None:
         changes["seed"] = options["seed"]
-    return parse(dataclasses.replace(spec, **changes).document())  # checks what was put together
+    return parse(dataclasses.replace(spec, **changes).document())  # checks the whole
 
 
 def check(spec: RunSpec) -> None:
-    """Refuse now what would fail in the middle of a run: names, parameters, and what is missing."""
+    """Refuse now what would fail within a run: bad names and parameters, missing files."""
     from parallax.engine.profiles import profile_named
     from parallax.policies.registry import BATCHING, SCALING
     from parallax.scheduling.scheduler import build_scheduler
@@ -61,7 +63,8 @@ def check(spec: RunSpec) -> None:
     BATCHING.build(spec.policies.batching.name, spec.policies.batching.parameters)
     if spec.policies.scaling is not None:
         SCALING.build(spec.policies.scaling.name, spec.policies.scaling.parameters)
-    profile_named(spec.fleet.profile)
+    if not spec.fleet.profiles:
+        profile_named(spec.fleet.profile)
     check_there(spec.workload.path)
 
 
@@ -71,7 +74,7 @@ def thresholds_from(options: Mapping[str, Any]) -> list[Threshold]:
 
 
 def origin(spec: RunSpec) -> dict[str, object]:
-    """Return the provenance of a run: hashes of what it reads and of the code, and versions."""
+    """Return the provenance of a run: hashes of its input and of the code, and versions."""
     from parallax.sim.workloads.made import names
 
     path = spec.workload.path
@@ -103,6 +106,16 @@ def _base(workload: str | None, spec_file: Path | None) -> RunSpec:
 def _changed(part: S, **values: Any) -> S:
     """Return a part of a spec with the options that were given."""
     return dataclasses.replace(part, **{k: v for k, v in values.items() if v is not None})
+
+
+def _profiles(text: str | None) -> dict[str, Any]:
+    """Return the fields that the option sets: a name stays a name, files are read into the run."""
+    if text is None:
+        return {}
+    if text in PROFILES:
+        return {"profile": text, "profiles": ()}
+    found = tuple(known_profile("--profile", one.strip()) for one in text.split(","))
+    return {"profile": found[0].name, "profiles": found}
 
 
 def _policies(policies: Policies, options: Mapping[str, Any]) -> Policies:

@@ -35,6 +35,7 @@ from parallax.services.exporter import Exporter
 from parallax.services.orders import Orders
 from parallax.services.scheduler import SchedulerService
 from parallax.telemetry.scheduling import SchedulingMetrics
+from parallax.telemetry.tracing import configured
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def scheduler(
         policies,
         SystemClock(),
         metrics,
+        tracer=configured("scheduler", cell),
     )
     with Orders() as orders, Exporter(metrics.registry, metrics_port, metrics_host):
         refuse_eviction(Link.to(url), Keys(cell))

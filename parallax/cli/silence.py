@@ -1,4 +1,4 @@
-"""Saying why nothing happens: after two seconds a command that waits tells what is missing."""
+"""Explains silence: after two seconds a waiting command names the missing process."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ UNWRITABLE = (errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class ReaderLeft(Exception):
-    """Whoever read our output has seen enough, as `head` has."""
+    """The reader of our output has closed it, as `head` does."""
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def prepare() -> None:
 
 
 def abandon() -> None:
-    """Give up what is still to be written: the interpreter would try it again at its end."""
+    """Drop the unwritten output: the interpreter would try it again at its end."""
     with suppress(OSError, ValueError):  # it may be no file at all, in a test
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -74,7 +74,7 @@ def _blocks(console: Console, head: Sequence[str], texts: Sequence[Sequence[str]
             label = Text(f"  {name}{' ' * (widest - cell_len(name))}  ")
             room = console.width - widest - 4
             if room < _PROSE // 2 or max(map(cell_len, cell.split()), default=0) > room:
-                console.print(label, Text(cell), sep="", soft_wrap=True)  # whoever copies it can
+                console.print(label, Text(cell), sep="", soft_wrap=True)  # so that it can be copied
                 continue
             grid: Any = Table.grid(padding=0)
             grid.add_column(no_wrap=True)

@@ -149,7 +149,7 @@ def _drawn(view: CellView, sort: str, height: int) -> Any:
 
 
 def summary(view: CellView) -> list[str]:
-    """Return what is said of the cell as a whole, a line each."""
+    """Return the lines about the cell as a whole."""
     leads = "nobody leads: jobs wait" if view.leader is None else f"leader {view.leader.name}"
     old = ""
     if view.stale and view.figures_age_s is not None:

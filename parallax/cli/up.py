@@ -30,6 +30,7 @@ from parallax.cli.options import (
     start_logging,
 )
 from parallax.cli.output import say, write_json
+from parallax.cli.up_renewal import reload_option, renew_if_asked
 from parallax.cli.up_scaling import autoscale_options, first_and_most, scaling_from, scaling_of
 from parallax.cli.where import Where, cells_options
 from parallax.consumers.upstream.backend import METAVAR
@@ -79,6 +80,7 @@ ANSWERING, GATEWAY_PORT = "echo", 8080
     "--json", "as_json", is_flag=True, help="One JSON document for each cell, a line each."
 )
 @autoscale_options
+@reload_option
 def up(
     where: Where,
     workers: int,
@@ -154,6 +156,7 @@ def _run(
             greet(systems)
             scale = running.enter_context(scaling_of(systems, scaled))
             while not orders.stop.wait(_TICK_S):
+                renew_if_asked(systems)
                 for system in systems:
                     system.watch()
                 scale()

@@ -70,7 +70,7 @@ def first_and_most(scaled: ScalingSettings | None, workers: int) -> tuple[int, i
 def scaling_of(
     systems: Sequence[System], scaled: ScalingSettings | None
 ) -> Iterator[Callable[[], None]]:
-    """Return what is to be called again and again so that these systems are scaled."""
+    """Return the function whose repeated calls scale these systems."""
     if scaled is None:
         yield lambda: None
         return

@@ -28,6 +28,8 @@ def url(
     if not found:
         server = running_server(home)
         found = server.tcp_url if server else server_url(redis, home)
+    # redis-cli takes no name for a name of its own: the user that every server has is told.
+    found = found.replace("://:", "://default:", 1)
     shown = found if show_password else redacted(found)
     if as_json:
         write_json(UrlDocument(shown, cell))

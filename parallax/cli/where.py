@@ -18,6 +18,7 @@ from parallax.producers.client.cells import Cells
 from parallax.producers.client.client import Client
 from parallax.producers.client.interface import Jobs, Producer
 from parallax.producers.client.tenant_client import TenantClient
+from parallax.telemetry.tracing import configured
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,7 +40,8 @@ class Where:
         return tuple(replace(place, url=place.url or usual) for place in self.named)
 
     def connect(self) -> Producer:
-        """Return a client of these cells."""
+        """Return a client of these cells; what it submits is traced, where somebody wants that."""
+        configured("client")
         first, *others = places = self.places()
         return Cells.to(places) if others else Client(first.url, first.name)
 

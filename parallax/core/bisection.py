@@ -32,12 +32,12 @@ def each(
 def each_asked(
     batch: Sequence[T], do: Callable[[Sequence[T]], Generator[Y, S, Sequence[R]]], fault: type[E]
 ) -> Generator[Y, S, list[R | E]]:
-    """Do a batch; return for each item what came of it, or the error that it alone brings about.
+    """Do a batch; return for each item its result, or the error that it alone causes.
 
     `do` asks what it yields, and is sent the answers; it returns one result for each item, in
     order, and does no harm when it is done again. If it raises `fault`, it is called with halves,
     and halves of those that fail: about 2 k log2(n) calls for k bad items among n. A batch of
-    several that are all bad is not a batch of bad items: then it is what is done that fails, and
+    several that are all bad is not a batch of bad items: then the operation itself fails, and
     the first error is raised.
     """
     results = yield from _halved(batch, do, fault)

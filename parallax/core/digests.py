@@ -1,4 +1,4 @@
-"""Short names for long contents: what was read and sent can be compared without keeping it."""
+"""Short names for long contents, by which they are compared without being kept."""
 
 from __future__ import annotations
 

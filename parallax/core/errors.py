@@ -29,9 +29,9 @@ class ParallaxError(Exception):
 
 
 class InvalidInput(ParallaxError):
-    """A field does not hold what it must. The message names field, value and what is allowed."""
+    """A field holds a value that is not allowed. The message names field, value and rule."""
 
-    most = 200  # characters told of what is allowed: it may quote foreign data
+    most = 200  # characters told of the allowed values: they may quote foreign data
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field = field
@@ -95,7 +95,7 @@ class Unreachable(ParallaxError):
 class StoreFull(ParallaxError):
     """Redis refuses writes that grow it (`maxmemory`, or its disk is full).
 
-    What was accepted drains meanwhile and makes room, so it is worth coming back.
+    Accepted jobs drain meanwhile and make room, so it is worth coming back.
     """
 
     retry_after_s = 5.0
@@ -114,7 +114,7 @@ class StoreFault(ParallaxError):
 
 
 class Unusable(StoreFault):
-    """What is at the address will not serve us. The message says why, and what to do."""
+    """The server at the address refuses to serve. The message says why, and what to do."""
 
 
 def _line(text: str, most: int = 200) -> str:

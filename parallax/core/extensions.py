@@ -51,7 +51,7 @@ class Extensions:
         return self._sources.get(module, OWN)
 
     def _adopt(self, point: EntryPoint) -> None:
-        """Import a module of another distribution; what it registers is known from then on."""
+        """Import a module of another distribution, which registers its extensions."""
         before, origin = set(sys.modules), point.dist.name if point.dist else "unknown"
         known = [(table, dict(table)) for table in self.tables()]
         try:

@@ -1,4 +1,4 @@
-"""The life of a job as a table: states, what may follow what, and how a job can end.
+"""The life of a job as a table: states, allowed transitions, and ways to end.
 
 Rules of this file:
 1. Everything that decides whether a job may change state is in `TRANSITIONS`.
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 
 class Told(StrEnum):
-    """What workers and scripts tell the scheduler in the stream `events`, as a text's first word.
+    """The kinds of messages in the stream `events`: the first word of each text.
 
     A closed list: money is settled by it, so a word that is not here is junk and settles nothing.
     """
@@ -64,7 +64,7 @@ class Told(StrEnum):
     LATE = "late"
     STALE = "stale"
     DROPPED = "dropped"
-    LOST = "lost"  # with its worker: nobody knows what it consumed
+    LOST = "lost"  # with its worker: its consumption is unknown
     # Its end, which comes after it was taken from its worker; the text goes on as above.
     RECLAIMED = "reclaimed"
     # It goes on.
@@ -109,7 +109,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
         frozenset[State](),
     ),
 }
-"""What may follow what. `queued -> completed`: a worker believed dead finished after all."""
+"""The allowed transitions. `queued -> completed`: a worker believed dead finished after all."""
 
 TERMINAL = frozenset(state for state, successors in TRANSITIONS.items() if not successors)
 

@@ -18,6 +18,7 @@ from secrets import token_hex
 
 from parallax.core.errors import InvalidInput
 from parallax.core.reasons import Reason
+from parallax.core.trace import check_context
 from parallax.core.values import value
 
 MAX_TOKENS = 10_000_000
@@ -59,7 +60,8 @@ class Job:
     one attempt: once the first is sent, the job is never tried again. The answer of any other is
     told whole at the end. With `keep` an answer can be read as long as the job's record.
 
-    Only a worker that serves its `model` is given it; '' is any.
+    Only a worker that serves its `model` is given it; '' is any. `trace` is the context (W3C's
+    `traceparent`) of the trace that it belongs to; it is no part of what makes two jobs the same.
     """
 
     id: str = field(default_factory=new_id)
@@ -76,6 +78,7 @@ class Job:
     stream: bool = False
     keep: bool = False
     model: str = ""
+    trace: str = ""
 
     def __post_init__(self) -> None:
         check_name("id", self.id)
@@ -96,14 +99,16 @@ class Job:
         check_flag("keep", self.keep)
         if self.model != "":
             check_model("model", self.model)
+        if self.trace != "":
+            check_context("trace", self.trace)
 
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """What a policy may know of a job.
+    """The view of a job that policies get.
 
     `attempt` counts the dispatches it has had before. `prefilled_by` names the worker that has
-    computed its prompt and holds the KV cache of it: what is left is to decode.
+    computed its prompt and holds the KV cache of it: only decoding is left.
     """
 
     id: str
@@ -118,19 +123,19 @@ class JobView:
     prefix: tuple[int, ...] = ()
     prefix_block: int = 16
     prefilled_by: str = ""
-    model: str = ""  # whoever serves it serves the job; '' = any
+    model: str = ""  # a worker that serves it serves the job; '' = any
 
 
 @dataclass(frozen=True, slots=True)
 class JobTruth:
-    """What only the engine may know: the length the answer will have, in tokens."""
+    """The part of a job that only the engine may know: the length of its answer, in tokens."""
 
     output_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """What the scheduler knows of a worker when it decides.
+    """The scheduler's knowledge of a worker at a decision.
 
     `in_flight` and `pending_cost` are counted by the scheduler itself and are always fresh;
     `kv_used` (share of KV memory in use, 0..1) is the worker's own report made at `reported_at`.
@@ -177,7 +182,7 @@ class ClusterView:
 
 @value(frozen=True, slots=True)
 class QueueView:
-    """What admission may know: queued and running work, of the job's tenant and in all.
+    """The input of admission: queued and running work, of the job's tenant and in all.
 
     Jobs are counts, costs are in cost units (see `core.cost`); `kv_used` is the mean share of KV
     memory in use over the live workers (0 when none reports). `memory_part` is what the tenant's
@@ -204,7 +209,7 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True)
 class BatchView:
-    """What batching may know when a step is formed: who waits, who runs, and the places left."""
+    """The input of batching at a step: waiting requests, running requests, and free places."""
 
     waiting: int
     running: int
@@ -215,7 +220,7 @@ class BatchView:
 
 @dataclass(frozen=True, slots=True)
 class LoadView:
-    """What scaling may know. Costs are in cost units; offered load includes what was rejected.
+    """The input of scaling. Costs are in cost units; offered load includes rejected jobs.
 
     `workers` counts those that start up too; `ready` only those that serve. `busy` is for rules
     that look at nothing else: it ends at 1 however much waits, and is as high for one job in a
@@ -234,7 +239,7 @@ class LoadView:
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """What a tenant was promised: seconds to the first token, and seconds per token after it."""
+    """A tenant's objectives: seconds to the first token, and seconds per token after it."""
 
     ttft_s: float = inf
     tpot_s: float = inf
@@ -263,7 +268,7 @@ class Rejection:
 
 @dataclass(slots=True)
 class Usage:
-    """What a finished attempt really consumed, in tokens and seconds since its worker began it.
+    """The measured consumption of a finished attempt, in tokens and seconds since its start.
 
     `prefill_s` is how long its first token took, from there too (None = there was none); what users
     feel, TTFT, counts from acceptance and is longer by the wait.

@@ -1,4 +1,4 @@
-"""What a prompt begins with, as names of whole blocks.
+"""Names the whole blocks with which a prompt begins.
 
 Names are chained: equal names at some place mean equal content up to there. A job that brings no
 names but belongs to a session is taken to extend what its session has said so far, so its blocks
@@ -36,7 +36,7 @@ def blocks_of(job: JobView) -> Sequence[int]:
 def salted(tenant: str, names: Sequence[int]) -> tuple[int, ...]:
     """Return the names that a tenant's blocks have in caches that it shares with other tenants.
 
-    What is cached can be told from an answer's `cached_tokens` and from its time. With names of its
+    An answer's `cached_tokens` and its time tell which prompts are cached. With names of its
     own a tenant learns so of what it has sent itself, and of nothing else. The same names of one
     tenant stay the same; two of different tenants agree with a probability of 2**-63, and since the
     hash goes one way, nobody can choose a name that becomes another's. O(names), about 1 us each.

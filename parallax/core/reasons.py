@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from parallax.core.words import Verdict
+
 
 class Reason(StrEnum):
     """See the module's docstring. The values are stored in Redis."""
 
-    # What admission refuses: at the door of the scheduler, or later from the queue.
+    # Refusals of admission: on arrival at the scheduler, or later from the queue.
     TENANT_QUEUE_FULL = "tenant_queue_full"
     QUEUE_FULL = "queue_full"
     TENANT_COST_FULL = "tenant_cost_full"
@@ -36,7 +38,7 @@ class Reason(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """What it means, for people; a clause without a full stop."""
+        """The reason's meaning for people; a clause without a full stop."""
         return _SENTENCES[self]
 
     @property
@@ -77,9 +79,9 @@ _SENTENCES: dict[Reason, str] = {
     Reason.STREAM_BROKEN: "a part of its answer was sent, and the rest will not come",
 }
 
-#: Why an attempt did not complete, by the verdict of its worker (see `finish.lua`).
+#: Why an attempt did not complete, by its `Verdict`.
 REASONS: dict[str, Reason] = {
-    "expired": Reason.DEADLINE,
-    "failed": Reason.CANNOT_FIT,
-    "retry": Reason.ENGINE_FAILED,
+    Verdict.EXPIRED: Reason.DEADLINE,
+    Verdict.FAILED: Reason.CANNOT_FIT,
+    Verdict.RETRY: Reason.ENGINE_FAILED,
 }

@@ -1,11 +1,11 @@
-"""Addresses of Redis as people write them: what may stand in one, and how it is shown.
+"""Addresses of Redis as people write them: the allowed parts, and the form that is shown.
 
     redis://[user:password@]host[:port][/database][?parameter=value&...]     rediss:// the same, TLS
     unix://[user:password@]/path[?db=0]
 
-An address that can be read in two ways is refused: whoever wrote a `/` or a `#` into a password
+An address that can be read in two ways is refused: a user that wrote a `/` or a `#` into a password
 would else reach another host or database, and the rest of the password would be told as its name.
-What is refused is never shown, for a part of it may be the password.
+A refused address is never shown, for a part of it may be the password.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a worker does of a job: all of it, or one of its two phases."""
+"""The phases of a job that a worker serves: both, or one of them."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def blelloch(values: Numbers) -> Scan:
         tree[2 * distance - 1 :: 2 * distance] += tree[distance - 1 :: 2 * distance]
         steps, additions, distance = steps + 1, additions + size // (2 * distance), 2 * distance
     tree[-1] = 0.0
-    while distance > 1:  # down: every node what comes before its leaves
+    while distance > 1:  # down: every node gets the sum before its leaves
         distance //= 2
         left = tree[distance - 1 :: 2 * distance].copy()
         tree[distance - 1 :: 2 * distance] = tree[2 * distance - 1 :: 2 * distance]

@@ -33,7 +33,7 @@ def redacted(text: str) -> str:
 
 
 def _shown(rest: str) -> str:
-    """Return what may be shown of a URL without its scheme, and of the text that follows it."""
+    """Return the part to show of a URL without its scheme, and of the text that follows it."""
     hidden, at, host = rest.rpartition("@")
     user = _USER.match(hidden)
     shown = f"{user[1]}{user[2]}" if user else ""

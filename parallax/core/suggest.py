@@ -1,4 +1,4 @@
-"""What is known, and which of it was probably meant."""
+"""Suggests the known names that a misspelt one probably meant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def meant(word: str, known: Collection[str]) -> str:
 
 
 def among(word: str, known: Collection[str]) -> str:
-    """Return what an error says is allowed: all that is known, and what was probably meant."""
+    """Return an error's hint: all known names, and the probable one."""
     listed = f"known: {', '.join(known) or 'none'}"
     question = meant(word, known)
     return f"{question} {listed}" if question else listed

@@ -8,7 +8,7 @@ def printable(text: str) -> str:
 
     Everything that Unicode does not call printable is written as Python would write it: control
     characters, line and paragraph separators, marks that turn the direction of writing, and halves
-    of surrogate pairs. What is printable stays as it is. O(length).
+    of surrogate pairs. Printable characters stay as they are. O(length).
     """
     if text.isprintable():
         return text

@@ -1,8 +1,8 @@
 """Values: dataclasses that are made for every job and that nobody changes.
 
-To the type checker, and so to whoever writes here, `value` is `dataclass`, and with `frozen=True`
+To the type checker, and so to authors, `value` is `dataclass`, and with `frozen=True`
 it refuses every change. At run time nothing looks: to make a value whose every field is guarded
-costs five times as much as the fields do. What is handed to policies of others and lives on
+costs five times as much as the fields do. A value that is handed to foreign policies and lives on
 (`JobView`) is guarded all the same.
 """
 

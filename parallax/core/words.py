@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Submitted(StrEnum):
-    """What the door says of a job."""
+    """Answers of `submit` for a job."""
 
     OK = "ok"
     DUP = "dup"  # the same job was accepted before
@@ -22,7 +22,7 @@ class Submitted(StrEnum):
 
 
 class Routed(StrEnum):
-    """What becomes of a dispatch."""
+    """Answers of `route` for a dispatch."""
 
     OK = "ok"
     STALE = "stale"
@@ -33,15 +33,28 @@ class Routed(StrEnum):
 
 
 class Begun(StrEnum):
-    """What the last look before the engine says of an attempt."""
+    """Answers of `begin`, the last check of an attempt before the engine."""
 
     RUN = "run"
     SKIP = "skip"
     EXPIRED = "expired"
 
 
+class Verdict(StrEnum):
+    """How a worker ends an attempt: the argument of `finish`, see `lua/finish.lua`."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    DEAD = "dead"  # the job's record cannot be decoded
+    RETRY = "retry"  # counts as an attempt
+    BACK = "back"  # handed back unharmed: does not count as an attempt
+    STOPPED = "stopped"  # by an order: like `back`, unless the job has ended
+    PREFILLED = "prefilled"  # the prompt is computed; followed by cached tokens and seconds
+
+
 class Finished(StrEnum):
-    """What the end of an attempt means for its job."""
+    """Answers of `finish`: the meaning of an attempt's end for its job."""
 
     OK = "ok"
     AGAIN = "again"
@@ -54,14 +67,14 @@ class Finished(StrEnum):
 
 
 class Relayed(StrEnum):
-    """What is said to an attempt that sends a part of its answer."""
+    """Answers of `relay` to an attempt that sends a part of its answer."""
 
     OK = "ok"
     STOP = "stop"  # nothing more of it is wanted
 
 
 class Terminated(StrEnum):
-    """What becomes of a job that is to end without a worker."""
+    """Answers of `terminate` for a job that is to end without a worker."""
 
     OK = "ok"
     AGAIN = "again"
@@ -72,7 +85,7 @@ class Terminated(StrEnum):
 
 
 class Cancelled(StrEnum):
-    """What whoever cancels a job is told."""
+    """Answers to a caller that cancels a job."""
 
     OK = "ok"
     LATE = "late"  # it had ended before
@@ -80,7 +93,7 @@ class Cancelled(StrEnum):
 
 
 class Reclaimed(StrEnum):
-    """What becomes of an attempt in a dead worker's stream; `alive` says that it is not dead."""
+    """Answers of `reclaim` for an attempt in a dead worker's stream; `alive`: it is not dead."""
 
     OK = "ok"
     YIELDED = "yielded"
@@ -92,7 +105,7 @@ class Reclaimed(StrEnum):
 
 
 class Repaired(StrEnum):
-    """Where an open job was found, and what was done about it."""
+    """Answers of `repair`: the place of an open job, and the repair."""
 
     OK = "ok"
     PRESENT = "present"
@@ -108,7 +121,7 @@ class Repaired(StrEnum):
 
 
 class Stolen(StrEnum):
-    """What becomes of an attempt that an idle worker is to take over."""
+    """Answers of `steal` for an attempt that an idle worker is to take over."""
 
     OK = "ok"
     STARTED = "started"
@@ -120,7 +133,7 @@ class Stolen(StrEnum):
 
 
 class Scrubbed(StrEnum):
-    """What becomes of an entry that its job may not own any more."""
+    """Answers of `scrub` for an entry that its job may not own any more."""
 
     REMOVED = "removed"
     KEPT = "kept"
@@ -128,7 +141,7 @@ class Scrubbed(StrEnum):
 
 
 class Woken(StrEnum):
-    """What a tenant whose stream has entries was before it was rung for."""
+    """Answers of `wake`: the former state of a tenant whose stream has entries."""
 
     RUNG = "rung"
     ACTIVE = "active"
@@ -143,7 +156,7 @@ class Retired(StrEnum):
 
 
 class Forgotten(StrEnum):
-    """What becomes of an account that may say nothing."""
+    """Answers of `forget` for an account that may carry no information."""
 
     FORGOTTEN = "forgotten"
     KEPT = "kept"
@@ -151,7 +164,7 @@ class Forgotten(StrEnum):
 
 
 class Buried(StrEnum):
-    """Whether a worker is forgotten; who is fenced learns it here, beside the words on others."""
+    """Answers of `bury`: whether a worker is forgotten, or the caller is fenced."""
 
     OK = "ok"
     FENCED = "fenced"
@@ -160,7 +173,7 @@ class Buried(StrEnum):
 
 
 class Beaten(StrEnum):
-    """What a heartbeat found under its worker's name."""
+    """Answers of `heartbeat`: the registration found under the worker's name."""
 
     OK = "ok"
     NEW = "new"
@@ -168,7 +181,7 @@ class Beaten(StrEnum):
 
 
 class Led(StrEnum):
-    """Who has the lease."""
+    """Answers of `lead`: the holder of the lease."""
 
     ACQUIRED = "acquired"
     HELD = "held"
@@ -182,7 +195,7 @@ class Chosen(StrEnum):
 
 
 class Clamped(StrEnum):
-    """What became of a lease that may last too long."""
+    """Answers of `clamp` for a lease that may last too long."""
 
     OK = "ok"
     CUT = "cut"
@@ -211,7 +224,7 @@ class Spent(StrEnum):
 
 
 class Done(StrEnum):
-    """The word of what can only be done, or be fenced."""
+    """The answer of a script that succeeds or is fenced."""
 
     OK = "ok"
 

@@ -1,4 +1,4 @@
-"""The dashboard as an ASGI application: its routes, and what is done for every request."""
+"""The dashboard as an ASGI application: its routes, and its handling of every request."""
 
 from __future__ import annotations
 

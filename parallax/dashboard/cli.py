@@ -20,7 +20,7 @@ from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
 from parallax.services.system import TOKEN_VARIABLE
 
-#: Shortest token that is taken from the environment of whoever starts this process.
+#: Shortest token that is taken from this process's environment.
 _SHORTEST = 16
 
 
@@ -41,9 +41,9 @@ def dashboard(
 ) -> None:  # fmt: skip
     """Serve the web dashboard of a cell, until Ctrl-C.
 
-    The address that it prints ends with a token: whoever opens it there may change things (weights,
-    policies, workers), as may who has an API key of the scope admin. Without either this machine
-    may look; other machines may not, unless --host lets them reach it and they sign in.
+    The address that it prints ends with a token: a browser that opens it may change things
+    (weights, policies, workers), as may a user with an API key of the scope admin. Without either
+    this machine may look; others may not, unless --host lets them reach it and they sign in.
     """
     address = CellAddress(cell, server_url(redis, home))
     start_logging(verbose)
@@ -54,7 +54,7 @@ def dashboard(
     serving = Serving(front, listening(host, port))
     where = f"http://{f'[{host}]' if ':' in host else host}:{serving.port}/"
     with Orders(serving.stop) as orders:
-        # Whoever chose the token tells the address with it, on a standard output of its own.
+        # The process that chose the token prints the address with it on its own standard output.
         shown = where if given else f"{where}#token={token}"
         say(f"dashboard of cell {cell}: {shown}", err=bool(given))
         sys.stdout.flush()

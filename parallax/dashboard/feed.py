@@ -35,7 +35,7 @@ _SHARES = ("p50", "p95", "p99")
 
 
 def point(view: CellView) -> dict[str, float | None]:
-    """Return what is drawn over time."""
+    """Return the columns that are drawn over time."""
     found: dict[str, float | None] = {"at": view.at}
     for name in _RATES:
         found[f"{name}_per_s"] = view.now[f"{name}_per_s"]
@@ -54,7 +54,7 @@ def point(view: CellView) -> dict[str, float | None]:
 
 
 class Feed:
-    """See the module's docstring. `run` looks; `latest` and `watch` give what was seen."""
+    """See the module's docstring. `run` reads; `latest` and `watch` give the last readings."""
 
     def __init__(self, look: Callable[[int], CellView], clock: Clock) -> None:
         """`look` may block: it is called beside the loop, with the number of the look."""
@@ -125,7 +125,7 @@ class Feed:
             self._coarse.append(new)
 
     async def latest(self, age_s: float = 2.0) -> CellView:
-        """Return what was seen no longer ago; raises Problem while nothing can be."""
+        """Return the latest reading; raises Problem while there is none."""
         self._ask()
         await self._refresh(age_s)
         if self._trouble is not None or self.view is None:
@@ -161,7 +161,7 @@ class Feed:
         return b"id: %d\nevent: overview\ndata: " % self.seq + self._data + b"\n\n"
 
     def history(self, seconds: float) -> dict[str, list[Any]]:
-        """Return the columns of what was seen in the last seconds, the oldest first."""
+        """Return the columns of the last seconds' readings, the oldest first."""
         if not self._fine:
             return {}
         first, last = self._fine[0]["at"] or 0.0, self._fine[-1]["at"] or 0.0

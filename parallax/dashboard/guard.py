@@ -1,4 +1,4 @@
-"""Who may look, and who may change something.
+"""Decides which requests may read and which may write.
 
 On a loopback address everybody on this machine may look; anywhere else, and for every change, the
 token is wanted that was printed at the start, or an API key that may administer. A browser hands
@@ -32,7 +32,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """Who a cookie stands for: the printed token, or a key, which may be revoked meanwhile."""
+    """The identity behind a cookie: the printed token, or a key, which may be revoked meanwhile."""
 
     until: float
     key: str | None  # the API key itself; None: the printed token
@@ -88,7 +88,7 @@ class Guard:
         raise Problem("unauthorized", said + "the scope admin")
 
     async def needs(self) -> str:
-        """Return what is wanted of who signs in: `key` where there are API keys, else `token`."""
+        """Return the credential for signing in: `key` where there are API keys, else `token`."""
         return "key" if await self._keys.get() else "token"
 
     async def sign_in(self, token: str) -> str:

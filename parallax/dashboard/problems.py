@@ -1,4 +1,4 @@
-"""What a browser is told when something cannot be done: one shape, one table."""
+"""The error answers of the dashboard: one shape, one table."""
 
 from __future__ import annotations
 

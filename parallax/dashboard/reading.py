@@ -1,4 +1,4 @@
-"""What is read for one request: pages of rows, jobs, policies, dead letters."""
+"""The reads behind single requests: pages of rows, jobs, policies, dead letters."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def job_row(record: Record) -> dict[str, Any]:
 
 
 def timeline(record: Record) -> list[dict[str, Any]]:
-    """Return what is known of a job's life, in order: a record keeps no more than this."""
+    """Return the events of a job's life in order, as its record keeps them."""
     worker = record.worker or record.report.worker or None
     steps: list[tuple[float | None, str, str | None, str | None]] = [
         (record.accepted, "accepted", None, None),
@@ -284,7 +284,7 @@ def _after(seconds: Any) -> float:
 
 
 def _why(record: Record, seen: CellState) -> dict[str, Any] | None:
-    """Return what is known of why a job went to its worker: the policy that places jobs now."""
+    """Explain why a job went to its worker: by the policy that places jobs now."""
     if not (record.worker or record.report.worker):
         return None
     routing = next((one for one in seen.in_force if one.kind == "routing"), None)

@@ -1,4 +1,4 @@
-"""What may be changed from the dashboard: weights, workers, policies, canary, letters, jobs."""
+"""The write actions of the dashboard: weights, workers, policies, canary, letters, jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Parameters = dict[_Word, str | int | float | bool]
 
 
 class _Asked(msgspec.Struct, forbid_unknown_fields=True):
-    """Base of what is sent."""
+    """Base of the bodies that browsers send."""
 
 
 class _Empty(_Asked):
@@ -56,7 +56,7 @@ A = TypeVar("A", bound=msgspec.Struct)
 
 
 def read_body(kind: type[A], body: bytes) -> A:
-    """Read what was sent; raises Problem that names the field."""
+    """Decode a body; raises Problem that names the field."""
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except msgspec.ValidationError as error:

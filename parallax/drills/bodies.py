@@ -51,7 +51,7 @@ class Bodies:
         return _HEAD + words[: length - len(_HEAD) - len(_TAIL)] + _TAIL
 
     def look(self, link: Link, keys: Keys, names: Sequence[str]) -> list[str]:
-        """Return what is wrong with the bodies of accepted jobs that have not ended.
+        """Return the faults in the bodies of accepted jobs that have not ended.
 
         A record is read before and after its body: what ended in between proves nothing.
         """

@@ -45,13 +45,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What happened while both were backlogged, by tenant."""
+    """The service of each tenant while both were backlogged."""
 
     seconds: float
     computed: Mapping[str, float]  # cost, as workers reported it
     busy_s: Mapping[str, float]  # time in engines, whatever they reported
     charged: Mapping[str, float]  # cost, as the accounts have it
-    in_flight: float = 0.0  # cost that may be charged for what has not ended
+    in_flight: float = 0.0  # cost that may be charged for attempts that have not ended
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class Contention:
             self._mine += [job.id for job in jobs if job.id in self.load.accepted]
 
     def _cheat(self) -> None:
-        """Cancel half of what runs; forget what has ended."""
+        """Cancel half of the running jobs; forget the ended ones."""
         oldest = self._mine[:200]
         records = self.load.client.records(oldest)
         over = set()
@@ -157,7 +157,7 @@ def _window(span: Sequence[Sample], lines: Sequence[Mapping[str, Any]], in_fligh
         if line["what"] != "asked" or not first.at <= line["at"] <= last.at:
             continue
         tenant = str(line.get("tenant"))
-        start = began.pop(_attempt(line), inf)  # what is asked again counts once
+        start = began.pop(_attempt(line), inf)  # a repeated request counts once
         if tenant in WEIGHTS and start < inf:
             uncached = max(0, line.get("prompt", 0) - line.get("cached", 0))
             computed[tenant] += _COST(uncached, line["tokens"])

@@ -43,7 +43,7 @@ _STACK = 512 * 1024
 
 
 class Killed(BaseException):
-    """The worker is to die as if its process had been killed: nobody may catch it on the way."""
+    """Lets the worker die as if its process had been killed: no code may catch it on the way."""
 
 
 class Deadly(ClockEngine):

@@ -26,7 +26,7 @@ class SmallDisk:
         self.folder = folder
         folder.mkdir(mode=0o700, exist_ok=True)
         self._run(_MOUNT, "-t", "tmpfs", "-o", f"size={ROOM},mode=700", "parallax-drill")
-        # What unmounts it waits for the end of a pipe, and so for our end, however we end.
+        # The process that unmounts it waits for the end of a pipe, and so for our end of any kind.
         self._keeper = subprocess.Popen(  # noqa: S603 - a program of the system
             ["/bin/sh", "-c", 'cat >/dev/null; umount -l "$1"', "sh", str(folder)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -39,7 +39,7 @@ class SmallDisk:
         return sys.platform == "linux" and os.geteuid() == 0 and bool(_MOUNT and _UNMOUNT)
 
     def fill(self) -> None:
-        """Let no further byte fit: the disk shrinks to what is in it."""
+        """Let no further byte fit: the disk shrinks to its content."""
         found = os.statvfs(self.folder)
         used = (found.f_blocks - found.f_bfree) * found.f_frsize
         self._run(_MOUNT, "-o", f"remount,size={max(used, found.f_frsize)}")
@@ -49,7 +49,7 @@ class SmallDisk:
         self._run(_MOUNT, "-o", f"remount,size={ROOM}")
 
     def close(self) -> None:
-        """Unmount it; what was on it is gone."""
+        """Unmount it; its content is gone."""
         if self._keeper.stdin is not None:
             self._keeper.stdin.close()
         self._keeper.wait()

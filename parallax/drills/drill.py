@@ -47,7 +47,7 @@ FORGETFUL = {"I1"}
 
 @dataclass(frozen=True, slots=True)
 class DrillSpec:
-    """What a drill does. The same seed draws the same faults and the same jobs.
+    """The plan of a drill. The same seed draws the same faults and the same jobs.
 
     Under an odd seed no fault deletes anything by hand: where nothing was destroyed, a job that has
     to be repaired was lost by the system itself.
@@ -88,7 +88,7 @@ class DrillSpec:
 
     @property
     def left_out(self) -> str:
-        """What of its shape this machine cannot do; '' if nothing."""
+        """The part of its shape that this machine cannot provide; '' if there is none."""
         if self.shape.disk and not SmallDisk.possible():
             return "disks are not filled: that takes root on Linux, with mount"
         return ""
@@ -100,7 +100,7 @@ class DrillSpec:
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
-    """What came of a drill."""
+    """The result of a drill."""
 
     spec: DrillSpec
     faults: Counter[str]
@@ -190,7 +190,7 @@ class _Drill:
         self._end = self._clock.now()
         self._until(lambda: not self._left(), shape.drain_s / 4)  # the dead are still to be buried
         if not self._drained():
-            self._stage.halt()  # what is read of work that goes on contradicts itself
+            self._stage.halt()  # readings of running work contradict each other
         seen.set()
         watching.join(shape.drain_s)
         for load in self._loads:
@@ -258,7 +258,7 @@ class _Drill:
             link.close()
 
     def reckon(self) -> Evidence:
-        """Gather what is known."""
+        """Gather the evidence."""
         stage, keys, link = self._stage, self._stage.keys, self._stage.link()
         shape, load = stage.shape, self._load
         accepted, refused, unknown = (

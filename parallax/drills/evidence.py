@@ -1,4 +1,4 @@
-"""What is known after a drill: what producers and workers noted, and what Redis says."""
+"""The evidence after a drill: notes of producers and workers, and the state of Redis."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Evidence:
     longest_silence_s: float = 0.0  # of a tenant that had jobs
     floor_s: float = 20.0  # how long such a silence may be
     excused: int = 0  # jobs and marks of jobs that were damaged or made up by hand
-    misplaced: Sequence[str] = ()  # what is wrong with bodies
+    misplaced: Sequence[str] = ()  # faults of bodies
     unexplained: Mapping[str, str] = field(default_factory=dict)  # keys that no rule explains
     windows: Sequence[Window] = ()  # while two tenants were backlogged
     untold: bool = False  # events were deleted by hand: what they told was not charged exactly
     memory: Mapping[str, Memory] = field(default_factory=dict)
-    bodies: Mapping[str, str] = field(default_factory=dict)  # digests of what was submitted
-    answers: Mapping[str, str] = field(default_factory=dict)  # digests of what was told at the end
-    kept: Mapping[str, str] = field(default_factory=dict)  # digests of what can be read afterwards
+    bodies: Mapping[str, str] = field(default_factory=dict)  # digests of submitted bodies
+    answers: Mapping[str, str] = field(default_factory=dict)  # digests of answers told at the end
+    kept: Mapping[str, str] = field(default_factory=dict)  # digests of answers read afterwards
     streams: frozenset[str] = frozenset()  # jobs whose answers come in pieces
     pieces: Mapping[str, Heard] = field(default_factory=dict)
 
@@ -109,7 +109,7 @@ def kept_of(link: Link, keys: Keys, names: Iterable[str]) -> dict[str, str]:
 
 
 def counts_of(link: Link, keys: Keys) -> dict[str, int]:
-    """Return the totals of the cell; what is no total (junk) is left out."""
+    """Return the totals of the cell, without junk."""
     flat = iter(link.call("HGETALL", keys.counts))
     pairs = zip(flat, flat, strict=True)
     return {name.decode("ascii", "replace"): int(v) for name, v in pairs if v.isdigit()}

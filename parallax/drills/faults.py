@@ -1,4 +1,4 @@
-"""What can go wrong, one function for each kind. Each leaves the stage as it found it, but broken.
+"""The faults, one function for each kind. Each breaks one thing and leaves the rest alone.
 
 A fault that lasts returns what ends it and after how long; one that destroys entries by hand says
 so, for then the janitor is right to repair.
@@ -187,7 +187,7 @@ def pause_redis(stage: Stage, random: Random) -> tuple[float, Undo] | None:
 
 @fault(1)
 def fill_redis(stage: Stage, random: Random) -> tuple[float, Undo] | None:
-    """Out of memory for longer than a heartbeat: nobody may be taken for dead."""
+    """Out of memory for longer than a heartbeat: no worker may be taken for dead."""
     _command(stage, "CONFIG", "SET", "maxmemory", "1")
     return stage.shape.heartbeat_s * 1.2, lambda: _insist(stage, "CONFIG", "SET", "maxmemory", "0")
 
@@ -229,7 +229,7 @@ def submit_poison(stage: Stage, random: Random) -> None:
 
 @fault(1, destroys=True)
 def delete_a_workers_stream(stage: Stage, random: Random) -> None:
-    """What was assigned to a worker is gone."""
+    """Delete a worker's stream of assignments."""
     streams = _streams(stage, "work")
     if streams:
         _command(stage, "DEL", random.choice(streams))
@@ -237,7 +237,7 @@ def delete_a_workers_stream(stage: Stage, random: Random) -> None:
 
 @fault(1, destroys=True)
 def delete_a_tenants_stream(stage: Stage, random: Random) -> None:
-    """What a tenant waits for is gone."""
+    """Delete the stream of a tenant's waiting jobs."""
     _command(stage, "DEL", stage.keys.arrivals(f"t{random.randrange(3)}"))
 
 
@@ -250,7 +250,7 @@ def delete_entries(stage: Stage, random: Random) -> None:
 
 @fault(1)
 def delete_the_events(stage: Stage, random: Random) -> None:
-    """What workers told the leader is gone: hints, and nothing rests on them."""
+    """Delete the workers' messages to the leader, which are hints: no promise rests on them."""
     _command(stage, "DEL", stage.keys.events)
 
 

@@ -1,4 +1,4 @@
-"""What the one who waits has heard of each job: its end, its answer, and pieces of it."""
+"""The messages that a waiting client has received for each job: end, answer, and chunks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from parallax.core.errors import BrokenAnswer, InvalidInput
 
 @dataclass(slots=True)
 class Heard:
-    """The pieces of one job, in order: their digests, and what was wrong with one, if anything."""
+    """The chunks of one job, in order: their digests, and the first fault among them."""
 
     order: InOrder = field(default_factory=InOrder)
     pieces: list[str] = field(default_factory=list)
     wrong: str = ""
 
     def take(self, notice: Notice) -> None:
-        """Hear the next piece; what is sent again is passed over."""
+        """Hear the next chunk; a repeated one is passed over."""
         try:
             data = self.order.take(notice.piece)
         except (BrokenAnswer, InvalidInput) as error:
@@ -39,7 +39,7 @@ class Hearing:
     streams: dict[str, Heard] = field(default_factory=dict)
 
     def hear(self, notices: Iterable[Notice], known: Collection[str]) -> None:
-        """Take what was told; of jobs that are not known (junk has names, too) only the end."""
+        """Take messages; of unknown jobs (junk has names, too) only the end."""
         for notice in notices:
             if notice.outcome is not None:
                 self.told[notice.job_id] += 1

@@ -26,6 +26,7 @@ _USUAL = {
     "workers": "HSET", "tenants": "HSET", "ledger": "HSET", "policy": "HSET", "suspects": "HSET",
     "counts": "HSET", "open": "ZADD", "leader": "SET", "epoch": "SET", "memory": "SET",
     "recording": "SET", "figures": "SET", "load": "SET", "scaler": "SET", "scaling": "SET",
+    "drained": "HSET",
 }  # fmt: skip
 #: What a job's record is made of.
 _FIELDS = ("at", "about", "deadline", "limit", "hedge", "result", "prefilled")

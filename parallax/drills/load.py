@@ -26,13 +26,13 @@ BURST = 500
 MOST_OPEN = 2_000
 _BLOCK = 1  # tokens of a block: prefixes are long in the store, and not for the engine
 _FAMILIES = 8
-#: What a receipt says when nobody knows whether its job was accepted.
+#: The receipt's answer when it is unknown whether its job was accepted.
 _UNKNOWN = frozenset({Unasked.UNKNOWN, Unasked.FAULT})
 
 
 @dataclass(slots=True)
 class Load:
-    """Submits at a steady rate, whatever goes wrong, and notes what it was told of each job."""
+    """Submits at a steady rate, whatever goes wrong, and notes the answers for each job."""
 
     client: Client
     clock: Clock
@@ -56,13 +56,13 @@ class Load:
     _families: list[tuple[int, ...]] = field(default_factory=list)
 
     def run(self, over: threading.Event) -> None:
-        """Submit what is due and listen to what has ended, until it is over."""
+        """Submit due jobs and listen for ends, until the drill is over."""
         self._burst(over)
         while not over.is_set():
             self.step()
 
     def step(self) -> None:
-        """Submit what is due; listen. Never raises for what the store does."""
+        """Submit due jobs; listen. Never raises for faults of the store."""
         now = self.clock.monotonic()
         if now >= self._due and self._bearable():
             batch = max(1, min(BATCH, round(self.rate)))
@@ -78,7 +78,7 @@ class Load:
         return len(self.accepted) - len(self.told) < MOST_OPEN + self.shape.tenants
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Offer jobs and note what is said of each."""
+        """Offer jobs and note the answer for each."""
         self.tenants |= {job.id: job.tenant for job in jobs}
         bodies = {job.id: body for job in jobs if (body := self.bodies.of(job.id))}
         try:
@@ -91,7 +91,7 @@ class Load:
             (self.accepted if receipt.accepted else said).add(receipt.job_id)
 
     def listen(self) -> None:
-        """Hear which jobs have ended, and what they answered."""
+        """Hear the ends of jobs and their answers."""
         try:
             self.heard.hear(self.client.notices(20), self.tenants)
         except ParallaxError:

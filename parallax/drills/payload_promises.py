@@ -75,14 +75,14 @@ def _(evidence: Evidence) -> Iterator[str]:
 
 
 def _asked(evidence: Evidence, name: str) -> str:
-    """Say what was sent of a job, for whoever has to find out."""
+    """Describe the payload of a job, for the reader of a report."""
     ends = [line for line in lines_of(evidence, "asked") if line["job"] == name]
     ends_ = [f"{e['worker']}/{e['attempt']} {e['verdict']} {e.get('answer', '')}" for e in ends]
     return f"; winner {_winner(evidence, name)[::2]}, sent: {', '.join(ends_)}"
 
 
 def _sent(sent: Mapping[AttemptKey, Mapping[int, str]], name: str) -> str:
-    """Say what was sent of a job, for whoever has to find out."""
+    """Describe the payload of a job, for the reader of a report."""
     places = [f"{place[0]}/{place[2]}: {len(sent[place])}" for place in sent if place[1] == name]
     return f" (sent: {', '.join(places)})" if places else ""
 

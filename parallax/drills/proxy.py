@@ -20,10 +20,10 @@ _MOST_BYTES = 1 << 26
 
 
 class Mode(Enum):
-    """What the proxy does with what comes."""
+    """The proxy's treatment of the bytes that pass."""
 
     OPEN = "open"
-    HANG = "hang"  # nothing passes, and nobody is told
+    HANG = "hang"  # nothing passes, and connections stay open
     DOWN = "down"  # connections are closed, new ones too
 
 
@@ -96,7 +96,7 @@ class Proxy:
         return min(_TICK_S, max(0.0, self._coming[0][0] - self._clock.monotonic()))
 
     def _deliver(self) -> None:
-        """Pass on what has been on its way for long enough."""
+        """Pass on the bytes that have been delayed for long enough."""
         now = self._clock.monotonic()
         while self._coming and (self._coming[0][0] <= now or self._bytes > _MOST_BYTES):
             _, source, data = self._coming.popleft()

@@ -1,4 +1,4 @@
-"""The page of a drill, in Markdown: what was done, what was promised, what came of it."""
+"""The page of a drill, in Markdown: its load and faults, the promises, and the results."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _runs(results: Sequence[DrillResult]) -> list[str]:
 
 
 def _shapes(results: Sequence[DrillResult]) -> list[str]:
-    """What each seed drew, and what was looked at beside the promises of all."""
+    """The draws of each seed, and the checks beside the common promises."""
     head = ("seed", "shape", "most MB of a process", "bodies looked at", "answers", "in pieces",
             "weights changed", "keys with junk", "shares held over (s)")  # fmt: skip
     rows = [

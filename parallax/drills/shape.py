@@ -24,7 +24,7 @@ _JOB_S = 0.06
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a drill looks like. Every field can be pinned by hand (`--shape workers=50`)."""
+    """The dimensions of a drill. Every field can be pinned by hand (`--shape workers=50`)."""
 
     tenants: int = 3  # beside those that are kept waiting
     workers: int = 5  # one of them computes prompts only, one stands behind a proxy of its own
@@ -96,7 +96,7 @@ class Shape:
         return min(wanted, bearable, max(20.0, heavy))
 
     def told(self) -> str:
-        """Return the shape in a line, without what is usual."""
+        """Return the shape in a line, without the default dimensions."""
         usual = Shape()
         pairs = dataclasses.asdict(self).items()
         unusual = [f"{n}={_short(v)}" for n, v in pairs if v != getattr(usual, n)]
@@ -124,7 +124,7 @@ NAMED: Mapping[str, Mapping[str, float]] = {
 
 
 def drawn(seed: int, pinned: Mapping[str, float] | None = None) -> Shape:
-    """Return the shape of this seed; what is pinned is not drawn, and changes nothing else.
+    """Return the shape of this seed; a pinned dimension is not drawn, and changes no other.
 
     Each dimension is usual in about half of the seeds: what fails shall have few reasons.
     """

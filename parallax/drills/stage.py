@@ -16,7 +16,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from parallax.broker.link.connection import Link
@@ -96,15 +95,10 @@ class Stage:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- who is there ---------------------------------------------------------------------------
+    # -- processes ------------------------------------------------------------------------------
 
     def _start(self) -> None:
         self.system.start()
@@ -160,7 +154,7 @@ class Stage:
         return crew
 
     def watch(self) -> None:
-        """Start again what has ended. What cannot start just now is tried the next time."""
+        """Restart ended processes. One that cannot start now is tried the next time."""
         try:
             self.system.watch()
             if self.crew is not None:
@@ -168,7 +162,7 @@ class Stage:
         except (ParallaxError, OSError) as error:
             log.warning("not everything could be started again: %s", error)
 
-    # -- what is asked of it --------------------------------------------------------------------
+    # -- operations -----------------------------------------------------------------------------
 
     @property
     def server(self) -> EmbeddedServer:
@@ -190,7 +184,7 @@ class Stage:
 
     @property
     def proxy(self) -> Proxy:
-        """What stands between the far worker and the server."""
+        """The proxy between the far worker and the server."""
         if self._proxy is None:
             raise Unreachable("the stage has not been set")
         return self._proxy

@@ -1,4 +1,4 @@
-"""What is looked at while a drill runs: memory of every process, bodies of open jobs."""
+"""Samples a running drill: memory of every process, bodies of open jobs."""
 
 from __future__ import annotations
 

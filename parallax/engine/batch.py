@@ -1,14 +1,14 @@
 """The batching engine as a pure state machine: continuous batching with chunked prefill.
 
 One step serves every running request: requests that decode get one token each and never pause;
-what is left of the token budget goes to prefills, in order (Orca, OSDI'22; Sarathi-Serve,
+the rest of the token budget goes to prefills, in order (Orca, OSDI'22; Sarathi-Serve,
 OSDI'24). A request whose prompt does not fit into KV memory waits at the head of the line and is
 never skipped. If a decode needs a block and none is left, the request that started last is
 preempted: its blocks are freed and it is computed again later (vLLM, SOSP'23).
 
 Time is engine time in milliseconds, and the caller's to map onto a clock. Steps in which only
 decodes happen are alike until somebody ends or memory runs out, so a *row* of them is one event,
-whose duration is a closed formula. Whoever adds or cancels a request cuts the row after the step
+whose duration is a closed formula. Adding or cancelling a request cuts the row after the step
 that is under way. With `exact` every row is one step long: the same results, slowly.
 """
 
@@ -47,7 +47,7 @@ class BatchEngine:
 
     profile: Profile
     exact: bool = False
-    batching: BatchingPolicy | None = None  # None: whoever fits joins
+    batching: BatchingPolicy | None = None  # None: all that fit join
     now_ms: float = 0.0  # when the row under way began
     preemptions: int = 0
     busy_ms: float = 0.0
@@ -96,20 +96,23 @@ class BatchEngine:
 
     def add(self, request: Request) -> None:
         """Put a request into the waiting line; raises InvalidInput if it can never fit."""
+        self.check(request)
         length, size = request.length, self.profile.block_size
-        room = self._kv.blocks - self._reserve()
-        if self._blocks(request.prompt_tokens + length + 1) > room:
-            most = room * size
-            asked = request.prompt_tokens + length
-            raise InvalidInput("prompt and output tokens", asked, f"at most {most} (KV memory)")
         if not self._waiting or self.batching is not None:
             self._cut()
         if self._row is None:
             self.now_ms = max(self.now_ms, self._looked_ms)
         at = max(self._looked_ms, self.now_ms) if self._row is None else self._looked_ms
-        piece = piece_of(request.prefix_block, size)
+        piece = piece_of(request.prefix_block if self.profile.prefix_caching else 0, size)
         self._waiting.append(Seq(request, length, request.prompt_tokens, at, piece))
         self._wake_ms = None
+
+    def check(self, request: Request) -> None:
+        """Raise InvalidInput if a request can never fit."""
+        room, asked = self._kv.blocks - self._reserve(), request.prompt_tokens + request.length
+        if self._blocks(asked + 1) > room:
+            most = room * self.profile.block_size
+            raise InvalidInput("prompt and output tokens", asked, f"at most {most} (KV memory)")
 
     def cancel(self, request_id: str) -> Consumed | None:
         """Drop a request; return what it has consumed, None if it is not here."""
@@ -384,7 +387,7 @@ class BatchEngine:
             self._slowness_changed()
 
     def _preempt(self, seq: Seq) -> None:
-        """Give up the newest request's blocks; it is computed again, what it said included."""
+        """Give up the newest request's blocks; it is computed again, its output included."""
         self._leave(seq)
         seq.most_computed = max(seq.most_computed, seq.computed)
         seq.target, seq.computed, seq.named = seq.request.prompt_tokens + seq.output, 0, 0

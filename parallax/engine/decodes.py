@@ -48,7 +48,7 @@ class Decodes:
     def growth(self, steps: int) -> int:
         """Return how many more blocks all of them need for so many more steps."""
         size, offsets, now = self.block_size, self._offsets, self.steps
-        # Whoever stands at a whole number of blocks needs another one for the next token.
+        # A request at a whole number of blocks needs another one for the next token.
         if steps == 1:
             return offsets[-now % size]
         rounds, rest = divmod(steps, size)

@@ -3,7 +3,7 @@
 A block is free, private to one running request, or *named*: its name is a chained hash of all that
 its context begins with, so equal names mean equal content and the block can be shared. A named
 block in use is pinned; one that nobody uses stays until the memory is needed, and the least
-recently used goes first, a chain's tail before its head (vLLM, SOSP'23). What is evicted falls
+recently used goes first, a chain's tail before its head (vLLM, SOSP'23). An evicted block falls
 into DRAM, if there is any, from where it can be loaded instead of computed (Mooncake, FAST'25).
 
     free + idle + pinned + private = blocks        at all times

@@ -6,7 +6,6 @@ decodes and 13 % for prompts of 2,000 tokens and more; 128 decodes come out up t
 prompts of 500 tokens up to 60 % long, where reading the weights and computing take as long.
 `llama2-7b-a10g` has base and prefill from the synthetic overload run of VTC's artifact (1.71
 requests and 43 ms a token), KV reads from the card's bandwidth (524,288 bytes at 65 % of 600 GB/s).
-`request_ms` is 0 in all of them: it belongs to what stands before the engine (see `FRONT_MS`).
 `laptop` is made up: small enough for a few jobs a second on one core.
 """
 
@@ -15,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parallax.core.errors import InvalidInput
-from parallax.core.model import check_int, check_number
+from parallax.core.model import check_flag, check_int, check_number
 from parallax.engine.cost_model import StepCost
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a batching engine can do. Lengths are tokens."""
+    """The capabilities and costs of a batching engine. Lengths are tokens."""
 
     name: str
     cost: StepCost
@@ -32,7 +31,8 @@ class Profile:
     dram_tokens: int = 0  # tokens of KV cache in a second tier
     transfer_ms: float = 0.003  # per token of KV cache handed to another worker
     transfer_setup_ms: float = 1.0  # per hand-over
-    request_ms: float = 0.0  # from a request's arrival until the engine has it: HTTP, tokenising
+    request_ms: float = 0.0  # from a request's arrival until it can join a step
+    prefix_caching: bool = True  # whether a prompt's beginning is found if it was computed before
 
     def __post_init__(self) -> None:
         check_int("kv_capacity", self.kv_capacity, self.block_size, 10**9)
@@ -43,11 +43,8 @@ class Profile:
         check_number("transfer_ms", self.transfer_ms, 0.0, 1e3)
         check_number("transfer_setup_ms", self.transfer_setup_ms, 0.0, 1e6)
         check_number("request_ms", self.request_ms, 0.0, 1e6)
+        check_flag("prefix_caching", self.prefix_caching)
 
-
-#: What vLLM's own server takes before its engine has a request (HTTP, validation, tokenising), as
-#: BLIS's coefficients have it, fitted to measurements of vLLM on H100: alpha_0 in its defaults.yaml.
-FRONT_MS = 15.6
 
 PROFILES = {
     profile.name: profile

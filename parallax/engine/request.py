@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out of it."""
+"""The requests that an engine takes and the results that it returns."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class Request:
     prefix_block: int = 16
     prefilled: bool = False  # another worker computed the prompt and its first token
     factor: float = 1.0  # steps take so many times longer while it runs
-    body: bytes = b""  # what was asked, for an engine that reads it
+    body: bytes = b""  # the request's body, for an engine that reads it
     stream: bool = False  # whether the answer is wanted piece by piece
     model: str = ""  # the one that is asked, where an engine serves several; '' = as the body says
+    trace: str = ""  # the context (W3C's `traceparent`) of whoever asks, for an engine that tells
 
     @property
     def length(self) -> int:
@@ -57,10 +58,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
-    """What a request has consumed so far, in tokens: what it is charged if it is stopped now.
+    """The tokens that a request has consumed so far: its charge if it is stopped now.
 
     `prompt_tokens` were computed or found in a cache, `cached_tokens` of them were found. A step
-    that is under way counts: it ends as it was planned, whoever leaves meanwhile.
+    that is under way counts: it ends as planned, though requests leave meanwhile.
     """
 
     prompt_tokens: int = 0

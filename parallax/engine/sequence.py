@@ -22,7 +22,7 @@ class Piece:
 
 
 def piece_of(prefix_block: int, block_size: int) -> Piece:
-    """Return how names of `prefix_block` tokens lie in blocks of `block_size` tokens."""
+    """Return how names of `prefix_block` tokens (0: none) lie in blocks of `block_size` tokens."""
     if prefix_block % block_size == 0:
         return Piece(prefix_block, prefix_block // block_size, 1)
     if block_size % prefix_block == 0:

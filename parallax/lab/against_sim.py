@@ -1,4 +1,4 @@
-"""One load, live and simulated: how far is the simulator from what it simulates?
+"""One load, live and simulated: how large is the simulator's error?
 
 Live means real processes, a real server, and engines that wait the modelled time. The simulator is
 told how long hops from a producer to an engine take; that is measured first, with jobs that have
@@ -47,7 +47,7 @@ SPLIT = frozenset({"disaggregated"})
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What both worlds have in common."""
+    """The parameters that the live run and the simulation share."""
 
     workers: int
     profile: str
@@ -81,7 +81,7 @@ class Gap:
 
     @property
     def errors(self) -> tuple[float, ...]:
-        """How far the simulator is off, as shares of what was measured."""
+        """The simulator's errors, as shares of the measured values."""
         return tuple(s / m - 1 for m, s in zip(self.live, self.simulated, strict=True))
 
     @property

@@ -1,4 +1,4 @@
-"""What every benchmark prints: a table for people, and one JSON object as the last line."""
+"""The output of every benchmark: a table for people, and one JSON object as the last line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def publish(
     figures: Mapping[str, object],
     floors: Mapping[str, bool],
 ) -> None:
-    """Print the table, what was missed, and the figures; exit with 3 if a floor was missed."""
+    """Print the table, missed floors, and the figures; exit with 3 if a floor was missed."""
     show(None, as_json=False, title=title, head=head, rows=rows)
     missed = [name for name, met in floors.items() if not met]
     for name in missed:

@@ -78,7 +78,7 @@ class FairnessPolicy(Protocol):
         """Return the tenant to serve next among those with queued jobs; None if there is none.
 
         With `models` only those count that have a job in one of these lanes: the workers of the
-        others are full. Who is passed over stays where it is.
+        others are full. A job that is passed over stays where it is.
         """
 
     def charge(self, tenant: str, cost: float) -> None:
@@ -87,7 +87,7 @@ class FairnessPolicy(Protocol):
     def settle(
         self, tenant: str, estimate: float, consumed: float, weight: float | None = None
     ) -> None:
-        """What was charged as `estimate` has ended and consumed so much: add the difference.
+        """Settle an ended attempt: add the difference between its consumption and its `estimate`.
 
         `weight` is what the tenant had when it was charged, None what it has now: an estimate is
         taken back at the share at which it was charged, though the weight was changed meanwhile.
@@ -146,7 +146,7 @@ class RoutingPolicy(Protocol):
 
 @runtime_checkable
 class PlacementObserver(Protocol):
-    """A routing policy that keeps an account of where what is cached."""
+    """A routing policy that keeps an account of the prefixes cached by each worker."""
 
     def ended(self, job: JobView, worker: str, usage: Usage) -> None:
         """An attempt ended on this worker; its prompt and answer were in the worker's cache."""
@@ -253,10 +253,10 @@ class Explaining(Protocol):
 
 @runtime_checkable
 class Remembering(Protocol):
-    """Who learns, and can go on where a former leader stopped."""
+    """A policy that learns and can go on where a former leader stopped."""
 
     def remember(self) -> dict[str, Any]:
-        """Return what was learnt, as numbers, text, lists and dicts, of bounded size."""
+        """Return the learnt estimates, as numbers, text, lists and dicts, of bounded size."""
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Go on from what `remember` returned.

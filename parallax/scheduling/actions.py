@@ -1,4 +1,4 @@
-"""What the scheduler decides. A driver carries these out and reports what came of them."""
+"""The scheduler's decisions. A driver carries them out and reports their results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Admitted:
 
 @value(frozen=True, slots=True)
 class Dispatch:
-    """Send this job to this worker. `attempt` counts from 1; `estimate` is what was charged.
+    """Send this job to this worker. `attempt` counts from 1; `estimate` is the charged cost.
 
     A `hedge` is a second attempt beside the first. A job that was `prefilled_by` another worker
     brings its KV cache from there. `arm` names the version that placed it while a canary runs.

@@ -5,10 +5,10 @@
                  |                        +--> leave: its job goes on elsewhere, and stays charged
                  +------> stopping -------+
 
-An attempt is charged its estimate when it is sent out. It stays in the books until whoever took it
-away tells of it: its worker what it consumed, the store that it never began, or that its worker is
-gone and nobody knows. Then the estimate stands. That its job has arrived again or has ended, or
-that its worker is lost, only means that it decides nothing any more: it is *stopping*.
+An attempt is charged its estimate when it is sent out. It stays in the books until its end is
+reported: by its worker with the consumption, or by the store if it never began or its worker is
+gone; then the estimate stands. An attempt whose job has arrived again or has ended, or whose
+worker is lost, decides nothing any more: it is *stopping*.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from parallax.scheduling.fleet import Fleet
 from parallax.scheduling.in_flight import FIRST, HEDGE, STOPPING, InFlight
 from parallax.scheduling.line import Line
 
-#: What is told of a lost worker's attempts is waited for so long (seconds).
+#: How long to wait for reports on a lost worker's attempts (seconds).
 LOST_S = 30.0
 
 _Key = tuple[str, str, int]
@@ -49,7 +49,7 @@ class Attempts:
         """Whether an attempt is in flight that may decide this job."""
         return job_id in self._first
 
-    # -- who is in flight ------------------------------------------------------------------------
+    # -- attempts in flight ----------------------------------------------------------------------
 
     def first(self, job_id: str) -> InFlight | None:
         """Return the first of the attempts that may decide this job."""
@@ -119,7 +119,7 @@ class Attempts:
             self._fleet.take(attempt)
 
     def leave(self, attempt: InFlight) -> None:
-        """It is over, and its job goes on elsewhere: what was charged for it stays charged."""
+        """End an attempt whose job goes on elsewhere: its charge stays."""
         self._quit(attempt)
         self._leave_worker(attempt)
         self.hashes -= len(attempt.job.prefix)
@@ -141,7 +141,7 @@ class Attempts:
         self._line.settle(attempt.job.tenant, attempt.estimate, consumed, attempt.weight)
 
     def release_unheld(self, worker: str, held: frozenset[tuple[str, int]], since: float) -> None:
-        """Release what was sent to a worker before `since` and is not among what it holds."""
+        """Release attempts that were sent to a worker before `since` and that it does not hold."""
         for attempt in self.of_worker(worker):
             if attempt.since < since and (attempt.job.id, attempt.attempt) not in held:
                 self.release(attempt, None)
@@ -149,7 +149,7 @@ class Attempts:
     # -- what they cost ---------------------------------------------------------------------------
 
     def consumed(self, usage: Usage) -> float:
-        """Return what was computed, in cost units: what came from a cache was not."""
+        """Return the computed cost, in cost units, without cached tokens."""
         uncached = max(0, usage.prompt_tokens - usage.cached_tokens)
         return self._cost(uncached, usage.output_tokens)
 
@@ -165,7 +165,7 @@ class Attempts:
     # -- workers come and go -----------------------------------------------------------------------
 
     def worker_joined(self, worker: str) -> None:
-        """A worker is known from now on: count what was found there before."""
+        """Begin to know a worker: count the attempts that were found there before."""
         for attempt in self.of_worker(worker):
             self._fleet.take(attempt)
 
@@ -179,7 +179,7 @@ class Attempts:
             self._lost.append((now + LOST_S, gone))
 
     def release_overdue(self, now: float) -> None:
-        """Let the estimate stand of what nobody has told of since its worker was lost."""
+        """Let the estimate stand of attempts without a report since their worker was lost."""
         while self._lost and self._lost[0][0] <= now:
             self._release_left(self._lost.popleft()[1])
 

@@ -37,7 +37,7 @@ class Direction(StrEnum):
 
 
 class Why(StrEnum):
-    """What decided."""
+    """The rule that decided."""
 
     LOAD = "load"  # the policy wants so many
     BOUNDS = "bounds"  # the policy wants others, but so many are allowed
@@ -81,7 +81,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided last, and why: for the log, metrics and whoever looks."""
+    """The last decision and its reason, for the log, the metrics and viewers."""
 
     at: float
     policy: str
@@ -91,7 +91,7 @@ class Decision:
     draining: int
     direction: Direction
     reason: Why
-    load_workers: float  # what comes in, in workers
+    load_workers: float  # the offered load, in workers
     backlog_s: float  # what waits, in seconds of all that serve; inf if nobody does
 
     @property

@@ -9,7 +9,7 @@ from parallax.core.roles import PREFILL
 
 
 class Need(NamedTuple):
-    """What an attempt of a job asks of its worker; jobs of equal needs may go to the same ones.
+    """The requirements of an attempt on its worker; jobs of equal needs may go to the same ones.
 
     `prefill` says that a worker which only computes prompts will do. `like` is the pool and the
     version that an attempt must share with the one that it is a copy, or the continuation, of.

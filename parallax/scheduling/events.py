@@ -1,4 +1,4 @@
-"""What the scheduler is told. The three drivers (service, simulator, tests) produce these.
+"""The scheduler's input events. The three drivers (service, simulator, tests) produce them.
 
 Times are seconds since the epoch. An `entry` is the driver's own reference to where the job waits
 (in the live system the id of its stream entry); the scheduler only hands it back.
@@ -77,10 +77,10 @@ class PrefillEnded:
 
 @value(frozen=True, slots=True)
 class AttemptEnded:
-    """An attempt is over: its worker is done with it, or whoever took it away says so.
+    """An attempt is over: its worker is done with it, or the process that took it away says so.
 
     `outcome` is None when the attempt did not decide the job: handed back, late or superseded.
-    `estimate` is what was charged for it, kept with the attempt so that accounts settle exactly
+    `estimate` is its charge, kept with the attempt so that accounts settle exactly
     even after a change of leader. `usage` is None where nobody knows what it consumed.
     """
 
@@ -95,8 +95,8 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class AttemptsHeld:
-    """These attempts (job, number) lie in a worker's stream; what was sent before `since` and is
-    not among them is over, though nobody said so."""
+    """These attempts (job, number) lie in a worker's stream; one that was sent before
+    `since` and is not among them is over, though nobody said so."""
 
     worker: str
     held: frozenset[tuple[str, int]]

@@ -1,4 +1,4 @@
-"""The live workers: what they reported, what is in flight there, and what policies may see of it.
+"""The live workers: their reports, their attempts in flight, and the views for policies.
 
 A worker's view is made afresh only when something happened to that worker, so a decision costs
 O(workers) of looking and not of building.
@@ -250,7 +250,7 @@ class Fleet:
         return pace.slowness(worker.ratios, self._now) if pace is not None else 1.0
 
     def expected_s(self, attempt: InFlight) -> float:
-        """Return how long an attempt will take, what is in line before it included, or 0."""
+        """Return how long an attempt will take, its queue included, or 0."""
         worker = self.workers[attempt.worker]
         others = len(worker.attempts) - 1
         in_line = others + 1 - worker.slots

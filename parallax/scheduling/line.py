@@ -1,4 +1,4 @@
-"""Who waits, who is next, and what every tenant owes: queues, fairness and ordering together."""
+"""Owns the queues, picks the next job and keeps every tenant's account of cost."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Line:
         return chosen
 
     def weigh(self, tenant: str, weight: float) -> None:
-        """From now on this tenant is due so many shares; what was charged before stays so."""
+        """Change the tenant's weight from now on; earlier charges stay."""
         self.fairness.weigh(tenant, weight)
         self._weights[tenant] = weight
 

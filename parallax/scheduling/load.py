@@ -15,7 +15,7 @@ _KEPT_S = 60.0
 _HALF_JOBS = 500.0
 #: What a worker does in fuller company than any seen is believed up to so many times that company.
 _BEYOND = 2.0
-#: Weight of the belief that company brings nothing, against what was seen.
+#: Weight of the prior that batching brings nothing, against the observations.
 _DOUBT = 0.01
 
 
@@ -50,7 +50,7 @@ class LoadMeter:
 
 @dataclass(slots=True)
 class Ability:
-    """What a worker is able to serve per second when all its slots are used, learnt from any load.
+    """Estimates from any load how much a worker serves per second when all its slots are used.
 
     A job takes `alone + each * company` seconds per cost unit: batching engines serve several
     hardly slower than one, others one after the other. Both are learnt from jobs that met different
@@ -99,7 +99,7 @@ class Ability:
         return beside / (alone + each * beside)
 
     def remember(self) -> list[float]:
-        """Return what was learnt."""
+        """Return the learnt estimates."""
         return [getattr(self, name) for name in _LEARNT]
 
     def recall(self, memory: Sequence[float]) -> None:
@@ -116,7 +116,7 @@ _LEARNT = ("_weight", "_company", "_square", "_pace", "_both", "_slots", "_fulle
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What an autoscaler is told: the demand, and who is there to meet it.
+    """The input of an autoscaler: the demand, and the workers that can meet it.
 
     `starting` are workers that were asked for and do not serve yet, and `kept` those that cannot be
     drained, because others have started them: whoever has the machines knows both.

@@ -1,4 +1,4 @@
-"""What a leader has learnt, so that the next one need not learn it again.
+"""Hands the estimates that a leader has learnt to its successor.
 
 Accounts are kept exactly, with the dispatches that they rest on (`FairnessPolicy.accounts`). What
 is here is kept now and then: losing the last seconds of it costs a little accuracy and nothing
@@ -24,7 +24,7 @@ class Memory:
     parts: Mapping[str, object]
 
     def remember(self) -> dict[str, Any]:
-        """Return what they have learnt, each beside its kind. O(size of what is kept)."""
+        """Return the policies' learnt estimates, each beside its kind. O(their size)."""
         return {
             name: [type(part).__name__, part.remember()]
             for name, part in self.parts.items()
@@ -32,7 +32,7 @@ class Memory:
         }
 
     def recall(self, memory: Mapping[str, Any]) -> list[str]:
-        """Let them go on from what was remembered; return the names of those that could not.
+        """Restore the policies' estimates; return the names of those that could not be restored.
 
         What another kind of part has learnt is left alone: another policy was chosen meanwhile.
         """

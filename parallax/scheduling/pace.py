@@ -1,4 +1,4 @@
-"""Who is slower than the others of its pool, learnt from what attempts took."""
+"""Learns from durations of attempts which workers are slower than the others of their pool."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Pace:
         return ratio, expected
 
     def remember(self) -> list[Any]:
-        """Return what was learnt."""
+        """Return the learnt estimates."""
         return [mean.remember() for mean in self._means()]
 
     def recall(self, memory: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the scheduler remembers of jobs that wait."""
+"""The scheduler's memory of waiting jobs."""
 
 from __future__ import annotations
 

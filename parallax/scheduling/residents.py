@@ -1,4 +1,4 @@
-"""Who holds KV memory: pressure on it is charged to whoever causes it, and to nobody else."""
+"""Accounts KV memory by tenant, so that its pressure refuses only the tenant that causes it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _MANY = 1 << 30
 
 
 class Room:
-    """See the module's docstring. What is taken is counted, so that no job is chosen in vain."""
+    """See the module's docstring. Taken places are counted, so that no job is chosen in vain."""
 
     def __init__(self, workers: Sequence[WorkerView]) -> None:
         self._left: dict[Kind, int] = {}

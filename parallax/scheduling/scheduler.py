@@ -155,7 +155,7 @@ class Scheduler:
 
     @property
     def rollout_ended(self) -> str:
-        """What ended the rollout of a candidate: promote or rollback; "" while none has."""
+        """The verdict that ended a candidate's rollout, promote or rollback; "" without one."""
         return self._versions.ended
 
     # -- events -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What an observer, and what admission, may see of a scheduler."""
+"""The views of a scheduler that observers and admission policies get."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 1.0
 
 @dataclass(slots=True)
 class Thieves:
-    """Who is idle and may look for work. O(workers) per idle worker that looks."""
+    """Picks the idle workers that may steal. O(workers) per idle worker that looks."""
 
     policy: StealingPolicy
     _pauses: dict[str, tuple[float, float]] = field(default_factory=dict)  # until, and how long

@@ -92,12 +92,12 @@ class Versions:
             self.ended = verdict
 
     def attempt_ended(self, job: JobView, worker: str, usage: Usage) -> None:
-        """Tell those who keep an account of what is cached where."""
+        """Tell the policies that keep an account of cached prefixes."""
         for observer in self._observers.values():
             observer.ended(job, worker, usage)
 
     def worker_lost(self, worker: str) -> None:
-        """Tell those who keep an account of what is cached where."""
+        """Tell the policies that keep an account of cached prefixes."""
         for observer in self._observers.values():
             observer.lost(worker)
 

@@ -1,4 +1,4 @@
-"""What a leader knows of the tenants' accounts, and forgetting those that say nothing.
+"""Keeps the leader's copy of the tenants' accounts and prunes those that carry no information.
 
 A new leader reads the accounts that are above the level: those of tenants who are ahead of what
 they are due. There are few of them. Only where the ledger is full of accounts that nobody has
@@ -68,7 +68,7 @@ class Accounts:
         return [AccountRestored(tenant, account) for tenant, account in found.items()]
 
     def tend(self, lease: Lease) -> list[Event]:
-        """Read one page: learn what is new on it and forget what says nothing. Raises Fenced."""
+        """Read one page: learn its new accounts and prune the empty ones. Raises Fenced."""
         known = self._complete
         level, page = self._page()
         if level is not None:

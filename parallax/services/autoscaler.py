@@ -119,7 +119,7 @@ class AutoscalerService:
         return True
 
     def recover(self, error: Exception) -> None:
-        """What was decided before may be old: decide anew, with the seat or without it."""
+        """Decide anew, with the seat or without it, because the last decision may be outdated."""
         self._metrics.failed(error)
         self._metrics.acting(False)
         self._link.close()

@@ -1,4 +1,4 @@
-"""The policies of a running cell: those it was started with, and what was chosen since."""
+"""The policies of a running cell: those it was started with, and the later choices."""
 
 from __future__ import annotations
 

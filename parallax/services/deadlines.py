@@ -23,7 +23,7 @@ from parallax.core.errors import InvalidInput
 from parallax.core.lifecycle import State
 from parallax.scheduling.events import JobArrived
 
-#: What is due within so many seconds is read ahead, where jobs wait that have not been read.
+#: Deadlines within so many seconds are read ahead, where jobs wait that have not been read.
 AHEAD_S = 5.0
 #: Where all have been read, only those are looked for that should be over for so long.
 OVERDUE_S = 1.0
@@ -58,7 +58,7 @@ class Deadlines:
         return found
 
     def _read(self, members: Sequence[bytes], found: list[JobArrived]) -> int:
-        """Add to `found` what waits; take out what is over, and return how many those are."""
+        """Add waiting jobs to `found`; remove the ended ones, and return their number."""
         names = [member.decode("utf-8", "replace") for member in members]
         fields = ("at", "about", "deadline")
         records = self._link.calls([("HMGET", self._keys.job(n), *fields) for n in names])

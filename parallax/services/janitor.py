@@ -56,7 +56,7 @@ _STAY = frozenset({Repaired.HELD, Repaired.MOVED, Repaired.SPOILT})
 
 @dataclass(slots=True)
 class Findings:
-    """What a piece of a sweep has found."""
+    """The findings of one slice of a sweep."""
 
     words: Counter[str] = field(default_factory=Counter)
     #: What lies in workers' streams: (job, number of the attempt), for those that were read whole.
@@ -81,7 +81,7 @@ class Janitor:
         self._scan = "0"
 
     def sweep(self, lease: Lease, workers: Sequence[str]) -> Iterator[Findings]:
-        """Yield after each piece of a sweep what was found; a few round trips each."""
+        """Yield the findings after each slice of a sweep; a few round trips each."""
         self._membership.set_aside()
         yield from self._repair(lease)
         for some in pages(workers, _WORKERS):
@@ -89,7 +89,7 @@ class Janitor:
         yield self._look_around()
 
     def _repair(self, lease: Lease) -> Iterator[Findings]:
-        # Oldest first: what was looked at moved to the end, so each piece starts at the front.
+        # Oldest first: checked jobs moved to the end, so each slice starts at the front.
         budget, skip = self._budget(self._rescue.open_jobs()), 0
         while budget > 0:
             page = self._rescue.oldest_open(min(_JOBS, budget), skip)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import tzset
 from typing import Any
@@ -18,6 +19,7 @@ os.environ.setdefault("RQ_KEY_PREFIX", "parallax:rq")  # rq reads it when it is 
 
 from rq import Queue, Retry, Worker
 from rq.cron import CronJob, CronScheduler
+from rq.exceptions import StopRequested
 from rq.job import Job, JobStatus
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
@@ -99,7 +101,7 @@ def _queue(client: Any) -> Queue:
 
 
 class _Nightly(CronJob):  # type: ignore[misc]
-    """What is due by a pattern. rq would write its arguments as pickle."""
+    """A job that is due by a cron pattern. rq would write its arguments as pickle."""
 
     def enqueue(self, connection: Any) -> Job:
         """Put it into our queue, as JSON."""
@@ -123,7 +125,8 @@ def every_night(url: str, pattern: str, function: Callable[[str], object], cell:
         raise InvalidInput("--at", pattern, allowed) from None
     scheduler = CronScheduler(Endpoint.of(url, _REPLY_S).lent(), logging_level="WARNING")
     scheduler.get_jobs().append(due)
-    scheduler.start()
+    with suppress(StopRequested):  # rq hears signals a moment before it is ready for them
+        scheduler.start()
 
 
 def digests(url: str) -> list[object]:

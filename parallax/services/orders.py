@@ -1,4 +1,4 @@
-"""What signals ask of a command: to stop, then to stop now, then to be gone.
+"""Maps signals to a command's orders: stop, then stop now, then exit at once.
 
     1st SIGINT, SIGTERM or SIGHUP   stop in good order, and say what is known so far
     2nd                             do not wait for anybody any more
@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,12 +46,7 @@ class Orders:
             self._before[number] = signal.signal(number, self._hear)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -66,7 +61,7 @@ class Orders:
             self._stopping()
 
     def hurry(self) -> None:
-        """Stop now: what is left is worth no waiting."""
+        """Stop now: do not wait for the rest."""
         self.stop.set()
         self.now.set()
 

@@ -1,4 +1,4 @@
-"""The policies in force and what was learnt under them: chosen, followed, kept, recorded."""
+"""The policies in force and their learnt estimates: chosen, followed, kept, recorded."""
 
 from __future__ import annotations
 
@@ -43,15 +43,19 @@ class PolicyWatch:
         return self._document.serial
 
     def in_force(self) -> dict[str, tuple[Choice, choices.Source]]:
-        """Return for each kind what is used, and where that choice was made."""
+        """Return for each kind the policy in use, and the source of that choice."""
         return choices.in_force(choices.told(self._started), self._document)
+
+    def names(self) -> dict[str, str]:
+        """Return the name of what is used for each kind."""
+        return {kind: choice.name for kind, (choice, _) in self.in_force().items()}
 
     def usual(self) -> Scheduler:
         """Return a scheduler with the policies that the process was started with."""
         return choices.built(self._started, self._document, self._seed)
 
     def chosen(self) -> Scheduler:
-        """Return a scheduler with the policies in force, that goes on from what was learnt."""
+        """Return a scheduler with the policies in force and their learnt estimates."""
         scheduler = self._built()
         learnt_under, self._recalled = self._store.memory()
         if learnt_under != self._document.serial:
@@ -90,7 +94,7 @@ class PolicyWatch:
         return True
 
     def keep(self, lease: Lease, scheduler: Scheduler) -> None:
-        """Keep what was learnt for the next leader. Raises Fenced."""
+        """Keep the learnt estimates for the next leader. Raises Fenced."""
         try:
             learnt = scheduler.memory.remember()
             self._store.keep(lease, self._document.serial, learnt, choices.told(self._started))

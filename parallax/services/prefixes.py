@@ -31,7 +31,7 @@ HELD_BYTES = 192 << 20
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What one read brought of a tenant, and how many bytes of prefixes are kept apart, by job."""
+    """One read of a tenant's stream, and the bytes of prefixes that are stored apart, by job."""
 
     tenant: str
     jobs: Sequence[JobArrived]

@@ -51,6 +51,13 @@ class Child:
     restarts: int = 0
     due: float | None = None  # when it is to be started again
     leaving: bool = False  # it was asked to end, and is not started again
+    renewing: bool = False  # it was asked to end, and is started again at once
+    since: float = 0.0  # monotonic time of the last start
+
+    def told(self, option: str) -> str:
+        """Return the value of an option among its arguments, the last one; '' without it."""
+        places = [n for n, word in enumerate(self.arguments[:-1]) if word == option]
+        return self.arguments[places[-1] + 1] if places else ""
 
 
 @dataclass(slots=True)
@@ -71,7 +78,9 @@ class Processes:
     ) -> None:
         """Start `parallax ARGUMENTS...` as a child of that name."""
         own = environment or {}
-        self.children[name] = Child(name, arguments, self._spawn(name, arguments, own), own)
+        process = self._spawn(name, arguments, own)
+        since = self.clock.monotonic()
+        self.children[name] = Child(name, arguments, process, own, since=since)
 
     def _spawn(
         self, name: str, arguments: Sequence[str], own: Mapping[str, str]
@@ -116,17 +125,39 @@ class Processes:
                 self.guardian.forget(child.process.pid)
                 del self.children[child.name]
                 continue
+            if child.renewing:
+                child.renewing = False
+                self._start_again(child)
+                continue
             if child.due is None:
                 ended.append(child.name)
                 pause = min(self.longest_pause_s, RESTART_BASE_S * 2**child.restarts)
                 child.due = now + pause if self.restart else float("inf")
                 log.warning("%s ended with %s", child.name, child.process.returncode)
             elif now >= child.due:
-                self.guardian.forget(child.process.pid)
-                child.process = self._spawn(child.name, child.arguments, child.environment)
+                self._start_again(child)
                 child.restarts += 1
-                child.due = None
         return ended
+
+    def _start_again(self, child: Child) -> None:
+        self.guardian.forget(child.process.pid)
+        child.process = self._spawn(child.name, child.arguments, child.environment)
+        child.due, child.since = None, self.clock.monotonic()
+
+    def renew(self, name: str) -> bool:
+        """Ask one child to end (SIGTERM), to be started again by `watch`; False if it is gone."""
+        child = self.children.get(name)
+        if child is None or child.leaving:
+            return False
+        child.renewing = True
+        if child.process.poll() is None:
+            child.process.terminate()
+        return True
+
+    def renewed(self, name: str) -> bool:
+        """Whether a child runs again after `renew`."""
+        child = self.children[name]
+        return not child.renewing and child.process.poll() is None
 
     def retire(self, name: str) -> None:
         """Ask one child to end (SIGTERM): it is neither waited for, nor started again."""

@@ -48,7 +48,7 @@ EVERY_S, QUIET_S = 1.0, 3.0
 #: How old a sample of the totals is that short rates are made of, and long ones (seconds).
 MOMENT_S, MINUTE_S = 5.0, SLOT_S * SLOTS
 
-#: What is sampled beside the store's totals.
+#: The samples beside the store's totals.
 TOKENS = ("prompt_tokens", "output_tokens", "cached_tokens")
 
 #: Most tenants, the busiest first, and most workers of which something is told.
@@ -56,7 +56,7 @@ TENANTS, WORKERS = 256, 500
 
 
 class Publisher:
-    """One for each term; what was counted lives longer, with the process."""
+    """One for each term; its counters live longer, with the process."""
 
     def __init__(self, link: Link, keys: Keys, pulse: Pulse) -> None:
         self._link, self._keys, self._pulse = link, keys, pulse

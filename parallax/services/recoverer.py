@@ -124,7 +124,7 @@ class Recoverer:
         return [worker for worker, ttl in ttls.items() if ttl > most or ttl == _FOR_EVER]
 
     def drain_counts(self) -> Counter[str]:
-        """Return what was reclaimed since the last call, by word."""
+        """Return the counts of reclaimed attempts since the last call, by word."""
         counts, self._counts = self._counts, Counter()
         return counts
 
@@ -194,6 +194,6 @@ def _reported(member: Member) -> WorkerReported:
         about.kv_capacity,
         about.role,
         about.version,
-        member.number("draining") > 0,
+        member.draining,
         models_of(about),
     )

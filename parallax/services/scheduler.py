@@ -24,6 +24,7 @@ from parallax.core.settings import Policies, SchedulerSettings
 from parallax.services.lease_keeper import LeaseKeeper
 from parallax.services.term import Post, Term
 from parallax.telemetry.scheduling import SchedulingMetrics
+from parallax.telemetry.tracing import OFF, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,11 @@ class SchedulerService:
         clock: Clock,
         metrics: SchedulingMetrics,
         limits: Limits | None = None,
+        tracer: Tracer = OFF,
     ) -> None:
-        self._post = Post(link, keys, settings, policies, clock, metrics, limits or Limits())
+        self._post = Post(
+            link, keys, settings, policies, clock, metrics, limits or Limits(), tracer
+        )  # fmt: skip
         self._candidate = candidate
         self._leadership = self._led_by(link)
         self._keeper: LeaseKeeper | None = None
@@ -65,7 +69,7 @@ class SchedulerService:
             self._term = self._begun(self._term.lease, self._keeper)
 
     def recover(self, error: Exception) -> None:
-        """Drop the term: what is true is in Redis, and the next one reads it from there."""
+        """Drop the term: the truth is in Redis, and the next term reads it from there."""
         self._term = None
         self._let_the_lease_go()
         self._post.metrics.failed(error)
@@ -98,7 +102,7 @@ class SchedulerService:
         log.info("leading with epoch %s", lease.epoch)
 
     def _begun(self, lease: Lease, keeper: LeaseKeeper) -> Term:
-        """Return a term that knows what is in Redis."""
+        """Return a term that has read the state in Redis."""
         term = Term(self._post, self._leadership, lease, keeper)
         term.take_over()
         return term

@@ -11,7 +11,6 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from parallax.broker.link.connection import Link
 from parallax.broker.server.embedded import EmbeddedServer
@@ -22,10 +21,13 @@ from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.services.orders import Orders
 from parallax.services.processes import RESTART_BASE_S, RESTART_CAP_S, Processes
+from parallax.services.renewal import Renewal
 
 log = logging.getLogger(__name__)
 
 READY_S = 30.0
+#: A process that can only be seen to run is taken to serve after so long (seconds).
+SETTLE_S = 3.0
 GATEWAY, EXPORTER, DASHBOARD = "gateway", "exporter", "dashboard"  # the names of processes
 #: Where a dashboard finds the token that its address ends with.
 TOKEN_VARIABLE = "PARALLAX_DASHBOARD_TOKEN"  # noqa: S105 - a name
@@ -33,7 +35,7 @@ TOKEN_VARIABLE = "PARALLAX_DASHBOARD_TOKEN"  # noqa: S105 - a name
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What runs: how many of each, and with which arguments."""
+    """The processes to run: how many of each kind, and with which arguments."""
 
     workers: int = 4
     schedulers: int = 2
@@ -99,6 +101,7 @@ class System:
         self._url = url
         self._restart, self._logs = restart, logs
         self._processes: Processes | None = None
+        self._renewal: Renewal | None = None
         self._revive_at, self._in_vain = 0.0, 0  # the next try to start the server, and failed ones
 
     @property
@@ -119,12 +122,7 @@ class System:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
@@ -141,6 +139,7 @@ class System:
                 environment, self._clock, self._logs, self._restart,
                 hurried=self._hurried, guardian=self.guardian,
             )  # fmt: skip
+            self._renewal = Renewal(self.processes, self._serves, self._clock)
             for n in range(1, self.plan.schedulers + 1):
                 self.start_scheduler(n)
             for n in range(1, self.plan.workers + 1):
@@ -185,8 +184,39 @@ class System:
         place = self.plan.places + (self.plan.gateway_port is not None)
         self.processes.start(EXPORTER, "exporter", *self.plan.metrics(place))
 
+    def renewal_asked(self) -> bool:
+        """Whether `up --reload` has asked for new processes since the last look."""
+        return self.server is not None and self.server.renewal_asked()
+
+    def renew(self) -> None:
+        """Let `watch` replace all processes but the server, one by one, while the others serve."""
+        if self._renewal is not None:
+            self._renewal.begin()
+
+    def _serves(self, name: str) -> bool:
+        """Whether a process does its work: a worker is registered, others listen or have run."""
+        kind, _, number = name.partition("-")
+        child = self.processes.children[name]
+        if kind == "worker":
+            return self._is_registered(child.told("--name") or f"{self.plan.prefix}{number}")
+        port = {GATEWAY: self.plan.gateway_port, DASHBOARD: self.plan.dashboard_port}.get(name)
+        if port is not None:
+            return _accepts(port)
+        return self._clock.monotonic() - child.since > SETTLE_S
+
+    def _is_registered(self, worker: str) -> bool:
+        """Whether a worker lives: one that was asked to end has signed off before it ended."""
+        link = Link.to(self.url)
+        try:
+            members = Membership(link, Keys(self.plan.cell)).members()
+            return any(one.alive and one.worker.rpartition("-")[0] == worker for one in members)
+        except ParallaxError:
+            return False  # the server is away: ask again
+        finally:
+            link.close()
+
     def watch(self) -> list[str]:
-        """Restart what ended unasked, server included; return the names of what had ended.
+        """Restart processes that ended unasked, the server included; return their names.
 
         Raises Interrupted once the user wants the command to end.
         """
@@ -194,6 +224,8 @@ class System:
         ended = self.processes.watch()
         if self._revived():
             ended.append("server")
+        if self._renewal is not None:
+            self._renewal.step()
         return ended
 
     def _revived(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a new leader learns from Redis before its first turn."""
+"""Reads the state that a new leader needs from Redis before its first turn."""
 
 from __future__ import annotations
 

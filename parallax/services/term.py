@@ -43,7 +43,7 @@ from parallax.scheduling.events import (
     TenantConfigured,
 )
 from parallax.scheduling.scheduler import Scheduler
-from parallax.services import choices, inbox, takeover
+from parallax.services import choices, inbox, spans, takeover
 from parallax.services.accounts import Accounts
 from parallax.services.deadlines import Deadlines
 from parallax.services.janitor import Findings, Janitor
@@ -53,13 +53,15 @@ from parallax.services.policy_watch import PolicyWatch
 from parallax.services.prefixes import HASH_BYTES, HELD_BYTES, Arrivals, Prefixes
 from parallax.services.publishing import EVERY_S, Publisher
 from parallax.services.recoverer import Recoverer
+from parallax.services.spans import Spans
 from parallax.services.tenant_window import TenantWindow
 from parallax.services.timetable import Timetable
 from parallax.telemetry.scheduling import SchedulingMetrics
+from parallax.telemetry.tracing import OFF, Tracer
 
 log = logging.getLogger(__name__)
 
-#: How often what was learnt is kept for the next leader (seconds).
+#: How often the learnt estimates are kept for the next leader (seconds).
 KEEP_S = 2.0
 
 #: How often the load is told (seconds).
@@ -71,7 +73,7 @@ COMMIT_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What a candidate brings to every term: a cell, and how to lead it."""
+    """The parts that a candidate brings to every term: a cell, and how to lead it."""
 
     link: Link
     keys: Keys
@@ -80,6 +82,7 @@ class Post:
     clock: Clock
     metrics: SchedulingMetrics
     limits: Limits
+    tracer: Tracer = OFF
 
 
 class Term:
@@ -106,6 +109,7 @@ class Term:
             settings.batch, keeper.progressed,
         )  # fmt: skip
         self._publisher = Publisher(link, keys, post.metrics.pulse)
+        self._spans = Spans(link, keys, post.tracer) if post.tracer.on else None
         self._timetable, self._scaling = Timetable(post.clock), ScalingStore(link, keys)
         self._pending: list[Event] = []
         self._sweeping: Iterator[Findings] | None = None
@@ -121,7 +125,7 @@ class Term:
         )
 
     def take_over(self) -> None:
-        """Learn what is in Redis: a few round trips, whatever the size of the cell.
+        """Read the state in Redis: a few round trips, whatever the size of the cell.
 
         What may be long is begun here and read on between the turns: tenants with jobs, weights,
         accounts.
@@ -175,7 +179,7 @@ class Term:
         return bulletin.events >= self._limits.log_entries
 
     def keep(self) -> None:
-        """Keep what was learnt for the next leader. Raises Fenced."""
+        """Keep the learnt estimates for the next leader. Raises Fenced."""
         self._policies.keep(self.lease, self._scheduler)
 
     def _now(self) -> float:
@@ -213,6 +217,9 @@ class Term:
         if self._outbox.uncommitted and not sent and self._timetable.is_due("commit", COMMIT_S):
             self._outbox.commit(self.lease)
         self._metrics.decided(actions)
+        if self._spans is not None:
+            took_s, names = self._clock.monotonic() - thinking, self._policies.names()
+            self._spans.decided(events, actions, self._outbox.news, now, took_s, names)
         self._metrics.turned(self._clock.monotonic() - started, decided - thinking)
         return True
 
@@ -231,6 +238,9 @@ class Term:
         if timetable.is_due("tell", EVERY_S):
             with timetable.rationed("tell"):
                 self._tell()
+        if self._spans is not None and timetable.is_due("spans", spans.EVERY_S):
+            with timetable.rationed("spans"):
+                self._spans.tell()
         if self._sweeping is None and timetable.is_due("sweep", settings.sweep_s):
             self._sweeping = self._janitor.sweep(self.lease, self._scheduler.workers)
             self._pending += self._weights(self._look(), look=True)
@@ -267,7 +277,7 @@ class Term:
                 self._scaling.tell(load_report(self._scheduler.load(now), now))
 
     def _tell(self) -> None:
-        """Tell those who look what is seen here, in a small share of the time."""
+        """Publish the figures for viewers, in a small share of the time."""
         arms = choices.arms_of(self._scheduler)
         self._publisher.tell(self.lease, self._scheduler.snapshot(), self._policies, arms)
 
@@ -362,7 +372,7 @@ class Term:
 
 def _byte_room_of(scheduler: Scheduler) -> Callable[[str, int], int]:
     def room(tenant: str, tenants: int) -> int:
-        """Return what is left of a tenant's share of one half of the room."""
+        """Return the rest of a tenant's share of one half of the room."""
         return HELD_BYTES // 2 // tenants - HASH_BYTES * scheduler.hashes(tenant)
 
     return room

@@ -1,4 +1,4 @@
-"""What is done by the clock: which duty is due."""
+"""Tells which periodic duties are due."""
 
 from __future__ import annotations
 

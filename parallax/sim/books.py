@@ -1,4 +1,4 @@
-"""What a simulated run leaves behind: the end of every job, samples, counts, busy times."""
+"""Collects a simulated run's results: ends of jobs, samples, counts, busy times."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Books:
             self._keep(outcome)
 
     def give_rest(self) -> None:
-        """Give away what is left when the run is over."""
+        """Hand over the rest when the run is over."""
         if self._keep is not None:
             for outcome in list(self.outcomes.values()):
                 self._give(outcome)

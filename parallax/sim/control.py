@@ -1,4 +1,4 @@
-"""What happens to the fleet: faults, and autoscaling."""
+"""Changes the simulated fleet: faults, and autoscaling."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Autoscaling:
         if world.arriving or world.open:
             serving = any(w.alive and not w.draining for w in world.workers.values())
             if not (world.arriving or serving or self._starting):
-                return  # nobody is left who could end what is open
+                return  # no worker is left that could end the open jobs
             world.at(world.now_ms + self._spec.scale_every_s * 1000, self._tick)
 
     def _account(self, now_s: float) -> None:

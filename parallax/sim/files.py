@@ -1,4 +1,4 @@
-"""Writing a file that a user named: whole or not at all, and never in place of what is no file.
+"""Writes a file that a user named: whole or not at all, and never in place of a device.
 
 A new file takes the place of a regular one in one step, with its permissions. Devices, pipes and
 what `/dev` and `/proc` lead to are written to as they are; of a link what it points to is written.
@@ -16,7 +16,7 @@ from typing import IO
 
 @contextmanager
 def written(path: Path) -> Iterator[IO[str]]:
-    """Give the text file to write to; what was there stays if the body raises. Raises OSError."""
+    """Give the text file to write to; the old content stays if the body raises. Raises OSError."""
     target, replaceable, mode = _target(path)
     if not replaceable:
         with path.open("w", encoding="utf-8", newline="") as file:

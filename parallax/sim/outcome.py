@@ -1,4 +1,4 @@
-"""What a run leaves behind: one line per job, samples of the fleet, and counters.
+"""The outcome of a run: one row per job, samples of the fleet, and counters.
 
 Times are seconds from the start of the run. `nan` stands for what never happened.
 """
@@ -11,7 +11,7 @@ from math import isnan, nan
 
 @dataclass(slots=True)
 class JobOutcome:
-    """What became of one job. Latencies count from the arrival that the workload intended."""
+    """The outcome of one job. Latencies count from the arrival that the workload intended."""
 
     id: str
     tenant: str
@@ -61,7 +61,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Run:
-    """A whole run, ready to be reported. `spec` is what was asked for, as JSON values."""
+    """A whole run, ready to be reported. `spec` is its specification, as JSON values."""
 
     spec: dict[str, object]
     jobs: list[JobOutcome]

@@ -1,4 +1,4 @@
-"""What to simulate, as one frozen value that can be written down as JSON and read back."""
+"""Specifies a simulation as one frozen value that is written as JSON and read back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from parallax.core.errors import InvalidSettings
 from parallax.core.model import check_int, check_model, check_number
 from parallax.core.settings import Policies, PolicyChoice
+from parallax.engine.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class FleetSpec:
     startup_s: float = 30.0  # until an added worker serves
     exact: bool = False  # one step at a time instead of rows of equal steps
     models: tuple[str, ...] = ()  # of each worker in turn, with "+" between those of one; () = any
-    request_ms: float = 0.0  # until the engine has a request that came: HTTP, tokenising
+    profiles: tuple[Profile, ...] = ()  # of each worker in turn, in place of `profile`
 
     def models_of(self, number: int) -> tuple[str, ...]:
         """Return the models that a worker serves; none: those of any job."""
@@ -87,7 +88,6 @@ class FleetSpec:
         check_int("fleet.prefill_workers", self.prefill_workers, 0, self.workers - 1)
         for name in ("max_seqs", "token_budget", "block_size", "kv_capacity", "dram_tokens"):
             check_int(f"fleet.{name}", getattr(self, name), 0, 10**10)
-        check_number("fleet.request_ms", self.request_ms, 0.0, 1e6)
         check_number("fleet.straggler_share", self.straggler_share, 0.0, 1.0)
         check_number("fleet.straggler_factor", self.straggler_factor, 1.0, 1e6)
         check_number("fleet.startup_s", self.startup_s, 0.0, 1e6)
@@ -120,10 +120,9 @@ class RunSpec:
     def document(self) -> dict[str, object]:
         """Return the spec as JSON values (`inf` becomes None)."""
         document: dict[str, Any] = _plain(dataclasses.asdict(self))  # type: ignore[assignment]
-        if not self.fleet.models:  # as it was written before there were models
-            del document["fleet"]["models"]
-        if not self.fleet.request_ms:  # nor was it written that nothing is added
-            del document["fleet"]["request_ms"]
+        for added in ("models", "profiles"):  # as it was written before there were any
+            if not document["fleet"][added]:
+                del document["fleet"][added]
         return document
 
 

@@ -14,6 +14,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from parallax.core.errors import InvalidSettings
 from parallax.core.settings import PolicyChoice
+from parallax.engine.profiles import Profile
+from parallax.sim.calibration.profiles import profile_of
 from parallax.sim.spec import RunSpec
 
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
@@ -64,6 +66,8 @@ def _value(hint: Any, value: object, where: str) -> Any:
         return tuple(_value(inner, part, f"{where}[{n}]") for n, part in enumerate(value))
     if hint is PolicyChoice:
         return _choice(value, where)
+    if hint is Profile:
+        return profile_of(value, where)
     if dataclasses.is_dataclass(hint):
         return _record(hint, value, where)  # type: ignore[arg-type]
     if hint is float and type(value) is int:

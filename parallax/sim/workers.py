@@ -68,7 +68,7 @@ class SimWorker:
     models: tuple[str, ...] = ()
 
     def report(self) -> WorkerReported:
-        """Return what it tells of itself."""
+        """Return the worker's report."""
         profile = self.profile
         return WorkerReported(
             self.id, profile.max_seqs, 1.0, self.engine.kv_used, profile.kv_capacity, self.role,
@@ -117,7 +117,7 @@ class WorkerFactory:
         self, spec: FleetSpec, batching: PolicyChoice, seed: int, profile: Profile | None = None
     ) -> None:
         self._spec, self._batching, self._seed = spec, batching, seed
-        self.profile = profile or _profile(spec)
+        self._profiles = (profile,) if profile else _profiles(spec)
         self._made = 0
 
     def first(self) -> list[SimWorker]:
@@ -128,11 +128,12 @@ class WorkerFactory:
         """Return a new worker, or a returning one by its name."""
         number = int(name[1:]) if name else self._made
         self._made += not name
-        engine = BatchEngine(self.profile, self._spec.exact, self._batching_policy(number), now_ms)
+        profile = self._profiles[number % len(self._profiles)]
+        engine = BatchEngine(profile, self._spec.exact, self._batching_policy(number), now_ms)
         engine.run_until(now_ms)
         worker = name or f"w{number:04d}"
         role, models = self._role(number), self._spec.models_of(number)
-        return SimWorker(worker, role, self.profile, engine, reported_ms=now_ms, models=models)
+        return SimWorker(worker, role, profile, engine, reported_ms=now_ms, models=models)
 
     def factor(self, job_id: str, attempt: int) -> float:
         """Return how much slower this execution is; the same whatever else happens."""
@@ -155,16 +156,18 @@ class WorkerFactory:
         return BATCHING.build(choice.name, choice.parameters, random)
 
 
-def _profile(spec: FleetSpec) -> Profile:
-    profile = profile_named(spec.profile)
-    return replace(
-        profile,
-        max_seqs=spec.max_seqs or profile.max_seqs,
-        token_budget=spec.token_budget or profile.token_budget,
-        block_size=spec.block_size or profile.block_size,
-        kv_capacity=spec.kv_capacity or profile.kv_capacity,
-        dram_tokens=spec.dram_tokens or profile.dram_tokens,
-        request_ms=spec.request_ms or profile.request_ms,
+def _profiles(spec: FleetSpec) -> tuple[Profile, ...]:
+    """Return the profiles that the workers have in turn."""
+    return tuple(
+        replace(
+            profile,
+            max_seqs=spec.max_seqs or profile.max_seqs,
+            token_budget=spec.token_budget or profile.token_budget,
+            block_size=spec.block_size or profile.block_size,
+            kv_capacity=spec.kv_capacity or profile.kv_capacity,
+            dram_tokens=spec.dram_tokens or profile.dram_tokens,
+        )
+        for profile in spec.profiles or (profile_named(spec.profile),)
     )
 
 

@@ -86,7 +86,7 @@ class World(Loop):
             self._next()
 
     def _next(self) -> None:
-        """Decide what has happened by now, or let the next thing happen."""
+        """Decide on the events so far, or let the next event happen."""
         if not self._events:
             self.step()
         self.decide()
@@ -111,7 +111,7 @@ class World(Loop):
         self._events.append(worker.report())
 
     def lose(self, worker: SimWorker) -> None:
-        """It is noticed that a worker is gone: what it held arrives again."""
+        """Notice that a worker is gone: its jobs arrive again."""
         if self.workers.get(worker.id) is not worker:
             return
         del self.workers[worker.id]
@@ -216,10 +216,10 @@ class World(Loop):
                 self.at(turn[0] * 1000, lambda given: self.arrive(given[1], given[0]), turn)
         self.books.ended(outcome, self.workers.values())
 
-    # -- what is decided --------------------------------------------------------------------------
+    # -- decisions --------------------------------------------------------------------------------
 
     def decide(self) -> None:
-        """Let the scheduler react to what has happened now, and carry out what it decides."""
+        """Let the scheduler react to the events of now, and carry out its decisions."""
         self._report_late()
         while self._events:
             events = self._deferred + self._events if self._deferred else self._events
@@ -243,7 +243,7 @@ class World(Loop):
     def _alarm(self, _: None) -> None:
         self._wake_ms = inf
         deferred, self._deferred = self._deferred, []
-        # A time in ms and back may be a breath too early: what is due at this moment is meant.
+        # A time in ms and back may round down: timers that are due at this moment are meant.
         self.carrier.carry_out(self.scheduler.handle(deferred, self.now_ms / 1000 + 1e-9))
 
     def _plan(self, worker: SimWorker) -> None:

@@ -1,4 +1,4 @@
-"""What the exporter of a cell shows: the whole cell as it stands in Redis, whoever leads it."""
+"""Exports the state of a whole cell as it stands in Redis, whichever scheduler leads it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class WorkerFacts:
 
 @dataclass(frozen=True, slots=True)
 class CellFacts:
-    """What is to be shown of a cell."""
+    """The readings of a cell that are exported."""
 
     at: float
     led: bool

@@ -61,7 +61,7 @@ class Metric:
 
     @property
     def unit(self) -> str:
-        """The unit, which is the end of the name; what has none counts things, or says 0 or 1."""
+        """The unit, which is the end of the name; a metric without one counts, or is 0 or 1."""
         stem = self.name.removesuffix("_total").rpartition("_")[2]
         return stem if stem in UNITS else ""
 
@@ -88,7 +88,12 @@ ANSWERS = ("completed", "failed", "expired", "cancelled", "dead", *_but(Finished
 FINDS = (*_but(Repaired, Repaired.YOUNG), Scrubbed.REMOVED, Woken.RUNG, "stray")
 
 #: What a gateway serves; all else is `other`.
-ROUTES = ("chat", "completions", "models", "model", "health", "ready", "metrics")
+ROUTES = (
+    "chat", "completions", "responses", "embeddings", "tokenize", "models", "model", "health",
+    "ready", "metrics", "openapi",
+)  # fmt: skip
+#: Why a gateway closes a connection: no head, no rest, no further request; too many of them.
+CLOSED = ("head", "rest", "idle", "crowd")
 
 METRICS: tuple[Metric, ...] = (
     Metric("parallax_build_info", Gauge, "Always 1; the version is a label.", ("version",),
@@ -180,6 +185,9 @@ METRICS: tuple[Metric, ...] = (
            "its answer, or all of it.", (), TTFT_BUCKETS, process="gateway"),
     Metric("parallax_gateway_broken_streams_total", Counter, "Streams that failed after their head "
            "was sent.", process="gateway"),
+    Metric("parallax_gateway_closed_connections_total", Counter, "Connections closed because no "
+           "whole request came on them, by what was waited for; crowd: there were too many.",
+           ("kind",), preset=CLOSED, process="gateway"),
     Metric("parallax_autoscaler_acting", Gauge, "1 while this process is the one that scales the "
            "cell.", process="autoscaler"),
     Metric("parallax_autoscaler_wanted", Gauge, "Workers wanted.", process="autoscaler"),

@@ -1,4 +1,4 @@
-"""What counts as in time: the objectives that the scheduler's metrics judge completed jobs by."""
+"""The latency objectives by which the scheduler's metrics judge completed jobs."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge
 
 
 class Published:
-    """The series of a gauge with one label. What is told no more disappears.
+    """The series of a gauge with one label. A series that is not set any more disappears.
 
     A series that stays is never gone in between, as it would be if all were cleared first: a scrape
     may come at any moment.

@@ -1,4 +1,4 @@
-"""What a leader has seen in the last minute: counts, latencies, tenants, workers, happenings.
+"""The leader's view of the last minute: counts, latencies, tenants, workers, notable events.
 
 It is made for people who look, and told to them once a second (`services.publishing`). A minute is
 six slots of ten seconds: the newest is filled, the oldest is dropped whole. Whoever leads next
@@ -56,7 +56,7 @@ class Happening:
 
 @dataclass(slots=True)
 class Served:
-    """What one tenant got."""
+    """The service that one tenant got."""
 
     cost: float = 0.0
     completed: int = 0
@@ -75,7 +75,7 @@ class Served:
 
 @dataclass(slots=True)
 class Slot:
-    """What was counted in some seconds from `since` on."""
+    """The counts of a few seconds from `since` on."""
 
     since: float
     counts: Counter[str] = field(default_factory=Counter)
@@ -84,7 +84,7 @@ class Slot:
     workers: dict[str, Counter[str]] = field(default_factory=dict)
 
     def tenant(self, name: str) -> Served:
-        """Return what is counted of a tenant."""
+        """Return the counts of a tenant."""
         found = self.tenants.get(name)
         if found is None:
             name = name if len(self.tenants) < TENANTS else OTHERS
@@ -92,7 +92,7 @@ class Slot:
         return found
 
     def worker(self, name: str) -> Counter[str]:
-        """Return what is counted of a worker."""
+        """Return the counts of a worker."""
         found = self.workers.get(name)
         if found is None:
             name = name if len(self.workers) < WORKERS else OTHERS
@@ -115,7 +115,7 @@ class Pulse:
     """See the module's docstring. One thread counts, and the same one asks."""
 
     def __init__(self) -> None:
-        self.now = 0.0  # by the server's clock; whoever drives it says so
+        self.now = 0.0  # by the server's clock; its driver sets it
         self.sums: Counter[str] = Counter()  # what nobody else counts, since the beginning
         self.told_at = 0.0  # when this process told last
         self.samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=round(SLOT_S * SLOTS) + 2)
@@ -216,7 +216,7 @@ class Pulse:
     # -- telling
 
     def minute(self) -> Slot:
-        """Return what was counted in the last minute, or less."""
+        """Return the counts of the last minute, or less."""
         self._step = 1 + (self._ends - self._ends_told) // SAMPLE
         self._ends_told = self._ends
         newest = self._slots[-1]

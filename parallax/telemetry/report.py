@@ -1,4 +1,4 @@
-"""What the metrics read of a worker's report on an attempt."""
+"""Extracts from a worker's report on an attempt what the metrics count."""
 
 from __future__ import annotations
 

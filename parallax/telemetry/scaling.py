@@ -1,4 +1,4 @@
-"""What an autoscaler counts."""
+"""The metrics of an autoscaler process."""
 
 from __future__ import annotations
 

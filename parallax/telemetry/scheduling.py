@@ -1,4 +1,4 @@
-"""What a scheduler process counts. One method for each thing that happens."""
+"""The metrics of a scheduler process. One method for each kind of event."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TenantSeries:
 
 @dataclass(slots=True)
 class _Sums:
-    """What a batch of reports adds to the counters of one tenant."""
+    """The increments of one tenant's counters for a batch of reports."""
 
     series: TenantSeries
     targets: Objectives
@@ -237,7 +237,7 @@ class SchedulingMetrics:
             self._metrics.counter("janitor_finds_total").labels(word).inc(count)
 
     def canary(self, arms: Mapping[str, tuple[int, int]]) -> None:
-        """Publish what is known of the two arms of a canary; without one nothing is shown."""
+        """Publish the figures of the two arms of a canary; without one nothing is shown."""
         jobs, missed = self._metrics.gauge("canary_jobs"), self._metrics.gauge("canary_missed")
         jobs.clear()
         missed.clear()

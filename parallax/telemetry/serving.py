@@ -1,4 +1,4 @@
-"""What a gateway counts."""
+"""The metrics of a gateway process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class ServingMetrics:
         self._open = metrics.gauge("gateway_open_requests")
         self._first = metrics.histogram("gateway_first_byte_seconds").labels()
         self._broken = metrics.counter("gateway_broken_streams_total")
+        self._closed = metrics.counter("gateway_closed_connections_total")
 
     def began(self) -> None:
         """A request is under way."""
@@ -32,3 +33,7 @@ class ServingMetrics:
     def broke(self) -> None:
         """A stream failed after its head was sent."""
         self._broken.inc()
+
+    def gave_up(self, why: str) -> None:
+        """A connection was closed on which no whole request came."""
+        self._closed.labels(why).inc()

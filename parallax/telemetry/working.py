@@ -1,4 +1,4 @@
-"""What a worker process counts."""
+"""The metrics of a worker process."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from parallax.services.orders import Interrupted
 
 
 class Question(NamedTuple):
-    """What is asked, how long without news, and how it is shown."""
+    """A request, its patience without news, and the form of its output."""
 
     job: Job
     body: bytes

@@ -30,6 +30,7 @@ from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.services.orders import Orders
 from parallax.telemetry.serving import ServingMetrics
+from parallax.telemetry.tracing import configured
 
 _DEFAULTS = GatewaySettings()
 
@@ -79,6 +80,12 @@ def _aliases(
 @click.option("--slow-client", "slow_client_s", type=float, default=_DEFAULTS.slow_client_s,
               show_default=True, help="Seconds after which a client that reads nothing has "
               "left.")  # fmt: skip
+@click.option("--receive-head", "receive_head_s", type=float, default=_DEFAULTS.receive_head_s,
+              show_default=True, help="Seconds a request's head may take to come.")  # fmt: skip
+@click.option("--receive-body", "body_s", type=float, default=_DEFAULTS.body_s,
+              show_default=True, help="Seconds its body may take to come.")  # fmt: skip
+@click.option("--max-idle", type=int, default=_DEFAULTS.max_idle, show_default=True,
+              help="Most connections at once on which no request is under way.")  # fmt: skip
 @click.option("--drain", "drain_s", type=float, default=_DEFAULTS.drain_s, show_default=True,
               help="Seconds requests under way may take to end after SIGTERM.")  # fmt: skip
 @metrics_host_option
@@ -97,7 +104,7 @@ def gateway(
     verbose: bool,
     **limits: Any,
 ) -> None:
-    """Serve the OpenAI API over HTTP. SIGTERM drains it: what is under way is answered.
+    """Serve the OpenAI API over HTTP. SIGTERM drains it: requests under way are answered.
 
     Any OpenAI client works: its base URL is http://ADDRESS:PORT/v1. Without API keys (`parallax
     keys create`) it is open, and listens to this machine only.
@@ -108,7 +115,8 @@ def gateway(
     start_logging(verbose)
     metrics = ServingMetrics()
     looking = observer or address.url
-    front = Gateway(address, looking, settings, SystemClock(), openness, metrics)
+    tracer = configured("gateway", cell)
+    front = Gateway(address, looking, settings, SystemClock(), openness, metrics, tracer)
     serving = Serving(front, listening(host, port))
     with Orders(serving.stop) as orders, Exporter(metrics.registry, metrics_port, metrics_host):
         shown = f"[{host}]" if ":" in host else host

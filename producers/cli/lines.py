@@ -1,4 +1,4 @@
-"""What `submit` says of a job: a line of words, or of JSON."""
+"""Formats the lines of `submit` for a job: words, or JSON."""
 
 from __future__ import annotations
 

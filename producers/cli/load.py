@@ -154,7 +154,7 @@ def loadgen(
 ) -> None:
     """Offer an open-loop load: jobs come at their times, whether or not earlier ones are done.
 
-    Ctrl-C ends it early and shows what is known so far.
+    Ctrl-C ends it early and shows the figures so far.
     """
     workload = Workload(
         rate,
@@ -208,7 +208,7 @@ def replay(
     """Replay a recorded trace in real time, in any format that `parallax trace` knows.
 
     Without --redis and with no system running, a private one is started for as long as the replay.
-    Ctrl-C ends it early and shows what is known so far.
+    Ctrl-C ends it early and shows the figures so far.
     """
     shares = parsed_shares(tenants) if tenants else {}
     weights = {name: share for name, share in shares.items() if share != 1.0}

@@ -1,1 +1,1 @@
-"""What programs use: submitting jobs, waiting for their ends, reading records, cancelling."""
+"""The API for programs: submit jobs, wait for their ends, read records, cancel."""

@@ -22,6 +22,7 @@ from parallax.broker.store.tenancy import weights_command
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFull, TimedOut
 from parallax.core.model import Job, check_name
 from parallax.core.words import Cancelled
+from parallax.producers.client import traced
 from parallax.producers.client.address import found_url
 from parallax.producers.client.async_door import Door, Offer
 from parallax.producers.client.async_inbox import Inbox, Mail
@@ -30,6 +31,7 @@ from parallax.producers.client.client import named, retry_after
 from parallax.producers.client.completion import Completion
 from parallax.producers.client.interface import WAIT_S
 from parallax.producers.client.ticks import Ticks
+from parallax.telemetry.tracing import Tracer, ambient
 
 #: How long closing may wait for jobs to be cancelled whose callers have left (seconds).
 LEAVING_S = 5.0
@@ -53,8 +55,10 @@ class AsyncClient:
         limits: Limits | None = None,
         *,
         shared_prefixes: bool = False,
+        tracer: Tracer | None = None,
     ) -> None:
         self._keys, self._limits = Keys(cell), limits or Limits()
+        self._tracer = tracer
         self._link = AsyncLink.to(found_url() if url is None else url)
         self._random = Random()
         self._inbox = Inbox(self._link, self._keys, self._random)
@@ -107,7 +111,13 @@ class AsyncClient:
         offer = Offer(some, None if own_streams else self.inbox, checked(bodies or {}))
         if not own_streams:
             self._inbox.open()
-        receipts = await self._offered(offer, retry_refused_s)
+        tracer = ambient() if self._tracer is None else self._tracer
+        if tracer.on:
+            with traced.Submitting(tracer, some, self._keys.cell) as submitting:
+                offer = replace(offer, jobs=submitting.jobs)
+                receipts = submitting.answered(await self._offered(offer, retry_refused_s))
+        else:
+            receipts = await self._offered(offer, retry_refused_s)
         return receipts[0] if isinstance(jobs, Job) else receipts
 
     async def _offered(self, offer: Offer, retry_s: float) -> list[Receipt]:
@@ -233,7 +243,7 @@ class AsyncClient:
     async def _left(self, job_ids: Sequence[str], submitted: asyncio.Future[Any]) -> None:
         with suppress(ParallaxError):
             await submitted
-        with suppress(ParallaxError):  # it goes on; nobody is left to be told
+        with suppress(ParallaxError):  # it goes on; no caller is left to be told
             await asyncio.gather(*map(self.cancel, job_ids))
 
     # -- looking, cancelling, weights
@@ -272,11 +282,11 @@ class AsyncClient:
         return await self._link.carry(cancel(self._keys, self._limits, job_ids))
 
     async def spend(self, spendings: Sequence[Spending]) -> list[Left]:
-        """Spend of what API keys may ask for a minute, in one call; return what is left of each."""
+        """Spend the rates of API keys in one call; return the allowance left of each."""
         return await self._link.do(spend_call(self._keys, spendings))
 
     async def set_weights(self, weights: Mapping[str, float]) -> None:
-        """Say how many shares tenants are due; who is not named keeps what it has (at first 1)."""
+        """Set the weights of tenants; a tenant that is not named keeps its weight (at first 1)."""
         if weights:
             await self._link.call(*weights_command(self._keys, weights))
 

@@ -1,4 +1,4 @@
-"""Submitting for many callers at once: what they offer in one turn of the loop is one call."""
+"""Submits for many callers at once: their jobs of one turn of the loop are one call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from parallax.producers.client.ticks import Ticks
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What one caller submits; `reply` names the stream that is told, None: each job its own."""
+    """One caller's submission; `reply` names the stream that is told, None: each job its own."""
 
     jobs: Sequence[Job]
     reply: str | None
@@ -71,7 +71,7 @@ class Door:
     async def _part(
         self, offers: Sequence[Offer], part: Sequence[_Place]
     ) -> Sequence[Receipt | ParallaxError]:
-        """Submit jobs of several callers; what is wrong with one's harms no other's."""
+        """Submit jobs of several callers; one caller's bad job harms no other's."""
         try:
             return await self._sent(offers, part)
         except (StoreFault, InvalidInput) as error:

@@ -1,4 +1,4 @@
-"""One inbox of an event loop: one task reads it, and whoever waits for a job has its mail."""
+"""One inbox of an event loop: one task reads it, and each waiting caller has its mail."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MOST_UNREAD = 8 << 20
 
 
 class Told(NamedTuple):
-    """What came for whoever waits: a piece of an answer, or an end.
+    """A message for a waiting caller: a chunk of an answer, or an end.
 
     An end that is `recorded` was found in the job's record: what else was told of it is lost.
     """
@@ -46,7 +46,7 @@ class Told(NamedTuple):
 
 
 class Mail:
-    """What came for one who waits, and was not taken yet."""
+    """The messages for one waiting caller that it has not taken yet."""
 
     def __init__(self) -> None:
         self._told: deque[Told] = deque()
@@ -55,7 +55,7 @@ class Mail:
         self._came = asyncio.Event()
 
     def put(self, told: Told) -> None:
-        """Add what came; who is too far behind gets no more pieces, but an error."""
+        """Add messages; a reader that is too far behind gets no more pieces, but an error."""
         if told.notice is not None:
             self._bytes += len(told.notice.data)
         if self._bytes > MOST_UNREAD:
@@ -71,7 +71,7 @@ class Mail:
         self._came.set()
 
     async def take(self, timeout_s: float) -> list[Told]:
-        """Return what came, and wait for something; nothing after `timeout_s` without any.
+        """Return the messages, and wait for some; nothing after `timeout_s` without any.
 
         Raises what made reading impossible.
         """
@@ -89,7 +89,7 @@ class Mail:
 
 
 class Inbox:
-    """Reads one stream, and tells each who waits what came for it.
+    """Reads one stream, and hands each waiting caller its messages.
 
     It is a hint that makes waiting cheap; the truth is in the records, which are looked at when the
     inbox is silent. So a lost hint delays an end and never loses it.
@@ -113,7 +113,7 @@ class Inbox:
             self._reader = asyncio.get_running_loop().create_task(self._read_on())
 
     def expect(self, job_ids: Iterable[str], mail: Mail) -> None:
-        """Send what comes for these jobs to `mail`; what came before is there at once."""
+        """Send messages for these jobs to `mail`; earlier ones are there at once."""
         self.open()
         for job_id in job_ids:
             ended = self._let_go(job_id)
@@ -155,7 +155,7 @@ class Inbox:
                     await self._look()
             except Unreachable:
                 await asyncio.sleep(self._random.uniform(0.0, 0.2))
-            except ParallaxError as error:  # no retry will mend it: whoever waits is told
+            except ParallaxError as error:  # no retry will mend it: the waiting callers are told
                 for mail in {mail for mails in self._waiting.values() for mail in mails}:
                     mail.fail(error)
                 return
@@ -196,7 +196,7 @@ class Inbox:
         answers = dict(zip(ids, kept, strict=True))
         del self._unseen[-MOST_RECORDS:]
         if ended:
-            self._deliver(await self._news(0))  # what was told before their records ended
+            self._deliver(await self._news(0))  # messages from before their records ended
         for one in ended:
             if one.job_id in self._waiting:
                 self._end(replace(one, answer=answers.get(one.job_id) or b""), recorded=True)

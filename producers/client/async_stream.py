@@ -17,8 +17,8 @@ from parallax.producers.client.completion import Completion
 class AsyncStream(AsyncIterator[bytes]):
     """The chunks of a job, as its engine sends them; it is submitted when the first is asked for.
 
-    Whoever leaves before the end cancels the job: with `aclose`, by leaving an `async with`, a task
-    that is cancelled, or a loop that nothing else can go on with.
+    A caller that leaves before the end cancels the job: with `aclose`, by leaving an `async with`,
+    by a cancelled task, or by leaving a loop that nothing else can go on with.
     """
 
     def __init__(self, following: Following) -> None:

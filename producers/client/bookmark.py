@@ -13,7 +13,7 @@ READ = 1_000
 
 @dataclass(slots=True)
 class Bookmark:
-    """Where reading goes on. It moves once what was read is there: a failed read is repeated."""
+    """Where reading goes on. It moves once a read has succeeded: a failed read is repeated."""
 
     cursor: str = ""
     taken: list[str] = field(default_factory=list)  # jobs whose answers, told apart, can go

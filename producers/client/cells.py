@@ -1,8 +1,8 @@
 """A client over several cells: each tenant's jobs go to its home, and answers come from all.
 
-A job's id does not tell its tenant, so whoever asks for a job asks every cell, one round trip each.
-Of a job that is in two cells (its tenant moved, and the id was used again) the one accepted last is
-told. A cell that does not answer takes nothing from the others: their receipts, news and records
+A job's id does not tell its tenant, so a question about a job goes to every cell, one round trip
+each. If a job is in two cells (its tenant moved, and the id was used again) the one accepted last
+counts. A cell that does not answer takes nothing from the others: their receipts, news and records
 are told, and it is left alone for a while, so that waiting for it takes at most a fifth of the
 caller's time.
 """
@@ -264,14 +264,14 @@ class Cells:
             answer = question(self._clients[cell])
         except Unreachable as error:
             now = self._clock.monotonic()
-            lost = now - start - block_ms / 1000  # what was waited for was no loss
+            lost = now - start - block_ms / 1000  # the intended wait was no loss
             self._rests[cell] = now + min(MOST_REST_S, max(LEAST_REST_S, REST * lost))
             raise Unreachable(f"cell {cell}: {error}") from error
         self._rests.pop(cell, None)
         return answer
 
     def _first(self, block_ms: int, ask: Callable[[str, int], list[T]]) -> list[T]:
-        """Ask every cell at once for what it has, then each in turn for a slice of the wait."""
+        """Ask every cell at once for its messages, then each in turn for a slice of the wait."""
         deadline = self._clock.monotonic() + block_ms / 1000
         found: list[T] = []
         silent: list[Unreachable] = []

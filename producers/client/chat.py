@@ -20,7 +20,7 @@ from parallax.core.model import MAX_TOKENS, Job, check_int
 #: Longest answer to a prompt, unless somebody says otherwise (tokens).
 USUAL_MAX_TOKENS = 64
 
-#: About how long a token is (bytes of UTF-8): an estimate for who has no tokenizer.
+#: About how long a token is (bytes of UTF-8): an estimate without a tokenizer.
 TOKEN_BYTES = 4
 
 #: Longest prompt (bytes of UTF-8); a store may take less.

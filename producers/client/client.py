@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from types import TracebackType
 from typing import Self, overload
 
 from parallax.broker.link.connection import Link, repeated
@@ -22,6 +21,7 @@ from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError, Refused, StoreFull, TimedOut, Unreachable
 from parallax.core.model import Job, check_name
 from parallax.core.words import Cancelled
+from parallax.producers.client import traced
 from parallax.producers.client.address import found_url
 from parallax.producers.client.batches import batches
 from parallax.producers.client.bookmark import Bookmark
@@ -31,6 +31,7 @@ from parallax.producers.client.interface import WAIT_S
 from parallax.producers.client.mailbox import Mailbox
 from parallax.producers.client.stream import Stream
 from parallax.services.clock import SystemClock
+from parallax.telemetry.tracing import Tracer, ambient
 
 __all__ = ["Client", "Completion"]
 
@@ -49,6 +50,8 @@ class Client:
     What jobs' prefixes are called is salted by tenant, so that no tenant learns from what it finds
     cached which prompts others have sent. With `shared_prefixes` they are taken as they are: for
     who replays a trace, in which one name means one text whoever sent it.
+
+    Where OpenTelemetry is set up, jobs go on with their caller's trace (docs/monitoring.md).
     """
 
     def __init__(
@@ -59,13 +62,15 @@ class Client:
         clock: Clock | None = None,
         *,
         shared_prefixes: bool = False,
+        tracer: Tracer | None = None,
     ) -> None:
         self._keys, self._limits = Keys(cell), limits or Limits()
+        self._tracer = tracer
         self._clock: Clock = clock or SystemClock()
         self._random = Random()
         url = found_url() if url is None else url
         self._link, self._reader, self._streamer = Link.to(url), Link.to(url), Link.to(url)
-        # Whoever has a lock asks Redis, which answers or times out: nobody waits for ever.
+        # The holder of a lock asks Redis, which answers or times out: no thread waits for ever.
         self._asking, self._listening = threading.Lock(), threading.Lock()
         self._following = threading.Lock()
         self._intake = Intake(self._link, self._keys, limits, shared_prefixes)
@@ -81,10 +86,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @overload
@@ -119,6 +121,17 @@ class Client:
         return self._offered(jobs, own_streams, bodies or {}, times, retry_refused_s)
 
     def _offered(
+        self, jobs: Sequence[Job], own_streams: bool, bodies: Mapping[str, bytes], times: int,
+        retry_s: float,
+    ) -> list[Receipt]:  # fmt: skip
+        tracer = ambient() if self._tracer is None else self._tracer
+        if not tracer.on:
+            return self._until_taken(jobs, own_streams, bodies, times, retry_s)
+        with traced.Submitting(tracer, jobs, self._keys.cell) as submitting:
+            part = self._until_taken(submitting.jobs, own_streams, bodies, times, retry_s)
+            return submitting.answered(part)
+
+    def _until_taken(
         self, jobs: Sequence[Job], own_streams: bool, bodies: Mapping[str, bytes], times: int,
         retry_s: float,
     ) -> list[Receipt]:  # fmt: skip
@@ -278,7 +291,7 @@ class Client:
             return self._results.counts()
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
-        """Say how many shares tenants are due; who is not named keeps what it has (at first 1)."""
+        """Set the weights of tenants; a tenant that is not named keeps its weight (at first 1)."""
         with self._asking:
             Tenancy(self._link, self._keys).set_weights(weights)
 

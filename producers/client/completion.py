@@ -36,12 +36,12 @@ class Completion:
 
     @property
     def report(self) -> Report:
-        """What came of it: the job's result, whichever way its end was learned."""
+        """The job's result, whichever way its end was learned."""
         return decode_report(self.data) if self.data else Report()
 
     @property
     def text(self) -> str | None:
-        """What the answer says, if it is a chat completion; None if it is none."""
+        """The text of the answer if it is a chat completion, else None."""
         return answer_text(self.answer)
 
     def raise_for_outcome(self) -> None:
@@ -51,7 +51,7 @@ class Completion:
 
     @classmethod
     def told(cls, notices: Iterable[Notice]) -> list[Completion]:
-        """Return the ends among what was told, each with the answer that came just before it."""
+        """Return the ends among the messages, each with the answer that came just before it."""
         ended: list[Completion] = []
         answers: dict[str, bytes] = {}
         for notice in notices:
@@ -71,7 +71,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Waits for jobs with what it is given: ends of those it names, a look at records, answers."""
+    """Waits for jobs by the given functions: ends of named jobs, a look at records, answers."""
 
     ended: Callable[[set[str], int], list[Completion]]
     records: Callable[[Sequence[str]], list[Record | None]]

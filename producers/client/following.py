@@ -40,7 +40,7 @@ class Follower:
         self._reading = False
 
     def follow(self, job_id: str, cursor: str, block_ms: int) -> Told:
-        """Return the new cursor and what came after the old one; wait up to `block_ms` for it.
+        """Return the new cursor and the messages after the old one; wait up to `block_ms` for them.
 
         Raises what reading raises, to the one who read.
         """
@@ -57,7 +57,7 @@ class Follower:
     def _until(self, wait: _Wait, left_ms: int) -> None:
         """Return when this one was told, or the time is over; each is asked for once at least.
 
-        Time is counted in questions: whoever waits for one has waited as long as it may take.
+        Time is counted in reads: a caller that waits for one has waited as long as it may take.
         """
         while True:
             block_ms = max(0, min(SLICE_MS, left_ms))
@@ -72,7 +72,7 @@ class Follower:
             self._ask(block_ms)
 
     def _ask(self, block_ms: int) -> None:
-        """Read for all who wait; whoever reads lets the others know, also of having stopped."""
+        """Read for all waiting threads; the reader wakes the others, also when it stops."""
         cursors: dict[str, str] = {}  # of two who follow one job from different places the first
         with self._changed:
             for wait in self._waits:

@@ -1,4 +1,4 @@
-"""What producers may ask, whether one cell answers, several do, or one tenant's part of them."""
+"""The operations of producers, served by one cell, several cells, or one tenant's part."""
 
 from __future__ import annotations
 

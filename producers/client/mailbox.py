@@ -1,4 +1,4 @@
-"""One inbox, many who wait: what one of them reads is there for the others."""
+"""One inbox, many waiting threads: one of them reads for the others."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ KEPT, KEPT_BYTES = 10_000, 64 << 20
 
 
 class Mailbox:
-    """Hands out the ends of jobs, to each who waits its own. Safe to share between threads.
+    """Hands each waiting thread the ends of its jobs. Safe to share between threads.
 
-    One of those who wait reads, the others wait for what it brings: however many there are, each
-    end is told at once to who asks for it.
+    One of the waiting threads reads, the others wait for its result: however many there are, each
+    end is told at once to the thread that asks for it.
     """
 
     def __init__(self, news: Callable[[int], list[Completion]]) -> None:

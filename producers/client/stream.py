@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from types import TracebackType
 from typing import Self
 
 from parallax.broker.store.relay import InOrder
@@ -28,8 +27,8 @@ LISTEN_MS = 200
 class Stream(Iterator[bytes]):
     """The chunks of a job, as its engine sends them; the job is submitted when this is made.
 
-    Whoever leaves before the end cancels the job: with `close`, by leaving a `with`, or a loop that
-    nothing else can go on with. For the threads of a client to share, but each has its own.
+    A caller that leaves before the end cancels the job: with `close`, by leaving a `with`, or a
+    loop that nothing else can go on with. Threads may share a client, but not a stream.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class Stream(Iterator[bytes]):
 
     @property
     def cancelled(self) -> str:
-        """What a cancellation was answered: ok, late, unknown, silent; '' if there was none."""
+        """The answer to a cancellation: ok, late, unknown, silent; '' if there was none."""
         return self._following.cancelled
 
     def __next__(self) -> bytes:
@@ -75,15 +74,12 @@ class Stream(Iterator[bytes]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def _until_left(following: _Following) -> Generator[bytes, None, None]:
-    """Yield nothing once, then the chunks; from then on whoever leaves cancels the job."""
+    """Yield nothing once, then the chunks; from then on leaving cancels the job."""
     try:
         yield b""
         yield from following.chunks()
@@ -114,7 +110,7 @@ class _Following:
             notices = self._news()
             for notice in notices or ():
                 yield from self._taken(notice)
-            now = self.clock.monotonic()  # whoever takes chunks may take long
+            now = self.clock.monotonic()  # the caller that takes chunks may take long
             if notices:
                 heard = looked = now
             elif now - heard >= self.timeout_s:
@@ -127,7 +123,7 @@ class _Following:
         self._check(self.completion)
 
     def _news(self) -> list[Notice] | None:
-        """Return what is new; None if Redis does not say."""
+        """Return the new messages; None if Redis does not answer."""
         block_ms = 0 if self._record_ended else LISTEN_MS
         try:
             self._cursor, notices = self.door.follow(self.job_id, self._cursor, block_ms)
@@ -168,7 +164,7 @@ class _Following:
             )
 
     def cancel(self) -> None:
-        """Cancel the job: nobody reads the rest. Raises nothing, whoever leaves has left."""
+        """Cancel the job: nobody reads the rest. Raises nothing, for its caller has left."""
         try:
             self.cancelled = self.door.cancel(self.job_id)
         except ParallaxError:

@@ -12,7 +12,7 @@ from parallax.core.errors import InvalidInput
 from parallax.core.model import Job
 from parallax.producers.client import chat
 
-#: What a line may say: the fields of a job, and what it asks. It is answered whole.
+#: The fields of a line: those of a job, and its question. It is answered whole.
 FIELDS = (*(f.name for f in dataclasses.fields(Job) if f.name != "stream"), "prompt", "body")
 MAX_LINE = 1 << 20
 
@@ -30,7 +30,7 @@ def jobs_from_lines(
     What a line asks is its `prompt` (a text) or its `body` (a whole request, an object); lengths
     are taken from that where they are not given. Of one that asks nothing the body is empty.
 
-    Raises InvalidInput naming line, field, value and what is allowed.
+    Raises InvalidInput naming line, field, value and the allowed values.
     """
     number = 0
     try:

@@ -1,4 +1,4 @@
-"""What many ask in one turn of an event loop, done together."""
+"""Coalesces the requests of one turn of an event loop into one call."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ R = TypeVar("R")
 
 
 class Ticks(Generic[T, R]):
-    """Collects what is asked in one turn of the loop and hands all of it over at once.
+    """Collects the requests of one turn of the loop and hands all of them over at once.
 
-    `answer` is given the items in the order in which they were asked for, and returns for each what
-    came of it: a result, or an exception to raise to whoever asked. What it raises itself is raised
+    `answer` is given the items in the order in which they were asked for, and returns for each a
+    result, or an exception to raise to its caller. An exception of its own is raised
     to all of them. An item whose caller has left before the turn was over is not handed over.
     """
 

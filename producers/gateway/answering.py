@@ -1,4 +1,4 @@
-"""Answering one request: its jobs are run or streamed, and what came of them is told.
+"""Answers one request: runs or streams its jobs and reports their results.
 
 There is one job for each answer that a request wants: nearly always one.
 """
@@ -43,13 +43,13 @@ Settle = Callable[[int], None]
 #: How often a request may be made again whose jobs came to nothing.
 MOST_AGAIN = 20
 
-#: How long an answer waits for what is said about it in headers (seconds).
+#: How long an answer waits for the values of its headers (seconds).
 EXPLAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A job of a request, and what it is asked."""
+    """A job of a request, and its body."""
 
     meant: Meant
     asked: Asked
@@ -69,7 +69,7 @@ class Answering:
     ) -> Response:
         """Return the answer as one document; raises Problem, ParallaxError, ClientLeft.
 
-        `settle` is told how many tokens it took, unless nobody knows.
+        `settle` is told how many tokens it took, unless that is unknown.
         """
         try:
             ended = await unless_left(self._all(asks), receive)
@@ -207,7 +207,7 @@ class Answering:
 
 
 async def soon(work: Awaitable[R], otherwise: R) -> R:
-    """Return what comes of a question whose answer is no more than nice to have."""
+    """Return the result of optional work, or `otherwise` if it fails or takes too long."""
     try:
         async with asyncio.timeout(EXPLAIN_S):
             return await work

@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: its routes, and what is done for every request."""
+"""The gateway as an ASGI application: its routes, and its handling of every request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.core.secrets import redacted
 from parallax.producers.client.async_client import AsyncClient
-from parallax.producers.gateway import explaining, openapi
+from parallax.producers.gateway import explaining, openapi, traced
 from parallax.producers.gateway.answering import Answering, Ask
 from parallax.producers.gateway.bodies import (
     ClientDisconnect,
@@ -45,6 +45,7 @@ from parallax.producers.gateway.settings import GatewaySettings
 from parallax.producers.gateway.streaming import Streamed
 from parallax.telemetry.metrics import exposition
 from parallax.telemetry.serving import ServingMetrics
+from parallax.telemetry.tracing import OFF, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Gateway:
     clock: Clock
     openness: Openness = LOCAL
     metrics: ServingMetrics = field(default_factory=ServingMetrics)
+    tracer: Tracer = OFF
     draining: bool = False
     app: Starlette = field(init=False)
     _open: int = 0
@@ -91,10 +93,12 @@ class Gateway:
 
     @asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
-        """Live while the server does: two connections for jobs, two for looking round."""
+        """Live while the server does: two connections for jobs, three for looking round."""
         looking = Looking(Link.to(self.looking), Keys(self.address.name))
         try:
-            async with AsyncClient(self.address.url, self.address.name) as client:
+            async with AsyncClient(
+                self.address.url, self.address.name, tracer=self.tracer
+            ) as client:
                 names = dict(self.settings.aliases), self.settings.default_model
                 models = Models(looking.members, self.clock, *names)
                 pace = Pace(looking.totals, self.clock)
@@ -114,7 +118,7 @@ class Gateway:
         """Answer one request, whatever comes of it."""
         self._open += 1
         self.metrics.began()
-        status = 500
+        status, failed, span = 500, "", traced.begun(self.tracer, scope)
         try:
             answer = await self._answer(serve, scope, receive)
             if answer is None:
@@ -124,14 +128,18 @@ class Gateway:
             await answer(scope, receive, send)
             if isinstance(answer, Streamed):
                 status = _LEFT if answer.left else status
-                self._broken(answer)
+                failed = self._broken(answer)
         finally:
             self._open -= 1
             self.metrics.ended(route, status)
+            traced.ended(span, status, failed)
 
-    def _broken(self, answer: Streamed) -> None:
-        if answer.failed is not None:
-            self.metrics.broke()
+    def _broken(self, answer: Streamed) -> str:
+        """Return how a stream failed after its head; '' if it did not."""
+        if answer.failed is None:
+            return ""
+        self.metrics.broke()
+        return str(answer.failed.code)
 
     async def _answer(self, serve: Serve, scope: Scope, receive: Receive) -> Answer | None:
         """Return an answer; None if nobody waits for it any more."""
@@ -154,7 +162,7 @@ class Gateway:
             return told(Problem(500, Code.INTERNAL, said), request)
 
     def _check(self, request: Request) -> None:
-        """Refuse what is not even looked at."""
+        """Refuse requests that are not even read."""
         if self.draining:
             said = "this gateway is shutting down"
             raise Problem(503, Code.SHUTTING_DOWN, said, retry_after_s=1.0)
@@ -193,8 +201,9 @@ class Gateway:
         body = await read_body(request, self.settings)
         asked = understood(path, body)
         model = await answering.models.meant_by(asked.said.model)
+        trace = traced.context_of(request)
         asks = [
-            Ask(meant(headers, one, speaker, self.settings, n, model), one)
+            Ask(meant(headers, one, speaker, self.settings, n, model, trace), one)
             for n, one in enumerate(asked.each())
         ]
         one = asks[0].meant
@@ -203,6 +212,7 @@ class Gateway:
             raise Problem(403, Code.NOT_ALLOWED, said, param="model")
         if speaker.models:
             check_unambiguous(body)
+        traced.understood(request, path, one)
         about = explaining.of_request(one, headers.get(explaining.REQUEST_ID))
         purse, routing = self._lookups()
         jobs = [ask.meant for ask in asks]

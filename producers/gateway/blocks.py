@@ -1,4 +1,4 @@
-"""What a prompt begins with, as names of its blocks: equal beginnings have equal names.
+"""Names the blocks with which a prompt begins: equal beginnings have equal names.
 
 There is no tokenizer here, so a block is the bytes that a block of tokens usually has. Names are
 chained, as `Job.prefix` wants them, and begin with the model, whose caches hold no other's. They

@@ -118,9 +118,9 @@ def _decoded(path: str, body: bytes) -> Common:
 
 
 def _check_depth(body: bytes) -> None:
-    """Refuse what is nested so deep that whoever reads all of it might not get through.
+    """Refuse bodies that are nested so deep that a reader might not get through.
 
-    Only what has many brackets can be, so it is rare that all of it is read for this.
+    Only a body with many brackets can be, so it is rare that all of it is read for this.
     """
     if body.count(b"[") + body.count(b"{") <= MOST_DEEP:
         return
@@ -130,7 +130,7 @@ def _check_depth(body: bytes) -> None:
     except RecursionError:
         raise deep from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return  # it is told what is wrong where it is decoded
+        return  # the decoder reports the fault
     for _ in range(MOST_DEEP + 1):
         layer = [inner for one in layer for inner in _inside(one)]
         if not layer:
@@ -164,7 +164,7 @@ def check_unambiguous(body: bytes) -> None:
 async def read_body(request: Request, settings: GatewaySettings) -> bytes:
     """Return the body; raises Problem if it is too large, too slow, or of another kind.
 
-    Raises ClientDisconnect if whoever sends it leaves.
+    Raises ClientDisconnect if its sender leaves.
     """
     _check_headers(request, settings.max_body)
     parts: list[bytes] = []

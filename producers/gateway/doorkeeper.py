@@ -1,8 +1,8 @@
-"""Who may ask what: API keys, or nobody but this machine.
+"""Authorises requests: by API keys, or only those of this machine.
 
 Where there is no key in the store a gateway is open, but only if it listens on a loopback address:
 then it hears only requests that name this machine as their host, so that no web page that a user of
-it visits can ask for him. Whoever stores the first key closes it, within `FRESH_S`.
+it visits can ask for him. Storing the first key closes it, within `FRESH_S`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What answers say about themselves, in headers: which job it was, who served it, what it cost."""
+"""Builds the headers that explain an answer: its job, its worker, its cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def request_id(given: str | None, job_id: str) -> str:
 
 
 def of_request(meant: Meant, given_id: str | None) -> dict[str, str]:
-    """Return what is known before the job begins."""
+    """Return the headers known before the job begins."""
     return {
         REQUEST_ID: request_id(given_id, meant.job.id),
         JOB: meant.job.id,
@@ -33,7 +33,7 @@ def of_request(meant: Meant, given_id: str | None) -> dict[str, str]:
 
 
 def of_record(record: Record | None) -> dict[str, str]:
-    """Return what is known when the first token is there."""
+    """Return the headers known when the first token is there."""
     if record is None or record.state is not State.RUNNING:
         return of_report(record.report) if record is not None else {}
     found = _served(record.worker, record.attempts, record.queue_wait_s)
@@ -41,7 +41,7 @@ def of_record(record: Record | None) -> dict[str, str]:
 
 
 def of_report(report: Report) -> dict[str, str]:
-    """Return what is known at the end."""
+    """Return the headers known at the end."""
     found = _served(report.worker, report.attempt, report.wait_s)
     return found | {"x-parallax-cache": str(report.cached_tokens)}
 

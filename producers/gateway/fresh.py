@@ -1,4 +1,4 @@
-"""What the store says, asked beside the loop, and no more often than it may be old."""
+"""Caches a value of the store, read beside the loop, for as long as it may be outdated."""
 
 from __future__ import annotations
 

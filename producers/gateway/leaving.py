@@ -22,14 +22,14 @@ async def gone(receive: Receive) -> None:
 
 
 async def over(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel what is not done, and return when all of it is."""
+    """Cancel the unfinished tasks, and return when all of them are done."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def unless_left(work: Coroutine[Any, Any, R], receive: Receive) -> R:
-    """Return what comes of `work`; if the client leaves before, cancel it and raise ClientLeft."""
+    """Return the result of `work`; if the client leaves before, cancel it and raise ClientLeft."""
     doing, left = asyncio.ensure_future(work), asyncio.ensure_future(gone(receive))
     try:
         await asyncio.wait({doing, left}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,12 +1,18 @@
-"""What a gateway looks up in the store beside its jobs, over two connections of its own.
+"""A gateway's own lookups in the store, over three connections beside those of its jobs.
 
 Workers, keys, policies and totals: each no more often than it may be old, in threads beside the
 loop. Who may only look is enough for all of it.
+
+Reads overlap: they are different questions, and one whose client has left goes on in its thread. So
+each connection is used by one thread at a time, or one would take the replies of another for its
+own. Keys have a connection that nothing else waits for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from parallax.broker.link.connection import Link
@@ -21,10 +27,23 @@ from parallax.core.lifecycle import Outcome
 from parallax.producers.gateway.fresh import Fresh
 from parallax.producers.gateway.pace import Totals
 
-#: How old what is known of the policies may be (seconds).
+#: How old the copy of the policies may be (seconds).
 POLICY_S = 5.0
 
 _ENDED = tuple(outcome.value for outcome in Outcome)
+
+
+class Own:
+    """A link that one thread uses at a time."""
+
+    def __init__(self, link: Link) -> None:
+        self._link, self._lock = link, threading.Lock()
+
+    @contextmanager
+    def held(self) -> Iterator[Link]:
+        """Wait for it, and have it alone."""
+        with self._lock:
+            yield self._link
 
 
 @dataclass(slots=True)
@@ -33,36 +52,44 @@ class Looking:
 
     link: Link
     keys: Keys
-    other: Link = field(init=False)  # keys are asked for in threads of their own
+    _workers: Own = field(init=False)
+    _keyring: Own = field(init=False)
+    _rest: Own = field(init=False)
 
     def __post_init__(self) -> None:
-        self.other = self.link.twin()
+        self._workers, self._keyring = Own(self.link), Own(self.link.twin())
+        self._rest = Own(self.link.twin())
 
     def members(self) -> list[Member]:
         """Return the workers."""
-        return Membership(self.link, self.keys).members()
+        with self._workers.held() as link:
+            return Membership(link, self.keys).members()
 
     def known_keys(self) -> Mapping[str, ApiKey] | None:
         """Return the API keys; None if there never was one."""
-        keyring = Keyring(self.other, self.keys)
-        return keyring.known() if keyring.any() else None
+        with self._keyring.held() as link:
+            keyring = Keyring(link, self.keys)
+            return keyring.known() if keyring.any() else None
 
     def totals(self) -> Totals:
         """Return how much of the cell's work is done, and how many tenants wait."""
-        counts = Results(self.other, self.keys).counts()
-        tenants = int(self.other.call("SCARD", self.keys.active))
+        with self._rest.held() as link:
+            counts = Results(link, self.keys).counts()
+            tenants = int(link.call("SCARD", self.keys.active))
         return Totals(sum(counts.get(name, 0) for name in _ENDED), tenants)
 
     def routing(self) -> str:
         """Return the routing policy in force; '' where nobody has said it yet."""
-        store = PolicyStore(self.other, self.keys)
-        chosen = store.read().overrides.get("routing") or store.started().get("routing")
+        with self._rest.held() as link:
+            store = PolicyStore(link, self.keys)
+            chosen = store.read().overrides.get("routing") or store.started().get("routing")
         return chosen.name if chosen else ""
 
     def close(self) -> None:
-        """Drop both connections."""
-        self.link.close()
-        self.other.close()
+        """Drop the connections."""
+        for own in self._workers, self._keyring, self._rest:
+            with own.held() as link:
+                link.close()
 
 
 class Routing:

@@ -1,4 +1,4 @@
-"""What a request means as a job: whose it is, how urgent, how long, and what it begins with.
+"""Translates a request into a job: tenant, urgency, length, and prefix.
 
 Headers come before fields of the body; of several names for one thing the first that is there
 counts. A number that makes no sense is refused; one that is merely out of range is brought into it,
@@ -91,11 +91,13 @@ def meant(
     settings: GatewaySettings,
     index: int = 0,
     model: str | None = None,
+    trace: str = "",
 ) -> Meant:
     """Return the job that a request means; raises Problem that names header or field.
 
     `index` tells apart the jobs of a request that wants several answers. `model` is what the name
-    in the request stands for; None: it is the name of a model.
+    in the request stands for; None: it is the name of a model. `trace` is the context of whoever
+    asks.
     """
     said = asked.said
     model = said.model if model is None else model
@@ -118,6 +120,7 @@ def meant(
         stream=asked.stream,
         keep=key is not None,
         model=model,
+        trace=trace,
     )
     return Meant(job, model, tier, key is not None)
 
@@ -172,7 +175,7 @@ def _key_name(key: str, index: int) -> str:
 
 
 def _tier(headers: Headers, tier: str | None) -> Class:
-    """Return the class; a word that nobody knows here is an objective of somebody else's."""
+    """Return the class; an unknown word is an objective of another system."""
     found = _first(headers, CLASS_HEADERS)
     return _CLASSES.get((found[1] if found else tier or "").lower(), Class.STANDARD)
 

@@ -105,7 +105,7 @@ class Merged:
                     await self._queue.put(chunk)
         except StopAsyncIteration:
             await self._queue.put(None)
-        except (ParallaxError, Problem) as error:  # whoever reads is told of it
+        except (ParallaxError, Problem) as error:  # the reader is told of it
             self.completion = stream.completion
             await self._queue.put(error)
         except Exception:

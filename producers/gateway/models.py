@@ -11,11 +11,11 @@ from parallax.core.clock import Clock
 from parallax.producers.gateway.fresh import Fresh
 from parallax.producers.gateway.problems import Code, Problem
 
-#: How old what is known may be (seconds).
+#: How old the copy may be (seconds).
 FRESH_S = 1.0
 
 #: A model that was served lately is known for so long after its last worker (seconds), and at most
-#: so many are: who asks for one waits for a worker to come back.
+#: so many are: a request for one waits for a worker to come back.
 REMEMBER_S, MOST_REMEMBERED = 3_600.0, 1_000
 
 
@@ -30,7 +30,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look at the workers told."""
+    """The result of one look at the workers."""
 
     models: Mapping[str, Served]
     live: int
@@ -63,7 +63,7 @@ class Models:
         """Return what a name stands for, whether there is such a model or not."""
         name = name or self._default
         name = self._aliases.get(name, name)
-        latest = f"{name}:latest"  # what Ollama calls what is named without a tag
+        latest = f"{name}:latest"  # Ollama's name for a model without a tag
         known = await self.known() if name else {}
         return latest if name and name not in known and latest in known else name
 
@@ -75,7 +75,7 @@ class Models:
         members, now = self._members(), int(self._clock.now())
         live: dict[str, int] = {}
         for member in members:
-            serves = member.alive and not member.number("draining")
+            serves = member.alive and not member.draining
             for name in filter(None, models_of(member.registration)):
                 live[name] = live.get(name, 0) + serves
         self._remember(live, now)
@@ -89,7 +89,7 @@ class Models:
         return Seen(served, sum(member.alive for member in members))
 
     def _remember(self, live: Mapping[str, int], now: int) -> None:
-        """Note what is served now, and forget what has not been for long."""
+        """Note the models served now, and forget those that have not been for long."""
         until = now + int(REMEMBER_S)
         for name in live:
             self._known[name] = (self._known.get(name, (now, 0))[0], until)

@@ -15,7 +15,7 @@ from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.producers.gateway.fresh import Fresh
 
-#: How old what is known may be, and over how long the rate is taken (seconds).
+#: How old the copy may be, and over how long the rate is taken (seconds).
 FRESH_S, OVER_S = 1.0, 30.0
 
 #: For how long a request that was refused counts as one that will come back (seconds).

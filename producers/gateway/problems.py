@@ -4,7 +4,8 @@
 | --- | --- | --- |
 | 400 | a body, header or field that cannot be understood or served | never |
 | 401, 403, 404, 413 | key; not allowed; no such path or model; body too large | never |
-| 408 | the body did not come in time | at once |
+| 408 | the head or the body did not come in time | at once |
+| 431 | the head is too large | never |
 | 409 | an Idempotency-Key again, with another request or for a stream | never |
 | 429 | there is capacity, and others use it | `Retry-After` |
 | 502 | the engine failed, or a part of its answer is lost | by the client's own rules |
@@ -51,6 +52,8 @@ class Code(StrEnum):
     METHOD = "method_not_allowed"
     MODEL_NOT_FOUND = "model_not_found"
     TOO_LARGE = "body_too_large"
+    HEAD_TIMEOUT = "head_timeout"
+    HEAD_TOO_LARGE = "head_too_large"
     BODY_TIMEOUT = "body_timeout"
     KEY_REUSED = "idempotency_key_reused"
     STREAM_REPEATED = "stream_not_repeatable"

@@ -42,7 +42,7 @@ class Purse:
         return told(left)
 
     def give_back(self, speaker: Speaker, jobs: Sequence[Meant], used: int) -> None:
-        """Give back what was spent and not used, beside the answer; who cannot has spent it."""
+        """Give back the unused spending, beside the answer; if that fails it stays spent."""
         spare = estimate(jobs) - used
         if speaker.rates.tokens and spare > 0:
             told = self._ticks.ask(Spending(speaker.key_id, speaker.rates, 0, -spare))
@@ -50,7 +50,7 @@ class Purse:
 
 
 def _heard(told: asyncio.Future[Left]) -> None:
-    """Hear what came of it, so that nobody complains that nobody did."""
+    """Retrieve the result, so that asyncio does not complain that nobody did."""
     if not told.cancelled():
         told.exception()
 
@@ -61,7 +61,7 @@ def estimate(jobs: Sequence[Meant]) -> int:
 
 
 def told(left: Left) -> dict[str, str]:
-    """Return what is left, in the headers that clients of the API know."""
+    """Return the allowance left, in the headers that clients of the API know."""
     found: dict[str, str] = {}
     if left.rates.requests:
         found |= _headers("requests", left.rates.requests, left.requests, left.requests_reset_s)

@@ -1,4 +1,4 @@
-"""Bodies of requests as the gateway reads them: what it must know itself, and no more.
+"""Bodies of requests as the gateway reads them: the fields that it needs, and no more.
 
 A body is stored as it came; fields that are not here are the engine's. These shapes are also what
 the OpenAPI document says of requests.
@@ -34,7 +34,7 @@ _Texts = (
 
 
 class Common(msgspec.Struct):
-    """What every kind of request may say."""
+    """The fields that all kinds of requests share."""
 
     model: Annotated[str, msgspec.Meta(max_length=256)] = ""
     stream: bool | None = None
@@ -49,7 +49,7 @@ class Common(msgspec.Struct):
         raise NotImplementedError
 
     def check(self) -> None:
-        """Raise Problem for what is understood, and not served."""
+        """Raise Problem for a feature that is understood, and not served."""
 
     @property
     def longest(self) -> int | None:
@@ -63,7 +63,7 @@ class Common(msgspec.Struct):
 
 
 class Completing(Common):
-    """What requests for chats and for plain completions have in common."""
+    """The fields that chat requests and plain completion requests share."""
 
     stream_options: StreamOptions | None = None
     max_tokens: _Tokens = None

@@ -1,4 +1,4 @@
-"""What a gateway serves: one table, from which its routes and its OpenAPI document are made."""
+"""The endpoints of a gateway: one table, the source of its routes and its OpenAPI document."""
 
 from __future__ import annotations
 

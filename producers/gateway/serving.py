@@ -5,37 +5,27 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 
-import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from parallax.core.errors import InvalidInput
 from parallax.producers.gateway.app import Gateway
-from parallax.producers.gateway.problems import Code, Problem
+from parallax.producers.gateway.connections import Connection, Watch, bound_peers
+from parallax.producers.gateway.patience import Patience, Phase, Tally
 from parallax.services.serving import QuietServer, served
 
 #: Connections that wait to be accepted, and how long an idle one is kept (seconds).
 BACKLOG, KEEP_ALIVE_S = 2_048, 15
+#: How long the rest of a body may come after its request was answered (seconds).
+REST_S = 5.0
+#: How often it is looked who is late, and how often that is logged (seconds).
+SWEEP_S, TELL_S = 0.25, 10.0
 
-
-class _Protocol(HttpToolsProtocol):
-    """HTTP as uvicorn speaks it; what is no HTTP is refused in the API's own shape."""
-
-    def send_400_response(self, msg: str) -> None:
-        """See `HttpToolsProtocol`."""
-        problem = Problem(400, Code.INVALID, msg)
-        body = msgspec.json.encode(problem.document())
-        lines = [
-            b"HTTP/1.1 400 Bad Request",
-            *(name + b": " + value for name, value in self.server_state.default_headers),
-            b"content-type: application/json", b"content-length: %d" % len(body),
-            b"connection: close", b"", body,
-        ]  # fmt: skip
-        self.transport.write(b"\r\n".join(lines))
-        self.transport.close()
+log = logging.getLogger(__name__)
 
 
 class Serving:
@@ -43,12 +33,19 @@ class Serving:
 
     def __init__(self, gateway: Gateway, listening: socket.socket) -> None:
         self._gateway, self._socket = gateway, listening
+        settings, clock = gateway.settings, gateway.clock
+        self._tally = Tally(clock, TELL_S, log.warning)
+        limits = {Phase.HEAD: settings.receive_head_s, Phase.REST: REST_S, Phase.IDLE: KEEP_ALIVE_S}
+        self._patience = Patience(limits, settings.max_idle, clock, self._gave_up)
+        watch = Watch(self._patience, settings.receive_head_s, settings.max_body)
+        bound_peers(listening, settings.slow_client_s)
         self._server = QuietServer(
             uvicorn.Config(
-                gateway.app, http=_Protocol, ws="none", lifespan="on", log_config=None,
+                gateway.app, http=partial(Connection, watch=watch),  # type: ignore[arg-type]
+                ws="none", lifespan="on", log_config=None,
                 log_level="warning", access_log=False, server_header=False, proxy_headers=False,
                 backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=max(1, round(gateway.settings.drain_s)),
+                timeout_graceful_shutdown=max(1, round(settings.drain_s)),
             )
         )  # fmt: skip
 
@@ -63,12 +60,29 @@ class Serving:
         return self._server.started
 
     def run(self, hurried: Callable[[], bool] = lambda: False) -> None:
-        """Serve until `stop`; then let what is under way end, for a while.
+        """Serve until `stop`; then let requests under way end, for a while.
 
         Once there is hurry none of it is waited for.
         """
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(served(self._server, self._socket, hurried))
+            runner.run(self._served(hurried))
+
+    async def _served(self, hurried: Callable[[], bool]) -> None:
+        sweeping = asyncio.ensure_future(self._sweep())
+        try:
+            await served(self._server, self._socket, hurried)
+        finally:
+            sweeping.cancel()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._patience.sweep()
+            self._tally.tell()
+
+    def _gave_up(self, why: str) -> None:
+        self._gateway.metrics.gave_up(why)
+        self._tally.count(why)
 
     def stop(self) -> None:
         """Take no new requests."""

@@ -1,4 +1,4 @@
-"""How a gateway works: what it waits for, and how much it takes."""
+"""The settings of a gateway: its timeouts and its bounds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class GatewaySettings:
     comment_s: float = 5.0  # between two comments of a stream that waits
     hold_s: float = 60.0  # how long a request waits for a worker that serves its model
     wait_s: float = 600.0  # longest wait without news of a job
+    receive_head_s: float = 20.0  # how long the head of a request may take to come
     body_s: float = 30.0  # how long a body may take to come
+    max_idle: int = 2_000  # connections at once on which no request is under way
     slow_client_s: float = 30.0  # a client that reads nothing for so long has left
     drain_s: float = 30.0  # how long requests under way may take to end after SIGTERM
     aliases: tuple[tuple[str, str], ...] = ()  # other names of models, and what each stands for
@@ -32,6 +34,8 @@ class GatewaySettings:
         check_number("comment_s", self.comment_s, 0.01, 60.0)
         check_number("hold_s", self.hold_s, 0.0, 3600.0)
         check_number("wait_s", self.wait_s, 0.1, 86_400.0)
+        check_number("receive_head_s", self.receive_head_s, 0.1, 3600.0)
+        check_int("max_idle", self.max_idle, 1, 1_000_000)
         check_number("body_s", self.body_s, 0.1, 3600.0)
         check_number("slow_client_s", self.slow_client_s, 0.1, 3600.0)
         check_number("drain_s", self.drain_s, 0.0, 3600.0)

@@ -4,7 +4,7 @@
                 |----chunk---> 200, and the chunks as they come, and [DONE]
                 +-- none ----> after `head_s`: 200, comments; what fails now is an event
 
-Whoever leaves, or reads nothing for too long, cancels the job.
+A client that leaves, or reads nothing for too long, cancels the job.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HEADERS = {
 
 
 class Chunks(Protocol):
-    """What is streamed; see `AsyncStream`."""
+    """The stream of an answer; see `AsyncStream`."""
 
     @property
     def completion(self) -> Completion | None: ...
@@ -92,7 +92,7 @@ class Streamed:
         self._stands: Standing | None = None  # said in the head, and once more in a comment
 
     async def open(self, receive: Receive) -> None:
-        """Return when the status is 200; raises Problem if it is another, ClientLeft if nobody is.
+        """Return when the status is 200; raises Problem for another, ClientLeft without a client.
 
         After it has returned, it is called as an ASGI application.
         """

@@ -1,4 +1,4 @@
-"""Offering a load in real time and learning what came of it.
+"""Offers a load in real time and learns the results.
 
 Open loop: a job is submitted when its time has come, whether or not earlier ones have been
 answered; its latency counts from the moment it was meant to be sent, so a slow system cannot make
@@ -33,7 +33,7 @@ PATIENCE_S = 60.0
 
 @dataclass(slots=True)
 class Sample:
-    """What is known of one job. Times are seconds from the start of the run."""
+    """The driver's notes of one job. Times are seconds from the start of the run."""
 
     tenant: str
     due: float
@@ -58,7 +58,7 @@ class Run:
     offered_s: float = 0.0  # when the last job was submitted
     ended_s: float = 0.0  # when the last end was heard of
     lost: int = 0
-    interrupted: bool = False  # it was ended before its time: what is open says nothing
+    interrupted: bool = False  # it was ended early: open jobs say nothing
 
     @property
     def open(self) -> int:
@@ -134,7 +134,7 @@ class Driver:
                 self.run.samples[job.id].refused = word
 
     def _ask_again(self) -> None:
-        """Submit once more what it is not known of; raises Unreachable when patience has ended.
+        """Submit jobs of unknown fate once more; raises Unreachable when patience has ended.
 
         The jobs of other cells go on meanwhile; these count as sent when they are accepted.
         """
@@ -164,7 +164,7 @@ class Driver:
                     raise
                 log.warning("submit: %s", error)
                 self._clock.wait(0.1)
-                self._tick()  # whoever watches the server may start it again
+                self._tick()  # a supervisor may start the server again
 
     def _hear(self, block_ms: int) -> None:
         try:
@@ -213,7 +213,7 @@ class Driver:
         return self.open > 0 or bool(self._unsure)
 
     def _look(self) -> None:
-        """The inbox is silent: look at the records of what is still open."""
+        """Look at the records of the open jobs, because the inbox is silent."""
         missing = [j for j, s in self.run.samples.items() if not s.refused and s.outcome is None]
         try:
             records = self._client.records(missing[:500])
@@ -231,7 +231,7 @@ class Driver:
                     )  # fmt: skip
 
     def interrupt(self) -> None:
-        """The run ends here: what is known so far is its result."""
+        """End the run here, with the results so far."""
         self.run.interrupted = True
         self.run.offered_s = self.run.offered_s or self.elapsed()
         self.run.ended_s = self.run.ended_s or self.elapsed()

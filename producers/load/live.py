@@ -20,7 +20,7 @@ from parallax.services.orders import Interrupted, Orders
 from parallax.services.system import System
 
 SETTLE_S = 60.0
-#: Shows a text to whoever watches the run.
+#: Shows a text to the viewer of the run.
 Tell = Callable[[str], None]
 
 
@@ -34,7 +34,7 @@ def _nothing() -> None:
 
 @dataclass(slots=True)
 class Live:
-    """What a live run needs to know."""
+    """The parameters of a live run."""
 
     url: str
     cell: str
@@ -45,7 +45,7 @@ class Live:
     places: tuple[CellAddress, ...] = ()  # several cells, instead of the one
     orders: Orders = field(default_factory=Orders)
     say: Tell = _unheard  # a line for each thing that happens
-    progress: Tell = _unheard  # replaces what it was told before
+    progress: Tell = _unheard  # each text replaces the one before
     beside: Callable[[], None] = _nothing  # called again and again while it runs
     in_force: dict[str, float] = field(default_factory=dict)  # read when the run begins
 
@@ -60,7 +60,7 @@ class Live:
         return cls(first.url, first.name, clock, system, crashes, weights, several, orders)
 
     def connect(self) -> Producer:
-        """Return a new client of what is driven: in a trace prefixes are shared by all tenants."""
+        """Return a client of the driven system: in a trace all tenants share prefixes."""
         if self.places:
             return Cells.to(self.places, shared_prefixes=True)
         return Client(self.url, self.cell, shared_prefixes=True)
@@ -68,7 +68,7 @@ class Live:
     def run(self, load: Iterable[tuple[float, Job]], speed: float = 1.0) -> Run:
         """Offer the load, wait for the ends, look every job up in the store.
 
-        An order to stop ends it early; the run says so, and what is known so far.
+        An order to stop ends it early; the run says so, and reports the results so far.
         """
         client = self.connect()
         try:

@@ -21,6 +21,7 @@ from parallax.core.errors import ParallaxError, StoreFull, Unreachable
 from parallax.core.lifecycle import Outcome, State
 from parallax.core.model import Job
 from parallax.core.settings import Policies, SchedulerSettings, WorkerSettings
+from parallax.core.words import Terminated
 from parallax.scheduling.scheduler import Scheduler, build_scheduler
 from parallax.services.clock import SystemClock
 from parallax.services.recoverer import Recoverer
@@ -28,6 +29,7 @@ from parallax.services.scheduler import SchedulerService
 from parallax.services.service import Service
 from parallax.services.term import Term
 from parallax.telemetry.scheduling import SchedulingMetrics
+from parallax.telemetry.tracing import OFF, Tracer
 from tests.waiting import wait_until
 
 QUICK = SchedulerSettings(
@@ -61,6 +63,7 @@ class Cell:
     connect: Callable[[], Link]
     policies: Policies = field(default_factory=Policies)
     keys: Keys = field(default_factory=lambda: Keys("cell"))
+    tracer: Tracer = OFF
     schedulers: list[SchedulerService] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     link: Link = field(init=False)
@@ -73,7 +76,7 @@ class Cell:
         name = f"scheduler-{len(self.schedulers)}"
         service = SchedulerService(
             self.connect(), self.keys, name, settings, self.policies,
-            SystemClock(), SchedulingMetrics(),
+            SystemClock(), SchedulingMetrics(), tracer=self.tracer,
         )  # fmt: skip
         self.schedulers.append(service)
         return service
@@ -86,7 +89,7 @@ class Cell:
         settings = WorkerSettings(heartbeat_s=30.0, block_s=0.001, drain_s=0.0)
         worker = Worker(
             "w", links, self.keys, engine or NoopEngine(100), settings, SystemClock(), role=role,
-            models=models,
+            models=models, tracer=self.tracer,
         )  # fmt: skip
         worker.heartbeat.beat()
         self.workers.append(worker)
@@ -141,17 +144,22 @@ class Cell:
         return record.state if record else None
 
     def cancel(self, name: str) -> str:
-        """Cancel a job."""
-        record = self.record(name)
-        assert record is not None
-        ending = Ending(
-            name,
-            record.tenant,
-            Outcome.CANCELLED,
-            worker=record.worker,
-            hedge_worker=record.hedge_worker,
-        )
-        return Intake(self.link, self.keys).terminate([ending])[0][0]
+        """Cancel a job; look again where it is if it moved meanwhile, as the client does."""
+        word = Terminated.MOVED
+        for _ in range(10):
+            record = self.record(name)
+            assert record is not None
+            ending = Ending(
+                name,
+                record.tenant,
+                Outcome.CANCELLED,
+                worker=record.worker,
+                hedge_worker=record.hedge_worker,
+            )
+            word = Intake(self.link, self.keys).terminate([ending])[0][0]
+            if word is not Terminated.MOVED:
+                break
+        return word
 
     def die(self, worker: Worker) -> None:
         """Let a worker be dead: it takes no more turns and its heartbeat is gone."""

@@ -21,6 +21,7 @@ from parallax.producers.gateway.doorkeeper import LOCAL, Openness
 from parallax.producers.gateway.serving import Serving, listening
 from parallax.producers.gateway.settings import GatewaySettings
 from parallax.services.clock import SystemClock
+from parallax.telemetry.tracing import OFF, Tracer
 from tests.integration.cells import Cell
 from tests.waiting import wait_until
 
@@ -107,9 +108,9 @@ class Opened:
             link.close()
 
 
-def a_cell(url: str, *engines: Any, policies: Policies | None = None) -> Cell:
+def a_cell(url: str, *engines: Any, policies: Policies | None = None, tracer: Tracer = OFF) -> Cell:
     """Return a cell with a scheduler and these engines' workers; `fronted` closes its links."""
-    cell = Cell(Opened(url), policies or Policies())
+    cell = Cell(Opened(url), policies or Policies(), tracer=tracer)
     cell.scheduler()
     for engine in engines:
         cell.worker(engine)
@@ -127,6 +128,7 @@ def fronted(
         settings or GatewaySettings(hold_s=LONG_S),
         SystemClock(),
         openness,
+        tracer=cell.tracer,
     )
     serving = Serving(gateway, listening("127.0.0.1", 0))
     thread = threading.Thread(target=serving.run)

@@ -20,7 +20,7 @@ JUNK = b"\xff\xfe\x00\x1b[2J"
 #: A cell's keys that are there once only, and those of its tenants, workers and jobs.
 FIXED = (
     "active", "bell", "events", "workers", "tenants", "suspects", "epoch", "ledger", "open",
-    "policy", "memory", "record", "dead", "counts", "leader",
+    "policy", "memory", "record", "dead", "counts", "leader", "drained",
 )  # fmt: skip
 OF_WORKERS = ("work:", "ctl:", "hb:", "stat:")
 WRITES: dict[str, Callable[[Link, str], Any]] = {

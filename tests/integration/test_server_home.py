@@ -49,7 +49,7 @@ def test_the_next_owner_waits_for_the_last_server(
     process.kill()
     process.wait()
     info = make().start()
-    assert is_gone(pid)
+    wait_until(lambda: is_gone(pid), "the last server's process to be gone")  # its lock is
     assert ask(info.url, "GET", "key") == b"value"
     assert not socket_path(seen).parent.exists()
 

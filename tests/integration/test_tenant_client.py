@@ -98,6 +98,7 @@ laws = settings(
 )
 
 
+@pytest.mark.dear
 @laws
 @given(
     names=st.lists(NAMES, min_size=2, max_size=2, unique=True), job_id=NAMES,

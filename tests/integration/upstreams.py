@@ -19,6 +19,7 @@ from parallax.consumers.upstream.opening import opened
 from parallax.consumers.worker import Worker
 from parallax.core.settings import WorkerSettings
 from parallax.services.clock import SystemClock
+from parallax.telemetry.tracing import OFF, Tracer
 from tests.integration.cells import QUICK, Cell, job
 
 CLOCK = SystemClock()
@@ -28,13 +29,15 @@ SETTINGS = WorkerSettings(
 )
 
 
-def played(url: str, servers: Sequence[str], scene: Callable[[Cell], None]) -> list[Worker]:
+def played(
+    url: str, servers: Sequence[str], scene: Callable[[Cell], None], tracer: Tracer = OFF
+) -> list[Worker]:
     """Play a scene in a cell with a worker in front of each server; return the workers."""
     cell = Cell(lambda: Link.to(url))
     cell.scheduler(replace(QUICK, heartbeat_s=SETTINGS.heartbeat_s))
     workers = [
         Worker("w", (AsyncLink.to(url), cell.connect()), Keys("cell"), opened(one, None, CLOCK),
-               SETTINGS, CLOCK)
+               SETTINGS, CLOCK, tracer=tracer)
         for one in servers
     ]  # fmt: skip
     over = threading.Event()

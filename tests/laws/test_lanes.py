@@ -21,6 +21,7 @@ from parallax.scheduling.events import (
     TenantConfigured,
     WorkerReported,
 )
+from parallax.scheduling.queues import Queued, Queues
 from parallax.scheduling.room import Room
 from parallax.scheduling.scheduler import Scheduler, build_scheduler
 
@@ -223,6 +224,19 @@ def test_lanes_are_forgotten_with_their_last_job() -> None:
     assert not policy._heaps
     assert not policy._waiting
     assert not policy._lanes
+
+
+def test_queues_remember_no_model_without_a_job() -> None:
+    """Models come and go with names that tenants choose: a lane each would never be given back."""
+    queues = Queues()
+    for n in range(500):
+        queues.enqueue(float(n), Queued(JobView(f"j{n}", "x", 1, 1, 0.0, model=f"m{n}"), "", COST))
+        if n >= 3:
+            gone = queues.dequeue("x") if n % 2 else queues.withdraw(f"j{n - 3}")
+            assert gone is not None
+            assert gone.job.id == f"j{n - 3}"
+        waiting = {f"m{m}" for m in range(max(0, n - 2), n + 1)}
+        assert set(queues.lanes) == set(queues.by_tenant["x"].lanes) == waiting
 
 
 def stolen(thief: tuple[str, ...]) -> set[str]:

@@ -1,4 +1,4 @@
-"""What every measured queue is asked for, in an environment that has the queue and not Parallax.
+"""The harness of every measured queue, in an environment that has the queue and not Parallax.
 
     BENCH_REDIS_URL=... python -m ops.bench.peers.<queue> work         one worker until it is killed
     BENCH_REDIS_URL=... python -m ops.bench.peers.<queue> produce N    warm up, measure N no-op jobs
@@ -36,7 +36,7 @@ class Producer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What makes a queue's worker, and its producer, of the server's URL."""
+    """The builders of a queue's worker and of its producer from the server's URL."""
 
     work: Callable[[str], None]
     connect: Callable[[str], Producer]

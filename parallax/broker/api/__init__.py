@@ -1,1 +1,1 @@
-"""What gateways and engines both read of OpenAI's API: shapes of bodies, and their paths."""
+"""The parts of OpenAI's API that gateways and engines share: body shapes and paths."""

@@ -1,4 +1,4 @@
-"""Parts of requests that are the same for whoever reads them; other fields are passed over."""
+"""Parts of requests that all readers share; other fields are passed over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Part(msgspec.Struct):
-    """A part of what a message says: a text, or something else that is nobody's business here."""
+    """A part of a message's content: a text, or a kind that is not read here."""
 
     type: str = ""
     text: str = ""
@@ -32,7 +32,7 @@ class Item(msgspec.Struct):
 
 
 class StreamOptions(msgspec.Struct):
-    """What a request says of the stream of its answer."""
+    """A request's options for the stream of its answer."""
 
     include_usage: bool | None = None
 

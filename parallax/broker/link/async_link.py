@@ -3,7 +3,7 @@
 Calls of any number of callers are under way on one connection at once; a read that blocks has
 another one, so that nobody waits behind it, and one such read is under way at a time. What a `Link`
 promises holds here, too: nothing is sent twice by surprise, a lost reply is `Unreachable`, every
-foreign error is translated. A caller that is cancelled does not know the outcome of what it sent.
+foreign error is translated. A cancelled caller does not know the outcome of its commands.
 
 Not safe to share between event loops: each has its own.
 """
@@ -58,7 +58,7 @@ class AsyncLink:
         return self._shared.address
 
     async def carry(self, dialogue: Dialogue[R]) -> R:
-        """Send what a dialogue asks for and give it the replies; return what came of it."""
+        """Send the commands of a dialogue and give it the replies; return its result."""
         return await self._shared.carry(dialogue)
 
     async def call(self, *command: Argument) -> Reply:
@@ -104,7 +104,7 @@ class AsyncLink:
         self._shared.drop()
 
     async def close(self) -> None:
-        """Drop the connections; the next call opens new ones. What is under way fails."""
+        """Drop the connections; the next call opens new ones. Commands under way fail."""
         await asyncio.gather(self._shared.close(), self._blocked.close())
 
 

@@ -1,8 +1,8 @@
-"""Operations as values: what is asked of Redis, and how its reply is to be understood.
+"""Operations as values: a command for Redis, and the decoder of its reply.
 
 A pure function builds a `Call` (one run of a script) or `Commands` (plain commands in one write); a
 `Link` carries it out and waits, an `AsyncLink` carries it out among others. So every operation
-exists once, whoever waits for it and however.
+exists once, for links that wait and for links that await.
 """
 
 from __future__ import annotations

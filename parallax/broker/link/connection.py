@@ -81,7 +81,7 @@ class Link:
         return f"{host}:{port}" if host else ""
 
     def carry(self, dialogue: Dialogue[R]) -> R:
-        """Send what a dialogue asks for and give it the replies; return what came of it."""
+        """Send the commands of a dialogue and give it the replies; return its result."""
         answers: list[Reply] | None = None
         while True:
             try:

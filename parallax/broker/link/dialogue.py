@@ -1,7 +1,7 @@
-"""What a link says to a server and what it does about the answers, without a connection.
+"""The protocol of a link without its connection: commands to send, and reactions to answers.
 
-A dialogue is a generator: it yields what is to be sent and is given the replies. A `Link` waits for
-them, an `AsyncLink` awaits them; what is done about a slot that moved, a script that the server
+A dialogue is a generator: it yields commands and is given the replies. A `Link` waits for
+them, an `AsyncLink` awaits them; the reaction to a slot that moved, a script that the server
 does not have or a key of a wrong type is the same, and stands here once.
 """
 
@@ -35,7 +35,7 @@ class Ask:
     moved: Moved | None = None
 
 
-#: Yields what to ask and is sent the replies, errors among them; returns what came of it.
+#: Yields commands and is sent the replies, errors among them; returns its result.
 Dialogue = Generator[Ask, list[Reply], R]
 
 
@@ -115,7 +115,7 @@ def _with_texts(batch: Sequence[Call[Any]]) -> list[Command]:
 
 
 def _brought(call: Call[Any]) -> Dialogue[Reply]:
-    """Bring the scripts and run one of them; whoever may not bring them sends this one whole."""
+    """Load the scripts and run one of them; a user that may not load them sends this one whole."""
     if (yield from bring_scripts()):
         with suppress(ScriptMissing):  # it may be emptied again
             return (yield from calls([call.command]))[0]

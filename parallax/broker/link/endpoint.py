@@ -1,4 +1,4 @@
-"""What a URL says of a server: how to connect to it, and as whom.
+"""Parses a server's URL: how to connect, and as which user.
 
 redis-py reads the URL, so that a link that waits and one that awaits understand it alike.
 """

@@ -10,13 +10,13 @@ from parallax.broker.link import refusals, tls
 from parallax.broker.link.nodes import redirected
 from parallax.core.errors import ParallaxError, StoreFault, StoreFull, Unreachable
 
-#: What is said of a connection that the server closed.
+#: The message for a connection that the server closed.
 HUNG_UP = ("reset", "closed by server", "roken pipe")
 _FULL = ("OOM",)
 #: Redis 6.2 puts what stopped a script into a sentence of its own, and the word into its middle.
 _WRAPPED = re.compile(r"^Error running script .*?: \d+: -([A-Z]+) ")
 _WRONG_TYPE = "WRONGTYPE"
-#: What scripts and servers say of a value that is not what it should be.
+#: How scripts and servers report a value of a wrong type.
 _DATA = (
     "attempt to ", "bad argument", "is not an integer", "not a valid float", "is not a float",
     "Invalid stream ID", "out of range",

@@ -43,7 +43,7 @@ class Line:
         return f"{self._wire.host}:{self._wire.port}" if self._wire and self._wire.host else ""
 
     async def carry(self, dialogue: Dialogue[R]) -> R:
-        """Send what a dialogue asks for and give it the replies; return what came of it."""
+        """Send the commands of a dialogue and give it the replies; return its result."""
         answers: list[Reply] | None = None
         wire: Wire | None = None
         while True:
@@ -62,7 +62,7 @@ class Line:
             self._served = True
 
     def _follow(self, moved: Moved, sent_on: Wire) -> None:
-        """Leave a node that has the slot no more; what is under way there is answered yet."""
+        """Leave a node that has lost the slot; commands under way there are answered yet."""
         if sent_on is self._wire:  # else somebody was sent away before us
             self._route.follow(moved, sent_on.host)
             self._wire = None

@@ -67,7 +67,7 @@ class Route:
         """Learn other nodes of the cluster from a new connection: yields commands, takes replies.
 
         Only the first server is asked whether it is a node of one. An answer that we can do without
-        is anything else than what is expected: a narrow user may not ask.
+        is anything else than expected: a user with few rights may not ask.
         """
         if self._asks:
             self._clustered = _is_node((yield ("HELLO",)))

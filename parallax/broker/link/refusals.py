@@ -1,4 +1,4 @@
-"""What servers, and what is no server of ours, say when they will not serve; what to do then."""
+"""Classifies refusals of servers, and of peers that are no Redis, and says what to do."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def is_forbidden(error: ParallaxError) -> bool:
 
 
 def greeting(host: str, port: int) -> ParallaxError | None:
-    """Return why a server hangs up on us, if it says so to whoever connects; None if it does not.
+    """Return why a server hangs up on us, if it tells a client that connects; else None.
 
-    It speaks before we do and closes: what it said is lost when we have written meanwhile.
+    It speaks before we do and closes: its message is lost when we have written meanwhile.
     """
     with suppress(OSError), socket.create_connection((host, port), PROBE_S) as probe:
         probe.settimeout(PROBE_S)

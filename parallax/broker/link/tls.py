@@ -94,7 +94,7 @@ class TlsConnection(SSLConnection):
 
 
 def hint(text: str) -> str:
-    """Return what may be the matter when the server hung up without a word; usually nothing."""
+    """Return the likely cause if the server hung up without a word; usually nothing."""
     if _HUNG_UP not in text:
         return ""
     return " If it asks for certificates of clients, name one with ssl_certfile and ssl_keyfile."

@@ -1,9 +1,9 @@
 """One connection of an event loop: any number of exchanges under way, replies matched in order.
 
 The server answers in the order in which it was asked, so who asked first takes the next reply.
-Whoever is cancelled leaves its place in that order, and its replies are dropped. Commands of one
+A cancelled caller leaves its place in that order, and its replies are dropped. Commands of one
 turn of the loop leave in one write. Two things are bounded: exchanges under way, and bytes that
-wait to be sent; whoever comes later waits at the door. The oldest exchange must be answered within
+wait to be sent; later callers wait for room. The oldest exchange must be answered within
 `timeout_s`, or the connection is given up: all that was under way fails, its outcome unknown.
 """
 
@@ -167,7 +167,7 @@ class Wire(asyncio.Protocol):
         self._changed.set()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Fail what was under way."""
+        """Fail the exchanges under way."""
         self._break(error or redis.ConnectionError(_LOST))
         if not self._gone.done():
             self._gone.set_result(None)
@@ -189,7 +189,7 @@ class Wire(asyncio.Protocol):
         self._under_way.popleft()
         self._oldest_since = self._loop.time()
         self._changed.set()
-        if not oldest.done.done():  # whoever waited may have been cancelled
+        if not oldest.done.done():  # its caller may have been cancelled
             oldest.done.set_result(oldest.replies)
         self._rest()
 
@@ -205,7 +205,7 @@ class Wire(asyncio.Protocol):
             self.drop()
 
     def drop(self) -> None:
-        """Close at once. What is under way fails, its outcome unknown."""
+        """Close at once. Exchanges under way fail, their outcome unknown."""
         self._break(redis.ConnectionError(_CLOSED), gently=not self._under_way)
 
     async def close(self) -> None:

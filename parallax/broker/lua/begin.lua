@@ -11,7 +11,7 @@ local reply, dropped, starts, began = {}, {}, {}, {}
 for i = 1, n do
   local entry, signature, out = ARGV[3 + 2 * i], ARGV[4 + 2 * i], 3 * i - 2
   local job = KEYS[2 + i]
-  local j = redis.call('HMGET', job, 'at', 'about', 'deadline', 'prefix')
+  local j = redis.call('HMGET', job, 'at', 'about', 'deadline', 'prefix', 'trace')
   local field, state, holder, started = 'at', 'assigned', signature, ''
   if j[1] ~= 'assigned ' .. signature then
     state, holder, started = parsed(j[1])
@@ -38,6 +38,10 @@ for i = 1, n do
     j[2] = string.gsub(j[2], '%[%],%d+,%d+(,?[^%[%]]*)%]$', function(model)
       return j[4] .. (model == '' and '' or ',0' .. model) .. ']'
     end)
+  end
+  -- The worker reads of a trace what the record keeps apart: after the bytes of the body.
+  if j[5] and j[2] and word ~= 'skip' and string.match(j[5], '^[%x-]+$') then
+    j[2] = string.gsub(j[2], '^%d+ [^ ]+ [^ ]+ [^ ]+', '%0/' .. j[5], 1)
   end
   reply[out], reply[out + 1], reply[out + 2] = word, j[2], since
   if bodies then

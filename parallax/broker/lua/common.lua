@@ -82,6 +82,7 @@ end
 --   hedge     "<state> <who>/<attempt>/<entry> <started>" of the attempt beside the one in `at`, if
 --             there is or was one; its state is `assigned`, `running` or `over`
 --   prefix    "<hashes>,<block>" if it is too long to ride in the spec; for the leader and the worker
+--   trace     the context of the trace that it belongs to, if it does; for who tells of it
 --   prefilled "<worker> <cached> <first_s>" once a worker has computed the prompt for another: how
 --             much of it was cached, and when the first token came, in seconds after acceptance
 -- All times are ms of this server's clock.

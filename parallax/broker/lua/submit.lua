@@ -5,8 +5,8 @@
 -- REPLY n x (ok entry | dup state | conflict state | too_big bytes | full depth
 --            | bad_stream type | bad_job type)
 -- `ticket` begins with the 16 characters of the job's digest; tenant# counts from 1; `options` is
--- '' or "<limit> <deadline>[ <prefix>]" with '-' for the usual limit or no deadline, in ms from now;
--- `prefix` is there if it is too long for `spec`.
+-- '' or "<limit> <deadline>[ <prefix>[ <trace>]]" with '-' for the usual limit or no deadline, in ms
+-- from now; `prefix` is there if it is too long for `spec`, `trace` if the job belongs to one.
 local T, n = tonumber(ARGV[1]), tonumber(ARGV[2])
 local max_depth, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local streams, jobs = 5, 5 + T
@@ -82,9 +82,9 @@ for i = 1, n do
   if reply[2 * i - 1] == 'ok' then
     local a = first + (i - 1) * WIDTH
     local id, k, spec, job = ARGV[a + 1], tonumber(ARGV[a + 2]), ARGV[a + 3], KEYS[jobs + i]
-    local limit, deadline, prefix = '-', '-', ''
+    local limit, deadline, prefix, trace = '-', '-', '', ''
     if ARGV[a + 5] ~= '' then
-      limit, deadline, prefix = string.match(ARGV[a + 5], '^([^ ]+) ([^ ]+) ?(.*)$')
+      limit, deadline, prefix, trace = string.match(ARGV[a + 5], '^([^ ]+) ([^ ]+) ?([^ ]*) ?(.*)$')
       if deadline ~= '-' then deadline = whole(t + tonumber(deadline)) end
     end
     local entry = enqueue(KEYS[streams + k], id, stamp, deadline, '0', spec)
@@ -96,6 +96,7 @@ for i = 1, n do
     end
     if limit ~= '-' then redis.call('HSET', job, 'limit', limit) end
     if prefix ~= '' then redis.call('HSET', job, 'prefix', prefix) end
+    if trace ~= '' then redis.call('HSET', job, 'trace', trace) end
     if bodies and ARGV[texts + i] ~= '' then
       redis.call('SETNX', KEYS[bodies + i], ARGV[texts + i])
     end

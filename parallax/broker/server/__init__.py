@@ -1,1 +1,1 @@
-"""The embedded server: finding it, starting it, its home, and putting in order what it leaves."""
+"""The embedded server: finding it, starting it, its home, and cleaning up after it."""

@@ -1,4 +1,4 @@
-"""What a guardian runs: wait for the owner's end, then end and remove what it left behind.
+"""The guardian process: waits for its owner's end, then ends and removes its leftovers.
 
 A script of its own that imports nothing of the package, so that it starts in milliseconds. It reads
 one JSON document a line from its standard input, a pipe that only the owner can write to:
@@ -27,7 +27,7 @@ NOT_FOR_IT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # its owner starts 
 
 
 class Left:
-    """What is left when the owner is gone: processes by id, and folders."""
+    """The leftovers of an owner that is gone: processes by id, and folders."""
 
     def __init__(self) -> None:
         self.processes: dict[int, tuple[str, float]] = {}  # when it started, and its grace

@@ -4,7 +4,7 @@ A batch of jobs is thousands of small strings that come and go at once. The pack
 no allocator of its own, and that of the C library spends a quarter of the server's time on them:
 jemalloc and mimalloc do not. Where one of them is installed it is loaded before the server
 (`LD_PRELOAD`); elsewhere glibc is told to keep more freed pieces at hand. None of it is needed, and
-nothing is ever installed. Whoever sets `LD_PRELOAD`, be it to nothing, has chosen.
+nothing is ever installed. A user that sets `LD_PRELOAD`, be it to nothing, has chosen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KEPT = "glibc.malloc.tcache_count=8000"
 
 @dataclass(frozen=True, slots=True)
 class Allocator:
-    """What it is, for people, and what must stand in the server's environment."""
+    """An allocator's name for people, and the environment that the server needs for it."""
 
     name: str
     variables: Mapping[str, str] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 What it must survive, and how:
 
 * *Kill -9 of its owner*: a guardian (and on Linux the kernel) sends it SIGTERM; it syncs its
-  append-only file and goes, and what was temporary is removed. No orphan is left.
+  append-only file and goes, and temporary files are removed. No orphan is left.
 * *Kill -9 of itself*: the data directory holds an append-only file; `restart_if_dead` starts it
   again on the same port, socket and password, so that clients just reconnect.
 * *Two owners*: a lock on the data directory (`parallax.broker.server.home`).
@@ -96,7 +96,7 @@ class EmbeddedServer:
         self.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> ServerInfo:
@@ -126,6 +126,10 @@ class EmbeddedServer:
             return False
         self.info = self._launch()
         return True
+
+    def renewal_asked(self) -> bool:
+        """Whether another command asked for new processes since the last look."""
+        return self.info is not None and self._data.renewal_asked()
 
     def kill(self) -> None:
         """Kill the server with SIGKILL, as a crash would."""
@@ -203,7 +207,7 @@ class EmbeddedServer:
         try:
             self._data.publish(info)
         except OSError as error:
-            if self.info is None:  # else what is published leads to it all the same
+            if self.info is None:  # else the published address leads to it all the same
                 self.kill()
                 place = self._data.folder / "server.json"
                 raise StoreFault(f"{place} cannot be written: {error.strerror}") from None
@@ -266,7 +270,7 @@ loglevel notice
                 return False
             self._check()
             self._clock.wait(POLL_S)
-        # What answered at our socket with our password is our server, but it may have gone since.
+        # A server that answered on our socket with our password is ours, but may have gone since.
         return process.poll() is None
 
     def _socket_path(self) -> Path:

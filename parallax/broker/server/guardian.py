@@ -93,7 +93,7 @@ class Guardian:
 
 
 def _started(first: bytes) -> subprocess.Popen[bytes]:
-    # It ends with its owner and after it: what is blocked here is blocked there, from the start.
+    # It ends with its owner and after it: signals blocked here are blocked there, from the start.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, aftermath.NOT_FOR_IT)
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script

@@ -3,6 +3,7 @@
     lock         locked while owner or server live; holds the owner's process id
     server.json  how to reach the server; readable by the user only; removed by a clean stop
     server.log   what the server wrote
+    renew        asks the owner to replace its processes; removed when it begins
     the rest     the server's own: its append-only file
 
 All of it is readable by the user only; the directory itself keeps the mode that it has. What lies
@@ -27,13 +28,21 @@ import msgspec
 
 from parallax.broker.link.connection import Link
 from parallax.core.clock import Clock
-from parallax.core.errors import Conflict, InvalidInput, ParallaxError, StoreFault, StoreFull
+from parallax.core.errors import (
+    Conflict,
+    InvalidInput,
+    ParallaxError,
+    StoreFault,
+    StoreFull,
+    Unreachable,
+)
 
 POLL_S = 0.005
 PROBE_S = 0.25  # how long `running_server` of another process may hold the lock, at the very most
 LEAVE_S = 10.0  # how long a server whose owner was killed may take to sync its file and go
 PING_TIMEOUT_S = 1
 MOST_TOLD = 65_536  # bytes of `server.json`
+RENEW = "renew"  # the file that asks for new processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,21 @@ def answers(url: str) -> bool:
         return False
 
 
+def ask_for_renewal(home: Path | None = None) -> Path:
+    """Ask the owner of this data directory to replace its processes; return the directory.
+
+    Raises Unreachable if there is no owner, InvalidInput if the directory is somebody else's.
+    """
+    folder = data_home(home)
+    if running_server(home) is None:
+        raise Unreachable(f"no `parallax up` runs on {folder}: start one, or name its --home")
+    try:
+        os.close(_own_file(folder / RENEW, os.O_RDWR))
+    except OSError as error:
+        raise InvalidInput("home", str(folder), f"one of your own ({error.strerror})") from None
+    return folder
+
+
 class DataDirectory:
     """A data directory as its owner sees it."""
 
@@ -120,6 +144,15 @@ class DataDirectory:
             lock.close()
             raise
         self._lock = lock
+        self.renewal_asked()  # one that nobody heard asked another owner
+
+    def renewal_asked(self) -> bool:
+        """Whether `ask_for_renewal` was called since the last look."""
+        try:
+            (self.folder / RENEW).unlink()
+        except OSError:
+            return False
+        return True
 
     def _await(self, lock: IO[str], clock: Clock) -> None:
         """Lock; be patient for a moment with one who only looks, longer with a server that goes."""

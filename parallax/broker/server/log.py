@@ -1,4 +1,4 @@
-"""Why a server of ours ended, from what it wrote into its log, and what to do about it."""
+"""Finds in a server's log why it ended, and what to do about it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def read_url(path: Path, field: str) -> str:
     """Return the URL in a file. Raises InvalidInput, naming the field, if it cannot be read.
 
     One with a password must be closed to others; its group may read it, as in containers whose
-    user is not the owner of what is mounted.
+    user does not own the mounted folder.
     """
     try:
         with path.open("rb") as file:

@@ -1,8 +1,8 @@
 """Temporary homes and sockets of embedded servers: making them, and removing abandoned ones.
 
-A guardian removes them when their owner is killed. What is left when it is killed too (a machine
-that lost its power, a container that was stopped) is removed at the next start: only what has our
-name, is our own, and belonged to a process that is gone.
+A guardian removes them when their owner is killed. If it is killed too (a machine that lost its
+power, a container that was stopped), the next start removes what has our name, is our own, and
+belonged to a process that is gone.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def remove_abandoned(folder: Path) -> None:
 def remove_socket(stale: ServerInfo | None) -> None:
     """Remove the socket of a server whose owner could not do it any more, and its directory.
 
-    The path was read from a file, and anybody may have written that: what is removed is a socket
+    The path was read from a file, and anybody may have written that: the removed file is a socket
     of ours where nobody listens, in a directory as we make them, and nothing else.
     """
     if stale is None:

@@ -1,1 +1,1 @@
-"""What the streams hold: one file for each family of operations."""
+"""The operations on Redis: one file for each family of them."""

@@ -47,7 +47,7 @@ _WRITING = (
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a role may do: commands, and keys of the cell by the last part of their names."""
+    """A role's permissions: commands, and keys of the cell by the last part of their names."""
 
     name: str
     commands: tuple[str, ...]
@@ -78,13 +78,13 @@ ROLES = {
              (*_JOBS, *_TOTALS, "hb:*", "stat:*", "workers")),
         Role("operator", (*_CONNECTING, *_BRINGING, "script|kill", *_READING, *_WRITING),
              (*_JOBS, *_TOTALS, "tenants", "policy", "memory", "record", "recording", "workers",
-              "hb:*", "stat:*", "leader", "keys", "figures", "scaling")),
+              "hb:*", "stat:*", "leader", "keys", "figures", "scaling", "drained")),
         Role("autoscaler", (*_CONNECTING, *_RUNNING, "get", "set", "pexpire", "del"),
              ("load", "scaler", "scaling")),
         Role("observer", (*_CONNECTING, *_READING, "info", "cluster|info"),
              ("in:*", "work:*", "job:*", "ctl:*", "hb:*", "stat:*", *_TOTALS, "workers", "tenants",
               "policy", "leader", "epoch", "ledger", "memory", "suspects", "keys", "figures",
-              "load", "scaling")),
+              "load", "scaling", "drained")),
     )
 }  # fmt: skip
 

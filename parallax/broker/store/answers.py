@@ -15,7 +15,7 @@ T = TypeVar("T")
 _FENCED = b"fenced"
 
 
-#: A word and what it says more: one row of a reply. (A job makes several: a named tuple costs four
+#: A word and its detail: one row of a reply. (A job makes several: a named tuple costs four
 #: times what a tuple does.)
 Answer: TypeAlias = tuple[W, str]
 

@@ -26,7 +26,7 @@ from parallax.core.bisection import each_asked
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_TOKENS, NAME
 from parallax.core.reasons import Reason
-from parallax.core.words import Begun, Done, Finished, Relayed
+from parallax.core.words import Begun, Done, Finished, Relayed, Verdict
 
 #: Stands for the tenant of a job whose record does not tell it.
 NOBODY = "unknown"
@@ -35,7 +35,7 @@ _BEGUN, _FINISHED, _DONE = Lexicon(Begun), Lexicon(Finished), Lexicon(Done)
 
 
 class Look(Struct, frozen=True):
-    """What `begin` says of an attempt: a word, the job's `about`, when it began, and its body."""
+    """The answer of `begin` for an attempt: a word, the job's `about`, its start, and its body."""
 
     word: Begun
     about: bytes
@@ -44,7 +44,7 @@ class Look(Struct, frozen=True):
 
 
 class Prefilled(Struct, frozen=True):
-    """Who computed the prompt, how much of it was cached there, and when the first token came."""
+    """The prefill of a job: its worker, its cached tokens, and the time of the first token."""
 
     worker: str
     cached_tokens: int
@@ -67,7 +67,7 @@ class Assignment(Struct, frozen=True):
 
 
 class Attempt(Struct, frozen=True):
-    """An attempt that has begun: what the engine needs, and who is told of its end."""
+    """A begun attempt: the engine's input, and the reader that is told of its end."""
 
     assignment: Assignment
     tenant: str
@@ -84,6 +84,7 @@ class Attempt(Struct, frozen=True):
     stream: bool = False  # the answer is relayed in pieces
     keep: bool = False  # the answer is kept for a while
     model: str = ""
+    trace: str = ""  # the context of the trace that it is a part of
 
     @property
     def job_id(self) -> str:
@@ -92,7 +93,7 @@ class Attempt(Struct, frozen=True):
 
 
 class Finish(Struct, frozen=True):
-    """The end of an attempt: `verdict` as in `lua/finish.lua`, and the answer if it completed."""
+    """The end of an attempt: a `Verdict`, or one with figures, and the answer if it completed."""
 
     attempt: Attempt
     verdict: str
@@ -109,9 +110,9 @@ class Cancellation:
 
 
 class Attempts:
-    """What a worker does with its attempts: it begins them, relays their answers, ends them.
+    """A worker's operations on its attempts: begin them, relay their answers, finish them.
 
-    All of it are dialogues, which a link carries for whoever waits or awaits.
+    All operations are dialogues, which a blocking or an async link carries.
     """
 
     def __init__(self, keys: Keys, worker: str, limits: Limits | None = None) -> None:
@@ -191,7 +192,7 @@ class Attempts:
         return dialogue.do(quarantine_call(keys, self._limits, keys.work(self._worker), junk))
 
     def relay(self, chunks: Sequence[Chunk]) -> Dialogue[list[Relayed]]:
-        """Send pieces of answers to whoever waits; return `ok` or `stop` for each.
+        """Send chunks of answers to the waiting clients; return `ok` or `stop` for each.
 
         Those of an attempt go in order, before its end, and before what follows them is sent: of an
         attempt that was told to `stop` nothing is sent any more. Safe to repeat. The scheduler is
@@ -262,8 +263,8 @@ def finish_call(
             tenants.setdefault(attempt.tenant, len(tenants) + 1),
             outs.setdefault(reply, len(outs) + 1) if reply else "",
         )
-    # Of a record that cannot be understood nobody knows whether it has a body.
-    with_bodies = any(f.attempt.body_bytes or f.verdict == "dead" for f in finishes)
+    # A record that cannot be decoded does not tell whether it has a body.
+    with_bodies = any(f.attempt.body_bytes or f.verdict == Verdict.DEAD for f in finishes)
     bodies = [keys.body(f.attempt.job_id) for f in finishes] if with_bodies else []
     payloads: list[Argument] = []
     if any(f.answer or f.attempt.stream for f in finishes):
@@ -352,7 +353,7 @@ def is_drain(entry: Entry) -> bool:
 
 
 def _attempt(assignment: Assignment, look: Look) -> Attempt | None:
-    """Return what has begun; None if nobody can understand it."""
+    """Return the begun attempt; None if it cannot be decoded."""
     try:
         about = decode_about(look.about)
         waited_s = max(0.0, int(look.began) / 1000 - about.accepted)
@@ -375,6 +376,7 @@ def _attempt(assignment: Assignment, look: Look) -> Attempt | None:
         about.streams,
         about.kept,
         spec.model,
+        about.trace,
     )
 
 

@@ -1,4 +1,4 @@
-"""What an exporter shows of a cell beside its overview: ages, the lease, and the server itself.
+"""Reads what an exporter adds to the overview of a cell: ages, the lease, the server itself.
 
 It is read with plain commands that the role `observer` may use, in two round trips, whatever waits.
 """

@@ -1,4 +1,4 @@
-"""What a leader looks at again and again, in one round trip."""
+"""Reads in one round trip the keys that a leader polls."""
 
 from __future__ import annotations
 

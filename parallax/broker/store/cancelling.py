@@ -1,4 +1,4 @@
-"""Cancelling jobs for whoever may: looking where each is, and ending it there."""
+"""Cancels jobs: finds where each of them is, and ends it there."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What travels through Redis, as typed messages: strict on reading, small on the wire.
+"""The typed messages that travel through Redis: strict on reading, small on the wire.
 
-JSON, never pickle: whoever can write to a stream must not be able to run code. Every message has a
+JSON, never pickle: a writer of a stream must not be able to run code. Every message has a
 version `v`; an unknown field, a wrong type or a number out of range is refused with `InvalidInput`,
-which names field, value and what is allowed, and the entry goes to the dead letters. Each entry is
+which names field, value and the allowed ones, and the entry goes to the dead letters. Each entry is
 decoded on its own, so that junk never takes a neighbour with it.
 
 While processes are replaced one by one, new ones talk to old ones. A job's `Spec` of a newer
@@ -32,6 +32,7 @@ from parallax.core.model import (
     check_model,
     check_name,
 )
+from parallax.core.trace import context_in
 
 VERSION = 1
 _MAX_MS = 2**52
@@ -60,7 +61,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, array_like=True, frozen=Tr
 
 
 class Spec(Row, frozen=True):
-    """What the scheduler may know of a job; the end of its arrival and of its record."""
+    """The scheduler's view of a job, as its arrival entry carries it and its record keeps it."""
 
     v: _Version
     tenant: str
@@ -82,9 +83,9 @@ class _StrictSpec(Spec, frozen=True):
 
 
 class Report(Row, frozen=True):
-    """What came of an attempt: the field `result` of the job's record.
+    """The result of an attempt: the field `result` of the job's record.
 
-    The same text tells the scheduler (to settle accounts) and whoever waits for the job.
+    The same text tells the scheduler (to settle accounts) and the waiting client.
     """
 
     tenant: str = ""
@@ -129,11 +130,12 @@ class _NewerReport(_StrictReport, frozen=True, forbid_unknown_fields=False):
 
 
 class About(msgspec.Struct, frozen=True):
-    """What never changes of a job: the field `about` of its record.
+    """The immutable part of a job: the field `about` of its record.
 
     `accepted` is in seconds since the epoch; `output_tokens` is the true length where the answer is
     simulated; `reply` names the stream that is told of the end ('' = nobody waits). Who waits is
-    sent the answer in pieces if it `streams`; it can be read for a while if it is `kept`.
+    sent the answer in pieces if it `streams`; it can be read for a while if it is `kept`. `trace`
+    lies apart in the record, and is told to the worker with the rest.
     """
 
     accepted: float
@@ -144,6 +146,7 @@ class About(msgspec.Struct, frozen=True):
     spec: Spec
     streams: bool = False
     kept: bool = False
+    trace: str = ""
 
 
 class Registration(Message, frozen=True):
@@ -191,9 +194,11 @@ def decode_about(data: bytes | None) -> About:
         shown = "accepted, digest, length, bytes, whom to tell and the spec"
         raise InvalidInput("about", (data or b"")[:60], shown)
     accepted, digest, length, size, reply, spec = parts
-    streams = kept = False
+    streams, kept, trace = False, False, ""
     if not size.isdigit():
+        size, _, context = size.partition(b"/")
         size, streams, kept = _letters(size)
+        trace = context_in(context.decode("ascii", "replace"))
     return About(
         whole("about.accepted", accepted, _MAX_MS) / 1000,
         _text("about.digest", digest),
@@ -203,6 +208,7 @@ def decode_about(data: bytes | None) -> About:
         _spec(spec),
         streams,
         kept,
+        trace,
     )
 
 
@@ -265,7 +271,7 @@ def _spec(data: bytes) -> Spec:
 
 @lru_cache(maxsize=4_096)
 def _check_familiar(name: str) -> None:
-    """Look once at what is told again and again: a pattern costs more than all else of a row."""
+    """Check a repeated value once: a pattern costs more than the rest of a row."""
     check_name("tenant", name)
 
 

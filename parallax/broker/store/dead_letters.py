@@ -19,7 +19,7 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One entry of the stream of dead letters. `job` is "" for what is not known to be a job."""
+    """One entry of the stream of dead letters. `job` is "" if it is not known to be a job."""
 
     entry: str
     job: str

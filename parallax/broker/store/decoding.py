@@ -1,4 +1,4 @@
-"""Decoding JSON strictly: a refusal names the field, its value, and what is allowed."""
+"""Decodes JSON strictly: a refusal names the field, its value, and the allowed values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from parallax.core.errors import InvalidInput
 
 M = TypeVar("M", bound=msgspec.Struct)
 
-#: What is raised for data that is not what was looked for.
+#: The errors raised for data of another shape than expected.
 REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidInput)
 
 

@@ -45,7 +45,7 @@ class Entry(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Turn:
-    """What one read returned: entries by tenant, worker events, and whether the bell rang."""
+    """The result of one read: entries by tenant, worker events, and whether the bell rang."""
 
     arrivals: dict[str, list[Entry]] = field(default_factory=dict)
     events: list[Entry] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Lease:
 
     @property
     def candidate(self) -> str:
-        """The name of whoever leads."""
+        """The name of the leader."""
         return self.token.rpartition("|")[0]
 
 

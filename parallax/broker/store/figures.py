@@ -1,6 +1,6 @@
-"""What the leader tells everybody who looks, once a second: the key `figures`.
+"""The figures that the leader publishes for viewers once a second: the key `figures`.
 
-One document with a version, written only by whoever leads (`publish.lua`), gone some minutes after
+One document with a version, written only by the leader (`publish.lua`), gone some minutes after
 the last leader. It tells what only a leader knows (latencies, what each tenant was served, who was
 hedged or stolen from), and samples of the cell's totals, so that all who look see the same rates.
 It is a hint: nothing is decided by it, and a new leader goes on from it if it can be understood.
@@ -45,7 +45,7 @@ class Sample(Message, frozen=True):
 
 
 class TenantFigures(Row, frozen=True):
-    """What a tenant got in the last minute; `running` are its attempts in flight."""
+    """A tenant's service in the last minute; `running` are its attempts in flight."""
 
     name: _Text
     cost: _Amount
@@ -57,7 +57,7 @@ class TenantFigures(Row, frozen=True):
 
 
 class WorkerFigures(Row, frozen=True):
-    """What the leader knows of a worker; counts are of the last minute."""
+    """The leader's view of a worker; counts are of the last minute."""
 
     name: _Text
     in_flight: _Count
@@ -95,7 +95,7 @@ class Figures(Message, frozen=True):
     v: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
     at: _Time
     term_since: _Time
-    since: _Time  # the beginning of what was counted "in the last minute"
+    since: _Time  # the beginning of the counts "in the last minute"
     latest: Sample = Sample()
     moment: Sample = Sample()
     minute: Sample = Sample()
@@ -139,7 +139,7 @@ def decode_figures(data: Reply) -> Figures | None:
 
 
 def decode_counts(flat: Reply) -> dict[str, int]:
-    """Return the totals that the hash `counts` holds; what is no number is left out."""
+    """Return the totals that the hash `counts` holds, without values that are no numbers."""
     found = dict[str, int]()
     if isinstance(flat, list):
         pairs = iter(flat)

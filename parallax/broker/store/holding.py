@@ -1,4 +1,4 @@
-"""Who holds a job: the fields `at` and `hedge` of its record, read in one place.
+"""Parses the holders of a job: the fields `at` and `hedge` of its record.
 
 `lua/common.lua` says what they look like, and reads them for the scripts (`parsed`, `split`).
 """
@@ -23,7 +23,7 @@ _STATES = {state.value.encode(): state for state in State}
 
 
 class Holding(Struct, frozen=True):
-    """The state of a job or of the attempt beside its own, and who has it.
+    """The state of a job or of its hedge, and its holder.
 
     `who` is `queue`, a worker, or `system` for a job that no worker ended; `entry` is the place in
     the holder's stream. Times are seconds since the epoch; None: not known. An attempt has
@@ -45,7 +45,7 @@ class Holding(Struct, frozen=True):
 
     @property
     def signature(self) -> str:
-        """What an attempt shows to prove that it is this one."""
+        """The credential by which an attempt proves that it holds the job."""
         return signature_of(self.who, self.attempt, self.entry) if self.entry else self.who
 
     @property

@@ -56,7 +56,7 @@ _ACCEPTED = frozenset({Submitted.OK, Submitted.DUP})
 
 
 class Receipt(Struct, frozen=True):
-    """What the door answered for one job.
+    """The answer of admission for one submitted job.
 
     `detail` is the entry's id, the state of the known job, or the number at fault; where one of
     several cells could not be asked, it says why.
@@ -97,7 +97,7 @@ class Receipt(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A job to end without a worker: how, why, and who is believed to hold it.
+    """A job to end without a worker: how, why, and its believed holder.
 
     `hedge_worker` is the worker of its hedge, the attempt beside the one of `worker`, if there is
     one; `entry` is where in its tenant's stream the caller saw it wait.
@@ -119,7 +119,7 @@ class Intake:
     def __init__(
         self, link: Link, keys: Keys, limits: Limits | None = None, shared_prefixes: bool = True
     ) -> None:
-        # `shared_prefixes`: equal names of blocks mean the same whoever the tenant is.
+        # `shared_prefixes`: equal names of blocks mean the same for all tenants.
         self._shared = shared_prefixes
         self._link = link
         self._keys = keys
@@ -196,7 +196,7 @@ def terminate_call(
     keys: Keys, limits: Limits, endings: Sequence[Ending], token: str = ""
 ) -> Call[list[Answer[Terminated]]]:
     """Build what ends jobs, at most `MOST_ENDINGS` of them; with a token it may raise Fenced."""
-    # Who shows no token may not touch `leader`, and the script does not look at it.
+    # A caller without a token may not read `leader`, and the script does not look at it.
     lease = keys.leader if token else keys.counts
     names = [lease, keys.open, keys.counts, keys.events, keys.dead, keys.due]
     args: list[Argument] = [
@@ -223,7 +223,8 @@ def terminate_call(
 
 
 def _options(job: Job, prefix: bytes) -> str:
-    if job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None and not prefix:
+    usual = job.max_attempts == USUAL_ATTEMPTS and job.deadline_s is None
+    if usual and not prefix and not job.trace:
         return ""
     deadline = "-" if job.deadline_s is None else int(job.deadline_s * 1000)
-    return f"{job.max_attempts} {deadline} {prefix.decode()}".rstrip()
+    return f"{job.max_attempts} {deadline} {prefix.decode()} {job.trace}".rstrip()

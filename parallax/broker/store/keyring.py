@@ -1,7 +1,7 @@
-"""API keys: what is stored of them, and who is told what.
+"""API keys: their stored form, and the answers to each caller.
 
 A key is `plx-<id>-<secret>`, with 256 random bits that are shown once, when it is made. Stored are
-its id and a SHA-256 of all of it: whoever reads the store cannot speak with what he finds, and
+its id and a SHA-256 of all of it: a reader of the store cannot use what it finds there, and
 since the secret is random a slow hash would add nothing.
 """
 
@@ -55,7 +55,7 @@ class ApiKey(Message, frozen=True):
 
     @property
     def rates(self) -> Rates:
-        """What it may ask for a minute."""
+        """Its rates: the requests and tokens that it may ask for in a minute."""
         return Rates(self.requests_per_minute, self.tokens_per_minute)
 
     def is_good(self, token: str, now: float) -> bool:
@@ -76,12 +76,12 @@ _decoder = msgspec.json.Decoder(ApiKey)
 
 
 def digest_of(token: str) -> str:
-    """Return what is stored of a key."""
+    """Return the stored form of a key."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def id_of(token: str) -> str | None:
-    """Return the id in a key; None for what is no key."""
+    """Return the id in a key; None if the text is no key."""
     found = _TOKEN.fullmatch(token)
     return found[1] if found else None
 
@@ -90,7 +90,7 @@ def new_key(
     tenant: str, now: float, *, scopes: Sequence[str] = (ASK,), models: Sequence[str] = (),
     life_s: float | None = None, token: str | None = None, rates: Rates | None = None,
 ) -> tuple[str, ApiKey]:  # fmt: skip
-    """Return a new key, which nobody can read again, and what is stored of it.
+    """Return a new key, which nobody can read again, and its stored form.
 
     A `token` that somebody else has drawn is taken as it is. Raises InvalidInput.
     """
@@ -131,7 +131,7 @@ class Keyring:
         return bool(self._link.call("HDEL", self._key, id_))
 
     def known(self) -> dict[str, ApiKey]:
-        """Return all keys; what cannot be understood is none."""
+        """Return all keys, without entries that cannot be decoded."""
         flat = iter(self._link.call("HGETALL", self._key))
         found: dict[str, ApiKey] = {}
         for name, data in zip(flat, flat, strict=True):

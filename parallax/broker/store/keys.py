@@ -17,7 +17,7 @@ DEFAULT_CELL = "main"
 _KINDS = {
     **dict.fromkeys(("in", "work", "out", "ctl", "bell", "events", "record", "dead"), "stream"),
     **dict.fromkeys(("job", "stat", "workers", "tenants", "suspects", "ledger", "policy", "counts",
-                     "keys", "rate"), "hash"),
+                     "keys", "rate", "drained"), "hash"),
     **dict.fromkeys(("body", "answer", "hb", "leader", "epoch", "memory", "recording",
                      "figures", "load", "scaler", "scaling"), "string"),
     "active": "set", "open": "zset", "due": "zset",
@@ -51,6 +51,7 @@ class Keys:
     | `suspects` | hash | how often in a row a worker was found without a heartbeat |
     | `leader`, `epoch`, `ledger` | string, counter, hash | lease, fencing, tenants' accounts |
     | `open` | zset job -> last touch | every accepted job without a terminal record |
+    | `drained` | hash | workers and servers that are sent nothing new, and since when |
     | `keys` | hash | API keys: digests, and what each may do |
     | `rate:<key id>` | hash, TTL | what an API key has spent of its rates |
     | `due` | zset job -> deadline | those of them that have a deadline: what is due soon is found
@@ -81,6 +82,7 @@ class Keys:
         "cell",
         "counts",
         "dead",
+        "drained",
         "due",
         "epoch",
         "events",
@@ -123,7 +125,7 @@ class Keys:
         )
         self.due, self.keyring = prefix + "due", prefix + "keys"
         self.load, self.scaler = prefix + "load", prefix + "scaler"
-        self.scaling = prefix + "scaling"
+        self.scaling, self.drained = prefix + "scaling", prefix + "drained"
         self.open, self.dead, self.counts = prefix + "open", prefix + "dead", prefix + "counts"
 
     @property
@@ -156,7 +158,7 @@ class Keys:
         return self._answer + job_id
 
     def out(self, reply: str) -> str:
-        """Stream that tells whoever waits."""
+        """The stream that tells the waiting client."""
         return self._out + reply
 
     def control(self, worker: str) -> str:
@@ -164,7 +166,7 @@ class Keys:
         return self._ctl + worker
 
     def rate(self, key_id: str) -> str:
-        """What an API key has spent of its rates."""
+        """The key with the spent rates of an API key."""
         return self._rate + key_id
 
     def heartbeat(self, worker: str) -> str:

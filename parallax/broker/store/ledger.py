@@ -44,7 +44,7 @@ class Ledger:
     def page(self, cursor: str) -> tuple[str, float | None, dict[str, float | None]]:
         """Return the next cursor ("0" at the end), the level, and a page of accounts.
 
-        One round trip. None stands for what is no finite number, and for a level that is not there.
+        One round trip. None stands for a value that is no finite number, and for a missing level.
         """
         ledger = self._keys.ledger
         level, (following, flat) = self._link.calls(

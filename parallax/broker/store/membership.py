@@ -1,4 +1,4 @@
-"""Who is alive: registrations, heartbeats and reports of workers, and the leader's lease."""
+"""Liveness: registrations, heartbeats and reports of workers, and the leader's lease."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.answers import Answer, Lexicon
 from parallax.broker.store.codec import Registration, decode_registration, encode
 from parallax.broker.store.dispatch import Lease
+from parallax.broker.store.drained import decode_marks, mark_of
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.misfits import expel, name_of
@@ -43,13 +44,14 @@ _CLAMPED_WORDS, _DONE = Lexicon(Clamped), Lexicon(Done)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A registered worker: alive or not, what it registered, and what it last reported."""
+    """A registered worker: its liveness, its registration, and its last report."""
 
     worker: str
     alive: bool
     registration: Registration
     report: Mapping[str, str]
     ttl_ms: int = 0  # of its heartbeat; -1 if that would stay for ever
+    mark: str | None = None  # as what it is drained, if somebody said so
 
     def number(self, name: str) -> float:
         """Return a number from its report; 0 if it is missing or not a finite number."""
@@ -58,6 +60,11 @@ class Member:
         except ValueError:
             return 0.0
         return number if isfinite(number) else 0.0
+
+    @property
+    def draining(self) -> bool:
+        """Whether it is sent nothing new: it says so itself, or an operator did."""
+        return self.mark is not None or self.number("draining") > 0
 
     @property
     def heartbeat_age_s(self) -> float | None:
@@ -100,7 +107,7 @@ class Membership:
         return word is Beaten.NEW
 
     def amend(self, worker: str, registration: Registration) -> None:
-        """Register a live worker anew, whose engine is not what it was."""
+        """Register a live worker anew because its engine has changed."""
         self._link.call("HSET", self._keys.workers, worker, encode(registration))
 
     def report(self, worker: str, ttl_ms: int, fields: Mapping[str, Argument]) -> None:
@@ -114,20 +121,25 @@ class Membership:
 
         Two round trips, and one more for each further thousand.
         """
-        flat = iter(self._link.call("HGETALL", self._keys.workers))
+        keys = self._keys
+        registered, marked = self._link.calls(
+            [("HGETALL", keys.workers), ("HGETALL", keys.drained)]
+        )
+        flat, marks = iter(registered), decode_marks(marked)
         known = sorted((name_of(name), data) for name, data in zip(flat, flat, strict=True))
         known = [(worker, data) for worker, data in known if worker]
         commands: list[Sequence[Argument]] = []
         for worker, _ in known:
-            commands.append(("PTTL", self._keys.heartbeat(worker)))
-            commands.append(("HGETALL", self._keys.status(worker)))
+            commands.append(("PTTL", keys.heartbeat(worker)))
+            commands.append(("HGETALL", keys.status(worker)))
         answers: Iterator[Reply] = iter(self._in_pages(commands))
         members = []
         for (worker, data), ttl, report in zip(known, answers, answers, strict=True):
             registration = _registration(data)
             if registration is not None:
-                alive = ttl != _GONE
-                members.append(Member(worker, alive, registration, _report(report), ttl))
+                mark = mark_of(marks, worker, registration)
+                said = _report(report)
+                members.append(Member(worker, ttl != _GONE, registration, said, ttl, mark))
         return members
 
     def _in_pages(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
@@ -260,7 +272,7 @@ def _buried(reply: Sequence[bytes]) -> Buried:
 
 
 def lead_call(keys: Keys, candidate: str, ttl_ms: int) -> Call[Answer[Led]]:
-    """Build what takes or keeps the lease; its answer has the token of whoever leads."""
+    """Build the call that takes or keeps the lease; its answer has the leader's token."""
     names = [keys.leader, keys.epoch]
     return Call(script("lead"), names, [candidate, ttl_ms], lambda reply: _LED.answers(reply)[0])
 

@@ -1,10 +1,10 @@
-"""What lies where it does not belong: keys of a wrong type, and members that are no names.
+"""Finds foreign data in a cell: keys of a wrong type, and members that are no names.
 
-Whoever can write to Redis can put a string where a stream must be. Every later command on that key
-would fail, whoever it is for, and a key that all tenants share would stop all of them. So it is
+Any writer to Redis can put a string where a stream must be. Every later command on that key
+would fail, for every tenant, and a key that all tenants share would stop all of them. So it is
 moved out of the way as an entry is that cannot be understood: a sample of it goes to the dead
-letters, it is counted as malformed, and the command is sent again. What was in its place before is
-gone already, and the janitor finds the jobs that lay there.
+letters, it is counted as malformed, and the command is sent again. The former stream is
+gone by then, and the janitor finds the jobs that lay there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SET_ASIDE, _UNSEATED = Lexicon(SetAside), Lexicon(Unseated)
 
 
 class Does(Protocol):
-    """What carries operations out: a link."""
+    """The link that carries operations out."""
 
     def do(self, call: Call[R]) -> R:
         """Carry out an operation and return its decoded reply."""
@@ -121,7 +121,7 @@ def _set_aside(do: Doing[Y, S], prefix: str, keys: Sequence[str]) -> Generator[Y
 
 
 def names_of(members: Iterable[bytes]) -> tuple[list[str], list[bytes]]:
-    """Split what should be names of tenants, workers or jobs from what cannot be any."""
+    """Split valid names of tenants, workers or jobs from values that cannot be any."""
     names: list[str] = []
     junk: list[bytes] = []
     for member in members:
@@ -134,7 +134,7 @@ def names_of(members: Iterable[bytes]) -> tuple[list[str], list[bytes]]:
 
 
 def name_of(member: bytes) -> str:
-    """Return a name as it was written; '' for what is no name, whatever its bytes. O(length)."""
+    """Return a name as it was written; '' for bytes that are no name. O(length)."""
     try:
         name = member.decode("ascii")
     except UnicodeDecodeError:
@@ -145,7 +145,7 @@ def name_of(member: bytes) -> str:
 def expel(link: Does, keys: Keys, key: str, junk: Sequence[bytes]) -> int:
     """Take members out of a set, sorted set or hash; a dead letter each.
 
-    Returns how many. Bounded: what is more than a page is found by the next look.
+    Returns how many. Bounded to a page: the next look finds the rest.
     """
     if not junk:
         return 0

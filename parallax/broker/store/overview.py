@@ -1,4 +1,4 @@
-"""The one reader of a cell's state: what is printed, drawn, served and alerted comes from here.
+"""The one reader of a cell's state, for commands, dashboard, gateways and alerts.
 
 `Overview.read` takes two round trips (and one more for each further two thousand workers), whatever
 the size of the cell, and looks at no more than `MOST_TENANTS` streams of arrivals. What only a
@@ -14,6 +14,7 @@ from typing import Literal
 from parallax.broker.link.connection import Link, Reply
 from parallax.broker.link.scripts import Argument
 from parallax.broker.store.codec import Registration, decode_registration
+from parallax.broker.store.drained import decode_marks, mark_of
 from parallax.broker.store.figures import (
     Event,
     Figures,
@@ -40,7 +41,7 @@ MOST_TENANTS = 1_000
 #: Most commands in one write: their replies wait in memory on both sides.
 _PIPELINE = 8_000
 
-#: Figures that are older than this are told no more by whoever leads (seconds).
+#: Figures that are older than this are not published any more by a leader (seconds).
 STALE_S = 5.0
 
 #: A worker is called slow if it is so many times slower than the others of its pool.
@@ -54,7 +55,7 @@ WorkerWord = Literal["alive", "unready", "draining", "dead"]
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """Who leads, since when (None: it has not told yet), and how often the lease was taken."""
+    """The leader, its start (None: not told yet), and how often the lease was taken."""
 
     name: str
     epoch: int
@@ -63,7 +64,7 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A worker: what it registered and reports, and what the leader knows of it."""
+    """A worker: its registration, its report, and the leader's view of it."""
 
     member: Member
     incarnation: str
@@ -83,7 +84,7 @@ class WorkerState:
             return "dead"
         if member.report.get("unready"):
             return "unready"
-        if member.number("draining"):
+        if member.draining:
             return "draining"
         return "alive"
 
@@ -95,7 +96,7 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class TenantState:
-    """A tenant: its weight (1 unless set), its jobs, and what it was served.
+    """A tenant: its weight (1 unless set), its jobs, and its service.
 
     `figures` are None where it is not among the busiest that the leader tells of.
     """
@@ -110,7 +111,7 @@ class TenantState:
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """What a cell was like at `at`, by the server's clock.
+    """The state of a cell at `at`, by the server's clock.
 
     `waiting_jobs` counts those of the tenants in `tenants`; it is exact unless there are more.
     """
@@ -162,7 +163,7 @@ class CellState:
 
     @property
     def events(self) -> Sequence[Event]:
-        """What happened last, the oldest first."""
+        """The last notable events, the oldest first."""
         return () if self.figures is None else self.figures.events
 
     def per_s(self, word: str) -> float:
@@ -187,17 +188,17 @@ class Overview:
                 ("SSCAN", keys.active, 0, "COUNT", MOST_TENANTS), ("XLEN", keys.dead),
                 ("XLEN", keys.events), ("XLEN", keys.bell), ("HGETALL", keys.counts),
                 ("HGETALL", keys.workers), ("HLEN", keys.tenants),
-                ("HGET", keys.policy, "document"), ("GET", keys.figures),
+                ("HGET", keys.policy, "document"), ("GET", keys.figures), ("HGETALL", keys.drained),
             ]
         )  # fmt: skip
         time, token, opened, active, (_, some), dead, events, bell, counts = found[:9]
-        registered, weighted, document, told = found[9:]
+        registered, weighted, document, told, marked = found[9:]
         figures = decode_figures(told)
         names = sorted(names_of(some)[0])[:MOST_TENANTS]
         tenants = list(dict.fromkeys([*names, *_busy(figures)]))
         known = _registered(registered)
         depths, weights, reports = self._second(tenants, list(known))
-        workers = _workers(known, reports, figures)
+        workers = _workers(known, reports, figures, decode_marks(marked))
         waiting = sum(depths.values())
         streams = {
             "arrivals": waiting, "work": sum(worker.stream_jobs for worker in workers),
@@ -233,7 +234,7 @@ class Overview:
     def _second(
         self, tenants: Sequence[str], workers: Sequence[str]
     ) -> tuple[dict[str, int], dict[str, float], list[list[Reply]]]:
-        """Return the tenants' waiting jobs and weights, and what is reported of each worker."""
+        """Return the tenants' waiting jobs and weights, and each worker's report."""
         keys = self._keys
         commands: list[Sequence[Argument]] = [("XLEN", keys.arrivals(name)) for name in tenants]
         if tenants:
@@ -286,7 +287,10 @@ def _registered(flat: Reply) -> dict[str, Registration]:
 
 
 def _workers(
-    known: Mapping[str, Registration], reports: Sequence[list[Reply]], figures: Figures | None
+    known: Mapping[str, Registration],
+    reports: Sequence[list[Reply]],
+    figures: Figures | None,
+    marks: Mapping[bytes, bytes],
 ) -> list[WorkerState]:
     told = {one.name: one for one in figures.workers} if figures else {}
     found = []
@@ -298,7 +302,8 @@ def _workers(
             key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
             for key, value in zip(pairs, pairs, strict=True)
         }
-        member = Member(name, int(ttl) != _GONE, registration, fields, int(ttl))
+        mark = mark_of(marks, name, registration)
+        member = Member(name, int(ttl) != _GONE, registration, fields, int(ttl), mark)
         incarnation = (life or b"").decode("utf-8", "replace")[:64]
         found.append(WorkerState(member, incarnation, int(length), told.get(name)))
     return found

@@ -1,6 +1,6 @@
 """Which policies a running cell is to use, and what its leader has learnt.
 
-The key `policy` holds one document: what is to replace the policies that the scheduler was started
+The key `policy` holds one document: replacements for the policies that the scheduler was started
 with, the candidate that a canary tries, and how the last canary ended. Each write has a serial of
 its own; the leader looks at it a few times a second.
 """
@@ -50,7 +50,7 @@ class Rollout(Message, frozen=True):
 
 
 class Verdict(Message, frozen=True):
-    """How the last canary ended, and what was seen of each arm: jobs judged, and jobs missed."""
+    """The end of the last canary, and the counts of each arm: jobs judged, and jobs missed."""
 
     candidate: _Word
     word: _Word  # promote, rollback, or "by hand: ..."
@@ -58,7 +58,7 @@ class Verdict(Message, frozen=True):
 
 
 class PolicyDocument(Message, frozen=True):
-    """What a running cell uses instead of what its scheduler was started with."""
+    """The policies that a running cell uses instead of its scheduler's options."""
 
     serial: _Word = ""
     overrides: dict[_Word, Choice] = msgspec.field(default_factory=dict)
@@ -96,7 +96,7 @@ def remember_call(keys: Keys, lease: Lease, memory: bytes) -> Call[Done]:
 
 
 class PolicyStore:
-    """Reads and replaces the document; keeps what was learnt."""
+    """Reads and replaces the document; keeps the learnt estimates."""
 
     def __init__(self, link: Link, keys: Keys) -> None:
         self._link = link
@@ -121,7 +121,7 @@ class PolicyStore:
         return self._link.call("GET", self._keys.recording) or b""
 
     def replace(self, before: PolicyDocument, **changes: Any) -> PolicyDocument:
-        """Write the document with these changes; raises Conflict if it is not what it was."""
+        """Write the document with these changes; raises Conflict if somebody else changed it."""
         after = structs.replace(before, serial=secrets.token_hex(8), **changes)
         if self._link.do(choose_call(self._keys, before.serial, after)) is Chosen.CHANGED:
             raise Conflict("somebody else has just changed the policies; look, and try again")
@@ -139,7 +139,7 @@ class PolicyStore:
         self._link.do(remember_call(self._keys, lease, encode(kept)))
 
     def memory(self) -> tuple[str, dict[str, Any]]:
-        """Return what was learnt, and under which document; nothing if that cannot be read."""
+        """Return the learnt estimates and their document; nothing if they cannot be read."""
         data = self._link.call("GET", self._keys.memory)
         try:
             kept = msgspec.json.decode(data or b"{}")

@@ -1,4 +1,4 @@
-"""What API keys may ask for a minute: spent in Redis, so that all gateways spend of the same."""
+"""Spends the rates of API keys in Redis, so that all gateways share one budget a minute."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Whether it was allowed, and what is left; times are in seconds."""
+    """Whether it was allowed, and the allowance left; times are in seconds."""
 
     allowed: bool
     rates: Rates
@@ -56,7 +56,7 @@ class Left:
 
 
 def spend_call(keys: Keys, spendings: Sequence[Spending]) -> Call[list[Left]]:
-    """Build what spends of keys' rates, in one step; each is told what is left."""
+    """Build the call that spends keys' rates in one step; each learns its allowance left."""
     args: list[Argument] = [len(spendings)]
     for one in spendings:
         args += (one.nonce, one.rates.requests, one.rates.tokens, one.requests, one.tokens)

@@ -1,9 +1,9 @@
-"""What the leader was told and what it decided, batch by batch, so that it can be done again.
+"""Records the leader's events and decisions, batch by batch, so that a replay can repeat them.
 
 A recording is made of segments. Each begins with all that a leader knows at first: policies, seed,
-balances and what was learnt; the batches follow, numbered. While somebody keeps the key `recording`
-alive the leader appends to the stream `record`, which holds the last batches only: whoever records
-must read as fast as they come.
+balances and learnt estimates; the batches follow, numbered. While a recorder keeps the key
+`recording` alive the leader appends to the stream `record`, which holds the last batches only: the
+recorder must read as fast as they come.
 
 Events and actions are JSON arrays `[kind, fields]`. JSON has no infinity: a job without a deadline
 has null.
@@ -46,7 +46,7 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was told at once, when, and what was decided (as `encoded_actions` writes it)."""
+    """One batch: its events, its time, and its decisions (as `encoded_actions` writes them)."""
 
     leader: str
     number: int
@@ -142,7 +142,7 @@ class Recorder:
 
 
 class Recording:
-    """The side of whoever records: keeps the leader at it, and takes what it appends."""
+    """The recorder's side: asks the leader for records, and takes what it appends."""
 
     def __init__(self, link: Link, keys: Keys, name: str) -> None:
         self._link, self._keys, self._name = link, keys, name

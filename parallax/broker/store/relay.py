@@ -1,8 +1,8 @@
 """Answers in pieces: what a worker sends of an answer while it comes, and the order to read it.
 
-The first piece claims the job for its attempt (`lua/relay.lua`): whoever waits never sees pieces of
-two attempts. A piece names its attempt and its place, so that what was sent twice is read once, and
-what is missing is an error to the reader.
+The first piece claims the job for its attempt (`lua/relay.lua`): a client never sees pieces of
+two attempts. A piece names its attempt and its place, so that a repeated piece is read once, and
+a missing one is an error to the reader.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class InOrder:
     due: int = field(default=0)  # the sequence of the next piece
 
     def take(self, piece: Piece) -> bytes | None:
-        """Return what is new of a piece; None for one that was read before.
+        """Return the new part of a piece; None for one that was read before.
 
         Raises BrokenAnswer if one is missing before it, or if it is of another attempt.
         """

@@ -63,7 +63,7 @@ class Rescue:
     ) -> dict[str, list[Reclaimed]]:
         """The same for several workers in two round trips.
 
-        One by one if the store stumbles over something: what was done before is found done.
+        One by one if the store refuses one of them: items that were done before are found done.
         """
         try:
             done = self._reclaimed(lease, dead)
@@ -111,7 +111,7 @@ class Rescue:
         return int(self._link.call("ZCARD", self._keys.open))
 
     def oldest_open(self, count: int, skip: int = 0) -> list[str]:
-        """Return the open jobs that nobody touched for longest. What is no job is set aside.
+        """Return the open jobs that nobody touched for longest. Junk members are set aside.
 
         `skip` is how many of the oldest are left out.
         """

@@ -30,7 +30,7 @@ Looked = tuple[str, Sequence[bytes | None]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found out about an open job: a word and its detail, see `lua/repair.lua`."""
+    """The finding about an open job: a word and its detail, see `lua/repair.lua`."""
 
     job_id: str
     tenant: str
@@ -40,7 +40,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What an entry in a dead worker's stream does not tell of its job."""
+    """The facts of a job that its entry in a dead worker's stream does not carry."""
 
     tenant: str = NOBODY
     reply: str = ""  # whom its end is told; '' for nobody

@@ -1,4 +1,4 @@
-"""Reading what became of jobs: their records, and the streams that tell who waits."""
+"""Reads the ends of jobs: their records, and the streams that tell waiting clients."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from parallax.broker.store.relay import Piece, decode_piece
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault
 from parallax.core.lifecycle import TERMINAL, Outcome, State
 from parallax.core.pages import pages
+from parallax.core.trace import context_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Record:
     finished: float | None
     report: Report
     hedge_worker: str = ""  # of the hedge, the attempt beside the one of `worker`
+    trace: str = ""  # the context of the trace that it belongs to
 
     # No length is negative, though the server's clock may have gone back meanwhile.
 
@@ -71,8 +73,8 @@ class Record:
         return None if self.finished is None else max(0.0, self.finished - self.accepted)
 
 
-#: What is read of a record (not its prefix, which may be long), and of how many in one go.
-_FIELDS, PAGE = ("at", "about", "deadline", "hedge", "result"), 500
+#: The fields read of a record (not its prefix, which may be long), and records per call.
+_FIELDS, PAGE = ("at", "about", "deadline", "hedge", "result", "trace"), 500
 
 #: Most jobs before one that are counted.
 MOST_AHEAD = 100
@@ -102,7 +104,7 @@ class Notice(Struct, frozen=True):
 
     @property
     def report(self) -> Report:
-        """What came with the outcome."""
+        """The detail of the outcome."""
         return _report(self.data)
 
     @property
@@ -111,7 +113,7 @@ class Notice(Struct, frozen=True):
         return decode_piece(self.data)
 
 
-#: By stream: the cursor to read on from, and what was told.
+#: By stream: the cursor to read on from, and the messages.
 News = dict[str, tuple[str, list[Notice]]]
 
 
@@ -132,7 +134,7 @@ class Results:
     ) -> tuple[str, list[Notice]]:  # fmt: skip
         """Wait for news on an `out` stream after `cursor`; return the new cursor and the news.
 
-        With `forget` what was read before is deleted on the way: for a reader that is the only one.
+        With `forget` entries read before are deleted on the way: for a reader that is the only one.
         It names the jobs whose answers, told `apart`, it has `taken`: they are deleted, too.
         """
         read = follow(self._keys, reply, cursor, block_ms, forget=forget, taken=taken)
@@ -161,7 +163,7 @@ class Results:
         return {name: int(value) for name, value in known if value.isdigit() and len(value) < 19}
 
 
-# -- dialogues, for whoever waits or awaits
+# -- dialogues, for blocking and async links
 
 
 def records(keys: Keys, job_ids: Sequence[str]) -> Dialogue[list[Record | None]]:
@@ -186,9 +188,9 @@ def follow(
 ) -> Dialogue[tuple[str, list[Notice]]]:  # fmt: skip
     """Wait for news on an `out` stream after `cursor`; return the new cursor and the news.
 
-    With `forget` what was read before is deleted on the way: for a reader that is the only one. It
+    With `forget` entries read before are deleted on the way: for a reader that is the only one. It
     names the jobs whose answers, told `apart`, it has `taken`: they are deleted, too. A read never
-    deletes what it brings itself, for its reply may be lost, and then it is asked again.
+    deletes the entries that it returns, for its reply may be lost, and then it is repeated.
     """
     if taken:
         with suppress(ParallaxError):  # they have a TTL, and a producer may not delete
@@ -265,8 +267,8 @@ def news_asked(
 ) -> Commands[News]:
     """Build what waits for news on any of these `out` streams, each after its cursor.
 
-    What is `forgotten` (stream, cursor) was read before and is deleted on the way. An answer that
-    is kept apart is told as `answer_at`: it is to be fetched.
+    Entries up to the `forgotten` cursors were read before and are deleted on the way. An answer
+    that is kept apart is told as `answer_at`: the reader fetches it.
     """
     names = {keys.out(reply).encode(): reply for reply in cursors}
     command: list[Argument] = ["XREAD", "COUNT", 1000]
@@ -340,6 +342,7 @@ def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:
             at.finished,
             report,
             hedge.worker if hedge else "",
+            context_in((raw.get("trace") or b"").decode("ascii", "replace")),
         )
     except (KeyError, ValueError, InvalidInput):
         return None

@@ -1,4 +1,4 @@
-"""What autoscaling needs in Redis: the load that the leader tells, the seat, the last decisions.
+"""The keys of autoscaling: the leader's load, the autoscaler's seat, the last decisions.
 
 | key | type | holds |
 | --- | --- | --- |
@@ -27,7 +27,7 @@ from parallax.core.model import WorkerView
 from parallax.scheduling.load import Load
 
 VERSION = 1
-#: A load older than this is none (ms); what was decided is shown for a day.
+#: An older load is ignored (ms); decisions are shown for a day.
 LOAD_MS, RECORD_MS = 10_000, 86_400_000
 #: Workers told of: those that would be drained first. More are counted and not named.
 MOST_WORKERS = 1_000
@@ -85,7 +85,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class ScalingRecord(msgspec.Struct, frozen=True):
-    """What the autoscaler decided last, and why; its last changes, the latest first."""
+    """The autoscaler's last decision and its reason; its last changes, the latest first."""
 
     v: Annotated[int, msgspec.Meta(ge=VERSION)]
     at: _Number
@@ -138,7 +138,7 @@ class ScalingStore:
         self._link.call("SET", self._keys.load, msgspec.json.encode(report), "PX", LOAD_MS)
 
     def load(self) -> LoadReport | None:
-        """Return the load, if a leader told it of late; what cannot be read is none."""
+        """Return the load, if a leader published it lately and it can be decoded."""
         data = self._link.call("GET", self._keys.load)
         try:
             return None if data is None else _load_decoder.decode(data)
@@ -146,11 +146,11 @@ class ScalingStore:
             return None
 
     def keep(self, record: ScalingRecord) -> None:
-        """Keep what was decided."""
+        """Keep the decision."""
         self._link.call("SET", self._keys.scaling, msgspec.json.encode(record), "PX", RECORD_MS)
 
     def record(self) -> ScalingRecord | None:
-        """Return what was decided last; what cannot be read is nothing."""
+        """Return the last decision; None if it cannot be decoded."""
         data = self._link.call("GET", self._keys.scaling)
         try:
             return None if data is None else _record_decoder.decode(data)

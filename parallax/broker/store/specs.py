@@ -1,4 +1,4 @@
-"""A job as it is stored: what the scheduler may know of it, and what it carries for others."""
+"""A job as it is stored: the scheduler's part of it, and the parts for others."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from parallax.broker.store.codec import VERSION, encode
 from parallax.core.model import Job
 from parallax.core.prefix import salted
 
-#: A spec longer than this leaves its prefix to a field of its own in the record (bytes): whoever
-#: reads arrivals or records by count must know how much that is at the most.
+#: A spec longer than this leaves its prefix to a field of its own in the record (bytes): a reader
+#: of arrivals or records by count must know how much that is at the most.
 MOST_INLINE = 1_024
 
 

@@ -20,7 +20,7 @@ _PAGE, _PAGES = 2_500, 4
 
 
 class Tenancy:
-    """The hash `tenants`: name -> weight. Who is not in it has the weight 1."""
+    """The hash `tenants`: name -> weight. A tenant that is not in it has the weight 1."""
 
     def __init__(self, link: Link, keys: Keys) -> None:
         self._link = link
@@ -37,7 +37,7 @@ class Tenancy:
             self._link.call(*weights_command(self._keys, weights))
 
     def weights(self) -> dict[str, float]:
-        """Return all weights; what is no weight of a tenant is left out. O(tenants)."""
+        """Return all weights, without entries that are none. O(tenants)."""
         found, cursor = dict[str, float](), ""
         while cursor != _START:
             cursor, page = self._page(cursor or _START)
@@ -56,7 +56,7 @@ class Tenancy:
         return following.decode(), found
 
     def changes(self) -> bytes | None:
-        """Return what is another after every change that was made by `set_weights`."""
+        """Return a mark that every change by `set_weights` replaces."""
         return self._link.call("HGET", self._keys.tenants, CHANGES)  # type: ignore[no-any-return]
 
     def news(self, changes: bytes | None, look: bool = False) -> dict[str, float]:
@@ -83,7 +83,7 @@ class Tenancy:
         return news
 
     def _read_all(self) -> dict[str, float]:
-        """Who is no more there has the usual weight again; begin anew if there was a change."""
+        """Reset the weight of vanished tenants to the default; begin anew if there was a change."""
         gone = self._known.keys() - self._seen
         for tenant in gone:
             del self._known[tenant]
@@ -106,5 +106,5 @@ def weights_command(keys: Keys, weights: Mapping[str, float]) -> list[Argument]:
         check_name("tenant", tenant)
         check_number("weight", weight, 1e-6, 1e6)
         pairs += (tenant, repr(weight))
-    # Not a counter: whatever stands there, what is written next differs from it.
+    # Not a counter: the next mark differs from any value that stands there.
     return ["HSET", keys.tenants, *pairs, CHANGES, secrets.randbits(52)]

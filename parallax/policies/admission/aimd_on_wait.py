@@ -1,4 +1,4 @@
-"""AIMD on the wait: a limit on what may queue, found by trying."""
+"""AIMD on the wait: finds a limit on the queue by trying."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probabilistic admission: what may be dropped is, more likely the fuller the fleet."""
+"""Probabilistic admission: drops jobs of low priority, more likely the fuller the fleet."""
 
 from __future__ import annotations
 

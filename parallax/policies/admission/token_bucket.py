@@ -14,7 +14,7 @@ SWEEP = 1_024
 
 @dataclass(slots=True)
 class _Bucket:
-    """What a tenant may still ask for, as of a time."""
+    """A tenant's remaining allowance as of a time."""
 
     level: float
     at: float

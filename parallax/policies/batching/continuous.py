@@ -1,4 +1,4 @@
-"""Continuous batching: whoever waits joins at the next step."""
+"""Continuous batching: waiting requests join at the next step."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from parallax.policies.registry import BATCHING
 @BATCHING.register("static")
 @dataclass(slots=True)
 class Static:
-    """Start with `size` jobs, or with what is there after `window_s`; let nobody join.
+    """Start with `size` jobs, or with the waiting ones after `window_s`; let nobody join.
 
     The batch lasts as long as its longest answer: of b exponential lengths only 1 / H_b of the
     places is used (16: 30 %).

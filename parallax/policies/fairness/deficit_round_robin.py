@@ -23,7 +23,7 @@ class DeficitRoundRobin:
     A tenant keeps its turn until what it was charged reaches what its turns were worth. The job
     that crosses the line is served whole, and what it cost too much is missing from the turns that
     follow (the "surplus" form, which need not know the next job's cost before it picks). A tenant
-    that leaves loses what was left of its turn and keeps its debt; debts are paid off by rounds
+    that leaves loses the rest of its turn and keeps its debt; debts are paid off by rounds
     that go by, and are forgotten when nobody waits.
 
     Two tenants that stay backlogged differ in service per weight by at most `quantum` and the
@@ -43,7 +43,7 @@ class DeficitRoundRobin:
 
     quantum: float = 2_000.0  # cost units per turn and unit of weight
 
-    # What a tenant was charged, per weight, on a scale on which round n ends at `n * quantum`.
+    # A tenant's charges per weight, on a scale on which round n ends at `n * quantum`.
     _charged: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _debts: dict[str, float] = field(default_factory=dict, init=False, repr=False)  # if not waiting
     _weights: dict[str, float] = field(default_factory=dict, init=False, repr=False)
@@ -106,7 +106,7 @@ class DeficitRoundRobin:
         return (name for name in self._turns if not self._lanes[name].keys().isdisjoint(models))
 
     def _bound_credit(self, tenant: str) -> None:
-        """Whoever was passed over for long is owed the last of these turns."""
+        """Give the last of these turns to a tenant that was passed over for long."""
         least = (self._round - 1) * self.quantum - MOST_CREDIT
         self._charged[tenant] = max(self._charged[tenant], least)
 
@@ -175,7 +175,7 @@ class DeficitRoundRobin:
             self._turns[tenant] = number + 1
 
     def _all_left(self) -> None:
-        """Nobody waits: the next to come all start level, whoever was served before."""
+        """Nobody waits: the next tenants all start level, whatever was served before."""
         highest = max(self._debts.values(), default=0.0)
         self._round = max(self._round, ceil(highest / self.quantum))
         self._debts.clear()

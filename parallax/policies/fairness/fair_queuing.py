@@ -24,8 +24,8 @@ class FairQueuing:
 
     Every tenant has a tag, in cost units per unit of weight: how much it was charged. Serving a
     job adds `estimate / weight`; when the true cost is known the difference is added too, so long
-    answers are paid for by whoever asked for them. Virtual time is what the tenant served last had
-    paid for: its tag without what is only estimated, of jobs in flight. A tenant that was idle
+    answers are paid for by the tenants that asked for them. Virtual time is what the tenant served
+    last had paid for: its tag without the estimates of its jobs in flight. A tenant that was idle
     starts at virtual time: idling earns no credit ("lift"), and a debt is kept.
 
     Estimates have no part in virtual time because they may be wrong by a factor, above all in a
@@ -152,7 +152,7 @@ class FairQueuing:
         return self._tags.get(tenant, 0.0) - self._flying.get(tenant, 0.0)
 
     def _landed(self, tenant: str, share: float) -> None:
-        """Part of what was estimated is known now; what is left of rounding is nothing."""
+        """Replace a part of the estimate by its measured value; rounding leaves nothing."""
         left = self._flying.pop(tenant, 0.0) - share
         if left > 1e-6 * share:
             self._flying[tenant] = left

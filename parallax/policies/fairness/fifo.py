@@ -17,7 +17,7 @@ _Arrival = tuple[float, int, str]
 @FAIRNESS.register("fifo")
 @dataclass(slots=True)
 class Fifo:
-    """Serve the tenant of the job that arrived first. Whoever sends most gets most.
+    """Serve the tenant of the job that arrived first. The tenant that sends most gets most.
 
     Cost: O(log n) per job. Use it with one tenant, or as a control.
     """

@@ -21,7 +21,7 @@ class Jbsq:
     """
 
     prefetch: int = 1  # attempts beyond the running ones
-    memory: bool = False  # hold back, too, what is not expected to fit into KV memory
+    memory: bool = False  # hold back jobs, too, that are not expected to fit into KV memory
 
     def __post_init__(self) -> None:
         check_int("jbsq.prefetch", self.prefetch, 0, 1_000_000)

@@ -1,4 +1,4 @@
-"""What second attempts may cost: a share of the first ones, and nothing when the fleet is full."""
+"""Limits hedges to a share of the first attempts, and to none while the fleet is full."""
 
 from __future__ import annotations
 

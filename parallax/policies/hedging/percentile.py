@@ -1,4 +1,4 @@
-"""Hedging after the 95th percentile: what is late for its size gets a second attempt."""
+"""Hedging after the 95th percentile: a job that is late for its size gets a hedge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFRESH = 32
 class PercentileHedge:
     """Start a second attempt when the first takes longer than `quantile` of them take for its size.
 
-    Durations are divided by what was predicted, so that a long job is not taken for a slow one; the
+    Durations are divided by their predictions, so that a long job is not taken for a slow one; the
     quantile is that of the last `window` attempts, those that were cancelled included (they took at
     least as long: without them the winners alone would shorten the timer until everything is
     hedged). At most `budget` hedges per first attempt, none from `saturation` on. The slower

@@ -25,9 +25,9 @@ class Edf:
     """Serve the job with the earliest deadline; those without one come last, by arrival.
 
     If any order meets all deadlines on one server that may be interrupted, this one does. Above
-    capacity it breaks down unless `drop_hopeless` holds: it always serves what is most nearly late,
-    so soon everything it serves is late. Each step of priority moves a deadline `priority_s`
-    seconds forward, in the order only: the deadline itself stays.
+    capacity it breaks down unless `drop_hopeless` holds: it always serves the job that is most
+    nearly late, so soon everything it serves is late. Each step of priority moves a deadline
+    `priority_s` seconds forward, in the order only: the deadline itself stays.
 
     Source: Liu & Layland 1973; the collapse under overload: Locke 1986.
     Cost: O(1). Use it where tenants give deadlines that differ. Not where few jobs have one: the
@@ -35,7 +35,7 @@ class Edf:
     """
 
     priority_s: float = 60.0  # seconds of head start per step of priority
-    drop_hopeless: bool = True  # expire what cannot meet its deadline any more
+    drop_hopeless: bool = True  # expire jobs that cannot meet their deadline any more
 
     def __post_init__(self) -> None:
         check_number("edf.priority_s", self.priority_s, 0.0, 1e6)

@@ -29,7 +29,7 @@ class LeastSlack:
     """
 
     priority_s: float = 60.0  # seconds of head start per step of priority
-    drop_hopeless: bool = True  # expire what cannot meet its deadline any more
+    drop_hopeless: bool = True  # expire jobs that cannot meet their deadline any more
 
     def __post_init__(self) -> None:
         check_number("least_slack.priority_s", self.priority_s, 0.0, 1e6)

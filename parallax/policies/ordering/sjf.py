@@ -26,7 +26,7 @@ class Sjf:
 
     ageing_s: float = 10.0  # seconds of waiting per 1,000 cost units
     priority_s: float = 60.0  # seconds of head start per step of priority
-    drop_hopeless: bool = True  # expire what cannot meet its deadline any more
+    drop_hopeless: bool = True  # expire jobs that cannot meet their deadline any more
 
     def __post_init__(self) -> None:
         check_number("sjf.ageing_s", self.ageing_s, 0.0, 1e6)

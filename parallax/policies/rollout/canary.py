@@ -33,7 +33,7 @@ class _Arm:
 class Canary:
     """Give `percent` of the sessions to the candidate until a test says how good it is.
 
-    A session keeps its version, and whoever is among 5 % is among 25 % too: its bucket is a hash.
+    A session keeps its version, and one that is among 5 % is among 25 % too: its bucket is a hash.
     What is compared is the share of jobs that missed their objective. The test may be looked at
     after every job and still rolls back a good version in at most `alpha` of all rollouts: it is a
     mixture sequential probability ratio test with a normal mixture of width `difference`. Looking

@@ -23,7 +23,7 @@ class _Place:
 
     @property
     def load(self) -> tuple[float, str]:
-        """What answers compete with: others that decode, per slot."""
+        """The decoding requests per slot, with which an answer competes."""
         worker = self.worker
         return worker.slowness * (self.decoding + worker.kv_tokens / 1e6) / worker.slots, worker.id
 

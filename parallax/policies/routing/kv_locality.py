@@ -82,7 +82,7 @@ class KvLocality:
     memory: float = 1.0  # worth of memory of which half is spoken for, in the same
     interference: float = 1.0  # worth of one answer that is pushed past its pace, in the same
     stickiness: float = 0.5  # by how much another place must be better than home, in the same
-    least: float = 0.1  # share of a prompt below which what is cached of it does not count
+    least: float = 0.1  # share of a prompt below which its cached part does not count
     blocks: int = 32_768  # that a worker is thought to hold if it does not say
     _index: PrefixIndex = field(init=False, repr=False)
     _homes: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)

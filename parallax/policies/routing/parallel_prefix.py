@@ -29,7 +29,7 @@ class ParallelPrefix:
     The batch is placed jointly: even if what is known of the workers is old, it does not all go to
     whoever was free then. Batches of fewer than `small` jobs are placed one after the other, each
     where it would be done first. A worker that has no place left passes its jobs on. Sessions that
-    were placed before go back there first, as far as there is room; the others fill what is left.
+    were placed before go back there first, as far as there is room; the others fill the rest.
 
     Source: midpoint prefix sums as in systematic resampling; the bound is that of Graham 1966 for
     lists. Cost: O(jobs * log workers) in numpy, some ten times less than a heap. Use it where jobs

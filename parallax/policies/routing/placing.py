@@ -1,7 +1,7 @@
 """The tally of a batch: what each worker has after the placements made so far.
 
 A routing policy sees the cluster once per batch. Without counting its own placements it would send
-the whole batch to whoever was least loaded at the start: herding.
+the whole batch to the worker that was least loaded at the start: herding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Tally:
 
     @classmethod
     def of(cls, cluster: ClusterView, by_requests: bool = False) -> Tally:
-        """Start with what the cluster reports; what is pending is cost, or plain requests."""
+        """Start with the cluster's report; pending work is counted as cost, or as requests."""
         workers = cluster.workers
         return cls(
             [w.id for w in workers],

@@ -18,7 +18,7 @@ class PowerOfTwo:
 
     Load is `slowness * (pending cost + this job's cost)`, as in `least_loaded`; a tie is a coin
     flip. Two choices shorten the longest queue from O(log n / log log n) to O(log log n); a third
-    gains little and herds sooner when what is known of the workers is old.
+    gains little and herds sooner when the knowledge of the workers is old.
 
     Source: Azar, Broder, Karlin & Upfal (STOC'94); Mitzenmacher (TPDS 2001). Cost: O(choices) per
     job. Use it with several routers or stale reports; with one router and fresh counts

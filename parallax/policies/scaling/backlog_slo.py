@@ -15,7 +15,7 @@ from parallax.policies.scaling.stabilised import Stabilised
 class BacklogSlo:
     """Ask for what keeps up with the load, and for what works the predicted backlog off in time.
 
-    The fleet keeps up with the load of the last minute at `target` of what it is able to serve, a
+    The fleet keeps up with the load of the last minute at `target` of its capacity, a
     margin for chance. Once what waits is more than the fleet serves within `share` of the objective
     `slo_s`, the load of the last seconds counts if it is higher, and more workers work the backlog
     off, each of them `startup_s` after it was asked for: the predicted one, since until then the

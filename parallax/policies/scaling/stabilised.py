@@ -1,4 +1,4 @@
-"""What keeps an autoscaler from swinging: down late, up in steps."""
+"""Keeps an autoscaler from oscillating: it scales down late and up in steps."""
 
 from __future__ import annotations
 

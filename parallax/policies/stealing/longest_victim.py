@@ -13,7 +13,7 @@ from parallax.policies.stealing.victims import longest, victims
 @STEALING.register("longest_victim")
 @dataclass(slots=True)
 class LongestVictim:
-    """Take half of what waits at the sibling with the longest line.
+    """Take half of the waiting jobs of the sibling with the longest line.
 
     Source: work stealing with a full view (Mitzenmacher, TOCS 2001). Cost: O(workers). Use it when
     placement is poor, or when the lengths of answers are badly predicted.

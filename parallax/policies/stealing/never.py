@@ -1,4 +1,4 @@
-"""No stealing: what was sent to a worker is done there."""
+"""No stealing: a job that was sent to a worker is done there."""
 
 from __future__ import annotations
 

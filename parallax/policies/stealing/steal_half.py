@@ -14,7 +14,7 @@ from parallax.policies.stealing.victims import longest, victims
 @STEALING.register("steal_half")
 @dataclass(slots=True)
 class StealHalf:
-    """Look at `choices` siblings and take half of what waits at the fullest of them.
+    """Look at `choices` siblings and take half of the waiting jobs of the fullest of them.
 
     Half, because then a bag of jobs that all lie on one worker is spread over P workers in log P
     rounds; one at a time needs as many thefts as jobs.

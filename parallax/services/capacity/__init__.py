@@ -1,1 +1,1 @@
-"""Who has the machines: starts workers, and lets them go."""
+"""The owners of machines, which start workers and let them go."""

@@ -9,7 +9,7 @@ from parallax.core.errors import ParallaxError
 
 
 class CapacityFault(ParallaxError):
-    """Whoever has the machines did not do what was asked, or cannot be reached."""
+    """The owner of the machines refused a request or cannot be reached."""
 
 
 class Capacity(Protocol):

@@ -1,4 +1,4 @@
-"""What an experiment is: cases that are measured with several seeds, and what must come of them."""
+"""Defines an experiment: cases measured with several seeds, and the results that must hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import inf
 from parallax.sim.report.statistics import Interval, interval
 from parallax.sim.report.svg import Series
 
-#: What is varied: plain values, so that a case can be sent to another process and written down.
+#: The varied parameters: plain values, so that a case can be sent to another process and stored.
 Case = tuple[str | int | float | bool, ...]
 Figures = Mapping[str, float]
 
@@ -57,7 +57,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of an experiment."""
+    """The results of an experiment."""
 
     findings: Sequence[Finding]
     charts: Sequence[Chart] = ()
@@ -94,7 +94,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """A question, what is measured to answer it, and what the answer has to look like.
+    """A question, the measurements that answer it, and the expected answer.
 
     `measure(case, seed)` is called for every case and seed, in any process and any order;
     `judge` turns all that was measured into findings, charts and tables. The texts are Markdown.

@@ -18,7 +18,7 @@ from parallax.sim.report.svg import Series
 
 LOADS = (0.5, 0.7, 0.8, 0.9, 0.95)
 AGES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
-#: What is shown in the pages, the policy behind it, and whether it counts what it sends.
+#: The name in the pages, the policy behind it, and whether it counts its own dispatches.
 ROUTERS = {
     "random": ("random", {}, False),
     "two choices": ("power_of_two", {}, False),

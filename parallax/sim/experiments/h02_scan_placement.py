@@ -116,7 +116,7 @@ def _online(router: str, tick: float, uneven: bool, seed: int) -> Figures:
 
 
 def _snapshot(tick: float, seed: int) -> Figures:
-    """What happens if a batch is placed job by job on the same picture."""
+    """Place a batch job by job on the same stale snapshot."""
     jobs = list(offered(JOBS, SERVERS * LOAD, seed))
     ticks = [ceil(at / tick) * tick for at, _ in jobs]
     later = zip(ticks, (seconds for _, seconds in jobs), strict=True)

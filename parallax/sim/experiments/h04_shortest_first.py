@@ -24,7 +24,7 @@ from parallax.sim.experiments.servers import STEP_S, Numbers, figures, job, offe
 from parallax.sim.report.svg import Series
 from parallax.sim.timed import Timed
 
-#: Steps per second of predicted length in the prompt: it outweighs what is predicted of the answer.
+#: Steps per second of predicted length in the prompt: it outweighs the predicted answer.
 FINE = 1_000.0
 #: Ages so slowly that it makes no difference: pure shortest first.
 PURE = {"ageing_s": 1e6}

@@ -1,4 +1,4 @@
-"""Goodput: what is done in time when more is asked for than can be done."""
+"""Goodput: jobs done in time when the demand exceeds the capacity."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _in_time(one: JobOutcome) -> bool:
 
 
 def _persistent(jobs: Iterable[Timed]) -> Followed:
-    """Whoever is refused, or has no answer in time, asks again; twice at most."""
+    """A client that asks again, at most twice, if it is refused or gets no answer in time."""
     known = {one.id: one for _, one in jobs}
 
     def follow(outcome: JobOutcome) -> Iterable[Timed]:

@@ -80,7 +80,7 @@ def poisson(count: int, rate: float, seed: int, cv: float = 1.0) -> list[Timed]:
 
 
 def job(number: int, seconds: float, predicted_s: float | None = None, tenant: str = "a") -> Job:
-    """Return a job of that length; its prompt tells what is predicted of it."""
+    """Return a job of that length; its prompt carries its prediction."""
     steps = min(LONGEST, max(1, round(seconds / STEP_S)))
     prompt = steps if predicted_s is None else max(1, round(predicted_s / STEP_S))
     return Job(f"j{number}", tenant, prompt, LONGEST, output_tokens=steps)

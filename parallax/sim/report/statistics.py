@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from statistics import fmean, stdev
@@ -50,6 +50,21 @@ def interval(values: Sequence[float]) -> Interval:
     if count == 1:
         return Interval(values[0], None, 1)
     return Interval(fmean(values), student_t(count - 1) * stdev(values) / sqrt(count), count)
+
+
+def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval | None:
+    """Return how much larger ours are, seed by seed: a seed gives both the same jobs.
+
+    None if they share no seed.
+    """
+    shared = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+    return interval(shared) if shared else None
+
+
+def told_apart(ours: Mapping[int, float], theirs: Mapping[int, float]) -> bool:
+    """Whether the 95 % interval of the differences leaves out 0; true if there are none."""
+    found = difference(ours, theirs)
+    return found is None or abs(found.mean) > (found.half or 0.0)
 
 
 def student_t(freedom: int) -> float:

@@ -40,7 +40,7 @@ class Threshold:
         return value is not None and _COMPARE[self.comparison](value, self.limit)
 
     def verdict(self, figures: Mapping[str, float | int | None]) -> str:
-        """Say in one line what was asked, what came, and whether it is enough."""
+        """Say in one line the floor, the measured value, and whether it is enough."""
         value = figures.get(self.figure)
         said = "not measured" if value is None else f"{value:.6g}"
         return f"{'met' if self.met(figures) else 'MISSED'}: {self.text} ({self.figure} = {said})"

@@ -10,7 +10,7 @@ from typing import Any
 from parallax.sim.provenance import spec_hash
 from parallax.sim.report.figures import LATENCIES, RATES
 from parallax.sim.report.record import Record
-from parallax.sim.report.statistics import Interval, Point, interval
+from parallax.sim.report.statistics import Interval, Point, interval, told_apart
 
 #: More of these is better, and less of a latency. Whatever else there is, is not judged.
 _MORE = ("goodput", "prefix_hit_ratio", "jain_fairness", *RATES)
@@ -89,17 +89,8 @@ def best(figure: str, found: Sequence[Variant]) -> set[str]:
     scored = [(sign * value.mean, variant) for variant, value in known if value is not None]
     if not sign or len(scored) < 2:
         return set()
-    _, top = max(scored, key=lambda pair: pair[0])
-    return {variant.name for _, variant in scored if not _told_apart(figure, top, variant)}
-
-
-def _told_apart(figure: str, one: Variant, other: Variant) -> bool:
-    ours, theirs = one.by_seed(figure), other.by_seed(figure)
-    shared = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
-    if not shared:
-        return True
-    difference = interval(shared)
-    return abs(difference.mean) > (difference.half or 0.0)
+    ours = max(scored, key=lambda pair: pair[0])[1].by_seed(figure)
+    return {variant.name for _, variant in scored if not told_apart(ours, variant.by_seed(figure))}
 
 
 def flattened(document: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -19,7 +19,7 @@ _JOB_COLUMNS = (
 
 
 def json_text(document: object) -> str:
-    """Return a document as JSON: sorted keys, nine digits, and null for what is not a number."""
+    """Return a document as JSON: sorted keys, nine digits, and null for NaN and infinity."""
     return json.dumps(_plain(document), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What all readers share: rows of a CSV or JSONL file, values out of them, and one clock.
+"""The common base of trace readers: rows of a CSV or JSONL file, typed values, one clock.
 
 Whatever is wrong is told with the file, the line and the column.
 """

@@ -1,4 +1,4 @@
-"""What a load is like, in figures: how it arrives, how long it is, what it shares.
+"""Describes a load in figures: its arrivals, its lengths, its shared prefixes.
 
 * `gap_cv`: standard deviation over mean of the gaps between arrivals (Poisson: 1).
 * `iod_1s`, `iod_60s`: index of dispersion, variance over mean of the arrivals counted in windows

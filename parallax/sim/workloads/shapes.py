@@ -1,4 +1,4 @@
-"""What the jobs of a made-up load are: singles, groups, sessions, conversations."""
+"""The shapes of synthetic jobs: singles, groups, sessions, conversations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def singles(made: Made, random: Random) -> Body:
 
 
 def grouped(made: Made, random: Random) -> Body:
-    """Prompts that begin with what is common to their group; each member asks its own question."""
+    """Prompts that begin with their group's common text; each member asks its own question."""
     system, question = made.system.draw(random), made.prompt.draw(random)
     following = _row(made, random) if made.order == "cyclic" else None
 

@@ -27,7 +27,7 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
     "tenants": (("list",),),
     "top": (("--once",),),
     "workers": ((),),
-    "backend": (("list",),),
+    "backend": (("list",), ("drain", "w1"), ("drain", HOSTILE), ("undrain", "w1")),
     "cells": ((), ("acme",)),
     "dead": (("list",), ("show", "j1"), ("requeue", "j1"), ("purge", "j1")),
     "policy": (("current",),),
@@ -42,7 +42,7 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
 OTHERS = {
     "demo", "up", "scheduler", "worker", "loadgen", "replay", "simulate", "compare", "report",
     "experiment", "validate", "trace", "lab", "record", "bench", "verify", "acl", "version",
-    "gateway", "exporter", "dashboard", "autoscaler",
+    "gateway", "exporter", "dashboard", "autoscaler", "calibrate", "advise",
 }  # fmt: skip
 AS_JSON = {"status", "top", "get", "tenants", "workers", "cells", "doctor"}
 

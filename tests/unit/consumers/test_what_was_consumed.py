@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from parallax.consumers.engines.clock import ClockEngine
@@ -106,21 +104,6 @@ def test_a_prompt_that_came_from_elsewhere_counts_with_its_first_token() -> None
     hosted(engine, clock)
     engine.add(Request("r", "", 100, 5, 5, prefilled=True), clock.monotonic())
     assert engine.stop("r") == Consumed(100, 1)
-
-
-def test_what_has_not_got_through_the_front_has_consumed_nothing() -> None:
-    clock = ManualClock(50.0)
-    engine = ClockEngine(replace(SERVER, request_ms=100.0), 1.0, clock)
-    host = hosted(engine, clock)
-    engine.add(Request("gone", "", 100, 5, 5), clock.monotonic())
-    engine.add(Request("stays", "", 100, 500, 500), clock.monotonic())
-    assert engine.stop("gone") == Consumed()
-    clock.wait(0.09)
-    assert host.turn() == []
-    clock.wait(1.0)
-    host.turn()
-    consumed = engine.stop("stays")
-    assert consumed is not None and consumed.output_tokens > 0
 
 
 def test_what_was_cached_is_told_apart() -> None:

@@ -200,7 +200,7 @@ SCALED: dict[str, Callable[[list[Manifest]], Any]] = {
 
 
 @pytest.mark.parametrize("told", [*BREACHES, *SCALED])
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(3)
 def test_the_control_every_rule_finds_its_breach(told: str) -> None:
     breach = BREACHES.get(told) or SCALED[told]
     found = copy.deepcopy(made("base" if told in BREACHES else "overlays/hpa"))

@@ -66,15 +66,6 @@ def test_an_idle_worker_is_known_to_be_idle() -> None:
     assert set(told.values()) == {0.0}
 
 
-def test_what_stands_before_an_engine_delays_every_first_token_by_as_much() -> None:
-    load = [(n * 10.0, Job(f"j{n}", "a", 500, 512, "", 50)) for n in range(4)]
-    with_front = spec(fleet=FleetSpec(1, request_ms=16.0))
-    late, soon = simulate(with_front, load).jobs, simulate(spec(fleet=FleetSpec(1)), load).jobs
-    for one, other in zip(late, soon, strict=True):
-        assert one.ttft_s - other.ttft_s == pytest.approx(0.016)
-        assert one.e2e_s - other.e2e_s == pytest.approx(0.016)
-
-
 @pytest.mark.dear
 def test_the_same_spec_gives_the_same_run_and_another_seed_another() -> None:
     chosen = spec(policies=Policies(routing=PolicyChoice("power_of_two")))

@@ -186,12 +186,14 @@ def real(name: str) -> Figures:
         }),
     ],
 )  # fmt: skip
+@pytest.mark.dear
 def test_the_published_figures_come_out(name: str, published: Figures) -> None:
     found = real(name)
     assert {key: found[key] for key in published} == pytest.approx(published, rel=0.04)
 
 
 @pytest.mark.skipif(not TRACES, reason="PARALLAX_TRACES names no directory of traces")
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("name", "whole", "with_the_rest"),
     [("AzureLLMInferenceTrace_conv.csv", 16.1, 21), ("vtc_arena_trace.csv", 2.56, 16)],

@@ -169,7 +169,7 @@ def by_session(jobs: list[Timed]) -> list[list[Timed]]:
     return list(found.values())
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.dear
 @pytest.mark.parametrize("name", ["chat", "agents"])
 def test_every_turn_says_again_all_that_was_said(name: str) -> None:
     sessions = by_session(whole(name))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
 from statistics import fmean, pstdev
 
-from parallax.core.model import ClusterView, JobView, Usage, check_int, check_number
+from parallax.core.model import JobView, check_int, check_number
 from parallax.core.prefix_index import PrefixIndex
 from parallax.policies.registry import ROUTING
-from parallax.policies.routing.rivals.scoring import Candidate, Known, candidates_of, cheapest, put
+from parallax.policies.routing.rivals.scoring import Candidate, Known, PrefixRouter, cheapest, put
 
 
 @ROUTING.register("aibrix_prefix")
 @dataclass(slots=True)
-class AibrixPrefix:
+class AibrixPrefix(PrefixRouter):
     """Choose the longest match whose requests are at most the mean and `deviations` of it.
 
     If the numbers of requests differ by more than `imbalance`, the fewest decide; and so they do
@@ -28,36 +26,12 @@ class AibrixPrefix:
     imbalance: int = 8
     deviations: float = 1.0
     blocks: int = 200_000
-    _known: Known = field(init=False, repr=False)
-    _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_int("aibrix_prefix.imbalance", self.imbalance, 0, 10**6)
         check_number("aibrix_prefix.deviations", self.deviations, 0.0, 1e6)
         check_int("aibrix_prefix.blocks", self.blocks, 1, 10**9)
         self._known = Known(PrefixIndex(self.blocks))
-
-    def seed(self, random: Random) -> None:
-        """Use this source for ties."""
-        self._random = random
-
-    def route(
-        self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
-    ) -> list[str | None]:
-        """See `interfaces.RoutingPolicy`."""
-        candidates = candidates_of(cluster)
-        return [self._routed(job, candidates) if candidates else None for job in jobs]
-
-    def ended(self, job: JobView, worker: str, usage: Usage) -> None:
-        """See `interfaces.PlacementObserver`: this router does not hear of ends."""
-
-    def lost(self, worker: str) -> None:
-        """See `interfaces.PlacementObserver`."""
-        self._known.index.forget(worker)
-
-    def cached_tokens(self, job: JobView, worker: str) -> int:
-        """See `interfaces.PlacementObserver`."""
-        return self._known.tokens(job, worker)
 
     def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
         held = self._known.blocks(job)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
 
-from parallax.core.model import ClusterView, JobView, Usage, check_int, check_number
-from parallax.core.prefix_index import PrefixIndex
+from parallax.core.model import JobView, Usage, check_int, check_number
 from parallax.policies.registry import ROUTING
-from parallax.policies.routing.rivals.scoring import Candidate, Known, candidates_of, cheapest, put
+from parallax.policies.routing.rivals.scoring import Candidate, PrefixRouter, cheapest, put
 
 
 @ROUTING.register("dynamo_kv")
 @dataclass(slots=True)
-class DynamoKv:
+class DynamoKv(PrefixRouter):
     """Choose the smallest `prefill_scale * (prefill blocks - credit * overlap) + decode blocks`.
 
     Prefill blocks are those waiting at the worker and the prompt's own; overlap is what it holds of
@@ -27,36 +24,15 @@ class DynamoKv:
     prefill_scale: float = 1.0
     credit: float = 1.0
     block: int = 64  # tokens
-    _known: Known = field(default_factory=lambda: Known(PrefixIndex(10**8)), init=False, repr=False)
-    _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_number("dynamo_kv.prefill_scale", self.prefill_scale, 0.0, 1e6)
         check_number("dynamo_kv.credit", self.credit, 0.0, 1e6)
         check_int("dynamo_kv.block", self.block, 1, 65_536)
 
-    def seed(self, random: Random) -> None:
-        """Use this source for ties."""
-        self._random = random
-
-    def route(
-        self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
-    ) -> list[str | None]:
-        """See `interfaces.RoutingPolicy`."""
-        candidates = candidates_of(cluster)
-        return [self._routed(job, candidates) for job in jobs]
-
     def ended(self, job: JobView, worker: str, usage: Usage) -> None:
         """See `interfaces.PlacementObserver`."""
         self._known.answered(job, worker, usage)
-
-    def lost(self, worker: str) -> None:
-        """See `interfaces.PlacementObserver`."""
-        self._known.index.forget(worker)
-
-    def cached_tokens(self, job: JobView, worker: str) -> int:
-        """See `interfaces.PlacementObserver`."""
-        return self._known.tokens(job, worker)
 
     def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
         held = self._known.blocks(job)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
 
-from parallax.core.model import ClusterView, JobView, Usage, check_int, check_number
+from parallax.core.model import JobView, check_int, check_number
 from parallax.core.prefix import blocks_of
 from parallax.core.prefix_index import PrefixIndex
 from parallax.policies.registry import ROUTING
 from parallax.policies.routing.rivals.llmd_load import Scrapes, queue_scores
-from parallax.policies.routing.rivals.scoring import Candidate, Known, candidates_of, cheapest, put
+from parallax.policies.routing.rivals.scoring import Candidate, Known, PrefixRouter, cheapest, put
 
 
 @ROUTING.register("llmd_default")
 @dataclass(slots=True)
-class LlmdDefault:
+class LlmdDefault(PrefixRouter):
     """Choose the highest weighted sum of the prefix, queue and memory scores.
 
     The prefix score is the share of the prompt's first `match_blocks` blocks that the router has
@@ -35,8 +33,6 @@ class LlmdDefault:
     lru_blocks: int = 31_250
     reported: bool = False
     _scrapes: Scrapes | None = field(default=None, init=False, repr=False)
-    _known: Known = field(init=False, repr=False)
-    _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("prefix_weight", "queue_weight", "kv_weight"):
@@ -45,28 +41,6 @@ class LlmdDefault:
         check_int("llmd_default.lru_blocks", self.lru_blocks, 1, 10**9)
         self._known = Known(PrefixIndex(self.lru_blocks))
         self._scrapes = Scrapes() if self.reported else None
-
-    def seed(self, random: Random) -> None:
-        """Use this source for ties."""
-        self._random = random
-
-    def route(
-        self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
-    ) -> list[str | None]:
-        """See `interfaces.RoutingPolicy`."""
-        candidates = candidates_of(cluster)
-        return [self._routed(job, candidates) if candidates else None for job in jobs]
-
-    def ended(self, job: JobView, worker: str, usage: Usage) -> None:
-        """See `interfaces.PlacementObserver`: this router does not hear of ends."""
-
-    def lost(self, worker: str) -> None:
-        """See `interfaces.PlacementObserver`."""
-        self._known.index.forget(worker)
-
-    def cached_tokens(self, job: JobView, worker: str) -> int:
-        """See `interfaces.PlacementObserver`."""
-        return self._known.tokens(job, worker)
 
     def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
         names = blocks_of(job)[: self.match_blocks]

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from random import Random
 
-from parallax.core.model import ClusterView, JobView, Usage, check_number
+from parallax.core.model import JobView, Usage, check_number
 from parallax.core.prefix import blocks_of
-from parallax.core.prefix_index import PrefixIndex
 from parallax.policies.registry import ROUTING
 from parallax.policies.routing.rivals.llmd_load import Scrapes, queue_scores
-from parallax.policies.routing.rivals.scoring import Candidate, Known, candidates_of, cheapest, put
+from parallax.policies.routing.rivals.scoring import Candidate, PrefixRouter, cheapest, put
 
 
 @ROUTING.register("llmd_precise")
 @dataclass(slots=True)
-class LlmdPrecise:
+class LlmdPrecise(PrefixRouter):
     """Choose the highest weighted sum of the prefix, queue and memory scores, all blocks counted.
 
     The original hears from every engine which blocks it stores and evicts. Here the same is kept
-    from what is sent and what ends, within the memory that the worker reports. `reported` is as in `llmd_load`.
+    from dispatches and ends, within the memory that the worker reports. `reported` is as in
+    `llmd_load`.
 
     Source: the precise-scheduling profile of llm-d's published benchmark (prefix 3, queue 2, KV
     memory 2, max-score-picker). Cost: O(blocks + workers) per job. For comparison only.
@@ -31,36 +29,15 @@ class LlmdPrecise:
     kv_weight: float = 2.0
     reported: bool = False
     _scrapes: Scrapes | None = field(default=None, init=False, repr=False)
-    _known: Known = field(default_factory=lambda: Known(PrefixIndex(10**8)), init=False, repr=False)
-    _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("prefix_weight", "queue_weight", "kv_weight"):
             check_number(f"llmd_precise.{name}", getattr(self, name), 0.0, 1e6)
         self._scrapes = Scrapes() if self.reported else None
 
-    def seed(self, random: Random) -> None:
-        """Use this source for ties."""
-        self._random = random
-
-    def route(
-        self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
-    ) -> list[str | None]:
-        """See `interfaces.RoutingPolicy`."""
-        candidates = candidates_of(cluster)
-        return [self._routed(job, candidates) if candidates else None for job in jobs]
-
     def ended(self, job: JobView, worker: str, usage: Usage) -> None:
         """See `interfaces.PlacementObserver`."""
         self._known.answered(job, worker, usage)
-
-    def lost(self, worker: str) -> None:
-        """See `interfaces.PlacementObserver`."""
-        self._known.index.forget(worker)
-
-    def cached_tokens(self, job: JobView, worker: str) -> int:
-        """See `interfaces.PlacementObserver`."""
-        return self._known.tokens(job, worker)
 
     def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
         held, blocks = self._known.blocks(job), len(blocks_of(job))

@@ -1,4 +1,4 @@
-"""What the imitated routers have in common: a batch placed one by one, and an index of prefixes.
+"""The common base of the imitated routers: one placement at a time, and an index of prefixes.
 
 They are here to compare with, under the numbers that their public code has, and not to be used.
 """
@@ -6,7 +6,7 @@ They are here to compare with, under the numbers that their public code has, and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -46,7 +46,7 @@ class Candidate:
 
 @dataclass(slots=True)
 class Known:
-    """What a router thinks to be cached where, from what it sent there itself."""
+    """A router's belief about cached prefixes by worker, derived from its own placements."""
 
     index: PrefixIndex
 
@@ -95,3 +95,41 @@ def put(job: JobView, chosen: Candidate | None, cached: int) -> str | None:
     chosen.jobs += 1
     chosen.tokens += job.prompt_tokens - cached
     return chosen.view.id
+
+
+@dataclass(slots=True)
+class PrefixRouter:
+    """Base of the imitated routers that keep an index of prefixes: see `interfaces.RoutingPolicy`.
+
+    A router says in `_routed` where one job goes; the jobs of a batch are placed one after the
+    other. One that hears of ends replaces `ended`.
+    """
+
+    _known: Known = field(default_factory=lambda: Known(PrefixIndex(10**8)), init=False, repr=False)
+    _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
+
+    def seed(self, random: Random) -> None:
+        """Use this source for ties."""
+        self._random = random
+
+    def route(
+        self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
+    ) -> list[str | None]:
+        """See `interfaces.RoutingPolicy`."""
+        candidates = candidates_of(cluster)
+        return [self._routed(job, candidates) if candidates else None for job in jobs]
+
+    def ended(self, job: JobView, worker: str, usage: Usage) -> None:
+        """See `interfaces.PlacementObserver`: this router does not hear of ends."""
+
+    def lost(self, worker: str) -> None:
+        """See `interfaces.PlacementObserver`."""
+        self._known.index.forget(worker)
+
+    def cached_tokens(self, job: JobView, worker: str) -> int:
+        """See `interfaces.PlacementObserver`."""
+        return self._known.tokens(job, worker)
+
+    def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
+        """Place a job on one of these workers, at least one; None if all are full."""
+        raise NotImplementedError

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
 
-from parallax.core.model import ClusterView, JobView, Usage, check_int, check_number
+from parallax.core.model import JobView, check_int, check_number
 from parallax.core.prefix import blocks_of
 from parallax.core.prefix_index import PrefixIndex
 from parallax.policies.registry import ROUTING
-from parallax.policies.routing.rivals.scoring import Candidate, Known, candidates_of, cheapest, put
+from parallax.policies.routing.rivals.scoring import Candidate, Known, PrefixRouter, cheapest, put
 
 
 @ROUTING.register("sglang_cache_aware")
 @dataclass(slots=True)
-class SglangCacheAware:
+class SglangCacheAware(PrefixRouter):
     """Choose the longest match if it is long enough, else the fewest requests.
 
     If the most loaded worker has over `balance_abs` requests more than the least loaded one, and
@@ -31,8 +30,6 @@ class SglangCacheAware:
     balance_abs: int = 64
     balance_rel: float = 1.5
     tree_blocks: int = 1_048_576  # 2**26 characters, 4 to a token, 16 tokens to a block
-    _known: Known = field(init=False, repr=False)
-    _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_number("sglang_cache_aware.cache_threshold", self.cache_threshold, 0.0, 1.0)
@@ -40,28 +37,6 @@ class SglangCacheAware:
         check_number("sglang_cache_aware.balance_rel", self.balance_rel, 0.0, 1e6)
         check_int("sglang_cache_aware.tree_blocks", self.tree_blocks, 1, 10**9)
         self._known = Known(PrefixIndex(self.tree_blocks))
-
-    def seed(self, random: Random) -> None:
-        """Use this source for ties."""
-        self._random = random
-
-    def route(
-        self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
-    ) -> list[str | None]:
-        """See `interfaces.RoutingPolicy`."""
-        candidates = candidates_of(cluster)
-        return [self._routed(job, candidates) if candidates else None for job in jobs]
-
-    def ended(self, job: JobView, worker: str, usage: Usage) -> None:
-        """See `interfaces.PlacementObserver`: this router does not hear of ends."""
-
-    def lost(self, worker: str) -> None:
-        """See `interfaces.PlacementObserver`."""
-        self._known.index.forget(worker)
-
-    def cached_tokens(self, job: JobView, worker: str) -> int:
-        """See `interfaces.PlacementObserver`."""
-        return self._known.tokens(job, worker)
 
     def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
         held, blocks = self._known.blocks(job), len(blocks_of(job))
