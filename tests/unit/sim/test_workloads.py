@@ -125,37 +125,6 @@ def test_groups_share_the_system_prompt_and_members_their_question() -> None:
     assert len(distinct) * 16 / 2_458_624 == pytest.approx(0.770, abs=0.001)
 
 
-def asked(order: str, seconds: float) -> list[list[tuple[int, ...]]]:
-    """Return which prompts are asked for in each of two stages: 3 groups of 4."""
-    spec = Made("groups", (Stage(10.0, seconds), Stage(10.0, seconds)), Length(16.0),
-                system=Length(16.0), groups=3, members=4, order=order)  # fmt: skip
-    jobs = list(made.jobs(spec, 3))
-    return [
-        [tuple(job.prefix) for at_s, job in jobs if (at_s >= seconds) == second]
-        for second in (False, True)
-    ]
-
-
-def test_a_cyclic_order_asks_for_every_prompt_before_any_comes_again() -> None:
-    first, second = asked("cyclic", 10.0)
-    assert len(set(first[:12])) == 12
-    assert all(prompt == first[n % 12] for n, prompt in enumerate(first))
-    assert second[:12] == first[:12], "a stage begins at the head of the row"
-
-
-def test_the_control_a_random_order_asks_for_some_again_sooner() -> None:
-    first, second = asked("random", 10.0)
-    assert len(set(first[:12])) < 12
-    assert second[:12] != first[:12]
-
-
-@pytest.mark.parametrize("changes", [{"kind": "singles"}, {"zipf": 1.0}, {"order": "sorted"}])
-def test_an_order_that_means_nothing_is_refused(changes: dict[str, object]) -> None:
-    given = {"kind": "groups", "order": "cyclic", "stages": (Stage(1.0, 1.0),)} | changes
-    with pytest.raises(InvalidInput, match="order"):
-        Made(**given)  # type: ignore[arg-type]
-
-
 def test_a_block_half_of_the_system_prompt_is_not_shared() -> None:
     spec = Made("groups", (Stage(50.0, 10.0),), Length(40.0), system=Length(40.0), members=99)
     jobs = [job for _, job in made.jobs(spec, 0)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parallax.core.model import JobView, check_int, check_number
 from parallax.core.prefix import blocks_of
