@@ -19,6 +19,7 @@ from parallax.cli.main import EXIT_FAILED, EXIT_MISSED
 from parallax.cli.names import WorkloadName
 from parallax.cli.options import server_options, server_url
 from parallax.cli.output import show
+from parallax.cli.plots import draw_runs, plot_option
 from parallax.cli.pool import spread
 from parallax.cli.run_options import experiment_options
 from parallax.cli.run_spec import origin, thresholds_from
@@ -63,6 +64,7 @@ class Cell:
               help="Run on the workers of `parallax lab worker`, wherever they are.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Directory of the results; runs found there are not repeated.")  # fmt: skip
+@plot_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def compare(
     workload: str | None,
@@ -74,6 +76,7 @@ def compare(
     redis: str | None,
     home: Path | None,
     on_workers: bool,
+    plot: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -99,6 +102,8 @@ def compare(
     records = [checked(read_json(cell.path), str(cell.path)) for cell in cells if _done(cell)]
     found = variants(records)
     _keep(output, found, cells)
+    if plot is not None:
+        draw_runs(plot, f"Compared: {specs[0].workload.path if specs else ''}", records)
     title = "Mean ± 95 %; * = best of its load, or not told apart from it"
     rows = _rows(found, columns)
     head = ("variant", "seeds", *columns)

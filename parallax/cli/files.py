@@ -22,6 +22,15 @@ def write(path: Path, text: str) -> None:
         raise InvalidInput("output", str(path), f"must be writable ({error.strerror})") from None
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write the same way what is no text."""
+    try:
+        with written(path) as file:
+            file.buffer.write(data)
+    except OSError as error:
+        raise InvalidInput("output", str(path), f"must be writable ({error.strerror})") from None
+
+
 def read_json(path: Path) -> object:
     """Return what a JSON file says; raises InvalidInput."""
     try:

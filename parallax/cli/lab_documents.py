@@ -203,6 +203,7 @@ class Drills(Document, frozen=True):
     bodies_checked: int
     answers_checked: int
     pieces_checked: int
+    requests: dict[str, int]  # to gateways, by how they ended
     keys_with_junk: int
     contended_s: float
     longest_drain_s: float

@@ -12,6 +12,7 @@ from parallax.cli.files import write
 from parallax.cli.main import EXIT_MISSED
 from parallax.cli.names import WorkloadName
 from parallax.cli.output import facts
+from parallax.cli.plots import draw_runs, plot_option
 from parallax.cli.progress import progress, watched
 from parallax.cli.run_options import experiment_options
 from parallax.cli.run_spec import check, origin, spec_from, thresholds_from
@@ -28,11 +29,13 @@ from parallax.sim.workloads.catalog import load
               help="Write the record of the run, for `parallax report`.")  # fmt: skip
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False),
               help="Write one line per job.")  # fmt: skip
+@plot_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def simulate(
     workload: str | None,
     output: Path | None,
     csv_file: Path | None,
+    plot: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -50,6 +53,8 @@ def simulate(
         write(output, json_text(document))
     if csv_file is not None:
         write(csv_file, jobs_csv(run.jobs, run.spec))
+    if plot is not None:
+        draw_runs(plot, f"Simulated: {spec.workload.path}", [document])
     figures = document["figures"]
     facts(figures, as_json=as_json, title=f"Simulated: {spec.workload.path}")
     for threshold in thresholds:

@@ -38,6 +38,8 @@ from parallax.services.orders import Interrupted, Orders
                    "[default: drawn from the seed].")  # fmt: skip
 @click.option("--durability", type=click.Choice(["always", "everysec"]), default="always",
               show_default=True, help="What the server writes before it answers.")  # fmt: skip
+@click.option("--gateways", type=click.IntRange(0, 16), default=2, show_default=True,
+              help="Gateways, through which half of the load goes over HTTP; 0: none.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
               help="Write a page about all of it.")  # fmt: skip
 @click.option("--logs", type=click.Path(path_type=Path, file_okay=False),
@@ -51,13 +53,16 @@ def verify(
     kinds: tuple[str, ...],
     words: tuple[str, ...],
     durability: str,
+    gateways: int,
     output: Path | None,
     logs: Path | None,
     as_json: bool,
 ) -> None:
     """Kill, pause, cut, fill and confuse a private system under load, and check every promise.
 
-    Starts its own server, schedulers and workers and leaves nothing behind. The same seed draws
+    Starts its own server, schedulers, workers and gateways and leaves nothing behind. Half of the
+    load is HTTP: streams and whole answers, bodies of up to a megabyte, clients that hang up, and
+    some that ask again under an Idempotency-Key. The same seed draws
     the same shape (how many tenants and workers, how far from the server, which jobs), faults and
     jobs again; odd seeds delete nothing by hand, and then nothing may have to be repaired. A part
     of the shape that is pinned with --shape changes no other. Filling a disk takes root; without,
@@ -74,7 +79,8 @@ def verify(
     clock, results = SystemClock(), []
     with Orders() as orders:
         for seed in seeds or (secrets.randbelow(10**6),):
-            cast, shape = Cast(durability=durability), drawn(seed, fixed)
+            shape = drawn(seed, fixed)
+            cast = Cast(durability=durability, gateways=gateways)
             spec = DrillSpec(seed, duration_s, rate, pause_s, kinds, cast, shape)
             _say(
                 f"seed {seed}: {duration_s:g} s of faults, durability {durability}; {shape.told()}"
@@ -116,6 +122,7 @@ def _summary(results: list[DrillResult]) -> Drills:
         bodies_checked=sum(result.bodies for result in results),
         answers_checked=sum(result.answers for result in results),
         pieces_checked=sum(result.pieces for result in results),
+        requests=dict(sorted(sum((r.asked for r in results), Counter[str]()).items())),
         contended_s=round(sum(result.contended_s for result in results), 1),
         keys_with_junk=len(sum((result.junk for result in results), Counter[str]())),
         longest_drain_s=round(max((result.drained_s for result in results), default=0.0), 2),

@@ -5,25 +5,30 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
 from parallax.broker.link.connection import Link
+from parallax.broker.store.results import Record
 from parallax.core.clock import Clock
 from parallax.core.digests import digest_of
 from parallax.core.errors import InvalidInput, ParallaxError
+from parallax.drills.asking import Asking
 from parallax.drills.contention import Contention, windows
 from parallax.drills.disk import SmallDisk
 from parallax.drills.evidence import (
     Evidence,
     counts_of,
+    jobs_through_gateways,
     kept_of,
+    left_of,
     lines_of,
     open_names,
     open_of,
     records_of,
+    write_exchanges,
 )
 from parallax.drills.faults import FAULTS, Fault, Undo
 from parallax.drills.invariants import violations
@@ -33,14 +38,17 @@ from parallax.drills.shape import Shape
 from parallax.drills.silence import longest_silence_s
 from parallax.drills.stage import CELL, POISON, PREFETCH, Cast, Stage
 from parallax.drills.watching import Memory, Watching
+from parallax.drills.wishes import LONG_TOKENS, Wishes
 from parallax.producers.client.client import Client
 from parallax.services.orders import Orders
 
 log = logging.getLogger(__name__)
 
-READY_S = 30.0
+READY_S = 60.0
 #: How long each poisonous job that waits may go on killing workers, one after another (seconds).
 POISON_S = 4.0
+#: Share of the load that goes through gateways, and how much rarer than others their faults are.
+THROUGH, RARER = 0.5, 15.0
 #: With a store that may forget its last two seconds, only this promise may break, and only then.
 FORGETFUL = {"I1"}
 
@@ -65,10 +73,9 @@ class DrillSpec:
         for kind in self.kinds:
             if kind not in FAULTS:
                 raise InvalidInput("--fault", kind, f"known: {', '.join(FAULTS)}")
-        if not self.faults:
-            raise InvalidInput(
-                "--fault", ", ".join(self.kinds), "for an odd seed: one that deletes nothing"
-            )
+        if not self.faults and not self.faults_of_gateways:
+            allowed = "for an odd seed: one that deletes nothing; of gateways: if there are any"
+            raise InvalidInput("--fault", ", ".join(self.kinds), allowed)
 
     @property
     def destroys(self) -> bool:
@@ -78,6 +85,15 @@ class DrillSpec:
     @property
     def faults(self) -> list[Fault]:
         """The kinds that are drawn from."""
+        return [fault for fault in self._possible if fault.needs != "gateways"]
+
+    @property
+    def faults_of_gateways(self) -> list[Fault]:
+        """The kinds that befall gateways: they are drawn apart, so that they change no others."""
+        return [fault for fault in self._possible if fault.needs == "gateways"]
+
+    @property
+    def _possible(self) -> list[Fault]:
         return [
             fault
             for name, fault in FAULTS.items()
@@ -94,7 +110,10 @@ class DrillSpec:
         return ""
 
     def _has(self, needs: str) -> bool:
-        has = {"disk": self.shape.disk and SmallDisk.possible(), "crowd": self.shape.crowd > 0}
+        has = {
+            "disk": self.shape.disk and SmallDisk.possible(), "crowd": self.shape.crowd > 0,
+            "gateways": self.cast.gateways > 0,
+        }  # fmt: skip
         return not needs or bool(has[needs])
 
 
@@ -117,6 +136,7 @@ class DrillResult:
     answers: int = 0  # that were told, and held against what their workers had sent
     pieces: int = 0  # the same of answers that came in pieces
     contended_s: float = 0.0  # while two tenants were backlogged, and their shares were held
+    asked: Counter[str] = field(default_factory=Counter)  # requests to gateways, by how they ended
 
     @property
     def excused(self) -> bool:
@@ -142,6 +162,8 @@ def run_drill(
         try:
             drill.play(say)
             evidence = drill.reckon()
+            if logs is not None and logs.is_dir():
+                write_exchanges(logs / f"requests-{spec.seed}.jsonl", evidence)
         finally:
             for client in clients:
                 client.close()
@@ -155,9 +177,17 @@ class _Drill:
         self, spec: DrillSpec, stage: Stage, clock: Clock, clients: Sequence[Client]
     ) -> None:
         self._spec, self._stage, self._clock = spec, stage, clock
-        self._random = Random(f"{spec.seed}/faults")
         seed, shape = spec.seed, spec.shape
-        rate = shape.rate(spec.rate)
+        self._courses = [
+            _Course(spec.faults, Random(f"{seed}/faults"), spec.pause_s),
+            _Course(spec.faults_of_gateways, Random(f"{seed}/gateways"), spec.pause_s * RARER),
+        ]
+        rate, through = shape.rate(spec.rate), THROUGH if spec.cast.gateways else 0.0
+        self._asking = Asking(
+            stage.gateways, clock, Random(f"{seed}/clients"), rate * through,
+            Wishes(seed, Random(f"{seed}/wishes")),
+        )  # fmt: skip
+        rate *= 1 - through
         self._load = Load(clients[0], clock, Random(f"{seed}/load"), rate, seed, shape)
         rivals = Load(clients[1], clock, Random(f"{seed}/rivals"), rate, seed)
         self._contention = Contention(rivals, stage.keys, clock, Random(f"{seed}/contest"), seed)
@@ -173,9 +203,11 @@ class _Drill:
     def play(self, say: Callable[[str], None]) -> None:
         """Load and faults, then peace until nothing is open."""
         shape = self._spec.shape
-        self._until(lambda: self._stage.members() >= shape.workers, READY_S + shape.workers / 5)
+        self._until(self._stage.ready, READY_S + shape.workers / 5)
         over, seen = threading.Event(), threading.Event()
         threads = [_started(self._load.run, over)]
+        if self._spec.cast.gateways:
+            threads.append(_started(self._asking.run, over))
         if shape.contended:
             threads.append(_started(self._contention.run, self._stage.link(), over))
         watching = _started(self._watching.run, seen)
@@ -200,24 +232,22 @@ class _Drill:
                 load.listen()
 
     def _disturb(self, say: Callable[[str], None]) -> None:
-        started = self._clock.monotonic()
-        due, told = started + self._spec.pause_s, started
+        started = told = self._clock.monotonic()
         while (now := self._clock.monotonic()) - started < self._spec.duration_s:
             self._stage.watch()
-            if now >= due:
-                due = now + self._random.expovariate(1 / self._spec.pause_s)
-                self._break()
+            for course in self._courses:
+                fault = course.due(now)
+                if fault is not None:
+                    self._break(fault, course.random)
             if now - told >= 10.0:
                 told = now
                 say(f"seed {self._spec.seed}: {now - started:.0f} s, "
                     f"{self._faults.total()} faults, {len(self._load.accepted)} jobs")  # fmt: skip
             self._clock.wait(0.01)
 
-    def _break(self) -> None:
-        kinds = self._spec.faults
-        (fault,) = self._random.choices(kinds, [fault.weight for fault in kinds])
+    def _break(self, fault: Fault, random: Random) -> None:
         log.info("fault: %s", fault.name)
-        lasting = fault.deed(self._stage, self._random)
+        lasting = fault.deed(self._stage, random)
         self._faults[fault.name] += 1
         self._destroyed = self._destroyed or fault.destroys
         if lasting is not None:  # in a thread: one that waits must not keep another from ending
@@ -268,11 +298,13 @@ class _Drill:
         lines = lines_of(stage.histories)
         known = {name for load in self._loads for name in load.tenants}
         poison = {line["job"] for line in lines if "job" in line} - known
-        records = records_of(link, keys, accepted | refused | unknown | poison)
+        exchanges = list(self._asking.exchanges)
+        fronts = jobs_through_gateways(link, keys, {one.wish for one in exchanges})
+        records = records_of(link, keys, accepted | refused | unknown | poison | set(fronts))
         evidence = Evidence(
             accepted, refused, unknown, dict(self._loads[0].told + self._loads[1].told), records,
             lines, counts_of(link, keys), open_of(link, keys), left_over(link, keys),
-            destroyed=self._destroyed, longest_silence_s=longest_silence_s(records),
+            destroyed=self._destroyed, longest_silence_s=longest_silence_s(short_ones(records)),
             floor_s=shape.floor_s, excused=stage.junk["open"],
             misplaced=[
                 wrong for wrong in self._watching.misplaced
@@ -286,6 +318,10 @@ class _Drill:
             bodies={name: digest_of(load.bodies.of(name)) for name in load.bodies.lengths},
             answers=load.heard.answers, streams=frozenset(load.streams),
             kept=kept_of(link, keys, load.kept & accepted), pieces=load.heard.streams,
+            exchanges=exchanges, fronts=fronts, troubles=list(stage.gateways.troubles),
+            lag_s=self._asking.lag_s,
+            bodies_left=left_of(link, keys.body, fronts),
+            answers_left=left_of(link, keys.answer, fronts),
         )  # fmt: skip
         link.close()
         return evidence.without(stage.spoiled)
@@ -296,14 +332,43 @@ class _Drill:
         began = [line for line in evidence.lines if line["what"] == "began"]
         deaths = [line["at"] for line in began if line["job"].startswith(POISON)]
         return DrillResult(
-            self._spec, self._faults, len(evidence.accepted), len(began),
+            self._spec, self._faults, len(evidence.accepted) + len(evidence.fronts), len(began),
             Counter(record.outcome.value for record in ended if record.outcome), evidence.counts,
             max(0.0, self._end - max([self._peace, *deaths])),
             violations(replace(evidence, survivors=survivors)),
             dict(evidence.memory), self._stage.junk, self._load.bodies.looked, self._load.weights,
             len(evidence.answers), sum(len(one.pieces) for one in evidence.pieces.values()),
             sum(window.seconds for window in evidence.windows),
+            Counter(one.end.value for one in evidence.exchanges),
         )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Course:
+    """Faults that are drawn one after another, with random pauses."""
+
+    faults: Sequence[Fault]
+    random: Random
+    pause_s: float
+    _due: float | None = None
+
+    def due(self, now: float) -> Fault | None:
+        """Return the next fault if its time has come."""
+        if not self.faults or self._due is None:
+            self._due = now + self.pause_s
+        if not self.faults or now < self._due:
+            return None
+        self._due = now + self.random.expovariate(1 / self.pause_s)
+        return self.random.choices(self.faults, [fault.weight for fault in self.faults])[0]
+
+
+def short_ones(records: Mapping[str, Record | None]) -> dict[str, Record | None]:
+    """Return the records of jobs that do not take half a minute anyway."""
+    return {
+        name: record
+        for name, record in records.items()
+        if record is None or record.max_tokens < LONG_TOKENS
+    }
 
 
 def _started(run: Callable[..., None], *arguments: object) -> threading.Thread:

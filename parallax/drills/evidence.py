@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,10 @@ from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.results import Record, Results
 from parallax.core.digests import digest_of
+from parallax.core.model import NAME
 from parallax.drills.contention import Window
+from parallax.drills.exchanges import Exchange
+from parallax.drills.gateways import Trouble
 from parallax.drills.hearing import Heard
 from parallax.drills.watching import Memory
 
@@ -53,6 +56,12 @@ class Evidence:
     kept: Mapping[str, str] = field(default_factory=dict)  # digests of answers read afterwards
     streams: frozenset[str] = frozenset()  # jobs whose answers come in pieces
     pieces: Mapping[str, Heard] = field(default_factory=dict)
+    exchanges: Sequence[Exchange] = ()  # requests of clients of gateways
+    fronts: Mapping[str, str] = field(default_factory=dict)  # jobs of gateways, and their wishes
+    troubles: Sequence[Trouble] = ()  # what befell gateways
+    lag_s: float = 0.0  # how long the clients themselves stood still, at most
+    bodies_left: frozenset[str] = frozenset()  # jobs of gateways whose bodies are there
+    answers_left: frozenset[str] = frozenset()  # the same with their answers
 
     def without(self, spoiled: set[str]) -> Evidence:
         """Return the same without these jobs, which were damaged by hand."""
@@ -72,11 +81,29 @@ class Evidence:
             kept=_without(self.kept, spoiled),
             streams=self.streams - spoiled,
             pieces=_without(self.pieces, spoiled),
+            exchanges=self._unspoiled(spoiled),
+            fronts=_without(self.fronts, spoiled),
+            bodies_left=self.bodies_left - spoiled,
+            answers_left=self.answers_left - spoiled,
         )
+
+    def _unspoiled(self, spoiled: set[str]) -> list[Exchange]:
+        """Return the exchanges about other jobs."""
+        wishes = {wish for job, wish in self.fronts.items() if job in spoiled}
+        return [one for one in self.exchanges if one.wish not in wishes and one.job not in spoiled]
 
 
 def _without(some: Mapping[str, V], spoiled: set[str]) -> dict[str, V]:
     return {name: value for name, value in some.items() if name not in spoiled}
+
+
+def write_exchanges(path: Path, evidence: Evidence) -> None:
+    """Write down what came of every request to a gateway, and its jobs: for whoever looks why."""
+    jobs: dict[str, list[str]] = {}
+    for job, wish in evidence.fronts.items():
+        jobs.setdefault(wish, []).append(job)
+    lines = [{**asdict(one), "jobs": jobs.get(one.wish, [])} for one in evidence.exchanges]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
@@ -99,6 +126,29 @@ def records_of(link: Link, keys: Keys, names: set[str]) -> dict[str, Record | No
         page = ordered[start : start + _PAGE]
         found |= dict(zip(page, results.records(page), strict=True))
     return found
+
+
+def jobs_through_gateways(link: Link, keys: Keys, wishes: set[str]) -> dict[str, str]:
+    """Return the jobs whose session is one of these wishes, and which of them it is."""
+    prefix, cursor, names = f"{keys.prefix}job:", b"0", set[str]()
+    while True:
+        cursor, page = link.call("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 1000)
+        names |= {key.decode("ascii", "replace").removeprefix(prefix) for key in page}
+        if cursor == b"0":
+            break
+    records = records_of(link, keys, {name for name in names if NAME.fullmatch(name)})
+    sessions = {name: record.session for name, record in records.items() if record is not None}
+    return {name: session for name, session in sessions.items() if session in wishes}
+
+
+def left_of(link: Link, make: Callable[[str], str], names: Iterable[str]) -> frozenset[str]:
+    """Return those jobs of which there is the key that `make` makes of their names."""
+    ordered, found = sorted(names), set[str]()
+    for start in range(0, len(ordered), _PAGE):
+        page = ordered[start : start + _PAGE]
+        there = link.calls([("EXISTS", make(name)) for name in page])
+        found |= {name for name, count in zip(page, there, strict=True) if count}
+    return frozenset(found)
 
 
 def kept_of(link: Link, keys: Keys, names: Iterable[str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Fault:
     deed: Deed
     weight: int = 2
     destroys: bool = False  # entries of streams are gone: what the janitor is for
-    needs: str = ""  # what the shape must have: `disk` or `crowd`
+    needs: str = ""  # what there must be: `disk` or `crowd` in the shape, or `gateways`
 
 
 FAULTS: dict[str, Fault] = {}
@@ -140,6 +140,33 @@ def pause_the_leader(stage: Stage, random: Random) -> tuple[float, Undo] | None:
     """SIGSTOP past its lease: it wakes up believing that it leads."""
     leader = _leader(stage)
     return None if leader is None else _paused(stage.pid(leader), stage.shape.lease_s * 1.8)
+
+
+@fault(3, needs="gateways")
+def kill_a_gateway(stage: Stage, random: Random) -> None:
+    """SIGKILL: its clients are cut off, and nobody waits for their jobs any more."""
+    running = stage.gateways.running
+    if running:
+        stage.gateways.kill(random.choice(running))
+
+
+@fault(2, needs="gateways")
+def pause_a_gateway(stage: Stage, random: Random) -> tuple[float, Undo] | None:
+    """SIGSTOP: news of its jobs pile up, and clients that leave are not noticed."""
+    running = stage.gateways.running
+    if not running:
+        return None
+    seconds = random.choice((0.5, 3.0))
+    pid = stage.gateways.pause(random.choice(running), seconds)
+    return seconds, lambda: _send(pid, signal.SIGCONT)
+
+
+@fault(1, needs="gateways")
+def stop_a_gateway(stage: Stage, random: Random) -> None:
+    """SIGTERM: it answers what it has read, and is started again."""
+    running = stage.gateways.running
+    if running:
+        stage.gateways.stop(random.choice(running))
 
 
 @fault(3)

@@ -21,7 +21,8 @@ __all__ = ["INVARIANTS", "violations"]
 #: How far what is computed for backlogged tenants may stray from their weights, and what they are
 #: charged from what is computed; engines' time says less, for jobs are of many kinds.
 SHARE, CHARGE, TIME = 0.15, 0.15, 1.0
-#: No scheduler or worker holds more memory than this (MB), nor grows by more in half of its life.
+#: No scheduler, worker or gateway holds more memory than this (MB), nor grows by more in
+#: half of its life.
 MOST_MB, GROWTH_MB, LIFE_S = 500.0, 64.0, 45.0
 _ENDS = tuple(outcome.value for outcome in Outcome)
 
@@ -223,4 +224,4 @@ def _(evidence: Evidence) -> Iterator[str]:
             yield f"{name} grew from {memory.early:.0f} to {memory.late:.0f} MB"
 
 
-from parallax.drills import payload_promises  # noqa: E402, F401 - it adds its own
+from parallax.drills import gateway_promises, payload_promises  # noqa: E402, F401 - they add theirs

@@ -23,6 +23,7 @@ def page(results: Sequence[DrillResult], pins: Sequence[str] = ()) -> str:
         "",
         *_shapes(results),
         "",
+        *_requests(results),
         *_promises(results),
         "",
         *_faults(results),
@@ -37,7 +38,7 @@ def _command(spec: DrillSpec, pins: Sequence[str]) -> str:
     return shlex.join([
         "parallax", "verify", "--seed", "SEED", "--duration", f"{spec.duration_s:g}",
         "--rate", f"{spec.rate:g}", "--pause", f"{spec.pause_s:g}",
-        "--durability", spec.cast.durability, *kinds, *shape,
+        "--durability", spec.cast.durability, "--gateways", f"{spec.cast.gateways}", *kinds, *shape,
     ])  # fmt: skip
 
 
@@ -75,6 +76,16 @@ def _shapes(results: Sequence[DrillResult]) -> list[str]:
         for r in results
     ]  # fmt: skip
     return _table(head, rows)
+
+
+def _requests(results: Sequence[DrillResult]) -> list[str]:
+    """What came of requests to gateways; nothing if there were none."""
+    if not any(result.asked for result in results):
+        return []
+    head = ("seed", "requests", "answered whole", "with an error", "cut off", "left", "not heard")
+    words = ("whole", "error", "cut", "left", "refused")
+    rows = [(r.spec.seed, r.asked.total(), *(r.asked[word] for word in words)) for r in results]
+    return [*_table(head, rows), ""]
 
 
 def _violations(result: DrillResult) -> int:

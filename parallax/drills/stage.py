@@ -2,7 +2,9 @@
 
 Up to `PROCESSES` workers are processes of their own: one computes prompts only, one stands behind a
 proxy that faults can cut. The others are threads of one more process (`crew`). With a round trip,
-all of them speak to the server through a proxy that takes its time.
+all of them speak to the server through a proxy that takes its time. Before gateways, if there are
+any, stands a further worker, whose answers take long; the first of them shares the far worker's
+proxy.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from parallax.core.errors import ParallaxError, StoreFault, Unreachable
 from parallax.core.model import NAME
 from parallax.drills.crew import FAIL, POISON, SLOW, SPEED, Crewed
 from parallax.drills.disk import SmallDisk
+from parallax.drills.gateways import Gateways
 from parallax.drills.proxy import Proxy
 from parallax.drills.shape import PROCESSES, Shape
+from parallax.drills.wishes import SLOW as SLOW_MODEL
 from parallax.services.orders import Orders
 from parallax.services.system import Plan, System
 
@@ -42,16 +46,19 @@ CELL = "drill"
 #: Workers whose engine answers nothing, whatever it is asked; the others read bodies, and answer.
 SILENT = frozenset({"worker-1"})
 FAR = "worker-far"  # the child behind a proxy of its own
+LASTING = "worker-slow"  # the child that serves a model of its own, and this much slower than time
+LASTING_SPEED = 0.2
 SWEEP_S = 0.5
 PREFETCH = 4  # attempts that are sent to a worker beyond its slots
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """How many schedulers there are, and what the server writes before it answers."""
+    """How many schedulers and gateways there are, and what the server writes before it answers."""
 
     schedulers: int = 2
     durability: str = "always"
+    gateways: int = 0  # half of the load goes through them, if there are any
 
 
 class Stage:
@@ -83,6 +90,7 @@ class Stage:
         self._proxy: Proxy | None = None
         self._ocean: Proxy | None = None
         self.crew: Crewed | None = None
+        self._gateways: Gateways | None = None
         #: Jobs whose records were damaged by hand: whatever becomes of them is right.
         self.spoiled: set[str] = set()
         self.junk: Counter[str] = Counter()  # how often junk was written, by key or family
@@ -114,21 +122,31 @@ class Stage:
         for n in range(1, min(shape.workers, PROCESSES) - 1):
             self._worker(f"worker-{n}", f"w{n}", "decode" if n == 1 else "both", near)
         self._worker("worker-prompts", "p", "prefill", near)
-        self._worker(FAR, "far", "both", {"PARALLAX_REDIS": self._through(self._proxy)})
+        far = self._through(self._proxy)
+        self._worker(FAR, "far", "both", {"PARALLAX_REDIS": far})
+        self._gateways = Gateways(children, self.clock)
+        if self._cast.gateways:
+            self._worker(LASTING, "slow", "both", near, LASTING_SPEED, "--model", SLOW_MODEL)
+            link, url = self.link(), near.get("PARALLAX_REDIS", self.system.url)
+            self._gateways.start(self._cast.gateways, link, self.keys, {1: far}, url)
+            link.close()
         if shape.crowd:
             self.crew = self._crewed({"PARALLAX_REDIS": self.system.url, **near})
 
     def _through(self, proxy: Proxy) -> str:
         return urlsplit(self.system.url)._replace(path=str(proxy.path)).geturl()
 
-    def _worker(self, child: str, name: str, role: str, environment: dict[str, str]) -> None:
+    def _worker(
+        self, child: str, name: str, role: str, environment: dict[str, str],
+        speed: float = SPEED, *more: str,
+    ) -> None:  # fmt: skip
         history = str(self.histories / f"{child}.jsonl")
         arguments = (
-            "--engine", "clock" if child in SILENT else "echo", "--speed", f"{SPEED:g}",
+            "--engine", "clock" if child in SILENT else "echo", "--speed", f"{speed:g}",
             "--slots", f"{self.shape.slots}",
             "--heartbeat", f"{self.shape.heartbeat_s:g}", "--crash-on", POISON,
             "--slow", "{:g}:{:g}".format(*SLOW), "--fail", f"{FAIL:g}",
-            "--name", name, "--role", role, "--history", history,
+            "--name", name, "--role", role, "--history", history, *more,
         )  # fmt: skip
         self.system.processes.start(child, "worker", *arguments, environment=environment)
 
@@ -188,6 +206,18 @@ class Stage:
         if self._proxy is None:
             raise Unreachable("the stage has not been set")
         return self._proxy
+
+    @property
+    def gateways(self) -> Gateways:
+        """The gateways, if there are any."""
+        if self._gateways is None:
+            raise Unreachable("the stage has not been set")
+        return self._gateways
+
+    def ready(self) -> bool:
+        """Whether every worker and every gateway is there."""
+        workers = self.shape.workers + bool(self._cast.gateways)
+        return self.members() >= workers and self.gateways.ready()
 
     def link(self) -> Link:
         """Return a new link to the server, without any detour."""

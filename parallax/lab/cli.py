@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from itertools import takewhile
+from pathlib import Path
 
 import click
 
@@ -13,16 +14,18 @@ from parallax.cli.lab_documents import Gap
 from parallax.cli.main import EXIT_MISSED
 from parallax.cli.names import PolicyName
 from parallax.cli.output import write_json
+from parallax.cli.plots import draw, plot_option
 from parallax.core.errors import InvalidInput
 from parallax.core.model import check_int, check_number
 from parallax.core.quantiles import quantile
 from parallax.engine.profiles import profile_named
 from parallax.lab import against_sim
-from parallax.lab.against_sim import Setting, every_routing, hops, measured
+from parallax.lab.against_sim import LATENCIES, TOLERANCES, Setting, every_routing, hops, measured
 from parallax.lab.report import publish
 from parallax.policies.registry import ROUTING
 from parallax.services.clock import SystemClock
 from parallax.services.orders import Orders
+from parallax.sim.report.svg import Series, line_chart
 from parallax.sim.spec import WorkloadSpec
 from parallax.sim.workloads.catalog import load
 
@@ -40,6 +43,7 @@ from parallax.sim.workloads.catalog import load
 @click.option("--rate-scale", type=float, default=1.0, show_default=True,
               help="Let jobs arrive so many times faster.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of load and policies.")
+@plot_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def bench(
     against_sim: bool,
@@ -50,6 +54,7 @@ def bench(
     seconds: float,
     rate_scale: float,
     seed: int,
+    plot: Path | None,
     as_json: bool,
 ) -> None:
     """Measure how far the simulator is from the live system, policy by policy.
@@ -79,6 +84,10 @@ def bench(
             gaps += measured(setting, routing, jobs, hops_s, clock, orders)
             click.echo(f"{gaps[-1].routing}: run {gaps[-1].draws} times", err=True)
     title = f"{len(jobs)} jobs in {seconds:g} s, {workers} workers: seconds, live and simulated"
+    if plot is not None:
+        draw(
+            plot, "Parallax: live and simulated", title, [_chart(name, gaps) for name in LATENCIES]
+        )
     (_documents if as_json else partial(_table, title))(gaps)
 
 
@@ -91,6 +100,18 @@ def _documents(gaps: Sequence[against_sim.Gap]) -> None:
         for g in gaps
     ])  # fmt: skip
     sys.exit(0 if all(g.held for g in gaps) else EXIT_MISSED)
+
+
+def _chart(latency: str, gaps: Sequence[against_sim.Gap]) -> str:
+    """Draw what was simulated against what was measured: on the line is right."""
+    own = [gap for gap in gaps if gap.latency == latency]
+    most = max((value for gap in own for value in (*gap.live, *gap.simulated)), default=1.0)
+    series = [Series("simulated as measured", [(0.0, 0.0), (most, most)])]
+    for at, (share, _) in enumerate(TOLERANCES):
+        points = sorted((gap.live[at], gap.simulated[at]) for gap in own)
+        series.append(Series(f"each routing policy, p{share * 100:.0f}", points))
+    title = f"{latency.upper()}, simulated against measured"
+    return line_chart(title, "measured, s", "simulated, s", series, marks=True)
 
 
 def _table(title: str, gaps: Sequence[against_sim.Gap]) -> None:

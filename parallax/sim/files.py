@@ -11,11 +11,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import TextIO
 
 
 @contextmanager
-def written(path: Path) -> Iterator[IO[str]]:
+def written(path: Path) -> Iterator[TextIO]:
     """Give the text file to write to; the old content stays if the body raises. Raises OSError."""
     target, replaceable, mode = _target(path)
     if not replaceable:

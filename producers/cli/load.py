@@ -25,11 +25,13 @@ from parallax.cli.options import (
     policy_options,
     start_logging,
 )
+from parallax.cli.plots import draw, plot_option
 from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, cells_options
 from parallax.core.cells import CellAddress
 from parallax.core.errors import InvalidInput
 from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS
+from parallax.producers.cli.load_charts import live_charts
 from parallax.producers.load.crashes import parsed_crashes
 from parallax.producers.load.live import Live
 from parallax.producers.load.traces import recorded
@@ -45,6 +47,7 @@ def live_options(command: F) -> F:
     """Add what `loadgen` and `replay` share: the system to run against, and what to do to it."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON document."),
+        plot_option,
         click.option("--verbose", is_flag=True, help="Show the logs of the processes."),
         click.option("--kill", "kills", multiple=True, metavar="WHO[@WHEN]",
                      help="Kill -9 a worker, the scheduler or the server, at so many jobs or %."),
@@ -149,6 +152,7 @@ def loadgen(
     deadline_s: float | None,
     seed: int,
     kills: tuple[str, ...],
+    plot: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -176,6 +180,9 @@ def loadgen(
         live = Live.of(places, SystemClock(), system, crashes, due, orders)
         with silence_explained(places):
             run = watched_run(live, workload.jobs(duration_s=duration_s))
+        if plot is not None:
+            told = f"{rate:g} jobs/s for {duration_s:g} s"
+            draw(plot, "Parallax: a load in real time", told, live_charts(run))
         kept = report(run, live, as_json, overloaded(run, duration_s))
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))
 
@@ -202,6 +209,7 @@ def replay(
     tenants: str,
     form: str,
     kills: tuple[str, ...],
+    plot: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -220,5 +228,8 @@ def replay(
         live = Live.of(places, SystemClock(), system, crashes, weights, orders)
         with silence_explained(places):
             run = watched_run(live, load, speed)
+        if plot is not None:
+            told = f"{file.name}, {speed:g} times as fast as recorded"
+            draw(plot, "Parallax: a trace in real time", told, live_charts(run))
         kept = report(run, live, as_json, None)
     sys.exit(orders.code or (0 if kept else EXIT_FAILED))

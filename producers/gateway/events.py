@@ -38,14 +38,24 @@ class _Typed(msgspec.Struct):
 
 _TYPE = msgspec.json.Decoder(_Typed)
 _NAME = re.compile(r"[a-z][a-z._]{0,63}")
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+def _type_of(data: bytes) -> str:
+    try:
+        return _TYPE.decode(data).type
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+
+
+def ends_response(data: bytes) -> bool:
+    """Whether a chunk of a response says that it has ended."""
+    return _type_of(data) in _ENDS
 
 
 def named_event(data: bytes) -> bytes:
     """Return an event of a response: it has the name that its payload has."""
-    try:
-        name = _TYPE.decode(data).type
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        name = ""
+    name = _type_of(data)
     return (f"event: {name}\n".encode() if _NAME.fullmatch(name) else b"") + event(data)
 
 
@@ -58,11 +68,16 @@ def response_failure(problem: Problem) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a path of the API writes its streams."""
+    """How a path of the API writes its streams.
+
+    A chunk that `ends` an answer by itself is held back until it is known that the job ended well.
+    """
 
     event: Callable[[bytes], bytes]
     failure: Callable[[Problem], bytes]
     done: bytes
+    ends: Callable[[bytes], bool]
 
 
-CHUNKS, RESPONSES = Form(event, failure, DONE), Form(named_event, response_failure, b"")
+CHUNKS = Form(event, failure, DONE, lambda _: False)
+RESPONSES = Form(named_event, response_failure, b"", ends_response)

@@ -48,10 +48,16 @@ class Models:
         clock: Clock,
         aliases: Mapping[str, str] | None = None,
         default: str = "",
+        learn_s: float = 0.0,
     ) -> None:
-        """`members` asks the store; it is called beside the loop."""
-        self._members, self._clock = members, clock
+        """`members` asks the store; it is called beside the loop.
+
+        For the first `learn_s` seconds no model is unknown: after a crash of many its workers may
+        come back a little later than the gateway, and no client may be told never to come again.
+        """
+        self._members = members
         self._aliases, self._default = dict(aliases or {}), default
+        self._clock, self._learnt = clock, clock.monotonic() + learn_s
         self._known: dict[str, tuple[int, int]] = {}  # since when, and until when
         self._seen = Fresh(self._look, clock, FRESH_S)
 
@@ -100,7 +106,7 @@ class Models:
     async def check(self, name: str) -> None:
         """Raise Problem unless there is such a model; without any worker nobody can tell."""
         known = await self.known()
-        if name and known and name not in known:
+        if name and known and name not in known and self._clock.monotonic() >= self._learnt:
             raise missing(name, known)
 
     async def await_worker(self, name: str, hold_s: float) -> None:

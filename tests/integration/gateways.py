@@ -125,7 +125,7 @@ def fronted(
     gateway = Gateway(
         CellAddress(CELL, url),
         url,
-        settings or GatewaySettings(hold_s=LONG_S),
+        settings or GatewaySettings(hold_s=LONG_S, learn_s=0.0),
         SystemClock(),
         openness,
         tracer=cell.tracer,

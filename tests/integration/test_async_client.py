@@ -17,8 +17,9 @@ from parallax.broker.server.embedded import EmbeddedServer
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.results import Notice
 from parallax.consumers.engines.noop import NoopEngine
-from parallax.core.errors import BrokenAnswer, InvalidInput, StoreFault
-from parallax.producers.client import async_inbox
+from parallax.core.errors import BrokenAnswer, InvalidInput, StoreFault, Unreachable
+from parallax.core.words import Cancelled
+from parallax.producers.client import async_client, async_inbox
 from parallax.producers.client.async_inbox import Inbox, Mail, Told
 from parallax.producers.client.ticks import Ticks
 from tests.asynchronous import turn, until
@@ -205,6 +206,36 @@ def test_whoever_leaves_before_it_was_sent_sends_nothing(cell: Cell, embedded_ur
         assert record is None or record.outcome is Outcome.CANCELLED
 
     run(embedded_url, test)
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_job_is_cancelled_once_the_store_is_back(
+    cell: Cell, embedded_url: str, monkeypatch: pytest.MonkeyPatch, patient: bool
+) -> None:
+    monkeypatch.setattr(async_client, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(async_client, "CANCELLING_S", 60.0 if patient else 0.0)
+    cancel, away = AsyncClient.cancel, [Unreachable("it is away")] * 3
+
+    async def cancelled(client: AsyncClient, job_id: str) -> Cancelled:
+        if away:
+            raise away.pop()
+        return await cancel(client, job_id)
+
+    monkeypatch.setattr(AsyncClient, "cancel", cancelled)
+    job = small()
+
+    async def test(client: AsyncClient) -> None:
+        task = asyncio.ensure_future(client.run(job))
+        async with asyncio.timeout(30):
+            while (await client.records([job.id]))[0] is None:
+                await turn()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await until(lambda: not client._leaving, "the job to be cancelled, or given up")
+
+    run(embedded_url, test)
+    assert cell.outcome(job.id) is (Outcome.CANCELLED if patient else None)
 
 
 def test_closing_waits_until_those_jobs_are_cancelled(cell: Cell, embedded_url: str) -> None:

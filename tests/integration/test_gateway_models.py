@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.dear, pytest.mark.timeout(300)]
 
 SETTINGS = GatewaySettings(
-    hold_s=LONG_S, aliases=(("gpt-4o", "llama"),), default_model="qwen"
+    hold_s=LONG_S, learn_s=0.0, aliases=(("gpt-4o", "llama"),), default_model="qwen"
 )  # fmt: skip
 
 

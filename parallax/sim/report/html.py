@@ -5,36 +5,56 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from parallax.sim.report import charts
 from parallax.sim.report.figures import NAMES
+from parallax.sim.report.palette import FONT, sheet
 from parallax.sim.report.record import Record
 from parallax.sim.report.statistics import Interval, jain
-from parallax.sim.report.svg import Series, bar_chart, cdf_chart, line_chart
 from parallax.sim.report.variants import Variant, best, by_workload, flattened, variants
 
-_CDFS = {
-    "ttft_ms": "Time to first token",
-    "tpot_ms": "Time per output token",
-    "e2e_ms": "Time to the last token",
-    "queue_ms": "Time in the queue",
-}
-_LINES = {
-    "arrivals_per_s": ("Arrivals", "jobs/s"),
-    "completed_per_s": ("Completions", "jobs/s"),
-    "ttft_ms_p95": ("Time to first token, p95 by arrival", "ms"),
-    "queued": ("Jobs queued, peak", "jobs"),
-    "in_flight": ("Jobs in flight, peak", "jobs"),
-    "workers": ("Workers", "workers"),
-    "kv_used": ("KV memory in use", "share"),
-}
+_FIRST_SEED = "The run with the smallest seed of each variant."
+
+#: The dashboard's components: its scale of type, its panels, figures and tables.
 _STYLE = (
-    "body{font:15px/1.45 sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}"
-    "th,td{padding:3px 9px;border-bottom:1px solid #ddd;text-align:right}"
-    "th:first-child,td:first-child{text-align:left}"
-    ".scroll{overflow-x:auto}.charts{display:flex;flex-wrap:wrap;gap:1rem}"
-    ".best{font-weight:bold}.ci{color:#777}code,pre{font-size:12px}"
-    "pre{white-space:pre-wrap;background:#f6f6f6;padding:8px}"
+    sheet()
+    + f"body{{margin:0;background:var(--bg);color:var(--text);font:400 13px/1.45 {FONT}}}"
+    + "main{max-width:1240px;margin:0 auto;padding:24px 16px 64px}"
+    "h1{font-size:20px;font-weight:600;letter-spacing:-.015em;margin:0}"
+    "h2{font-size:13px;font-weight:600;margin:0;padding:12px 16px}"
+    "h3{font-size:13px;font-weight:600;margin:16px 0 4px}"
+    "header p,.note,.ci{color:var(--faint);font-size:12px}header p{margin:2px 0 16px}"
+    ".panel{background:var(--panel);border:1px solid var(--line);border-radius:12px;"
+    "margin:0 0 16px;overflow:hidden}.panel>.body{padding:0 16px 16px}.note{margin:0 0 12px}"
+    ".figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(132px,1fr));gap:1px;"
+    "background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;"
+    "margin:0 0 16px}.figures div{background:var(--panel);padding:12px 16px;min-width:0}"
+    ".figures dt{color:var(--faint);font-size:12px}.figures dd{margin:2px 0 0;font-size:26px;"
+    "font-weight:580;letter-spacing:-.025em;line-height:1.2}"
+    ".figures dd small{font-size:13px;color:var(--faint);margin-left:3px;letter-spacing:0}"
+    "table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}"
+    "th,td{padding:6px 12px;border-bottom:1px solid var(--line);text-align:right;"
+    "white-space:nowrap}th{font-size:12px;font-weight:520;color:var(--faint)}"
+    "th:first-child,td:first-child{text-align:left}tbody tr:last-child td{border-bottom:0}"
+    ".scroll{overflow-x:auto;border-top:1px solid var(--line);margin:0 -16px}"
+    ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));"
+    "gap:16px}figure{margin:0;min-width:0}figure svg{width:100%;height:auto;display:block}"
+    ".best{font-weight:650;color:var(--accent)}"
+    "code,pre{font:12px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace}"
+    "pre{white-space:pre-wrap;background:var(--sunken);border:1px solid var(--line);"
+    "border-radius:8px;padding:12px}summary{cursor:pointer;padding:4px 0}"
+    "code{overflow-wrap:anywhere;white-space:normal}"
 )
+#: What stands at the top of a report on one variant.
+_FIRST = {
+    "goodput": ("Goodput", "%"),
+    "throughput_per_s": ("Completed", "jobs/s"),
+    "ttft_ms_p95": ("TTFT p95", "ms"),
+    "tpot_ms_p95": ("TPOT p95", "ms"),
+    "e2e_ms_p95": ("E2E p95", "ms"),
+    "prefix_hit_ratio": ("Prefix hits", "%"),
+    "utilisation_mean": ("Busy", "%"),
+    "jain_fairness": ("Jain's index", ""),
+}
 
 
 def page(records: Sequence[Record], command: str = "") -> str:
@@ -42,11 +62,13 @@ def page(records: Sequence[Record], command: str = "") -> str:
     found = variants(records)
     count = f"{_count(len(found), 'variant')}, {_count(len(records), 'run')}"
     sections = [
-        f"<h1>Parallax: simulated runs</h1><p>{count}.</p>",
+        f"<header><h1>Parallax: simulated runs</h1><p>{count}.</p></header>",
+        _first_look(found),
+        _section("Goodput", _charts(charts.bars(found, themed=True))),
+        _section("Against load", _charts(charts.against_load(found, themed=True))),
+        _section("Distributions", _charts(charts.distributions(found, themed=True))),
+        _section("Time lines", _charts(charts.timelines(found, themed=True), _FIRST_SEED)),
         _section("Figures", _figures(found)),
-        _section("Goodput", _bars(found)),
-        _section("Distributions", _distributions(found)),
-        _section("Time lines", _timelines(found)),
         _section("Tenants", "".join(map(_tenants, found))),
         _section("What happened", "".join(map(_notes, found))),
         _section("Provenance", _provenance(found, command)),
@@ -56,9 +78,9 @@ def page(records: Sequence[Record], command: str = "") -> str:
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width">'
-        f"<title>Parallax report</title><style>{_STYLE}</style></head><body>\n"
+        f"<title>Parallax report</title><style>{_STYLE}</style></head><body><main>\n"
         + "\n".join(sections)
-        + "\n</body></html>\n"
+        + "\n</main></body></html>\n"
     )
 
 
@@ -79,7 +101,24 @@ def with_interval(value: Interval | None) -> str:
 
 
 def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
+    if not body:
+        return ""
+    named = f'<section class="panel" aria-label="{escape(title)}">'
+    return f'{named}<h2>{escape(title)}</h2><div class="body">{body}</div></section>'
+
+
+def _first_look(found: Sequence[Variant]) -> str:
+    """Return the figures that matter most, large; of several variants a table says it better."""
+    if len(found) != 1:
+        return ""
+    means, cells = found[0].means(), []
+    for name, (title, unit) in _FIRST.items():
+        value = means.get(name)
+        if value is None:
+            continue
+        shown = f"{value:.1%}".removesuffix("%") if unit == "%" else number(value)
+        cells.append(f"<div><dt>{escape(title)}</dt><dd>{shown}<small>{unit}</small></dd></div>")
+    return f'<dl class="figures">{"".join(cells)}</dl>' if cells else ""
 
 
 def _count(count: int, noun: str) -> str:
@@ -109,39 +148,20 @@ def _figures(found: Sequence[Variant]) -> str:
             cells.append(f'<span class="best">{text}</span>' if variant.name in top else text)
         rows.append([escape(name), *cells])
     said = (
-        '<p class="ci">Means over the seeds ± half of a 95 % interval (Student). Bold are the best '
-        "mean of each workload and those that its seeds do not tell apart from it. Latencies are "
-        "of completed jobs, in milliseconds from the intended arrival; goodput is the share of "
-        "offered jobs that completed within objectives and deadline.</p>"
+        '<p class="note">Means over the seeds ± half of a 95 % interval (Student). Bold are the '
+        "best mean of each workload and those that its seeds do not tell apart from it. Latencies "
+        "are of completed jobs, in milliseconds from the intended arrival; goodput is the share "
+        "of offered jobs that completed within objectives and deadline.</p>"
     )
     return said + _table(["figure", *(escape(variant.name) for variant in found)], rows)
 
 
-def _bars(found: Sequence[Variant]) -> str:
-    intervals = [(variant.name, variant.interval("goodput")) for variant in found]
-    bars = [(name, value) for name, value in intervals if value is not None]
-    if len(bars) < 2:
+def _charts(charts: Sequence[str], said: str = "") -> str:
+    if not charts:
         return ""
-    return bar_chart("Goodput, with 95 % intervals", "share of offered jobs", bars)
-
-
-def _distributions(found: Sequence[Variant]) -> str:
-    charts = []
-    for name, title in _CDFS.items():
-        series = [Series(variant.name, variant.cdf(name)) for variant in found]
-        if any(line.points for line in series):
-            charts.append(cdf_chart(title, "ms", series))
-    return f'<div class="charts">{"".join(charts)}</div>' if charts else ""
-
-
-def _timelines(found: Sequence[Variant]) -> str:
-    charts = []
-    for name, (title, unit) in _LINES.items():
-        series = [Series(v.name, v.records[0]["timelines"].get(name, [])) for v in found]
-        if any(line.points for line in series):
-            charts.append(line_chart(title, "seconds", unit, series))
-    said = '<p class="ci">The run with the smallest seed of each variant.</p>'
-    return f'{said}<div class="charts">{"".join(charts)}</div>' if charts else ""
+    note = f'<p class="note">{escape(said)}</p>' if said else ""
+    shown = "".join(f"<figure>{chart}</figure>" for chart in charts)
+    return f'{note}<div class="charts">{shown}</div>'
 
 
 def _tenants(variant: Variant) -> str:

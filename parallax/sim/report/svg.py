@@ -1,4 +1,7 @@
-"""Small charts as SVG text: lines, steps of a CDF, and bars with intervals. No scripts."""
+"""Small charts as SVG text: lines, steps of a CDF, and bars with intervals. No scripts.
+
+A chart stands alone, in light colours; a `themed` one takes the colours of the page around it.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ from dataclasses import dataclass
 from html import escape
 from math import isfinite
 
+from parallax.sim.report.palette import FONT, SERIES, resolved
 from parallax.sim.report.statistics import Interval, Point, nice_width
 
 WIDTH, HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 30, 46
 _LEGEND_LINE = 16
-#: Told apart with most kinds of colour vision (Okabe and Ito), and by dashes after the last.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+#: Series after the last colour are told apart by dashes.
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
 
@@ -55,9 +58,13 @@ class Axis:
 
 
 def line_chart(
-    title: str, x_label: str, y_label: str, series: Sequence[Series], *, steps: bool = False
-) -> str:
-    """Return a chart of lines; `steps` draws each as a staircase, as an empirical CDF is."""
+    title: str, x_label: str, y_label: str, series: Sequence[Series], *, steps: bool = False,
+    themed: bool = False, marks: bool = False,
+) -> str:  # fmt: skip
+    """Return a chart of lines; `steps` draws each as a staircase, as an empirical CDF is.
+
+    With `marks` every point is a dot, too.
+    """
     shown = [Series(line.name, _finite(line.points)) for line in series]
     points = [point for line in shown for point in line.points]
     x_axis, y_axis = _axes([x for x, _ in points], [y for _, y in points])
@@ -66,15 +73,23 @@ def line_chart(
         if line.points:
             path = _path(line.points, x_axis, y_axis, steps)
             parts.append(f'<path d="{path}" fill="none" stroke-width="1.8"{_stroke(number)}/>')
-    return _svg(title, parts, [line.name for line in shown])
+        if marks:
+            parts += [_dot(number, x_axis.at(x), y_axis.at(y)) for x, y in line.points]
+    return _svg(title, parts, [line.name for line in shown], themed)
 
 
-def cdf_chart(title: str, x_label: str, series: Sequence[Series]) -> str:
+def _dot(number: int, x: float, y: float) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{SERIES[number % len(SERIES)]}"/>'
+
+
+def cdf_chart(title: str, x_label: str, series: Sequence[Series], *, themed: bool = False) -> str:
     """Return a chart of cumulative distributions, (value, share) each."""
-    return line_chart(title, x_label, "share of jobs", series, steps=True)
+    return line_chart(title, x_label, "share of jobs", series, steps=True, themed=themed)
 
 
-def bar_chart(title: str, y_label: str, bars: Sequence[tuple[str, Interval]]) -> str:
+def bar_chart(
+    title: str, y_label: str, bars: Sequence[tuple[str, Interval]], *, themed: bool = False
+) -> str:
     """Return a chart of bars with their 95 % intervals; names are in the legend."""
     ends = [interval.mean + (interval.half or 0.0) for _, interval in bars]
     x_axis, y_axis = _axes([float(len(bars))], ends)
@@ -83,12 +98,12 @@ def bar_chart(title: str, y_label: str, bars: Sequence[tuple[str, Interval]]) ->
     for number, (_, interval) in enumerate(bars):
         left = x_axis.first + number * slot + 0.15 * slot
         parts += _bar(number, left, 0.7 * slot, interval, y_axis)
-    return _svg(title, parts, [name for name, _ in bars])
+    return _svg(title, parts, [name for name, _ in bars], themed)
 
 
 def _bar(number: int, left: float, width: float, interval: Interval, y_axis: Axis) -> list[str]:
     top, foot = sorted((y_axis.at(interval.mean), y_axis.at(0.0)))
-    colour = COLOURS[number % len(COLOURS)]
+    colour = SERIES[number % len(SERIES)]
     parts = [
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{foot - top:.1f}" '
         f'fill="{colour}"/>'
@@ -98,7 +113,7 @@ def _bar(number: int, left: float, width: float, interval: Interval, y_axis: Axi
         high, low = (y_axis.at(interval.mean + sign * interval.half) for sign in (1, -1))
         parts.append(
             f'<path d="M{middle - 4:.1f} {high:.1f}h8m-4 0V{low:.1f}m-4 0h8" fill="none" '
-            'stroke="#333" stroke-width="1.2"/>'
+            'stroke="var(--soft)" stroke-width="1.2"/>'
         )
     return parts
 
@@ -130,9 +145,10 @@ def _frame(x_label: str, y_label: str, x_axis: Axis, y_axis: Axis) -> list[str]:
     parts = []
     for value in y_axis.ticks():
         y = y_axis.at(value)
-        parts.append(f'<path d="M{left:.1f} {y:.1f}H{right:.1f}" stroke="#ddd"/>')
+        parts.append(f'<path d="M{left:.1f} {y:.1f}H{right:.1f}" stroke="var(--grid)"/>')
         parts.append(_text(left - 6, y + 4, _number(value), "end"))
-    parts.append(f'<path d="M{left:.1f} {_TOP}V{foot:.1f}H{right:.1f}" fill="none" stroke="#333"/>')
+    edge = f"M{left:.1f} {_TOP}V{foot:.1f}H{right:.1f}"
+    parts.append(f'<path d="{edge}" fill="none" stroke="var(--line-strong)"/>')
     parts.append(_text((left + right) / 2, HEIGHT - 8, x_label, "middle"))
     middle = (_TOP + foot) / 2
     parts.append(
@@ -147,12 +163,12 @@ def _x_ticks(axis: Axis) -> list[str]:
     parts = []
     for value in axis.ticks():
         x = axis.at(value)
-        parts.append(f'<path d="M{x:.1f} {foot}v5" stroke="#333"/>')
+        parts.append(f'<path d="M{x:.1f} {foot}v5" stroke="var(--line-strong)"/>')
         parts.append(_text(x, foot + 18, _number(value), "middle"))
     return parts
 
 
-def _svg(title: str, parts: Sequence[str], names: Sequence[str]) -> str:
+def _svg(title: str, parts: Sequence[str], names: Sequence[str], themed: bool) -> str:
     """Put a chart together; the legend stands below it, one line each, as names are long."""
     legend = []
     for number, name in enumerate(names):
@@ -162,19 +178,21 @@ def _svg(title: str, parts: Sequence[str], names: Sequence[str]) -> str:
             + _text(_LEFT + 28, y + 4, name, "start")
         )
     height = HEIGHT + _LEGEND_LINE * len(names)
-    return (
+    picture = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-        f'width="{WIDTH}" height="{height}" role="img" font-family="sans-serif" font-size="11">'
+        f'width="{WIDTH}" height="{height}" role="img" font-family="{FONT}" font-size="11" '
+        'fill="var(--faint)" style="font-variant-numeric:tabular-nums">'
         f"<title>{escape(title)}</title>"
-        f'<text x="{_LEFT}" y="16" font-size="13" font-weight="bold">{escape(title)}</text>'
-        f"{''.join(parts)}{''.join(legend)}</svg>"
+        f'<text x="{_LEFT}" y="16" font-size="13" font-weight="600" fill="var(--text)">'
+        f"{escape(title)}</text>{''.join(parts)}{''.join(legend)}</svg>"
     )
+    return picture if themed else resolved(picture)
 
 
 def _stroke(number: int) -> str:
-    dash = _DASHES[number // len(COLOURS) % len(_DASHES)]
+    dash = _DASHES[number // len(SERIES) % len(_DASHES)]
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    return f' stroke="{COLOURS[number % len(COLOURS)]}"{dashed}'
+    return f' stroke="{SERIES[number % len(SERIES)]}"{dashed}'
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:

@@ -67,12 +67,33 @@ def test_the_page_tells_runs_promises_and_faults() -> None:
 
 
 def test_the_page_says_how_to_repeat_a_drill_with_all_that_was_chosen() -> None:
-    spec = DrillSpec(12, 5.0, 20.0, 0.5, ("kill a worker",), Cast(durability="everysec"))
+    spec = DrillSpec(
+        12, 5.0, 20.0, 0.5, ("kill a worker",), Cast(durability="everysec", gateways=3)
+    )
     text = page([replace(result(12), spec=spec)], ["wide", "workers=50"])
     assert (
         "`parallax verify --seed SEED --duration 5 --rate 20 --pause 0.5 --durability everysec "
-        "--fault 'kill a worker' --shape wide --shape workers=50`"
+        "--gateways 3 --fault 'kill a worker' --shape wide --shape workers=50`"
     ) in text
+
+
+def test_the_page_tells_what_came_of_requests_if_there_were_any() -> None:
+    asked = Counter(whole=7, error=2, cut=1)
+    text = page([replace(result(11), asked=asked), result(13)])
+    assert "| 11 | 10 | 7 | 2 | 1 | 0 | 0 |" in text
+    assert "answered whole" not in page([result(11)])
+
+
+def test_faults_of_gateways_need_some_and_change_no_others() -> None:
+    with_some, without = DrillSpec(12, cast=Cast(gateways=2)), DrillSpec(12)
+    assert [one.name for one in with_some.faults] == [one.name for one in without.faults]
+    names = [one.name for one in with_some.faults_of_gateways]
+    assert names == ["kill a gateway", "pause a gateway", "stop a gateway"]
+    assert not without.faults_of_gateways
+    only = DrillSpec(11, kinds=("kill a gateway",), cast=Cast(gateways=1))
+    assert (only.faults, len(only.faults_of_gateways)) == ([], 1)
+    with pytest.raises(InvalidInput, match="if there are any"):
+        DrillSpec(11, kinds=("kill a gateway",))
 
 
 def test_a_page_is_not_written_where_the_first_drill_was_interrupted(

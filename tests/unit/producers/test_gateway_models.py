@@ -54,6 +54,18 @@ def test_a_model_is_known_for_a_while_after_its_last_worker() -> None:
     assert names(models) == {}
 
 
+def test_a_model_is_not_unknown_while_its_workers_may_still_come() -> None:
+    clock, members = Hand(), [member("llama")]
+    models = Models(lambda: members, clock, learn_s=5.0)  # type: ignore[arg-type]
+    asyncio.run(models.check("qwen"))
+    with pytest.raises(Problem, match="no live worker serves 'qwen'"):
+        asyncio.run(models.await_worker("qwen", 0.0))
+    clock.time += 5.0
+    with pytest.raises(Problem, match="does not exist") as unknown:
+        asyncio.run(models.check("qwen"))
+    assert unknown.value.status == 404
+
+
 def test_what_is_remembered_is_bounded() -> None:
     clock, members = Hand(), [member(",".join(f"a{n}" for n in range(900)))]
     models = Models(lambda: members, clock)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from parallax.core.errors import NotCompleted, Refused
 from parallax.core.lifecycle import Outcome
 from parallax.core.reasons import Reason
 from parallax.producers.client.completion import Completion
+from parallax.producers.gateway.events import CHUNKS, RESPONSES, Form
 from parallax.producers.gateway.leaving import ClientLeft
 from parallax.producers.gateway.problems import Code, Problem
 from parallax.producers.gateway.settings import GatewaySettings
@@ -70,7 +71,7 @@ class Wire:
         return b"".join(message.get("body", b"") for message in self.sent).decode()
 
 
-def streamed(script: Script, **settings: float) -> Streamed:
+def streamed(script: Script, form: Form = CHUNKS, **settings: float) -> Streamed:
     async def hold() -> None:
         pass
 
@@ -82,8 +83,9 @@ def streamed(script: Script, **settings: float) -> Streamed:
 
     limits = GatewaySettings(**settings)  # type: ignore[arg-type]
     return Streamed(
-        script, limits, hold=hold, status=status, explain=explain, headers={"x-request-id": "r"}
-    )
+        script, limits, hold=hold, status=status, explain=explain, headers={"x-request-id": "r"},
+        form=form,
+    )  # fmt: skip
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -128,6 +130,28 @@ def test_an_error_before_any_news_is_the_status(error: Exception, status: int, c
             await streamed(script, head_s=60.0).open(Wire().receive)
         assert (refused.value.status, refused.value.code) == (status, code)
         assert script.closed
+
+    run(test)
+
+
+SAYS, ENDS = b'{"type":"response.output_text.delta"}', b'{"type":"response.completed"}'
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_a_response_is_told_to_have_ended_or_to_have_failed_and_never_both(well: bool) -> None:
+    failed: list[bytes | Exception] = [] if well else [NotCompleted("j", "failed", "")]
+    ended = Completion("j", Outcome.FAILED, encode(Report("a", reason="stream_broken")))
+
+    async def test() -> None:
+        wire, answer = (
+            Wire(),
+            streamed(Script(SAYS, ENDS, *failed, ended=ended), RESPONSES, head_s=60.0),
+        )
+        await answer.open(wire.receive)
+        await answer(SCOPE, wire.receive, wire.send)
+        assert wire.text.count("response.output_text.delta") == 2  # its name, and its payload
+        assert ("event: response.completed" in wire.text) is well
+        assert ("event: error" in wire.text) is not well
 
     run(test)
 

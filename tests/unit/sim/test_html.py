@@ -182,6 +182,6 @@ def test_bars_show_their_intervals_if_they_have_any() -> None:
     bars = [("a", Interval(0.5, 0.1, 3)), ("b", Interval(0.7, None, 1))]
     svg = bar_chart("t", "share", bars)
     assert svg.count("<rect") == 2
-    assert svg.count('stroke="#333" stroke-width="1.2"') == 1
+    assert svg.count('stroke-width="1.2"') == 1
     assert with_interval(bars[0][1]) == "0.5 ± 0.1"
     assert with_interval(None) == "-"
