@@ -15,6 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
+.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-engines bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals format clean
 .PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals bench-constants bench-orders format clean
 
 ## help: show this list
@@ -183,17 +184,17 @@ mutants: $(STAMP)
 ## bench: all benchmarks (a quarter of an hour; see docs/benchmarks.md)
 bench: bench-queue bench-latency bench-flat bench-fairness bench-sim bench-scan
 
-## bench-queue: jobs per second beside other Python queues, and beside the limit
+## bench-queue: jobs per second beside other Python queues, and beside the limit (BESIDE=tree: beside another tree of this)
 bench-queue: $(STAMP) $(PEERS)/.installed
-	$(BIN)/python -m ops.bench.queue
+	$(BIN)/python -m ops.bench.queue $(if $(BESIDE),--beside $(BESIDE))
 
 ## bench-limit: a bare pipeline of stream commands, with consumer groups and without
 bench-limit: $(STAMP)
 	$(BIN)/python -m ops.bench.limit
 
-## bench-latency: submit to result, one job at a time
+## bench-latency: submit to result, one job at a time (BESIDE=tree takes turns with another tree)
 bench-latency: $(STAMP)
-	$(BIN)/python -m ops.bench.latency
+	$(BIN)/python -m ops.bench.latency $(if $(BESIDE),--beside $(BESIDE))
 
 ## bench-flat: does cost grow with tenants or backlog?
 bench-flat: $(STAMP)
@@ -247,6 +248,10 @@ bench-metrics: $(STAMP)
 ## bench-recovery: how long work stands still after a worker or the leader was killed
 bench-recovery: $(STAMP)
 	$(BIN)/python -m ops.bench.recovery
+
+## bench-engines: three real llama.cpp servers: caches, one killed, weights, a flood (4 minutes; ONLY=part; needs `make llama`)
+bench-engines: $(STAMP)
+	$(BIN)/python -m ops.bench.engines $(if $(ONLY),--only $(ONLY))
 
 ## bench-fairness: served cost of two tenants with weights 4:1, gateways apart, leaders killed, a control
 bench-fairness: $(STAMP)

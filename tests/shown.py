@@ -73,6 +73,8 @@ NOT_RUN = {
     r"README.md: printf": "the same",
     r"docs/engines.md: parallax calibrate": "measures a real engine for minutes; test_calibrate.py",
     r"docs/.*: parallax .*--profile mine.toml": "wants the file that `calibrate` writes",
+    r"docs/operations.md: (redis-cli|mkdir|redis-server --dir|until redis-cli)": "test_backup.py "
+    "types it, and kills the server in between",
     r".*: parallax advise": "minutes of search; tests/unit/cli/test_advise.py asks it for less",
     r".*: parallax demo --autoscale": "minutes; .ci/run has `make demo`, test_autoscaler_live.py "
     "what scales",

@@ -33,6 +33,7 @@ MOST_AT_ONCE, COUNTED_TOKENS = 32, 24
 #: Longest prompt where a server does not tell what it takes, and the share of what it does tell.
 USUAL_LONGEST, SHARE_OF_CONTEXT = 1024, 0.5
 _POLL_S = 0.1
+_TRIES = 3
 #: How often and for how long requests are sent before anything counts.
 _WARMINGS, _WARM_TOKENS = 3, 64
 
@@ -172,8 +173,18 @@ class Measuring:
     async def _together(self, door: Door, texts: list[str], tokens: int) -> list[Timed]:
         self._last = texts[0]
         whole_s = self._backend.timeouts.whole_s
-        asking = (timed(door, self._manner, text, tokens, self._clock, whole_s) for text in texts)
+        asking = (self._timed(door, text, tokens, whole_s) for text in texts)
         return await self._in_time(_all(list(asking)))
+
+    async def _timed(self, door: Door, text: str, tokens: int, whole_s: float) -> Timed:
+        """Ask once; again if the connection broke, as servers close one after so many requests."""
+        for _ in range(_TRIES - 1):
+            try:
+                return await timed(door, self._manner, text, tokens, self._clock, whole_s)
+            except Failure as failure:
+                if not failure.again:
+                    raise
+        return await timed(door, self._manner, text, tokens, self._clock, whole_s)
 
     async def _in_time(self, doing: Coroutine[Any, Any, T]) -> T:
         """Do it unless the time is over or the user has enough; raises _Over then."""
