@@ -15,7 +15,7 @@ RIVALS = (
     "aibrix_prefix",
 )  # fmt: skip
 #: Constants of the cost of `kv_locality`: none has a unit, or all the same (usual prompts). Its
-#: `blocks` and `load` say what engines are like, and matter only where these do not say, or have two tiers.
+#: `blocks` and `load` say what engines are like whose memory is not known, or has two tiers.
 CONSTANTS = ("omega", "jobs", "memory", "interference", "stickiness", "least")
 ORDERS = ("sjf", "least_slack", "edf", "fcfs")
 
