@@ -183,17 +183,17 @@ mutants: $(STAMP)
 ## bench: all benchmarks (a quarter of an hour; see docs/benchmarks.md)
 bench: bench-queue bench-latency bench-flat bench-fairness bench-sim bench-scan
 
-## bench-queue: jobs per second beside other Python queues, and beside the limit
+## bench-queue: jobs per second beside other Python queues, and beside the limit (BESIDE=tree: beside another tree of this)
 bench-queue: $(STAMP) $(PEERS)/.installed
-	$(BIN)/python -m ops.bench.queue
+	$(BIN)/python -m ops.bench.queue $(if $(BESIDE),--beside $(BESIDE))
 
 ## bench-limit: a bare pipeline of stream commands, with consumer groups and without
 bench-limit: $(STAMP)
 	$(BIN)/python -m ops.bench.limit
 
-## bench-latency: submit to result, one job at a time
+## bench-latency: submit to result, one job at a time (BESIDE=tree takes turns with another tree)
 bench-latency: $(STAMP)
-	$(BIN)/python -m ops.bench.latency
+	$(BIN)/python -m ops.bench.latency $(if $(BESIDE),--beside $(BESIDE))
 
 ## bench-flat: does cost grow with tenants or backlog?
 bench-flat: $(STAMP)
