@@ -42,6 +42,7 @@ def test_no_more_are_looked_at_between_two_tellings_and_the_last_are_kept() -> N
     for n in range(3 * PER_TELL):
         placed(decisions, jobs(f"j{n}"), workers=2)
     assert [one.job for one in decisions.recent()] == [f"j{n}" for n in range(PER_TELL)]
+    told = decisions.recent()
     for n in range(2 * MOST):
         placed(decisions, jobs(f"k{n}"), workers=2)
         decisions.recent()
