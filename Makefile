@@ -15,8 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-engines bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals format clean
-.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals bench-constants bench-orders format clean
+.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals bench-gateway bench-streams bench-engines bench-constants bench-orders format clean
 
 ## help: show this list
 help:
@@ -232,10 +231,33 @@ bench-constants: $(STAMP)
 bench-orders: $(STAMP)
 	$(BIN)/python -m ops.bench.rivals $(TRACES) --entrants orders --load 1.2x $(OPTIONS)
 
+.PHONY: bench-autoscale soak
+## bench-autoscale: worker-seconds of a week, of our autoscaler and of the cluster's rule, at one objective (RATE=n DAYS=n)
+bench-autoscale: $(STAMP)
+	$(BIN)/python -m ops.bench.autoscale --rate $(or $(RATE),4) --days $(or $(DAYS),7)
+
+## soak: load and a fault every ten seconds on the full stack: promises, keys, slopes of memory (half an hour; DURATION=n RATE=n)
+soak: $(STAMP)
+	$(BIN)/python -m ops.soak --duration $(or $(DURATION),1800) --rate $(or $(RATE),40)
+
 .PHONY: bench-rq
 ## bench-rq: a sweep of 200 simulations over one worker of rq and over two, records compared (RUNS=n REQUESTS=n)
 bench-rq: $(STAMP)
 	$(BIN)/python -m ops.bench.rq --runs $(or $(RUNS),200) --requests $(or $(REQUESTS),1000)
+
+# Each proxy that a gateway is measured beside has an environment of its own.
+FRONTS := litellm vllm-router sglang-router smg
+build/peers/%/.installed:
+	$(PYTHON) -m venv build/peers/$*
+	timeout 900 build/peers/$*/bin/python -m pip install --quiet '$*$(if $(filter litellm,$*),[proxy])' && touch $@ || echo "$* could not be installed"
+
+## bench-gateway: what a gateway costs beside litellm, vllm-router, sglang-router and smg, before an instant engine
+bench-gateway: $(STAMP) $(FRONTS:%=build/peers/%/.installed)
+	$(BIN)/python -m ops.bench.gateway
+
+## bench-streams: 1,000 streams at once through a gateway: errors, lateness, memory (DURATION=300)
+bench-streams: $(STAMP)
+	$(BIN)/python -m ops.bench.streams --seconds $(or $(DURATION),300)
 
 ## bench-rescue: hedging and stealing on real processes, each beside the same load without it
 bench-rescue: $(STAMP)

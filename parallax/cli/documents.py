@@ -132,6 +132,17 @@ class BackendRow(Document, frozen=True):
     drained_as: str | None
 
 
+class ModelRow(Document, frozen=True):
+    """A model that workers serve: `ready` of them are sent its jobs, and have so many `slots`."""
+
+    model: str
+    workers: list[str]
+    ready: int
+    slots: int
+    running_jobs: int
+    waiting_jobs: int
+
+
 class DrainedRow(Document, frozen=True):
     """A worker that a mark is about: `jobs` it has been given and has not ended."""
 

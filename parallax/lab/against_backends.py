@@ -62,20 +62,45 @@ def known(text: str, profile: Profile) -> Server:
 
 
 def measured(
+    texts: Sequence[str], seconds: float, clock: Clock, orders: Orders, told: Callable[[str], None]
+) -> list[Server]:
+    """Return servers that are calibrated now, all at once; raises Failure, Interrupted.
+
+    Those of one machine are in each other's way then, as they are under a load.
+    """
+    return asyncio.run(_measured(texts, seconds, clock, orders, told))
+
+
+async def _measured(
+    texts: Sequence[str], seconds: float, clock: Clock, orders: Orders, told: Callable[[str], None]
+) -> list[Server]:
+    tasks = [
+        asyncio.ensure_future(_one_measured(text, seconds, clock, orders, told)) for text in texts
+    ]
+    try:
+        return [await task for task in tasks]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _one_measured(
     text: str, seconds: float, clock: Clock, orders: Orders, told: Callable[[str], None]
 ) -> Server:
-    """Return a server that is calibrated now; raises Failure, Interrupted."""
     from parallax.consumers.upstream.calibrating import Measuring, Wanted
 
     backend = parsed_backend(text)
     wanted = Wanted(seconds, 3, None, None, 24, 0)
-    measuring = Measuring(backend, key_of(backend, os.environ), wanted, clock, orders, told)
-    found = asyncio.run(measuring.run())
+    key = key_of(backend, os.environ)
+    measuring = Measuring(backend, key, wanted, clock, orders, lambda _: None)
+    found = await measuring.run()
     orders.check()
     kv = found.facts.kv_capacity or found.slots * USUAL_KV
     name = f"measured-{found.facts.kind}"
     fit = calibrated(found.measured, name, found.slots, kv, BUDGET)
-    told("; ".join(f"{one.name} {one.rms:.0%}" for one in fit.curves))
+    errors = ", ".join(f"{one.name} {one.rms:.0%}" for one in fit.curves)
+    told(f"{backend.root}: {found.rounds} of {found.planned} rounds; fit errors: {errors}")
     return Server(text, found.facts, fit.profile)
 
 

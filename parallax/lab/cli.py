@@ -27,7 +27,7 @@ from parallax.engine.profiles import profile_named
 from parallax.lab import against_sim
 from parallax.lab.against_backends import gaps as gaps_of
 from parallax.lab.against_backends import known, load_for
-from parallax.lab.against_backends import measured as measured_server
+from parallax.lab.against_backends import measured as measured_servers
 from parallax.lab.against_sim import LATENCIES, TOLERANCES, Setting, every_routing, hops, measured
 from parallax.lab.report import publish
 from parallax.policies.registry import ROUTING
@@ -55,7 +55,7 @@ from parallax.sim.workloads.catalog import load
               help="With --backend: let jobs come as fast as uses that much of the servers, "
               "unless --rate-scale is given.")  # fmt: skip
 @click.option("--calibrate-seconds", type=Number(5.0, 600.0), default=40.0, show_default=True,
-              help="With --backend and no --profile: measure each server so long.")  # fmt: skip
+              help="With --backend and no --profile: measure the servers so long.")  # fmt: skip
 @click.option("--longest", type=click.IntRange(32, 10**7), help="With --backend: shorten prompts "
               "and answers so that the longest job has so many tokens [default: what the servers "
               "take].")  # fmt: skip
@@ -154,12 +154,11 @@ def _of_servers(asked: Asked, backends: Sequence[str], profile: str, *, as_json:
 
     with Orders() as orders:
         try:
-            servers = [
-                known(text, profiles[n % len(profiles)])
-                if profiles
-                else measured_server(text, asked.calibrate_s, clock, orders, told)
-                for n, text in enumerate(backends)
-            ]
+            if profiles:
+                of = [profiles[n % len(profiles)] for n in range(len(backends))]
+                servers = [known(*pair) for pair in zip(backends, of, strict=True)]
+            else:
+                servers = measured_servers(backends, asked.calibrate_s, clock, orders, told)
         except Failure as failure:
             raise ParallaxError(f"a server cannot be measured: {failure}") from None
         jobs = load_for(
