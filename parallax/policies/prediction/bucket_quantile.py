@@ -92,9 +92,9 @@ class BucketQuantile:
             self._take(self._all, int(length))
         for model, lengths in memory.get("models", ()):  # a former release told models not apart
             self._learnt(self._known(self._models, str(model)), lengths)
-        for tenant, *key, lengths in memory["buckets"]:
-            if len(key) == 3:
-                model, size, most = key
+        for entry in memory["buckets"]:
+            if len(entry) == 5:
+                tenant, model, size, most, lengths = entry
                 name = str(tenant), str(model), int(size), int(most)
                 self._learnt(self._known(self._buckets, name), lengths)
 
