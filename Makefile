@@ -105,7 +105,7 @@ image: $(STAMP)
 	$(BIN)/python -m pytest -q -rs tests/e2e/test_image.py
 
 # The dashboard's pages are written in TypeScript and shipped as files; only who changes them needs Node.
-.PHONY: dashboard dashboard-check browser screenshots
+.PHONY: dashboard dashboard-check browser bench-dashboard screenshots
 PAGES  := ops/dashboard
 STATIC := parallax/dashboard/static
 $(PAGES)/node_modules/.package-lock.json: $(PAGES)/package-lock.json
@@ -132,6 +132,10 @@ $(VENV)/.browser: $(STAMP)
 ## browser: look at every page of the dashboard with a real browser (installs chromium if it can, as root)
 browser: $(VENV)/.browser
 	$(BIN)/python -m pytest -q -m browser tests/browser || $(AGAIN)
+
+## bench-dashboard: how long pages take to be live, and frames, with 10,000 tenants and 500 workers (docs/dashboard.md)
+bench-dashboard: $(VENV)/.browser
+	$(BIN)/python -m tests.browser.timings
 
 ## screenshots: pictures of the dashboard for the docs, of a live system
 screenshots: $(VENV)/.browser
@@ -230,6 +234,15 @@ bench-constants: $(STAMP)
 ## bench-orders: overload with other orders, with and without dropping what is too late, on traces (TRACES, OPTIONS)
 bench-orders: $(STAMP)
 	$(BIN)/python -m ops.bench.rivals $(TRACES) --entrants orders --load 1.2x $(OPTIONS)
+
+.PHONY: bench-autoscale soak
+## bench-autoscale: worker-seconds of a week, of our autoscaler and of the cluster's rule, at one objective (RATE=n DAYS=n)
+bench-autoscale: $(STAMP)
+	$(BIN)/python -m ops.bench.autoscale --rate $(or $(RATE),4) --days $(or $(DAYS),7)
+
+## soak: load and a fault every ten seconds on the full stack: promises, keys, slopes of memory (half an hour; DURATION=n RATE=n)
+soak: $(STAMP)
+	$(BIN)/python -m ops.soak --duration $(or $(DURATION),1800) --rate $(or $(RATE),40)
 
 .PHONY: bench-rq
 ## bench-rq: a sweep of 200 simulations over one worker of rq and over two, records compared (RUNS=n REQUESTS=n)
