@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals format clean
+.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals bench-constants bench-orders format clean
 
 ## help: show this list
 help:
@@ -219,9 +219,22 @@ bench-streaming: $(STAMP)
 bench-scan: $(STAMP)
 	$(BIN)/python -m ops.bench.scan
 
-## bench-rivals: the default beside the rules of other routers, on traces (TRACES=directory)
+## bench-rivals: the default beside the rules of other routers, on traces (TRACES=directory OPTIONS='--fleet speeds --load 1.2x ...')
 bench-rivals: $(STAMP)
-	$(BIN)/python -m ops.bench.rivals $(TRACES)
+	$(BIN)/python -m ops.bench.rivals $(TRACES) $(OPTIONS)
+
+## bench-constants: the default with each constant of its cost left out, halved and doubled, on traces (TRACES, OPTIONS)
+bench-constants: $(STAMP)
+	$(BIN)/python -m ops.bench.rivals $(TRACES) --entrants constants --load 0.9 $(OPTIONS)
+
+## bench-orders: overload with other orders, with and without dropping what is too late, on traces (TRACES, OPTIONS)
+bench-orders: $(STAMP)
+	$(BIN)/python -m ops.bench.rivals $(TRACES) --entrants orders --load 1.2x $(OPTIONS)
+
+.PHONY: bench-rq
+## bench-rq: a sweep of 200 simulations over one worker of rq and over two, records compared (RUNS=n REQUESTS=n)
+bench-rq: $(STAMP)
+	$(BIN)/python -m ops.bench.rq --runs $(or $(RUNS),200) --requests $(or $(REQUESTS),1000)
 
 ## bench-rescue: hedging and stealing on real processes, each beside the same load without it
 bench-rescue: $(STAMP)

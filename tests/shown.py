@@ -7,6 +7,7 @@ A line is run in this process, typed into a shell, or started and told to stop; 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -70,19 +71,22 @@ NOT_RUN = {
     "replays one with the same options",
     r"README.md: parallax replay": "test_readme.py types it, with the rest of its block",
     r"README.md: printf": "the same",
+    r"docs/engines.md: parallax calibrate": "measures a real engine for minutes; test_calibrate.py",
+    r"docs/.*: parallax .*--profile mine.toml": "wants the file that `calibrate` writes",
+    r"docs/operations.md: (redis-cli|mkdir|redis-server --dir|until redis-cli)": "test_backup.py "
+    "types it, and kills the server in between",
     r".*: parallax advise": "minutes of search; tests/unit/cli/test_advise.py asks it for less",
     r".*: parallax demo --autoscale": "minutes; .ci/run has `make demo`, test_autoscaler_live.py "
     "what scales",
     r".*: parallax verify": "minutes; .ci/run has `make verify`, test_verify.py the options",
     r".*: parallax experiment run": "a quarter of an hour; the tests of tests/unit/sim have each",
 }
-#: Targets that `.ci/run` does not make.
+#: Targets that `.ci/run` does not make, beside `bench-...`: those measure, some of them for hours.
 NOT_MADE = {
     "check": "a part of `make coverage`, of which .ci/run makes all",
     "dashboard": "writes into the package; `make dashboard-check` does it and compares",
     "screenshots": "writes the pictures of the pages",
     "monitor": "until Ctrl-C; `make prometheus` has its test",
-    "bench-sim": "a measurement",
 }
 #: Commands that end when they are told to.
 SERVING = (
@@ -90,7 +94,10 @@ SERVING = (
     "lab nightly",
 )  # fmt: skip
 #: Lines of `parallax` that want more than one process.
-_APART = (r".*: parallax compare .* --rq", r".*: parallax backend ")
+_APART = (
+    r".*: parallax compare .* --rq", r".*: parallax backend ", r".*: parallax up --reload",
+    r".*: parallax loadgen .*--workers",
+)  # fmt: skip
 
 
 def lines() -> list[Line]:
@@ -134,9 +141,11 @@ def how(line: Line) -> How | None:
         return How.MAKE
     if head == "export":
         return How.SETS
+    if any(re.match(pattern, line.named) for pattern in _APART):
+        return How.SHELL
     if head == "redis-server" or (head == "parallax" and serves(line)):
         return How.SERVES
-    if head == "parallax" and not any(re.match(pattern, line.named) for pattern in _APART):
+    if head == "parallax":
         return How.HERE
     known = ("parallax", "until", "curl", "printf", "eval", "cp", "redis-cli")
     return How.SHELL if head in known else None
@@ -151,4 +160,4 @@ def serves(line: Line) -> bool:
 
 def targets(line: Line) -> list[str]:
     """Return what a line asks `make` for."""
-    return [word for word in line.text.split()[1:] if "=" not in word]
+    return [word for word in shlex.split(line.text)[1:] if "=" not in word]

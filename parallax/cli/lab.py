@@ -25,11 +25,10 @@ def worker(redis: str | None, home: Path | None, burst: bool) -> None:
     Start one for each core, on any machine that reaches the server and has the same release and the
     same traces at the same paths. It calls only functions of a list. SIGTERM lets a run end.
     """
-    from parallax.cli import nightly, remote, run_spec  # noqa: F401 - once, not in each run
+    from parallax.cli import nightly, remote
     from parallax.services import jobs
-    from parallax.sim import simulate  # noqa: F401
 
-    run_spec.source_hash()
+    remote.warm()
     nightly.SERVER.url = server_url(redis, home)
     jobs.work(nightly.SERVER.url, burst=burst)
 

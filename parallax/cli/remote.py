@@ -11,7 +11,7 @@ from parallax.services.clock import SystemClock
 from parallax.sim.provenance import spec_hash
 from parallax.sim.report.record import record
 from parallax.sim.report.writers import json_text
-from parallax.sim.spec import RunSpec
+from parallax.sim.spec import RunSpec, WorkloadSpec
 from parallax.sim.spec_reading import parse
 
 #: A run that takes longer is given up, and tried again.
@@ -21,6 +21,11 @@ TIMEOUT_S = 3600.0
 def provenance_of(spec: RunSpec) -> dict[str, object]:
     """Return all that a run depends on."""
     return {**origin(spec), "seed": spec.seed, "spec_sha256": spec_hash(spec.document())}
+
+
+def warm() -> None:
+    """Simulate a little: rq forks a process for each run, and what that has is imported once."""
+    run(RunSpec(WorkloadSpec("chat", limit=5)).document(), {})
 
 
 def run(document: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import click
 from click.core import ParameterSource
 
+from parallax.broker.store.confirming import wanted
 from parallax.cli.options import redis_options, server_url, warn_of_password
 from parallax.core.cells import CellAddress, parsed_places
 from parallax.core.errors import InvalidInput
@@ -39,11 +40,17 @@ class Where:
         usual = "" if all(p.url for p in self.named) else server_url(self.redis, self.home)
         return tuple(replace(place, url=place.url or usual) for place in self.named)
 
-    def connect(self) -> Producer:
-        """Return a client of these cells; what it submits is traced, where somebody wants that."""
+    def connect(self, replicas: int = 0) -> Producer:
+        """Return a client of these cells; what it submits is traced, where somebody wants that.
+
+        Its receipts say whether so many replicas hold what was accepted; 0: nobody asks.
+        """
         configured("client")
         first, *others = places = self.places()
-        return Cells.to(places) if others else Client(first.url, first.name)
+        asked = wanted(replicas)
+        if others:
+            return Cells.to(places, replicated=asked)
+        return Client(first.url, first.name, replicated=asked)
 
 
 def _named(cell: str, cells: str | None) -> tuple[CellAddress, ...]:

@@ -2,6 +2,7 @@
 
     redis://[user:password@]host[:port][/database][?parameter=value&...]     rediss:// the same, TLS
     unix://[user:password@]/path[?db=0]
+    redis+sentinel://[user:password@]host[:port],host[:port].../service[/database]
 
 An address that can be read in two ways is refused: a user that wrote a `/` or a `#` into a password
 would else reach another host or database, and the rest of the password would be told as its name.
@@ -26,7 +27,10 @@ TLS_PARAMETERS = (
 PARAMETERS = ("db", *TLS_PARAMETERS)
 #: Of these the values are shown: they are no paths, and no secrets.
 PLAIN = frozenset({"db", "ssl_check_hostname", "ssl_cert_reqs"})
-_SCHEMES = ("redis", "rediss", "unix")
+SENTINEL, SENTINEL_PORT = "redis+sentinel", 26379
+_SCHEMES = ("redis", "rediss", "unix", SENTINEL)
+_SENTINEL = "redis+sentinel://host:26379,host:26379/service/0"
+_SERVICE = re.compile(r"/([A-Za-z0-9._-]{1,100})(?:/(\d{1,5}))?")
 _DATABASE = re.compile(r"/?|/\d{1,5}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 
@@ -45,7 +49,9 @@ def checked(url: str) -> str:
     if "@" in query or ("@" in path and not socket):
         raise _refused(f"a / or ? before the last @; {ENCODE}")
     server = authority.rpartition("@")[2]
-    if scheme == "unix":
+    if scheme == SENTINEL:
+        _check_sentinels(server, slash + path)
+    elif scheme == "unix":
         if server or not path:
             raise _refused("unix:///path/of/the/socket; there is no host in it")
     else:
@@ -54,6 +60,35 @@ def checked(url: str) -> str:
             raise _refused("after the host only the number of a database: redis://host:6379/0")
     _check_parameters(scheme, query, bool(path) and scheme != "unix")
     return url
+
+
+def _check_sentinels(servers: str, path: str) -> None:
+    for server in servers.split(","):
+        _check_host(server)
+        if not server.rpartition("@")[2].strip(":0123456789"):
+            raise _refused(f"a host for each sentinel: {_SENTINEL}")
+    if not _SERVICE.fullmatch(path):
+        raise _refused(f"the name of the service after the sentinels: {_SENTINEL}")
+
+
+def sentinels_of(url: str) -> tuple[list[tuple[str, int]], str, str] | None:
+    """Return what a checked URL of sentinels says: where they are, the service, and the URL of the
+    server that leads, as if it were on the first sentinel's host; None for any other URL."""
+    scheme, _, rest = url.partition("://")
+    if scheme != SENTINEL:
+        return None
+    place, mark, query = rest.partition("?")
+    authority, slash, path = place.partition("/")
+    user, at, servers = authority.rpartition("@")
+    found = _SERVICE.fullmatch(slash + path)
+    pairs = [_place(server) for server in servers.split(",")]
+    service, database = (found[1], found[2] or "0") if found else ("", "0")
+    return pairs, service, f"redis://{user}{at}{pairs[0][0]}/{database}{mark}{query}"
+
+
+def _place(server: str) -> tuple[str, int]:
+    host, colon, port = server.rpartition(":") if not server.endswith("]") else (server, "", "")
+    return (host, int(port)) if colon else (server, SENTINEL_PORT)
 
 
 def _check_host(server: str) -> None:

@@ -9,7 +9,7 @@ from parallax.core.redis_url import PLAIN, password_of
 
 _HIDDEN = "***"
 #: Where URLs begin; a text may have several.
-_START = re.compile(r"(?<![A-Za-z0-9+.-])(?:rediss?|valkeys?|unix|https?)://")
+_START = re.compile(r"(?<![A-Za-z0-9+.-])(?:redis(?:s|\+sentinel)?|valkeys?|unix|https?)://")
 #: Where one ends, once nothing in it can be a password any more.
 _END = re.compile(r"[\s'\"]")
 _USER = re.compile(r"([A-Za-z0-9._-]*)(:|$)")

@@ -96,6 +96,15 @@ def work(url: str, *, burst: bool = False) -> None:
     worker.work(burst=burst, logging_level="WARNING")
 
 
+def workers(url: str) -> int:
+    """Return how many workers there are."""
+    client = Endpoint.of(url, _REPLY_S).lent()
+    try:
+        return int(Worker.count(connection=client))
+    finally:
+        client.close()
+
+
 def _queue(client: Any) -> Queue:
     return Queue(QUEUE, connection=client, job_class=ListedJob, serializer=JSONSerializer)
 

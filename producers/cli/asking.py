@@ -17,6 +17,7 @@ from parallax.core.errors import BrokenAnswer, NotCompleted, ParallaxError, Time
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.core.text import printable_lines
+from parallax.producers.cli.durable import warn, word
 from parallax.producers.cli.lines import detailed, said_by, told
 from parallax.producers.client.chat import chunk_text
 from parallax.producers.client.completion import Completion
@@ -34,9 +35,11 @@ class Question(NamedTuple):
     as_json: bool
 
 
-def ask(where: Where, speaker: str | None, question: Question, *, wait: bool) -> int:
+def ask(
+    where: Where, speaker: str | None, question: Question, *, wait: bool, replicas: int = 0
+) -> int:
     """Ask it and show the answer; return the exit code."""
-    client = where.connect()
+    client = where.connect(replicas)
     try:
         door = speaking_for(speaker, client)
         if not wait:
@@ -49,16 +52,20 @@ def ask(where: Where, speaker: str | None, question: Question, *, wait: bool) ->
 
 def _left(door: Jobs, question: Question) -> int:
     """Submit it; its answer is kept."""
-    _accepted(door, question)
-    told(question.job.id, "accepted", {}, question.as_json)
-    return 0
+    confirmed = _accepted(door, question)
+    told(question.job.id, "accepted", word(confirmed), question.as_json)
+    return EXIT_FAILED if confirmed is False else 0
 
 
-def _accepted(door: Jobs, question: Question) -> None:
+def _accepted(door: Jobs, question: Question) -> bool | None:
+    """Submit it; return whether replicas hold it, None where nobody asked."""
     (receipt,) = door.submit([question.job], bodies={question.job.id: question.body})
     error = receipt.error()
     if error is not None:
         raise error
+    if receipt.confirmed is False:
+        warn(receipt.job_id)
+    return receipt.confirmed
 
 
 # -- as a whole
@@ -66,7 +73,7 @@ def _accepted(door: Jobs, question: Question) -> None:
 
 def _whole(door: Jobs, question: Question) -> int:
     job_id, as_json = question.job.id, question.as_json
-    _accepted(door, question)
+    confirmed = _accepted(door, question)
     with _cancelled_by_ctrl_c(lambda: door.cancel(job_id), job_id):
         ended = next(door.wait([job_id], question.timeout_s), None)
     if ended is None:
@@ -74,7 +81,7 @@ def _whole(door: Jobs, question: Question) -> int:
         told(job_id, "waiting", why, as_json, err=not as_json)
         return EXIT_FAILED
     if as_json:
-        told(job_id, ended.outcome.value, detailed(ended), as_json)
+        told(job_id, ended.outcome.value, detailed(ended) | word(confirmed), as_json)
     else:
         _show(ended)
     if ended.outcome is not Outcome.COMPLETED:
@@ -82,7 +89,7 @@ def _whole(door: Jobs, question: Question) -> int:
     if not ended.answer:
         say(f"parallax: job {job_id} has no answer: {NO_TEXT}, or another was told it", err=True)
         return EXIT_FAILED
-    return 0
+    return EXIT_FAILED if confirmed is False else 0
 
 
 def _show(ended: Completion) -> None:

@@ -22,6 +22,7 @@ from parallax.cli.options import (
 from parallax.cli.output import say
 from parallax.core.cells import CellAddress
 from parallax.core.errors import InvalidInput
+from parallax.producers.cli.durable import durability_options
 from parallax.producers.gateway.app import Gateway
 from parallax.producers.gateway.doorkeeper import GUARDED, INSECURE, LOCAL, Openness
 from parallax.producers.gateway.serving import Serving, is_loopback, listening
@@ -90,6 +91,7 @@ def _aliases(
               help="Most connections at once on which no request is under way.")  # fmt: skip
 @click.option("--drain", "drain_s", type=float, default=_DEFAULTS.drain_s, show_default=True,
               help="Seconds requests under way may take to end after SIGTERM.")  # fmt: skip
+@durability_options
 @metrics_host_option
 @click.option("--metrics-port", type=PORT, help="Serve /metrics and /healthz on this port, too.")
 @click.option("--verbose", is_flag=True, help="Log more.")

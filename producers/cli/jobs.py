@@ -21,6 +21,7 @@ from parallax.core.errors import InvalidInput, ParallaxError, StoreFull, Unreach
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import Job
 from parallax.producers.cli.asking import Question, ask
+from parallax.producers.cli.durable import durability_options, warn, word
 from parallax.producers.cli.lines import detailed, shown, told
 from parallax.producers.client.chat import USUAL_MAX_TOKENS, chat
 from parallax.producers.client.interface import Jobs
@@ -33,6 +34,7 @@ _BATCH, _BATCH_BYTES = 500, 4 << 20
 @click.command()
 @cells_options
 @as_option
+@durability_options
 @click.argument("prompt", required=False)
 @click.option("--stream", is_flag=True, help="Show the answer as it is made.")
 @click.option("-f", "--file", type=click.File("r", encoding="utf-8-sig"),
@@ -65,6 +67,7 @@ def submit(
     wait: bool,
     timeout_s: float,
     as_json: bool,
+    replicas: int,
     **fields: Any,
 ) -> None:
     """Ask a PROMPT; or submit one job of the lengths given, or many from a file of JSON lines.
@@ -75,8 +78,9 @@ def submit(
     A file is read to its end and checked before any of its jobs is sent: with a bad line none is.
     Its lines may ask something, too: `prompt`, a text, or `body`, a chat request.
 
-    Exits with 1 if a job was not accepted, or did not complete; with 4 if no cell that was asked
-    answered. A job is told to be `unknown` if its cell alone did not: submit the same id again.
+    Exits with 1 if a job was not accepted, did not complete, or is unconfirmed (--durability); with
+    4 if no cell that was asked answered. A job is told to be `unknown` if its cell alone did not:
+    submit the same id again.
     """
     _check_together(prompt, file, stream=stream, wait=wait)
     defaults = {name: value for name, value in fields.items() if value is not None}
@@ -87,19 +91,21 @@ def submit(
     if prompt is not None:
         defaults |= {"id": job_id or prefix, "keep": not wait}
         question = Question(*chat(prompt, stream=stream, **defaults), timeout_s, as_json)
-        sys.exit(ask(where, speaker, question, wait=wait))
+        if stream and replicas:
+            raise InvalidInput("--stream", "--durability replicated", "either of them")
+        sys.exit(ask(where, speaker, question, wait=wait, replicas=replicas))
     jobs: Iterator[tuple[Job, bytes]]
     if file is not None:
         jobs = checked_jobs(file, defaults, job_id or prefix)
     else:
         jobs = iter([(_single(job_id or prefix, defaults), b"")])
-    client = where.connect()
+    client = where.connect(replicas)
     try:
         door = speaking_for(speaker, client)
         accepted, refused = _submitted(door, jobs, as_json, wait)
         if not accepted and not refused:
             raise InvalidInput("--file", getattr(file, "name", None), "at least one job in it")
-        failed = refused
+        failed = refused + sum(kept is False for kept in accepted.values())
         if wait and accepted:
             with silence_explained(where.places()):
                 failed += _awaited(door, accepted, timeout_s, as_json)
@@ -127,8 +133,9 @@ def _single(job_id: str, fields: dict[str, Any]) -> Job:
 
 def _submitted(
     client: Jobs, jobs: Iterable[tuple[Job, bytes]], as_json: bool, wait: bool
-) -> tuple[list[str], int]:
-    accepted: list[str] = []
+) -> tuple[dict[str, bool | None], int]:
+    """Return the jobs that were accepted, each with whether replicas hold it, and the others."""
+    accepted: dict[str, bool | None] = {}
     refused = 0
     silent: list[Unreachable] = []
     later = as_json and wait  # the line of its end is an accepted job's only one
@@ -137,9 +144,11 @@ def _submitted(
             for receipt in _receipts(client, batch, bodies, bool(accepted)):
                 error = receipt.error()
                 if error is None:
-                    accepted.append(receipt.job_id)
+                    accepted[receipt.job_id] = receipt.confirmed
                     if not later:
-                        told(receipt.job_id, "accepted", {}, as_json)
+                        told(receipt.job_id, "accepted", word(receipt.confirmed), as_json)
+                    if receipt.confirmed is False:
+                        warn(receipt.job_id)
                     continue
                 refused += 1
                 state = "refused"
@@ -148,8 +157,8 @@ def _submitted(
                     silent.append(error)
                 told(receipt.job_id, state, {"error": str(error)}, as_json)
     except BaseException:
-        for job_id in accepted if later else ():
-            told(job_id, "accepted", {}, as_json)
+        for job_id, kept in accepted.items() if later else ():
+            told(job_id, "accepted", word(kept), as_json)
         raise
     if silent and len(silent) == refused and not accepted:
         raise silent[0]  # nothing was reachable
@@ -185,7 +194,9 @@ def _receipts(
         return [Receipt.failed(job.id, error) for job in batch]
 
 
-def _awaited(client: Jobs, accepted: list[str], timeout_s: float, as_json: bool) -> int:
+def _awaited(
+    client: Jobs, accepted: Mapping[str, bool | None], timeout_s: float, as_json: bool
+) -> int:
     """Tell how jobs end; return how many did not complete.
 
     Every accepted job is told of, even if waiting is interrupted or fails: it goes on without us.
@@ -193,10 +204,11 @@ def _awaited(client: Jobs, accepted: list[str], timeout_s: float, as_json: bool)
     missing = set(accepted)
     failed, why = 0, "it is no longer waited for"
     try:
-        for completion in client.wait(accepted, timeout_s):
+        for completion in client.wait(list(accepted), timeout_s):
             missing.discard(completion.job_id)
             failed += completion.outcome is not Outcome.COMPLETED
             details = detailed(completion) if as_json else shown(completion)
+            details |= word(accepted[completion.job_id])
             told(completion.job_id, completion.outcome.value, details, as_json)
         why = f"no news for {timeout_s:g} s"
     finally:

@@ -13,6 +13,7 @@ from typing import Any, Self, overload
 from parallax.broker.link.async_link import AsyncLink
 from parallax.broker.store import results
 from parallax.broker.store.cancelling import cancel
+from parallax.broker.store.confirming import Replicated
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
@@ -36,6 +37,8 @@ from parallax.telemetry.tracing import Tracer, ambient
 #: How long closing may wait for jobs to be cancelled whose callers have left (seconds), for how
 #: long that is tried while the store is away, and how long one waits between two tries.
 LEAVING_S, CANCELLING_S, _PAUSE_S = 5.0, 60.0, 1.0
+#: Of so many jobs it is kept whether replicas hold them.
+MOST_CONFIRMED = 20_000
 
 
 class AsyncClient:
@@ -57,6 +60,7 @@ class AsyncClient:
         *,
         shared_prefixes: bool = False,
         tracer: Tracer | None = None,
+        replicated: Replicated | None = None,
     ) -> None:
         self._keys, self._limits = Keys(cell), limits or Limits()
         self._tracer = tracer
@@ -64,8 +68,10 @@ class AsyncClient:
         self._random = Random()
         self._inbox = Inbox(self._link, self._keys, self._random)
         self._door = Door(
-            self._link, self._keys, self._limits, self._random, shared_prefixes=shared_prefixes
-        )
+            self._link, self._keys, self._limits, self._random, shared_prefixes=shared_prefixes,
+            replicated=replicated,
+        )  # fmt: skip
+        self._confirmed: dict[str, bool] = {}  # of the latest jobs
         self._cancels = Ticks(self._cancelled)
         self._reads = Ticks(self._recorded)
         self._leaving: set[asyncio.Task[None]] = set()
@@ -135,6 +141,7 @@ class AsyncClient:
                     raise
                 answers = [Receipt.failed(job.id, full) for job in some]
             receipts.update(zip(left, answers, strict=True))
+            self._note(answers)
             hints = {n: retry_after(receipts[n]) for n in left}
             left = [n for n in left if hints[n]]
             now = loop.time()
@@ -143,6 +150,17 @@ class AsyncClient:
             hint = max(hints.values()) * self._random.uniform(0.5, 1.0)
             await asyncio.sleep(min(deadline - now, hint))
         return [receipts[n] for n in range(len(offer.jobs))]
+
+    def _note(self, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            if receipt.confirmed is not None:
+                self._confirmed[receipt.job_id] = receipt.confirmed
+        while len(self._confirmed) > MOST_CONFIRMED:
+            del self._confirmed[next(iter(self._confirmed))]
+
+    def confirmed(self, job_id: str) -> bool | None:
+        """Return whether replicas hold a job that was submitted here; None: nobody asked."""
+        return self._confirmed.get(job_id)
 
     # -- waiting
 
@@ -311,6 +329,7 @@ class AsyncClient:
         for task in self._leaving:
             task.cancel()
         await self._inbox.close()
+        await self._door.close()
         await self._link.close()
 
 

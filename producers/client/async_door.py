@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from parallax.broker.link.async_link import AsyncLink, repeated
+from parallax.broker.store.confirming import Replicated, submitted
 from parallax.broker.store.intake import Receipt, submit_call
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
@@ -39,10 +40,14 @@ class Door:
     """Submits what callers offer, together, in calls that Redis takes in a few milliseconds."""
 
     def __init__(
-        self, link: AsyncLink, keys: Keys, limits: Limits, random: Random, *, shared_prefixes: bool
-    ) -> None:
+        self, link: AsyncLink, keys: Keys, limits: Limits, random: Random, *, shared_prefixes: bool,
+        replicated: Replicated | None = None,
+    ) -> None:  # fmt: skip
         self._link, self._keys, self._limits = link, keys, limits
         self._random, self._shared = random, shared_prefixes
+        # Whoever waits for replicas keeps what comes behind it on its connection waiting.
+        self._replicated = replicated
+        self._own = link.twin() if replicated else link
         self._offers = Ticks(self._submitted)
 
     async def submit(self, offer: Offer) -> list[Receipt]:
@@ -93,7 +98,17 @@ class Door:
         }  # fmt: skip
         jobs = [place.job for place in part]
         call = submit_call(self._keys, self._limits, jobs, reply, bodies, self._shared)
-        return await repeated(lambda: self._link.do(call), self._random)
+        asked = self._replicated
+        if asked is None:
+            return await repeated(lambda: self._link.do(call), self._random)
+        return await repeated(
+            lambda: self._own.carry(submitted(call, self._keys, asked)), self._random
+        )
+
+    async def close(self) -> None:
+        """Drop the connection that waits for replicas, if there is one."""
+        if self._own is not self._link:
+            await self._own.close()
 
 
 def _parts(offers: Sequence[Offer], reply: str | None) -> Iterator[Sequence[_Place]]:

@@ -16,6 +16,7 @@ from operator import methodcaller
 from random import Random
 from typing import TypeVar
 
+from parallax.broker.store.confirming import Replicated
 from parallax.broker.store.intake import Receipt
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.results import Notice, Record
@@ -69,12 +70,18 @@ class Cells:
     def to(
         cls, places: Sequence[CellAddress], limits: Limits | None = None,
         clock: Clock | None = None, *, shared_prefixes: bool = False,
+        replicated: Replicated | None = None,
     ) -> Cells:  # fmt: skip
         """Return a client of the cells at these places."""
         weights = {place.name: place.weight for place in places}
         clients = {
             place.name: Client(
-                place.url, place.name, limits, clock, shared_prefixes=shared_prefixes
+                place.url,
+                place.name,
+                limits,
+                clock,
+                shared_prefixes=shared_prefixes,
+                replicated=replicated,
             )
             for place in places
         }

@@ -12,6 +12,7 @@ from typing import Self, overload
 from parallax.broker.link.connection import Link, repeated
 from parallax.broker.link.endpoint import MAX_BLOCK_MS
 from parallax.broker.store.cancelling import cancel
+from parallax.broker.store.confirming import Replicated
 from parallax.broker.store.intake import Intake, Receipt
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
@@ -62,6 +63,7 @@ class Client:
         clock: Clock | None = None,
         *,
         shared_prefixes: bool = False,
+        replicated: Replicated | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._keys, self._limits = Keys(cell), limits or Limits()
@@ -73,7 +75,7 @@ class Client:
         # The holder of a lock asks Redis, which answers or times out: no thread waits for ever.
         self._asking, self._listening = threading.Lock(), threading.Lock()
         self._following = threading.Lock()
-        self._intake = Intake(self._link, self._keys, limits, shared_prefixes)
+        self._intake = Intake(self._link, self._keys, limits, shared_prefixes, replicated)
         self._results = Results(self._link, self._keys)
         self._news = Results(self._reader, self._keys)
         self._streams = Results(self._streamer, self._keys)

@@ -6,7 +6,7 @@ There is one job for each answer that a request wants: nearly always one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -80,6 +80,7 @@ class Answering:
         first = ended[0]
         answer = first.answer if len(ended) == 1 else _merged(asks, ended)
         told = {**headers, JOB: first.job_id, **explaining.of_report(first.report)}
+        told |= self._durability(one.job_id for one in ended)
         return Response(answer, media_type="application/json", headers=told)
 
     async def _all(self, asks: Sequence[Ask]) -> list[Completion]:
@@ -143,12 +144,15 @@ class Answering:
         async def explain() -> Mapping[str, str]:
             return await soon(self._explained(job.id), {})
 
+        def kept() -> Mapping[str, str]:
+            return self._durability(one.id for one in jobs)
+
         async def status() -> Standing:
             return await soon(self._status(job.id), Standing("waiting"))
 
         streamed = Streamed(
             streams[0] if len(streams) == 1 else Merged(streams, _prompts(asks)), self.settings,
-            hold=lambda: self._held(meant), status=status, explain=explain,
+            hold=lambda: self._held(meant), status=status, explain=explain, kept=kept,
             headers={**headers, JOB: job.id}, form=RESPONSES if path == paths.RESPONSES else CHUNKS,
         )  # fmt: skip
         try:
@@ -158,6 +162,12 @@ class Answering:
             raise await self._later(error) from error
         streamed.over = lambda: _settle(streams, settle)
         return streamed
+
+    def _durability(self, job_ids: Iterable[str]) -> Mapping[str, str]:
+        """Return the header that says whether replicas hold all jobs of a request."""
+        known = [self.client.confirmed(job_id) for job_id in job_ids]
+        asked = [one for one in known if one is not None]
+        return explaining.of_durability(all(asked) if asked else None)
 
     async def _later(self, error: Problem | ParallaxError) -> Problem:
         """Return how an error is told: with when to come back, where there is no place now."""

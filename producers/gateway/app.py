@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from parallax.broker.link.connection import Link
+from parallax.broker.store.confirming import wanted
 from parallax.broker.store.keyring import ADMIN
 from parallax.broker.store.keys import Keys
 from parallax.core.cells import CellAddress
@@ -97,8 +98,9 @@ class Gateway:
         looking = Looking(Link.to(self.looking), Keys(self.address.name))
         try:
             async with AsyncClient(
-                self.address.url, self.address.name, tracer=self.tracer
-            ) as client:
+                self.address.url, self.address.name, tracer=self.tracer,
+                replicated=wanted(self.settings.replicas),
+            ) as client:  # fmt: skip
                 names = dict(self.settings.aliases), self.settings.default_model
                 learn_s = self.settings.learn_s if self.settings.hold_s else 0.0
                 models = Models(looking.members, self.clock, *names, learn_s)

@@ -10,6 +10,7 @@ from parallax.core.lifecycle import State
 from parallax.producers.gateway.meaning import Meant
 
 REQUEST_ID, JOB = "x-request-id", "x-parallax-job"
+DURABILITY = "x-parallax-durability"
 _MOST_ID = 128
 
 
@@ -30,6 +31,11 @@ def of_request(meant: Meant, given_id: str | None) -> dict[str, str]:
         JOB: meant.job.id,
         "x-parallax-class": meant.tier.value,
     }
+
+
+def of_durability(confirmed: bool | None) -> dict[str, str]:
+    """Return the header that says whether replicas hold the job, where that was asked."""
+    return {} if confirmed is None else {DURABILITY: "confirmed" if confirmed else "unconfirmed"}
 
 
 def of_record(record: Record | None) -> dict[str, str]:

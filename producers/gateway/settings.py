@@ -24,6 +24,7 @@ class GatewaySettings:
     max_idle: int = 2_000  # connections at once on which no request is under way
     slow_client_s: float = 30.0  # a client that reads nothing for so long has left
     drain_s: float = 30.0  # how long requests under way may take to end after SIGTERM
+    replicas: int = 0  # that are to hold a job before its answer says that it is kept; 0: any
     aliases: tuple[tuple[str, str], ...] = ()  # other names of models, and what each stands for
     default_model: str = ""  # for requests that name none; '' = any
 
@@ -40,6 +41,7 @@ class GatewaySettings:
         check_int("max_idle", self.max_idle, 1, 1_000_000)
         check_number("body_s", self.body_s, 0.1, 3600.0)
         check_number("slow_client_s", self.slow_client_s, 0.1, 3600.0)
+        check_int("replicas", self.replicas, 0, 10)
         check_number("drain_s", self.drain_s, 0.0, 3600.0)
         if self.default_model:
             check_model("default_model", self.default_model)

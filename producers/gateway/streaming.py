@@ -78,11 +78,13 @@ class Streamed:
         hold: Callable[[], Awaitable[None]],
         status: Callable[[], Awaitable[Standing]],
         explain: Callable[[], Awaitable[Mapping[str, str]]],
+        kept: Callable[[], Mapping[str, str]] = dict,
         headers: Mapping[str, str],
         form: Form = CHUNKS,
     ) -> None:
         self._chunks: Chunks = chunks  # type: ignore[assignment]
         self._settings, self._hold, self._status, self._explain = settings, hold, status, explain
+        self._kept = kept
         self._headers, self._form = {**headers, **_HEADERS}, form
         self._first: asyncio.Task[bytes | None] | None = None
         self.failed: Problem | None = None  # after the head
@@ -123,6 +125,7 @@ class Streamed:
         else:
             self._stands = await self._status()
             self._headers |= self._stands.headers
+        self._headers |= self._kept()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; return when it is sent, or cannot be."""

@@ -45,7 +45,7 @@ class AsyncLink:
         the longest wait for a reply, once it is the next one.
         """
         endpoint = Endpoint.of(url, timeout_s)
-        return cls(partial(reached, endpoint, timeout_s=timeout_s), asks=not endpoint.path)
+        return cls(partial(reached, endpoint, timeout_s=timeout_s), asks=endpoint.asks)
 
     def twin(self) -> AsyncLink:
         """Return another link to the same server."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -32,6 +31,7 @@ from parallax.broker.link.endpoint import SOCKET_TIMEOUT_S, Endpoint
 from parallax.broker.link.errors import HUNG_UP, translated
 from parallax.broker.link.nodes import Route
 from parallax.broker.link.scripts import Argument
+from parallax.broker.link.sentinel import check_leads, demoted
 from parallax.core.clock import Clock
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.redis_url import FIELD, URLS
@@ -49,10 +49,14 @@ class Link:
     Not safe to share between threads: each thread has its own.
     """
 
-    def __init__(self, connect: Callable[..., Any], *, asks: bool = False) -> None:
+    def __init__(
+        self, connect: Callable[..., Any], *, asks: bool = False, watched: bool = False
+    ) -> None:
         # `connect` may be given another host and port than those of the URL. With `asks` the first
         # server is asked whether it is a node of a cluster: once it is gone, others must be known.
-        self._origin = connect, asks
+        # With `watched` sentinels say where it is, and one that does not lead is left.
+        self._origin = connect, asks, watched
+        self._watched, self._demoted = watched, False
         self._connect = connect
         self._route = Route(asks)
         self._connection: Any = None
@@ -67,12 +71,12 @@ class Link:
         the longest wait for a reply.
         """
         endpoint = Endpoint.of(url, timeout_s)
-        return cls(partial(endpoint.kind, **endpoint.arguments), asks=not endpoint.path)
+        return cls(endpoint.connection, asks=endpoint.asks, watched=endpoint.sentinels is not None)
 
     def twin(self) -> Link:
         """Return another link to the same server, for another thread."""
-        connect, asks = self._origin
-        return Link(connect, asks=asks)
+        connect, asks, watched = self._origin
+        return Link(connect, asks=asks, watched=watched)
 
     @property
     def address(self) -> str:
@@ -146,6 +150,7 @@ class Link:
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise self._broken(error) from error
         except redis.ResponseError as error:
+            self._demoted |= self._watched and demoted(error)
             return translated(error)
         except (redis.RedisError, OSError) as error:
             raise self._broken(error) from error
@@ -168,6 +173,9 @@ class Link:
             connection.disconnect()
 
     def _opened(self) -> Any:
+        if self._demoted:
+            self._demoted = False
+            self.close()
         if self._connection is None:
             self._connection = self._made()
         return self._connection
@@ -179,6 +187,8 @@ class Link:
         self._tried = getattr(connection, "host", ""), getattr(connection, "port", 0)
         try:
             connection.connect()
+            if self._watched:
+                _check_leads(connection)
             questions = self._route.questions(self._tried[0])
             answer = None
             with suppress(StopIteration):
@@ -188,6 +198,14 @@ class Link:
             self._route.failed()
             raise
         return connection
+
+
+def _check_leads(connection: Any) -> None:
+    try:
+        check_leads(_asked(connection, ("ROLE",)))
+    except redis.ConnectionError:
+        connection.disconnect()
+        raise
 
 
 def _asked(connection: Any, command: Sequence[str]) -> Any:

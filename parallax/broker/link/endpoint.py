@@ -5,7 +5,7 @@ redis-py reads the URL, so that a link that waits and one that awaits understand
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
@@ -17,8 +17,9 @@ from redis.retry import Retry
 from parallax import __version__
 from parallax.broker.link import tls
 from parallax.broker.link.errors import translated
+from parallax.broker.link.sentinel import Sentinels
 from parallax.core.errors import InvalidInput
-from parallax.core.redis_url import FIELD, URLS, checked
+from parallax.core.redis_url import FIELD, URLS, checked, sentinels_of
 
 MAX_BLOCK_MS = 2_000
 SOCKET_TIMEOUT_S = 5.0
@@ -34,6 +35,7 @@ class Endpoint:
 
     kind: Any  # redis-py's class of connections
     arguments: dict[str, Any]
+    sentinels: Sentinels | None = None  # who says where the server is, for each connection anew
 
     @classmethod
     def of(cls, url: str, timeout_s: float) -> Endpoint:
@@ -43,6 +45,11 @@ class Endpoint:
         the longest wait for a reply.
         """
         url = checked(url)
+        watched = sentinels_of(url)
+        if watched is not None:
+            places, service, url = watched
+            sentinels = Sentinels(tuple((host.strip("[]"), port) for host, port in places), service)
+            return replace(cls.of(url, timeout_s), sentinels=sentinels)
         secure = url.startswith("rediss://")
         try:
             pool = ConnectionPool.from_url(
@@ -67,8 +74,23 @@ class Endpoint:
 
     def lent(self) -> Any:
         """Return a client of redis-py for a library that brings its own commands, as rq does."""
-        pool = ConnectionPool(connection_class=self.kind, **self.arguments)
+        pool = ConnectionPool(connection_class=self.kind, **{**self.arguments, **self._found()})
         return redis.Redis(connection_pool=pool)
+
+    def connection(self, **place: Any) -> Any:
+        """Return a connection of redis-py, not opened yet: to this server, or to another place."""
+        return self.kind(**{**self.arguments, **self._found(), **place})
+
+    def _found(self) -> dict[str, Any]:
+        if self.sentinels is None:
+            return {}
+        host, port = self.sentinels.leader()
+        return {"host": host, "port": port}
+
+    @property
+    def asks(self) -> bool:
+        """Whether the first server is asked if it is a node of a cluster."""
+        return not self.path and self.sentinels is None
 
     @property
     def path(self) -> str:

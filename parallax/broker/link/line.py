@@ -14,6 +14,7 @@ from parallax.broker.link.dialogue import Dialogue, Reply
 from parallax.broker.link.endpoint import CONNECT_TIMEOUT_S, Endpoint
 from parallax.broker.link.errors import HUNG_UP, translated
 from parallax.broker.link.nodes import Address, Moved, Route
+from parallax.broker.link.sentinel import check_leads, demoted
 from parallax.broker.link.wire import Wire
 from parallax.core.errors import InvalidInput, ParallaxError, Unreachable
 from parallax.core.redis_url import FIELD, URLS
@@ -60,6 +61,8 @@ class Line:
             except Unreachable as error:
                 raise await self._told(wire, error) from error
             self._served = True
+            if any(isinstance(one, Unreachable) and demoted(one) for one in answers):
+                self._leave(wire)
 
     def _follow(self, moved: Moved, sent_on: Wire) -> None:
         """Leave a node that has lost the slot; commands under way there are answered yet."""
@@ -69,6 +72,13 @@ class Line:
             self._retired = [wire for wire in self._retired if not wire.closed]
             self._retired.append(sent_on)
             sent_on.retire()
+
+    def _leave(self, demoted: Wire) -> None:
+        """Leave a server that has become a replica; the next dialogue asks again who leads."""
+        if demoted is self._wire:
+            self._wire = None
+            self._retired.append(demoted)
+            demoted.retire()
 
     async def _opened(self) -> Wire:
         if self._wire is not None and self._wire.usable:
@@ -142,6 +152,8 @@ class Line:
 async def reached(endpoint: Endpoint, here: Address | None, timeout_s: float) -> Wire:
     """Return a new connection to an endpoint, or to another node, as the user of the URL."""
     loop, known = asyncio.get_running_loop(), endpoint.arguments
+    if endpoint.sentinels is not None:
+        here = await asyncio.to_thread(endpoint.sentinels.leader)
     host, port = here or (known.get("host", "localhost"), known.get("port", 6379))
     secure = tls.context(known) if endpoint.secure else None
     try:
@@ -179,3 +191,6 @@ async def _introduced(wire: Wire, endpoint: Endpoint) -> None:
     for reply in await wire.exchange(commands):
         if isinstance(reply, ParallaxError):
             raise reply
+    if endpoint.sentinels is not None:
+        (role,) = await wire.exchange([("ROLE",)])
+        check_leads(role)

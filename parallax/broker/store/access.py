@@ -38,10 +38,10 @@ _READING = (
     "scard", "sismember", "smembers", "sscan", "type", "xlen", "xrange", "xread", "xrevrange",
     "zcard", "zrange", "zrangebyscore", "zscore",
 )  # fmt: skip
-_SUBMITTING = ("hincrby", "hset", "sadd", "setnx", "xadd", "xtrim", "zadd")
+_SUBMITTING = ("hincrby", "hset", "sadd", "setnx", "wait", "xadd", "xtrim", "zadd")
 _WRITING = (
     "del", "getrange", "hdel", "hincrby", "hset", "pexpire", "sadd", "set", "setnx", "srem", "xadd",
-    "xdel", "xtrim", "zadd", "zrem",
+    "wait", "xdel", "xtrim", "zadd", "zrem",
 )  # fmt: skip
 
 

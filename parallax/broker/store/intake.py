@@ -14,6 +14,7 @@ from parallax.broker.link.connection import Link
 from parallax.broker.link.scripts import Argument, script
 from parallax.broker.store.answers import Answer, Lexicon, led
 from parallax.broker.store.codec import Report, encode
+from parallax.broker.store.confirming import Replicated, submitted
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.specs import parts_of, ticket_of
@@ -65,6 +66,7 @@ class Receipt(Struct, frozen=True):
     job_id: str
     word: Submitted | Unasked
     detail: str
+    confirmed: bool | None = None  # held by replicas, too; None: nobody asked (`confirming.py`)
 
     @property
     def accepted(self) -> bool:
@@ -117,8 +119,10 @@ class Intake:
     """Submits and terminates, in batches: one round trip each, whatever their size."""
 
     def __init__(
-        self, link: Link, keys: Keys, limits: Limits | None = None, shared_prefixes: bool = True
-    ) -> None:
+        self, link: Link, keys: Keys, limits: Limits | None = None, shared_prefixes: bool = True,
+        replicated: Replicated | None = None,
+    ) -> None:  # fmt: skip
+        self._replicated = replicated
         # `shared_prefixes`: equal names of blocks mean the same for all tenants.
         self._shared = shared_prefixes
         self._link = link
@@ -135,9 +139,10 @@ class Intake:
         """
         if not jobs:
             return []
-        return self._link.do(
-            submit_call(self._keys, self._limits, jobs, reply, bodies or {}, self._shared)
-        )
+        call = submit_call(self._keys, self._limits, jobs, reply, bodies or {}, self._shared)
+        if self._replicated is None:
+            return self._link.do(call)
+        return self._link.carry(submitted(call, self._keys, self._replicated))
 
     def terminate(self, endings: Sequence[Ending], token: str = "") -> list[Answer[Terminated]]:
         """End jobs; return (word, detail) for each: see `lua/terminate.lua`.

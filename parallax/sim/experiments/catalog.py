@@ -18,6 +18,7 @@ MODULES = {
     "h8": "h08_stealing",
     "h9": "h09_batching",
     "h10": "h10_control_loops",
+    "h11": "h11_interference",
 }
 
 

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from parallax.broker.link.connection import Link
 from parallax.core.errors import InvalidInput
-from parallax.core.redis_url import checked
+from parallax.core.redis_url import checked, sentinels_of
 from parallax.core.secrets import has_password, redacted
 
 GOOD = (
     "redis://host", "redis://host/", "redis://host:6379/15", "redis://:pw@host", "redis://[::1]:7/0",
     "redis://user:p%40ss%2F%23@host/0", "unix:///run/r.sock", "unix://:pw@/run/a@b.sock?db=3",
     "rediss://h?ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=no", "redis://h?db=2", "redis://",
+    "redis+sentinel://a,b:26380/ours", "redis+sentinel://:pw@a:1,[::1]:2/ours/3",
 )  # fmt: skip
 
 
@@ -31,6 +32,11 @@ def test_what_people_write_is_taken_as_it_is(url: str) -> None:
     ("url", "says"),
     [
         ("redis://h/name", "number of a database"),
+        ("redis+sentinel://h", "name of the service"),
+        ("redis+sentinel://h/a/b", "name of the service"),
+        ("redis+sentinel://a:0/ours", "port from 1 to 65535"),
+        ("redis+sentinel://a,/ours", "a host for each sentinel"),
+        ("redis+sentinel://a,b@c/ours/0?x=1", "known: db"),
         ("redis://h/0/1", "number of a database"),
         ("redis://h/-1", "number of a database"),
         ("redis://h:port", "port from 1 to 65535"),
@@ -82,3 +88,12 @@ def test_text_that_is_no_url_stays_as_it_is() -> None:
     assert redacted(text) == text
     assert not has_password("a,b:2=redis://h1,c=unix:///tmp/a@b")
     assert has_password("a,b:2=redis://:pw@h1,c=unix:///tmp/a@b")
+
+
+def test_what_an_address_of_sentinels_says() -> None:
+    assert sentinels_of("redis://h") is None
+    places, service, server = sentinels_of("redis+sentinel://u:pw@a,[::1]:7/ours/3") or ([], "", "")
+    assert (places, service) == ([("a", 26379), ("[::1]", 7)], "ours")
+    assert server == "redis://u:pw@a/3"
+    assert "pw" not in redacted("redis+sentinel://u:pw@a,b/ours")
+    assert has_password("redis+sentinel://u:pw@a,b/ours")
