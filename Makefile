@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the random examples, the second a quarter; `make test` draws all of them.
 QUICK := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.05) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not e2e and not dear"
 FAST  := PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.25) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e"
-.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals bench-constants bench-orders format clean
+.PHONY: help demo test servers llama fuzz prometheus monitor monitoring-files grafana-pictures compiled test-compiled manifests image check lint coverage verify stateful mutants laws e2e bench bench-queue bench-limit bench-latency bench-flat bench-fairness bench-rescue bench-metrics bench-recovery bench-sim bench-many bench-blocked bench-streaming bench-scan bench-rivals bench-gateway bench-streams bench-engines bench-constants bench-orders format clean
 
 ## help: show this list
 help:
@@ -183,17 +183,17 @@ mutants: $(STAMP)
 ## bench: all benchmarks (a quarter of an hour; see docs/benchmarks.md)
 bench: bench-queue bench-latency bench-flat bench-fairness bench-sim bench-scan
 
-## bench-queue: jobs per second beside other Python queues, and beside the limit
+## bench-queue: jobs per second beside other Python queues, and beside the limit (BESIDE=tree: beside another tree of this)
 bench-queue: $(STAMP) $(PEERS)/.installed
-	$(BIN)/python -m ops.bench.queue
+	$(BIN)/python -m ops.bench.queue $(if $(BESIDE),--beside $(BESIDE))
 
 ## bench-limit: a bare pipeline of stream commands, with consumer groups and without
 bench-limit: $(STAMP)
 	$(BIN)/python -m ops.bench.limit
 
-## bench-latency: submit to result, one job at a time
+## bench-latency: submit to result, one job at a time (BESIDE=tree takes turns with another tree)
 bench-latency: $(STAMP)
-	$(BIN)/python -m ops.bench.latency
+	$(BIN)/python -m ops.bench.latency $(if $(BESIDE),--beside $(BESIDE))
 
 ## bench-flat: does cost grow with tenants or backlog?
 bench-flat: $(STAMP)
@@ -236,6 +236,20 @@ bench-orders: $(STAMP)
 bench-rq: $(STAMP)
 	$(BIN)/python -m ops.bench.rq --runs $(or $(RUNS),200) --requests $(or $(REQUESTS),1000)
 
+# Each proxy that a gateway is measured beside has an environment of its own.
+FRONTS := litellm vllm-router sglang-router smg
+build/peers/%/.installed:
+	$(PYTHON) -m venv build/peers/$*
+	timeout 900 build/peers/$*/bin/python -m pip install --quiet '$*$(if $(filter litellm,$*),[proxy])' && touch $@ || echo "$* could not be installed"
+
+## bench-gateway: what a gateway costs beside litellm, vllm-router, sglang-router and smg, before an instant engine
+bench-gateway: $(STAMP) $(FRONTS:%=build/peers/%/.installed)
+	$(BIN)/python -m ops.bench.gateway
+
+## bench-streams: 1,000 streams at once through a gateway: errors, lateness, memory (DURATION=300)
+bench-streams: $(STAMP)
+	$(BIN)/python -m ops.bench.streams --seconds $(or $(DURATION),300)
+
 ## bench-rescue: hedging and stealing on real processes, each beside the same load without it
 bench-rescue: $(STAMP)
 	$(BIN)/python -m ops.bench.rescue
@@ -247,6 +261,10 @@ bench-metrics: $(STAMP)
 ## bench-recovery: how long work stands still after a worker or the leader was killed
 bench-recovery: $(STAMP)
 	$(BIN)/python -m ops.bench.recovery
+
+## bench-engines: three real llama.cpp servers: caches, one killed, weights, a flood (4 minutes; ONLY=part; needs `make llama`)
+bench-engines: $(STAMP)
+	$(BIN)/python -m ops.bench.engines $(if $(ONLY),--only $(ONLY))
 
 ## bench-fairness: served cost of two tenants with weights 4:1, gateways apart, leaders killed, a control
 bench-fairness: $(STAMP)

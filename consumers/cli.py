@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from parallax.core.errors import InvalidInput
 from parallax.core.model import check_model, check_name
 from parallax.core.roles import BOTH
 from parallax.core.settings import WorkerSettings
+from parallax.services import event_loop
 from parallax.services.clock import SystemClock
 from parallax.services.exporter import Exporter
 from parallax.services.orders import Orders
@@ -138,7 +138,7 @@ def worker(
     ):
         duty.start()
         with said_after(lambda: _leaderless(CellAddress(cell, url)), tell=log.warning):
-            asyncio.run(duty.live(orders.now.is_set))
+            event_loop.run(duty.live(orders.now.is_set))
 
 
 def _name_before(backend: str, name: str, role: str) -> str:

@@ -17,7 +17,7 @@ from tests.commands import parsed, unknown
 Manifest = dict[str, Any]
 
 #: The keys of the Secret that docs/deployment.md lets people make.
-SECRET = {"redis-url", "redis-password", "api-key"}
+SECRET = {"redis-url", "redis-password", "api-key", "dashboard-token"}
 #: Variables that are handed to `--from-env`.
 _CARRIED = {"PARALLAX_API_KEY"}
 _DEFAULT_GRACE_S, _DEFAULT_DRAIN_S = 30.0, 0.0

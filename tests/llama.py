@@ -21,7 +21,7 @@ _HEADS, _KV_HEADS, _LAYERS, _DIM, _FF = 8, 4, 8, 256, 688
 _WORDS = ("the", "of", "and", "to", "in", "is", "that", "for", "it", "was", "with", "be", "have")
 
 
-def write_model(path: Path) -> None:
+def write_model(path: Path, layers: int = _LAYERS) -> None:
     """Write a model of the llama architecture: a vocabulary of bytes and a few words."""
     import gguf
 
@@ -30,7 +30,7 @@ def write_model(path: Path) -> None:
     out.add_name(NAME)
     out.add_context_length(CONTEXT)
     out.add_embedding_length(_DIM)
-    out.add_block_count(_LAYERS)
+    out.add_block_count(layers)
     out.add_feed_forward_length(_FF)
     out.add_head_count(_HEADS)
     out.add_head_count_kv(_KV_HEADS)
@@ -49,7 +49,7 @@ def write_model(path: Path) -> None:
     out.add_add_bos_token(True)
     out.add_add_space_prefix(True)
     out.add_chat_template("{% for m in messages %}{{ m['content'] }}\n{% endfor %}")
-    for name, tensor in _tensors(len(tokens)):
+    for name, tensor in _tensors(len(tokens), layers):
         out.add_tensor(name, tensor)
     out.write_header_to_file()
     out.write_kv_data_to_file()
@@ -68,7 +68,7 @@ def _vocabulary(kind: Any) -> tuple[list[bytes], list[int]]:
     return tokens, [int(one) for one in (*kinds, *[kind.NORMAL] * len(pieces))]
 
 
-def _tensors(vocabulary: int) -> Iterator[tuple[str, Any]]:
+def _tensors(vocabulary: int, layers: int) -> Iterator[tuple[str, Any]]:
     random = np.random.default_rng(0)
 
     def drawn(*shape: int) -> Any:
@@ -81,7 +81,7 @@ def _tensors(vocabulary: int) -> Iterator[tuple[str, Any]]:
     output[:259] = 0.0  # neither control tokens nor single bytes
     yield "output.weight", output
     shapes = {"q": (_DIM, _DIM), "k": (narrow, _DIM), "v": (narrow, _DIM), "output": (_DIM, _DIM)}
-    for n in range(_LAYERS):
+    for n in range(layers):
         yield f"blk.{n}.attn_norm.weight", ones
         yield f"blk.{n}.ffn_norm.weight", ones
         for name, shape in shapes.items():

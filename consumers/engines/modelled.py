@@ -49,7 +49,10 @@ class ModelledEngine:
 
     def describe(self) -> Mapping[str, str | int | float]:
         """See `interface.Engine`."""
-        return {"profile": self._profile.name, "speed": self._speed}
+        about: dict[str, str | int | float] = {"profile": self._profile.name, "speed": self._speed}
+        if self._profile.dram_tokens:
+            about["dram_tokens"] = self._profile.dram_tokens
+        return about
 
     def _take(self, request: Request, now: float) -> None:
         takes_ms = self._takes_ms(request)

@@ -33,6 +33,7 @@ MOST_AT_ONCE, COUNTED_TOKENS = 32, 24
 #: Longest prompt where a server does not tell what it takes, and the share of what it does tell.
 USUAL_LONGEST, SHARE_OF_CONTEXT = 1024, 0.5
 _POLL_S = 0.1
+_TRIES = 3
 #: How often and for how long requests are sent before anything counts.
 _WARMINGS, _WARM_TOKENS = 3, 64
 
@@ -171,27 +172,41 @@ class Measuring:
 
     async def _together(self, door: Door, texts: list[str], tokens: int) -> list[Timed]:
         self._last = texts[0]
+        return await self._in_time(self._all(door, texts, tokens))
+
+    async def _all(self, door: Door, texts: list[str], tokens: int) -> list[Timed]:
+        """Ask all of it at once; the first that fails ends the others."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._timed(door, text, tokens)) for text in texts]
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _timed(self, door: Door, text: str, tokens: int) -> Timed:
+        """Ask once; again if the connection broke, as servers close one after so many requests."""
         whole_s = self._backend.timeouts.whole_s
-        asking = (timed(door, self._manner, text, tokens, self._clock, whole_s) for text in texts)
-        return await self._in_time(_all(list(asking)))
+        for _ in range(_TRIES - 1):
+            try:
+                return await timed(door, self._manner, text, tokens, self._clock, whole_s)
+            except Failure as failure:
+                if not failure.again:
+                    raise
+        return await timed(door, self._manner, text, tokens, self._clock, whole_s)
 
     async def _in_time(self, doing: Coroutine[Any, Any, T]) -> T:
         """Do it unless the time is over or the user has enough; raises _Over then."""
+        if self._over():
+            doing.close()
+            raise _Over
         task = asyncio.ensure_future(doing)
         while not task.done():
-            if self._orders.stop.is_set() or self._clock.monotonic() >= self._until:
+            await asyncio.wait({task}, timeout=_POLL_S)
+            if not task.done() and self._over():
                 task.cancel()
                 await asyncio.wait({task})
                 raise _Over
-            await asyncio.wait({task}, timeout=_POLL_S)
         return task.result()
 
-
-async def _all(asking: list[Coroutine[Any, Any, Timed]]) -> list[Timed]:
-    """Do all of them; the first that fails ends the others."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in asking]
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
+    def _over(self) -> bool:
+        return self._orders.stop.is_set() or self._clock.monotonic() >= self._until

@@ -14,7 +14,8 @@ RIVALS = (
     "sglang_cache_aware", "smg_least_load", "llmd_default", "dynamo_kv", "ray_pow2",
     "aibrix_prefix",
 )  # fmt: skip
-#: Constants of the cost of `kv_locality`: none has a unit, or all the same (usual prompts).
+#: Constants of the cost of `kv_locality`: none has a unit, or all the same (usual prompts). Its
+#: `blocks` and `load` say what engines are like whose memory is not known, or has two tiers.
 CONSTANTS = ("omega", "jobs", "memory", "interference", "stickiness", "least")
 ORDERS = ("sjf", "least_slack", "edf", "fcfs")
 

@@ -1,23 +1,28 @@
 """No-op jobs per second, end to end, beside other Python queues and beside the machine's limit.
 
-    python -m ops.bench.queue [--jobs N] [--rounds N] [--only NAME ...]
+    python -m ops.bench.queue [--jobs N] [--rounds N] [--only NAME ...] [--beside TREE]
 
 One server for all, with the same durability (append-only file, fsync every second), over TCP on the
 loopback; one worker process each (Parallax: one scheduler and one worker); every queue tuned as its
 documentation says (see `ops/bench/peers/`); rounds in turn, and the median of each counts. The
 clock runs from the first submission until the producer can read the results of all jobs; before it,
 each queue is connected and warmed up with a tenth of the jobs.
+
+With `--beside` another tree of Parallax takes turns with this one and there are no peers:
+`over_before` is the median of how many times as many jobs a second pass here.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -42,6 +47,7 @@ NAMES = (OURS, *(peer.name for peer in PEERS))
 FATES = {OURS: AGAIN, LIMIT: LOST} | {peer.name: peer.fate for peer in PEERS}
 DURABLE = {peer.name for peer in PEERS if peer.durable}
 BATCH = 200
+BESIDE_JOBS, BESIDE_ROUNDS = 2_000, 30  # beside another tree
 SILENCE_S = 60.0
 DURABLE_FLOOR, HUEY_FLOOR = 5.0, 3.0
 FAULTS = (ParallaxError, Broken, OSError, EOFError, subprocess.SubprocessError, ValueError)
@@ -66,8 +72,9 @@ class Tally:
 Costs = dict[str, list[float]]  # CPU microseconds per job of Parallax by process, one a round
 
 
-def our_round(url: str, jobs: int, costs: Costs) -> float:
-    """Run one round of Parallax; return jobs/s and note what each process used."""
+@contextmanager
+def running(url: str, jobs: int) -> Iterator[Callable[[], tuple[float, dict[str, float]]]]:
+    """Yield what sends so many jobs through: jobs/s, and CPU microseconds a job by process."""
     plan = Plan(
         workers=1,
         schedulers=1,
@@ -82,13 +89,25 @@ def our_round(url: str, jobs: int, costs: Costs) -> float:
     ):
         pids = {name: child.process.pid for name, child in system.processes.children.items()}
         _through(client, jobs // 10, "warm")
-        before = _cpu(pids, raw)
-        start = CLOCK.monotonic()
-        _through(client, jobs, "job")
-        seconds = CLOCK.monotonic() - start
-        for name, used in _cpu(pids, raw).items():
-            costs.setdefault(name, []).append((used - before[name]) / jobs * 1e6)
-    return jobs / seconds
+        names = map("job-{}".format, count())
+
+        def one_round() -> tuple[float, dict[str, float]]:
+            before, start = _cpu(pids, raw), CLOCK.monotonic()
+            _through(client, jobs, next(names))
+            seconds = CLOCK.monotonic() - start
+            used = {name: total - before[name] for name, total in _cpu(pids, raw).items()}
+            return jobs / seconds, {name: total / jobs * 1e6 for name, total in used.items()}
+
+        yield one_round
+
+
+def our_round(url: str, jobs: int, costs: Costs) -> float:
+    """Run one round of Parallax; return jobs/s and note what each process used."""
+    with running(url, jobs) as one_round:
+        rate, used = one_round()
+    for name, each in used.items():
+        costs.setdefault(name, []).append(each)
+    return rate
 
 
 def _through(client: Client, jobs: int, prefix: str) -> None:
@@ -127,9 +146,18 @@ def _cpu(pids: dict[str, int], raw: Raw) -> dict[str, float]:
               help="Rounds of each queue.")  # fmt: skip
 @click.option("--only", type=click.Choice(NAMES), multiple=True,
               help="Only this queue (may be repeated).")  # fmt: skip
-def main(jobs: int, rounds: int, only: tuple[str, ...]) -> None:
+@click.option("--beside", "tree", type=click.Path(exists=True, path_type=Path),
+              help="Another tree of Parallax, in turn with this one.")  # fmt: skip
+@click.option("--paced", is_flag=True, hidden=True)
+def main(jobs: int, rounds: int, only: tuple[str, ...], tree: Path | None, paced: bool) -> None:
     """Measure Parallax beside rq, arq, saq, taskiq, dramatiq and huey."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children are stopped
+    if paced:
+        _paced(jobs)
+        return
+    if tree is not None:
+        _beside(tree, min(jobs, BESIDE_JOBS), BESIDE_ROUNDS)
+        return
     tallies = {name: Tally() for name in (*NAMES, LIMIT) if not only or name in (*only, LIMIT)}
     costs: Costs = {}
     with EmbeddedServer(CLOCK, ephemeral=True) as server:
@@ -145,6 +173,37 @@ def main(jobs: int, rounds: int, only: tuple[str, ...]) -> None:
                     click.echo(f"round {n + 1} of {rounds}: {name}", err=True)
                     tally.measure(lambda: raw.calls([("FLUSHALL",)]), attempts[name])
     _report(tallies, costs)
+
+
+def _paced(jobs: int) -> None:
+    """Run a round whenever a line comes; print jobs/s, and CPU microseconds a job by process."""
+    with (
+        EmbeddedServer(CLOCK, ephemeral=True) as server,
+        running(server.start().tcp_url, jobs) as one_round,
+    ):
+        for _ in sys.stdin:
+            rate, used = one_round()
+            each = {f"{name}_us_per_job": us for name, us in used.items()}
+            figures = {"jobs_per_s": rate, "cpu_us_per_job": sum(used.values()), **each}
+            print(json.dumps(figures), flush=True)
+
+
+def _beside(tree: Path, jobs: int, rounds: int) -> None:
+    from ops.bench import beside  # an older tree, which this file measures, too, has none
+
+    pairs = beside.in_turn(tree, Path(__file__), ["--jobs", str(jobs)], rounds)
+    figures = {
+        f"{name}_over_before": beside.over_before(pairs, name)
+        for name in pairs[0][1]
+        if name != "jobs_per_s"
+    }
+    publish(
+        f"No-op jobs, medians of {rounds} rounds in turn",
+        ("what", "before", "here", "over before"),
+        beside.rows_of(pairs),
+        {"over_before": beside.over_before(pairs, "jobs_per_s"), **figures},
+        {},
+    )
 
 
 def _report(tallies: dict[str, Tally], costs: Costs) -> None:

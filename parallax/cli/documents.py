@@ -77,6 +77,10 @@ class JobRecord(Document, frozen=True):
     e2e_s: float | None
     error: str | None
     reason: str | None  # a word of the list in docs/operations.md
+    assigned_s: float | None  # when its last attempt was sent to `worker`
+    hedge_worker: str | None  # of the later of two attempts at once, if there were two
+    hedged_s: float | None
+    trace_id: str | None
     answer: Any
 
 
@@ -126,6 +130,17 @@ class BackendRow(Document, frozen=True):
     kv_used: float
     why: str | None
     drained_as: str | None
+
+
+class ModelRow(Document, frozen=True):
+    """A model that workers serve: `ready` of them are sent its jobs, and have so many `slots`."""
+
+    model: str
+    workers: list[str]
+    ready: int
+    slots: int
+    running_jobs: int
+    waiting_jobs: int
 
 
 class DrainedRow(Document, frozen=True):

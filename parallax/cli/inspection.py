@@ -26,6 +26,7 @@ from parallax.cli.where import Where, as_option, cells_options, speaking_for
 from parallax.core.errors import StoreFull
 from parallax.core.lifecycle import Outcome
 from parallax.core.model import check_name
+from parallax.core.trace import trace_id
 
 
 @click.command()
@@ -158,10 +159,18 @@ def get(where: Where, speaker: str | None, job_id: str, answered: bool, as_json:
         e2e_s=record.e2e_s,
         error=report.error or None,
         reason=report.reason or None,
+        assigned_s=_since(record, record.assigned),
+        hedge_worker=record.hedge.worker if record.hedge else None,
+        hedged_s=_since(record, record.hedge.assigned if record.hedge else None),
+        trace_id=trace_id(record.trace) or None,
         answer=document(answer or b""),
     )
     show_one(found, as_json=as_json, title=f"Job {job_id}", without=("answer",))
     sys.exit(EXIT_FAILED if answered and answer is None else 0)
+
+
+def _since(record: Record, at: float | None) -> float | None:
+    return None if at is None else round(at - record.accepted, 3)
 
 
 def _why_none(record: Record) -> str:

@@ -156,7 +156,10 @@ class RecordingCheck(Document, frozen=True):
 
 
 class Candidate(Document, frozen=True):
-    """A worker that an attempt could have gone to, as the scheduler saw it."""
+    """A worker that an attempt could have gone to, as the scheduler saw it.
+
+    The last three figures are known of a recording only (`--record`).
+    """
 
     attempt: int
     worker: str
@@ -165,9 +168,9 @@ class Candidate(Document, frozen=True):
     cached_tokens: int | None
     free_slots: float
     in_flight_jobs: int
-    prefill_tokens: int
-    pending_cost: int
-    slowness: float
+    prefill_tokens: int | None
+    pending_cost: int | None
+    slowness: float | None
 
 
 # -- the system itself

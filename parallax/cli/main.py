@@ -60,7 +60,11 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
         "top": ("parallax.cli.top:top", "Watch workers, tenants, rates and percentiles."),
         "dashboard": ("parallax.dashboard.cli:dashboard", "Serve the web dashboard of a cell."),
         "workers": ("parallax.cli.inspection:workers", "List workers."),
-        "backend": ("parallax.cli.backend:backend", "List servers in use; look at one."),
+        "models": ("parallax.cli.models:models", "List models, and who serves them."),
+        "backend": (
+            "parallax.cli.backend:backend",
+            "List servers in use; look at one, drain one.",
+        ),
         "tenants": ("parallax.cli.inspection:tenants", "List tenants, set their weights."),
         "policy": ("parallax.cli.policy:policy", "List policies; change those of a running cell."),
         "canary": (

@@ -49,8 +49,7 @@ def _pooled(
                 yield waiting[done], done.exception() or done.result()
             complete = True
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            if not complete:  # their results are not wanted any more
+            if not complete:  # their results are not wanted any more, and the pool ends with them
                 for process in multiprocessing.active_children():
                     process.terminate()
 

@@ -13,6 +13,7 @@ import click
 
 from parallax.broker.link.connection import Link
 from parallax.broker.store.keys import Keys
+from parallax.broker.store.overview import Overview
 from parallax.broker.store.recording import Batch, Line, Recording, decode_line
 from parallax.cli.lab_documents import Candidate, RecordingCheck, Written
 from parallax.cli.leader import leader_of
@@ -124,13 +125,23 @@ def _written(file: Path, count: int, what: str, as_json: bool) -> None:
 
 
 @click.command()
+@redis_options
 @click.argument("job_id", metavar="JOB")
-@click.option("--record", "file", required=True, type=click.Path(path_type=Path, dir_okay=False),
-              help="A recording in which the job was sent.")  # fmt: skip
+@click.option("--record", "file", type=click.Path(path_type=Path, dir_okay=False),
+              help="A recording in which the job was sent [default: what the leader told of "
+              "late].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def explain(job_id: str, file: Path, as_json: bool) -> None:
-    """Show why each worker of JOB was chosen: who could be, what spoke for whom."""
+def explain(
+    redis: str | None, cell: str, home: Path | None, job_id: str, file: Path | None, as_json: bool
+) -> None:
+    """Show why each worker of JOB was chosen: who could be, what spoke for whom.
+
+    The leader tells of some ten decisions a second, the last hundred of them; a recording has all.
+    """
     check_name("JOB", job_id)
+    if file is None:
+        _explain_told(Link.to(server_url(redis, home)), Keys(cell), job_id, as_json)
+        return
     explanation = Explanation(job_id)
     for _ in redo(read(file), explanation):
         pass
@@ -158,6 +169,40 @@ def explain(job_id: str, file: Path, as_json: bool) -> None:
         for n, p in enumerate(explanation.placements, start=1):
             told = f", with {p.together - 1} others in the same breath" if p.together > 1 else ""
             say(f"{n}: {p.policy}{told}: {p.why}")
+
+
+def _explain_told(link: Link, keys: Keys, job_id: str, as_json: bool) -> None:
+    """Show what the leader told of a job."""
+    try:
+        figures = Overview(link, keys).read().figures
+    finally:
+        link.close()
+    told = [one for one in (figures.decisions if figures else ()) if one.job == job_id]
+    if not told:
+        say(f"parallax: the leader says nothing of where {job_id} was sent: it tells of some of "
+            "the last; `parallax record save` keeps all", err=True)  # fmt: skip
+        sys.exit(EXIT_FAILED)
+    found = [
+        Candidate(
+            attempt=one.attempt,
+            worker=w.worker,
+            chosen=w.worker == one.chosen,
+            score=w.score,
+            cached_tokens=w.cached_tokens,
+            free_slots=w.free,
+            in_flight_jobs=w.in_flight,
+            prefill_tokens=None,
+            pending_cost=None,
+            slowness=None,
+        )
+        for one in told
+        for w in one.candidates
+    ]
+    show_all(found, as_json=as_json, title=f"Job {job_id}")
+    if not as_json:
+        for one in told:
+            beside = f", with {one.together - 1} others" if one.together > 1 else ""
+            say(f"{one.attempt}: {one.policy}{beside}, of {one.workers} workers: {one.why}")
 
 
 def read(file: Path) -> Iterator[Line]:

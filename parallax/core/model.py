@@ -147,7 +147,8 @@ class WorkerView:
     `models` are those that it serves; one that names none serves jobs of any.
     `haste` is how many of its jobs have answers so short that one more prompt beside them makes
     them miss their pace; each counts for the part of one that its expected length makes likely.
-    `warmth` is how many prompt tokens a second were found in its cache of late.
+    `warmth` is how many prompt tokens a second were found in its cache of late. `dram_tokens` is
+    how many tokens of KV cache fit into its second tier, from where they are loaded, not computed.
     """
 
     id: str
@@ -170,6 +171,7 @@ class WorkerView:
     models: frozenset[str] = ANY_MODEL
     haste: float = 0.0
     warmth: float = 0.0
+    dram_tokens: int = 0
 
 
 @value(frozen=True, slots=True)

@@ -86,6 +86,10 @@ class PrefixIndex:
             else:
                 del holders[name]
 
+    def __contains__(self, worker: str) -> bool:
+        """Whether anything is known of this worker."""
+        return worker in self._blocks
+
     def forget(self, worker: str) -> None:
         """A worker is gone, and all it held. O(its blocks)."""
         bit = self._bits.pop(worker, 0)

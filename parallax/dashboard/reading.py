@@ -11,7 +11,7 @@ from msgspec import to_builtins
 from parallax.broker.link.connection import Link
 from parallax.broker.store.dead_letters import DeadLetters
 from parallax.broker.store.keys import Keys
-from parallax.broker.store.overview import CellState, Overview, TenantState, WorkerState
+from parallax.broker.store.overview import Overview, TenantState, WorkerState
 from parallax.broker.store.policies import PolicyStore
 from parallax.broker.store.results import Record, Results, queue_place_asked
 from parallax.cli.cell_view import (
@@ -23,6 +23,8 @@ from parallax.cli.cell_view import (
     worker_view,
 )
 from parallax.core.lifecycle import State
+from parallax.core.trace import trace_id
+from parallax.dashboard.life import timeline, why_worker
 from parallax.dashboard.problems import Problem
 from parallax.policies.registry import REGISTRIES
 from parallax.services.choices import CHANGEABLE, in_force
@@ -180,7 +182,7 @@ class Reading:
         return {
             "contract": CONTRACT, **job_row(record), "timeline": timeline(record),
             "queue_place": place, "queue_place_is_exact": exact,
-            "why_worker": _why(record, seen),
+            "why_worker": why_worker(record, seen),
         }  # fmt: skip
 
     # -- policies
@@ -242,54 +244,9 @@ def job_row(record: Record) -> dict[str, Any]:
         "model": getattr(record, "model", None) or None, "worker": record.worker or None,
         "hedge_worker": record.hedge_worker or None, "priority": getattr(record, "priority", 0),
         "accepted_at": record.accepted, "deadline_at": record.deadline,
+        "trace_id": trace_id(record.trace) or None,
         "prompt_tokens": record.prompt_tokens, "max_tokens": record.max_tokens,
         "output_tokens": report.output_tokens, "cached_tokens": report.cached_tokens,
         "queue_wait_s": record.queue_wait_s, "ttft_s": record.ttft_s, "e2e_s": record.e2e_s,
         "error": report.error or None, "reason": report.reason or None,
     }  # fmt: skip
-
-
-def timeline(record: Record) -> list[dict[str, Any]]:
-    """Return the events of a job's life in order, as its record keeps them."""
-    worker = record.worker or record.report.worker or None
-    steps: list[tuple[float | None, str, str | None, str | None]] = [
-        (record.accepted, "accepted", None, None),
-        (record.started, "started", worker, f"attempt {record.attempts}"),
-        (None if record.ttft_s is None else record.accepted + record.ttft_s, "first_token",
-         worker, None),
-    ]  # fmt: skip
-    if record.attempts > 1:
-        why = f"{record.attempts - 1} before this one"
-        steps.append((record.started, "retried", worker, why))
-    if record.finished is not None:
-        steps.append((record.finished, record.state.value, worker, record.report.error or None))
-    found = [
-        {"at": at, "after_s": max(0.0, at - record.accepted), "what": what, "worker": who,
-         "detail": detail}
-        for at, what, who, detail in steps if at is not None
-    ]  # fmt: skip
-    found.sort(key=lambda one: _after(one["after_s"]))
-    if record.started is None and record.worker:
-        found.append(
-            {"at": None, "after_s": None, "what": "assigned", "worker": worker, "detail": None}
-        )
-    if record.hedge_worker:
-        found.append({"at": None, "after_s": None, "what": "hedged",
-                      "worker": record.hedge_worker, "detail": None})  # fmt: skip
-    return found
-
-
-def _after(seconds: Any) -> float:
-    return float(seconds)
-
-
-def _why(record: Record, seen: CellState) -> dict[str, Any] | None:
-    """Explain why a job went to its worker: by the policy that places jobs now."""
-    if not (record.worker or record.report.worker):
-        return None
-    routing = next((one for one in seen.in_force if one.kind == "routing"), None)
-    if routing is None:
-        return None
-    text = f"the routing policy {routing.choice.name} is in force; record the cell "
-    text += "(`parallax record save`), and `parallax explain` shows its candidates and scores"
-    return {"text": text, "policy": routing.choice.name, "arm": None, "candidates": []}

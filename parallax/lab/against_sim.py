@@ -78,6 +78,7 @@ class Gap:
     draws: int  # live
     live: tuple[float, ...]
     simulated: tuple[float, ...]
+    tolerances: tuple[tuple[float, float], ...] = TOLERANCES
 
     @property
     def errors(self) -> tuple[float, ...]:
@@ -87,7 +88,7 @@ class Gap:
     @property
     def held(self) -> bool:
         """Whether all of them are within the tolerances."""
-        allowed = [tolerance for _, tolerance in TOLERANCES]
+        allowed = [tolerance for _, tolerance in self.tolerances]
         return all(abs(e) <= most for e, most in zip(self.errors, allowed, strict=True))
 
 
@@ -119,8 +120,8 @@ def measured(
             routing or "(default)",
             latency,
             len(live),
-            _means(live, latency),
-            _means(drawn, latency),
+            means(live, latency),
+            means(drawn, latency),
         )
         for latency in LATENCIES
     ]
@@ -130,11 +131,17 @@ def simulated(
     setting: Setting, routing: str, jobs: Sequence[Timed], hops_s: Sequence[float], seed: int
 ) -> Draw:
     """Run the load in the simulator. Each job is late by one of the hops."""
+    return simulated_on(setting.fleet(routing), policies(routing), jobs, hops_s, seed)
+
+
+def simulated_on(
+    fleet: FleetSpec, chosen: Policies, jobs: Sequence[Timed], hops_s: Sequence[float], seed: int
+) -> Draw:
+    """Run the load in the simulator on this fleet. Each job is late by one of the hops."""
     random, hop_s = Random(f"{seed}/hops"), min(hops_s)
     late = {job.id: random.choice(hops_s) - hop_s for _, job in jobs}
     arriving = sorted(((at + late[job.id], job) for at, job in jobs), key=lambda timed: timed[0])
-    fleet = setting.fleet(routing)
-    spec = RunSpec(WorkloadSpec("given"), fleet, policies(routing), seed=seed, hop_s=hop_s)
+    spec = RunSpec(WorkloadSpec("given"), fleet, chosen, seed=seed, hop_s=hop_s)
     done = [one for one in simulate(spec, arriving).jobs if one.outcome == "completed"]
     return Draw(
         [one.ttft_s + late[one.id] for one in done], [one.e2e_s + late[one.id] for one in done]
@@ -156,7 +163,7 @@ def _of(drawn: Sequence[Draw], latency: str) -> list[list[float]]:
     return [[quantile(getattr(draw, latency), q) for draw in drawn] for q, _ in TOLERANCES]
 
 
-def _means(drawn: Sequence[Draw], latency: str) -> tuple[float, ...]:
+def means(drawn: Sequence[Draw], latency: str) -> tuple[float, ...]:
     return tuple(mean(quantiles) for quantiles in _of(drawn, latency))
 
 

@@ -137,6 +137,7 @@ class WorkerReported:
     version: str = ""
     draining: bool = False
     models: tuple[str, ...] = ()  # that it serves; none: it serves jobs of any
+    dram_tokens: int = 0  # of KV cache in a second tier
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class WorkerState:
     weight: float = 1.0
     kv_used: float = 0.0
     kv_capacity: int = 0
+    dram_tokens: int = 0
     role: str = "both"
     version: str = ""
     draining: bool = False
@@ -158,6 +159,7 @@ class Fleet:
         self.slots += event.slots - worker.slots
         worker.slots, worker.weight, worker.draining = event.slots, event.weight, event.draining
         worker.kv_used, worker.kv_capacity = event.kv_used, event.kv_capacity
+        worker.dram_tokens = event.dram_tokens
         worker.role, worker.version, worker.reported_at = event.role, event.version, now
         if len(event.models) != len(worker.models) or not worker.models.issuperset(event.models):
             worker.models = frozenset(event.models)
@@ -344,6 +346,7 @@ class Fleet:
             worker.models,
             worker.haste,
             worker.warmth,
+            worker.dram_tokens,
         )
         # Nobody has seen it yet: filling in the gate's answer is cheaper than making it twice.
         object.__setattr__(view, "free", self._gate.free(view))

@@ -28,6 +28,7 @@ from parallax.broker.store.keys import Keys
 from parallax.core.errors import ParallaxError, StoreFault, StoreFull
 from parallax.core.sketch import Sketch
 from parallax.scheduling.snapshot import Snapshot
+from parallax.services.decisions import Decisions
 from parallax.services.policy_watch import PolicyWatch
 from parallax.telemetry.pulse import (
     LATENCIES,
@@ -58,8 +59,11 @@ TENANTS, WORKERS = 256, 500
 class Publisher:
     """One for each term; its counters live longer, with the process."""
 
-    def __init__(self, link: Link, keys: Keys, pulse: Pulse) -> None:
+    def __init__(
+        self, link: Link, keys: Keys, pulse: Pulse, decisions: Decisions | None = None
+    ) -> None:
         self._link, self._keys, self._pulse = link, keys, pulse
+        self._decisions = decisions or Decisions()
         self._since = 0.0  # of the term
         self._last = Sample()
 
@@ -115,6 +119,7 @@ class Publisher:
             _tenants(minute, snapshot), _workers(minute, snapshot),
             [InForce(kind, *chosen) for kind, chosen in sorted(policies.in_force().items())],
             policies.serial, dict(arms), _events(pulse.happenings()), snapshot.backlog_s,
+            self._decisions.recent(),
         )  # fmt: skip
         publish(self._link, self._keys, lease, figures)
         self._last, pulse.told_at = latest, now

@@ -21,7 +21,7 @@ from math import ceil
 
 from parallax.broker.store.attempts import Assignment, decode_assignment
 from parallax.broker.store.dispatch import Entry, Lease
-from parallax.broker.store.membership import Member, Membership, models_of
+from parallax.broker.store.membership import Member, Membership, dram_of, models_of
 from parallax.broker.store.rescue import Rescue
 from parallax.core.errors import InvalidInput, StoreFull
 from parallax.core.settings import SchedulerSettings
@@ -196,4 +196,5 @@ def _reported(member: Member) -> WorkerReported:
         about.version,
         member.draining,
         models_of(about),
+        dram_of(about),
     )

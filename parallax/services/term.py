@@ -46,6 +46,7 @@ from parallax.scheduling.scheduler import Scheduler
 from parallax.services import choices, inbox, spans, takeover
 from parallax.services.accounts import Accounts
 from parallax.services.deadlines import Deadlines
+from parallax.services.decisions import Decisions
 from parallax.services.janitor import Findings, Janitor
 from parallax.services.lease_keeper import LeaseKeeper
 from parallax.services.outbox import Outbox
@@ -102,13 +103,14 @@ class Term:
         self._janitor = Janitor(link, keys, rescue, intake, settings)
         self._prefixes = Prefixes(link, keys, self._dispatching.cursors.__setitem__)
         self._policies = PolicyWatch(link, keys, post.policies, settings.seed)
+        self._decisions = Decisions()
         self._decide_with(self._policies.usual())
         self._accounts, self._tenancy = Accounts(Ledger(link, keys)), Tenancy(link, keys)
         self._outbox = Outbox(
             link, keys, self._dispatching, intake, rescue, self._recoverer, post.metrics,
             settings.batch, keeper.progressed,
         )  # fmt: skip
-        self._publisher = Publisher(link, keys, post.metrics.pulse)
+        self._publisher = Publisher(link, keys, post.metrics.pulse, self._decisions)
         self._spans = Spans(link, keys, post.tracer) if post.tracer.on else None
         self._timetable, self._scaling = Timetable(post.clock), ScalingStore(link, keys)
         self._pending: list[Event] = []
@@ -120,6 +122,7 @@ class Term:
     def _decide_with(self, scheduler: Scheduler) -> None:
         """Let this scheduler decide. Nothing refers back to the term: dropped, it is freed."""
         self._scheduler = scheduler
+        scheduler.watch(self._decisions)
         self._window = TenantWindow(
             self._dispatching, self._settings, scheduler.held, _byte_room_of(scheduler)
         )

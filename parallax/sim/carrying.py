@@ -86,6 +86,7 @@ class Carrier:
             del worker.attempts[attempt.job.id]
             self._world.hear(ended(worker, attempt, Outcome.FAILED, Usage(0, 0)))
             self._world.end(self._books.outcomes[attempt.job.id], Outcome.FAILED)
+        self._world.fed(worker)
 
     def cancel(self, action: Cancel) -> None:
         """Stop an attempt, waiting or running, and charge what it has consumed."""

@@ -72,7 +72,7 @@ class SimWorker:
         profile = self.profile
         return WorkerReported(
             self.id, profile.max_seqs, 1.0, self.engine.kv_used, profile.kv_capacity, self.role,
-            "", self.draining, self.models,
+            "", self.draining, self.models, profile.dram_tokens,
         )  # fmt: skip
 
     def request(self, attempt: Attempt, factor: float) -> Request:

@@ -143,6 +143,7 @@ class World(Loop):
         if worker.due_ms == due_ms and worker.alive:
             worker.due_ms = None
             self._note(worker, worker.engine.run_until(due_ms))
+            self._report(worker)
             self._touched[worker.id] = worker
 
     def _note(self, worker: SimWorker, changes: list[Change]) -> None:
@@ -170,7 +171,7 @@ class World(Loop):
             self._report(worker)
 
     def _report(self, worker: SimWorker) -> None:
-        """Let a worker's report travel with its news, or with later ones when it is due."""
+        """Let a worker report at the end of a step, or later when it is due."""
         due_ms = max(worker.reported_ms + self.spec.report_s * 1000, worker.stale_until_ms)
         if self.now_ms >= due_ms:
             worker.reported_ms = self.now_ms
@@ -255,6 +256,12 @@ class World(Loop):
         """Let a worker's engine be where the clock is."""
         self._note(worker, worker.engine.run_until(self.now_ms))
         self._touched[worker.id] = worker
+
+    def fed(self, worker: SimWorker) -> None:
+        """An engine has been given something. Amid a long step it says so when that has ended."""
+        row = worker.engine.row
+        if row is None or row.steps > 1:
+            self._report(worker)
 
     def hear(self, event: Event) -> None:
         """Let the scheduler hear of something at its next decision."""

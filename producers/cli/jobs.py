@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from parallax.broker.store.intake import Receipt
 from parallax.cli.documents import Cancelled
 from parallax.cli.main import EXIT_FAILED
+from parallax.cli.models import check_served
 from parallax.cli.output import show
 from parallax.cli.silence import silence_explained
 from parallax.cli.where import Where, as_option, cells_options, speaking_for
@@ -46,6 +47,7 @@ _BATCH, _BATCH_BYTES = 500, 4 << 20
 @click.option("--output-tokens", type=int, help="True length of the answer, if it is simulated.")
 @click.option("-m", "--model", default="", help="Model to ask [default: any]. Only workers that "
               "serve it are given the job.")  # fmt: skip
+@click.option("--unserved", is_flag=True, help="Submit it though no worker serves the model yet.")
 @click.option("--tenant", default="default", show_default=True, help="Who pays.")
 @click.option("--session", default="", help="Conversation that this is a turn of.")
 @click.option("--deadline", "deadline_s", type=float, help="Seconds after which it is useless.")
@@ -62,6 +64,7 @@ def submit(
     speaker: str | None,
     prompt: str | None,
     stream: bool,
+    unserved: bool,
     file: Any,
     job_id: str | None,
     wait: bool,
@@ -83,6 +86,8 @@ def submit(
     submit the same id again.
     """
     _check_together(prompt, file, stream=stream, wait=wait)
+    if fields["model"] and not unserved:
+        check_served(fields["model"], where.places())
     defaults = {name: value for name, value in fields.items() if value is not None}
     named = click.get_current_context().get_parameter_source("tenant")
     if speaker is not None and named is ParameterSource.DEFAULT:

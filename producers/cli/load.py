@@ -17,6 +17,7 @@ from parallax.cli.engine_options import engine_arguments, engine_options
 from parallax.cli.load_figures import overloaded
 from parallax.cli.load_report import report, watched_run
 from parallax.cli.main import EXIT_FAILED
+from parallax.cli.models import check_served
 from parallax.cli.names import FormatName, Number
 from parallax.cli.options import (
     found_url,
@@ -134,6 +135,8 @@ def _refuse_server(cell: CellAddress) -> None:
               help="Variation of the gaps: 1 is Poisson, above come bursts.")  # fmt: skip
 @click.option("--sessions", type=click.IntRange(0, 1_000_000), default=0, show_default=True,
               help="Sessions per tenant.")  # fmt: skip
+@click.option("-m", "--model", default="", help="Model to ask, which workers of a cell that runs "
+              "must serve [default: any].")  # fmt: skip
 @click.option("--deadline", "deadline_s", type=Number(0.001, MAX_DEADLINE_S),
               help="Seconds until a job is useless.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63), default=0, show_default=True,
@@ -149,6 +152,7 @@ def loadgen(
     length_cv: float,
     arrival_cv: float,
     sessions: int,
+    model: str,
     deadline_s: float | None,
     seed: int,
     kills: tuple[str, ...],
@@ -170,6 +174,7 @@ def loadgen(
         deadline_s,
         f"load-{secrets.token_hex(3)}",
         seed,
+        model,
     )
     if next(workload.jobs(duration_s=duration_s), None) is None:
         raise InvalidInput("--duration", duration_s, f"longer: at {rate:g}/s no job comes in it")
@@ -177,6 +182,7 @@ def loadgen(
     due = parsed_shares(weights) if weights else {}
     start_logging()
     with Orders() as orders, _system(where, options, orders) as (places, system):
+        check_served(model, places)
         live = Live.of(places, SystemClock(), system, crashes, due, orders)
         with silence_explained(places):
             run = watched_run(live, workload.jobs(duration_s=duration_s))

@@ -16,6 +16,7 @@ from parallax.core.errors import InvalidInput
 from parallax.producers.gateway.app import Gateway
 from parallax.producers.gateway.connections import Connection, Watch, bound_peers
 from parallax.producers.gateway.patience import Patience, Phase, Tally
+from parallax.services import event_loop
 from parallax.services.serving import QuietServer, served
 
 #: Connections that wait to be accepted, and how long an idle one is kept (seconds).
@@ -64,8 +65,7 @@ class Serving:
 
         Once there is hurry none of it is waited for.
         """
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._served(hurried))
+        event_loop.run(self._served(hurried))
 
     async def _served(self, hurried: Callable[[], bool]) -> None:
         sweeping = asyncio.ensure_future(self._sweep())
@@ -118,12 +118,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the fastest event loop that there is for this machine."""
-    try:
-        import uvloop
-    except ImportError:  # there is none for Windows
-        return None
-    return uvloop.new_event_loop

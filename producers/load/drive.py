@@ -8,7 +8,7 @@ its own numbers look better by slowing the load down (coordinated omission).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -74,7 +74,11 @@ class Run:
 class Driver:
     """Offers jobs at their times and gathers their ends."""
 
-    def __init__(self, client: Producer, clock: Clock, cost: TokenCost | None = None) -> None:
+    def __init__(
+        self, client: Producer, clock: Clock, cost: TokenCost | None = None,
+        bodies: Mapping[str, bytes] | None = None,
+    ) -> None:  # fmt: skip
+        self._bodies = bodies or {}
         self._client, self._clock = client, clock
         self._cost = cost or TokenCost()
         self.run = Run()
@@ -155,7 +159,8 @@ class Driver:
         start = self._clock.monotonic()
         while True:
             try:
-                return self._client.submit(jobs)
+                own = {job.id: self._bodies[job.id] for job in jobs if job.id in self._bodies}
+                return self._client.submit(jobs, bodies=own) if own else self._client.submit(jobs)
             except StoreFull as error:
                 log.warning("submit: %s", error)
                 return [Receipt(job.id, Submitted.FULL, "0") for job in jobs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -48,6 +48,7 @@ class Live:
     progress: Tell = _unheard  # each text replaces the one before
     beside: Callable[[], None] = _nothing  # called again and again while it runs
     in_force: dict[str, float] = field(default_factory=dict)  # read when the run begins
+    bodies: Mapping[str, bytes] = field(default_factory=dict)  # of jobs that have one, by their id
 
     @classmethod
     def of(
@@ -74,7 +75,7 @@ class Live:
         try:
             client.ping()  # without a server there is nothing to drive
             self._weigh(client)
-            driver = Driver(client, self.clock)
+            driver = Driver(client, self.clock, bodies=self.bodies)
 
             def tick() -> None:
                 self.orders.check()

@@ -9,7 +9,7 @@ from random import Random
 
 from parallax.core.arrivals import gamma, poisson
 from parallax.core.errors import InvalidInput
-from parallax.core.model import MAX_TOKENS, Job, check_int, check_name, check_number
+from parallax.core.model import MAX_TOKENS, Job, check_int, check_model, check_name, check_number
 from parallax.sim.timed import Timed
 
 
@@ -46,12 +46,15 @@ class Workload:
     deadline_s: float | None = None
     prefix: str = "load"
     seed: int = 0
+    model: str = ""  # '' = any
 
     def __post_init__(self) -> None:
         check_number("rate", self.rate, 1e-3, 1e6)
         check_number("cv of gaps", self.cv, 0.0, 20.0)
         check_int("sessions", self.sessions, 0, 1_000_000)
         check_int("seed", self.seed, 0, 2**63)
+        if self.model:
+            check_model("model", self.model)
 
     def jobs(self, count: int | None = None, duration_s: float | None = None) -> Iterator[Timed]:
         """Yield (seconds from the start, job) in time order; stops at `count` or `duration_s`."""
@@ -75,6 +78,7 @@ class Workload:
             session[:64],
             self.output.draw(random),
             self.deadline_s,
+            model=self.model,
         )
 
 

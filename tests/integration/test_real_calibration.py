@@ -41,3 +41,22 @@ def test_a_real_engine_becomes_a_profile_that_can_be_simulated(
     done = run_main(capsys, "simulate", "chat", "--limit", "20", "--profile", str(file), "--json")
     assert done.code in {0, 3}, done.err
     assert done.document["ttft_ms_p50"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_a_load_runs_on_real_engines_and_in_the_simulator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "random.gguf"
+    llama.write_model(model, layers=1)
+    with llama.running(model) as (_, one), llama.running(model) as (_, other):
+        answer = run_main(
+            capsys, "bench", "--against-sim", "chat", "--backend", f"http://127.0.0.1:{one}/v1",
+            "--backend", f"http://127.0.0.1:{other}/v1", "--profile", "laptop", "--longest", "64",
+            "--seconds", "4", "--rate-scale", "0.5", "--json",
+        )  # fmt: skip
+    assert answer.code in {0, 3}, answer.err  # the profile is not theirs: 3, as a rule
+    rows = answer.document
+    assert [row["latency"] for row in rows] == ["ttft", "e2e"]
+    assert all(row["live_p50_s"] > 0 for row in rows)
+    assert rows[0]["live_p50_s"] < rows[1]["live_p50_s"]

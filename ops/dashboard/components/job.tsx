@@ -150,6 +150,7 @@ function Record({ job }: { job: JobPage }) {
   if (job.model) rows.push(["Model", job.model]);
   if (job.session) rows.push(["Session", job.session]);
   if (job.deadline_at !== null) rows.push(["Deadline", day(job.deadline_at)]);
+  if (job.trace_id) rows.push(["Trace", <code key="trace">{job.trace_id}</code>]);
   if (job.reason) rows.push(["Reason", words(job.reason)]);
   return <Facts rows={rows} />;
 }
@@ -173,8 +174,8 @@ function Why({ job }: { job: JobPage }) {
           </p>
           {why.candidates.length === 0 ? (
             <p className="faint">
-              Which others could have had it is known of a cell that is recorded: <code>parallax record save FILE</code>, then{" "}
-              <code>parallax explain</code>.
+              Where many jobs come, the leader tells of a sample. All of it is known of a cell that is recorded:{" "}
+              <code>parallax record save FILE</code>, then <code>parallax explain JOB --record FILE</code>.
             </p>
           ) : (
             <Table

@@ -184,6 +184,7 @@ export interface Job {
   e2e_s: Maybe;
   error: string | null;
   reason: string | null;
+  trace_id?: string | null;
 }
 
 export interface Moment {

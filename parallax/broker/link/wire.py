@@ -1,10 +1,11 @@
 """One connection of an event loop: any number of exchanges under way, replies matched in order.
 
 The server answers in the order in which it was asked, so who asked first takes the next reply.
-A cancelled caller leaves its place in that order, and its replies are dropped. Commands of one
-turn of the loop leave in one write. Two things are bounded: exchanges under way, and bytes that
-wait to be sent; later callers wait for room. The oldest exchange must be answered within
-`timeout_s`, or the connection is given up: all that was under way fails, its outcome unknown.
+A cancelled caller leaves its place in that order, and its replies are dropped. What is asked while
+nothing is under way leaves at once, the rest of that turn of the loop in one write. Two things are
+bounded: exchanges under way, and bytes that wait to be sent; later callers wait for room. The
+oldest exchange must be answered within `timeout_s`, or the connection is given up: all that was
+under way fails, its outcome unknown.
 """
 
 from __future__ import annotations
@@ -118,11 +119,15 @@ class Wire(asyncio.Protocol):
         if self._broken is not None:
             raise translated(self._broken)
         exchange = _Exchange(count, self._loop.create_future())
-        if not self._under_way:
+        idle = not self._under_way
+        if idle:
             self._oldest_since = self._loop.time()
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look)
         self._under_way.append(exchange)
+        if idle and not self._unsent and self._transport is not None:
+            self._transport.write(packed)
+            return exchange
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(packed)

@@ -76,6 +76,29 @@ class InForce(Row, frozen=True):
     source: _Text
 
 
+class Candidate(Row, frozen=True):
+    """A worker that could have been given a job; the least `score` is best, where there is one."""
+
+    worker: _Text
+    free: _Count
+    in_flight: _Count
+    score: float | None = None
+    cached_tokens: _Count | None = None
+
+
+class Decision(Row, frozen=True):
+    """Why a job was given to its worker; `together` were placed in the same breath."""
+
+    job: _Text
+    attempt: _Count
+    chosen: _Text
+    policy: _Text
+    why: _Text
+    together: _Count
+    workers: _Count  # that could have had it
+    candidates: Annotated[list[Candidate], _MOST]
+
+
 class Event(Row, frozen=True):
     """Something worth seeing, see `telemetry.pulse.Happening`."""
 
@@ -109,6 +132,7 @@ class Figures(Message, frozen=True):
     arms: Annotated[dict[_Text, tuple[_Count, _Count]], _MOST] = msgspec.field(default_factory=dict)
     events: Annotated[list[Event], _MOST] = msgspec.field(default_factory=list)
     backlog_s: _Amount | None = None
+    decisions: Annotated[list[Decision], _MOST] = msgspec.field(default_factory=list)
 
 
 _decoder = msgspec.json.Decoder(Figures)

@@ -49,9 +49,20 @@ class Holding(Struct, frozen=True):
         return signature_of(self.who, self.attempt, self.entry) if self.entry else self.who
 
     @property
+    def assigned(self) -> float | None:
+        """When it was sent there: what the entry in the worker's stream is called tells it."""
+        return seconds(self.entry.partition("-")[0].encode()) if self.worker else None
+
+    @property
     def is_over(self) -> bool:
         """Whether the job has ended."""
         return self.state in TERMINAL
+
+
+def decode_beside(data: bytes | None) -> tuple[Holding | None, bool]:
+    """Return the attempt that is or was beside the job's own, and whether it is over."""
+    over = bool(data) and data.startswith(b"over ")  # type: ignore[union-attr]
+    return decode_holding(data.replace(b"over", b"assigned", 1) if data and over else data), over
 
 
 def signature_of(who: str, attempt: int | str, entry: str) -> str:

@@ -19,7 +19,7 @@ from parallax.broker.store.keys import Keys
 from parallax.broker.store.limits import Limits
 from parallax.broker.store.misfits import expel, name_of
 from parallax.core.errors import Conflict, Fenced, InvalidInput
-from parallax.core.model import is_model
+from parallax.core.model import MAX_TOKENS, is_model
 from parallax.core.pages import pages
 from parallax.core.words import Beaten, Buried, Clamped, Done, Led
 
@@ -86,6 +86,12 @@ def models_of(registration: Registration) -> tuple[str, ...]:
     if usable or "backend" in about:
         return usable or ("",)
     return (registration.engine,)
+
+
+def dram_of(registration: Registration) -> int:
+    """Return how many tokens of KV cache a worker says it keeps in a second tier; 0 if none."""
+    told = registration.about.get("dram_tokens", 0)
+    return told if isinstance(told, int) and 0 <= told <= MAX_TOKENS else 0
 
 
 class Membership:

@@ -18,13 +18,22 @@ from parallax.broker.link.refusals import is_forbidden
 from parallax.broker.link.scripts import Argument
 from parallax.broker.store.codec import Report, decode_about, decode_report
 from parallax.broker.store.dispatch import START, after
-from parallax.broker.store.holding import decode_holding, seconds
+from parallax.broker.store.holding import decode_beside, decode_holding, seconds
 from parallax.broker.store.keys import Keys
 from parallax.broker.store.relay import Piece, decode_piece
 from parallax.core.errors import InvalidInput, ParallaxError, StoreFault
 from parallax.core.lifecycle import TERMINAL, Outcome, State
 from parallax.core.pages import pages
 from parallax.core.trace import context_in
+
+
+class Beside(Struct, frozen=True):
+    """One of two attempts at a job: the later of the two is the hedge of the other."""
+
+    worker: str
+    attempt: int
+    assigned: float | None
+    over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,8 @@ class Record:
     report: Report
     hedge_worker: str = ""  # of the hedge, the attempt beside the one of `worker`
     trace: str = ""  # the context of the trace that it belongs to
+    assigned: float | None = None  # when its last attempt was sent to `worker`
+    beside: Beside | None = None  # the attempt that is or was beside that one
 
     # No length is negative, though the server's clock may have gone back meanwhile.
 
@@ -54,6 +65,13 @@ class Record:
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it has not."""
         return Outcome(self.state.value) if self.state in TERMINAL else None
+
+    @property
+    def hedge(self) -> Beside | None:
+        """The later of two attempts at once; None where there was one at a time."""
+        if self.beside is None or self.beside.attempt > self.attempts:
+            return self.beside
+        return Beside(self.worker, self.attempts, self.assigned, False)
 
     @property
     def queue_wait_s(self) -> float | None:
@@ -325,7 +343,7 @@ def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:
         at = decode_holding(raw["at"])
         if at is None:
             return None
-        hedge = decode_holding(raw.get("hedge"))
+        hedge, over = decode_beside(raw.get("hedge"))
         return Record(
             job_id,
             spec.tenant,
@@ -341,11 +359,19 @@ def _record(job_id: str, row: Iterable[bytes | None]) -> Record | None:
             at.started,
             at.finished,
             report,
-            hedge.worker if hedge else "",
+            hedge.worker if hedge and not over else "",
             context_in((raw.get("trace") or b"").decode("ascii", "replace")),
+            _after(at.assigned, about.accepted),
+            Beside(hedge.worker, hedge.attempt, _after(hedge.assigned, about.accepted), over)
+            if hedge
+            else None,
         )
     except (KeyError, ValueError, InvalidInput):
         return None
+
+
+def _after(at: float | None, accepted: float) -> float | None:
+    return None if at is None else max(at, accepted)
 
 
 def _report(result: bytes | None) -> Report:

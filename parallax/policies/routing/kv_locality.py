@@ -19,6 +19,9 @@ MAX_HOMES = 100_000
 USUAL = 1_000.0
 #: Memory that is fuller than this counts as so full: beyond it is counted what does not fit.
 FULL = 0.98
+#: Leading blocks that a worker has in its memory, and in either tier.
+_Held = tuple[int, int]
+_NOTHING: _Held = (0, 0)
 
 
 class _Tally:
@@ -33,11 +36,11 @@ class _Tally:
         self.jobs = [w.in_flight - w.decoding for w in workers]
         self.kv_tokens = [w.kv_tokens for w in workers]
 
-    def place(self, index: int, uncached: float) -> None:
+    def place(self, index: int, uncached: float, wanted: float) -> None:
         self.free[index] -= 1
         self.tokens[index] += uncached
         self.jobs[index] += 1
-        self.kv_tokens[index] += uncached
+        self.kv_tokens[index] += wanted
 
 
 @ROUTING.register("kv_locality")
@@ -65,11 +68,15 @@ class KvLocality:
       pushed over its limit grows with a high power of 1/n (`fleet.SHORT_TOKENS`; with the first
       power long answers outvote them, and prompts flock to where few run).
 
+    What a worker has evicted into a second tier (its `dram_tokens`) is loaded, not computed: such a
+    token costs `load` of one, here and among those that wait, and as much memory as any other.
+
     A session stays at its home unless another place is better by more than `stickiness`.
 
     What a worker holds is estimated from what was sent to it: blocks are entered when a job is
     sent and when it ends, and forgotten least recently used first, as engines do, within the memory
-    that the worker reports (`blocks` where it reports none).
+    that the worker reports (`blocks` where it reports none). Where there is a second tier another
+    index, as long as both tiers together, says what is in one of them.
 
     Source: the cost form of NVIDIA Dynamo's router and Preble (ICLR'25); k/(1-k) as in SMG;
     constants from sweeps over the development traces (docs/laboratory.md). Cost: O(prompt blocks +
@@ -83,8 +90,10 @@ class KvLocality:
     interference: float = 1.0  # worth of one answer that is pushed past its pace, in the same
     stickiness: float = 0.5  # by how much another place must be better than home, in the same
     least: float = 0.1  # share of a prompt below which its cached part does not count
+    load: float = 0.1  # cost of a token that is loaded from the second tier, in computed ones
     blocks: int = 32_768  # that a worker is thought to hold if it does not say
     _index: PrefixIndex = field(init=False, repr=False)
+    _tiers: PrefixIndex = field(init=False, repr=False)  # of both, where there are two
     _homes: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)
     _found: dict[tuple[str, str], int] = field(default_factory=dict, init=False, repr=False)
     _placed: float = field(default=0.0, init=False, repr=False)  # jobs, as the time of `_usual`
@@ -95,8 +104,9 @@ class KvLocality:
         for name in ("omega", "jobs", "memory", "interference", "stickiness"):
             check_number(f"kv_locality.{name}", getattr(self, name), 0.0, 1e3)
         check_number("kv_locality.least", self.least, 0.0, 1.0)
+        check_number("kv_locality.load", self.load, 0.0, 1.0)
         check_int("kv_locality.blocks", self.blocks, 1, 10**8)
-        self._index = PrefixIndex(10**8)
+        self._index, self._tiers = PrefixIndex(10**8), PrefixIndex(10**8)
 
     def seed(self, random: Random) -> None:
         """Use this source for ties."""
@@ -111,26 +121,25 @@ class KvLocality:
         routes: list[str | None] = []
         for job in jobs:
             names = blocks_of(job)
-            held = self._index.matches(names) if names else {}
+            held = self._held(names)
             best = self._best(job, held, tally)
             if best < 0:
                 routes.append(None)
                 continue
             worker = cluster.workers[best]
-            cached = self._cached(job, held.get(worker.id, 0))
-            tally.place(best, job.prompt_tokens - cached)
+            cached, loaded = self._cached(job, *held.get(worker.id, _NOTHING))
+            computed = job.prompt_tokens - cached - loaded
+            tally.place(best, computed + self.load * loaded, computed + loaded)
             self._placed += 1.0
-            self._usual.update(job.prompt_tokens - cached, self._placed)
+            self._usual.update(computed + self.load * loaded, self._placed)
             self._enter(job, names, worker)
-            self._found[job.id, worker.id] = cached
+            self._found[job.id, worker.id] = cached + loaded
             routes.append(worker.id)
         return routes
 
     def scores(self, job: JobView, estimate: float, cluster: ClusterView) -> dict[str, float]:
         """See `interfaces.Explaining`."""
-        names = blocks_of(job)
-        held = self._index.matches(names) if names else {}
-        costs = self._costs(job, held, _Tally(cluster.workers))
+        costs = self._costs(job, self._held(blocks_of(job)), _Tally(cluster.workers))
         return {cluster.workers[i].id: cost for i, cost in costs}
 
     def ended(self, job: JobView, worker: str, usage: Usage) -> None:
@@ -139,6 +148,8 @@ class KvLocality:
             said = usage.prompt_tokens + usage.output_tokens
             names = conversation(f"{job.tenant}/{job.session}", said // job.prefix_block)
             self._index.insert(names, worker)
+            if worker in self._tiers:
+                self._tiers.insert(names, worker)
 
     def note(self, job: JobView, worker: WorkerView) -> None:
         """Somebody else sent the job there."""
@@ -147,18 +158,36 @@ class KvLocality:
     def lost(self, worker: str) -> None:
         """See `interfaces.PlacementObserver`."""
         self._index.forget(worker)
+        self._tiers.forget(worker)
 
     def cached_tokens(self, job: JobView, worker: str) -> int:
         """See `interfaces.PlacementObserver`."""
         found = self._found.get((job.id, worker))
         if found is None:
-            found = self._cached(job, self._index.match(blocks_of(job), worker))
+            names = blocks_of(job)
+            blocks = self._index.match(names, worker)
+            both = max(blocks, self._tiers.match(names, worker))
+            found = sum(self._cached(job, blocks, both))
         return found
 
-    def _cached(self, job: JobView, blocks: int) -> int:
-        return min(blocks * job.prefix_block, max(0, job.prompt_tokens - 1))
+    def _held(self, names: Sequence[int]) -> dict[str, _Held]:
+        """Return how many leading blocks each worker has in its memory, and in either tier."""
+        if not names:
+            return {}
+        near, both = self._index.matches(names), self._tiers.matches(names)
+        found = {name: (blocks, blocks) for name, blocks in near.items()}
+        for name, blocks in both.items():
+            hit = near.get(name, 0)
+            found[name] = (hit, max(hit, blocks))
+        return found
 
-    def _best(self, job: JobView, held: dict[str, int], tally: _Tally) -> int:
+    def _cached(self, job: JobView, blocks: int, both: int) -> tuple[int, int]:
+        """Return how many tokens of the prompt would be found, and how many loaded."""
+        most = max(0, job.prompt_tokens - 1)
+        cached = min(blocks * job.prefix_block, most)
+        return cached, min(both * job.prefix_block, most) - cached
+
+    def _best(self, job: JobView, held: dict[str, _Held], tally: _Tally) -> int:
         """Return the index of the best worker, -1 if none is free."""
         best, least, ties = -1, 0.0, 0
         for i, cost in self._costs(job, held, tally):
@@ -170,7 +199,9 @@ class KvLocality:
                     best = i
         return best
 
-    def _costs(self, job: JobView, held: dict[str, int], tally: _Tally) -> list[tuple[int, float]]:
+    def _costs(
+        self, job: JobView, held: dict[str, _Held], tally: _Tally
+    ) -> list[tuple[int, float]]:
         """Return what the job would cost on each free worker, in usual prompts, by index."""
         home = self._homes.get(f"{job.tenant}/{job.session}") if job.session else None
         omega, interference, prompt = self.omega, self.interference, job.prompt_tokens
@@ -181,15 +212,16 @@ class KvLocality:
         for i, worker in enumerate(tally.workers):
             if tally.free[i] <= 0:
                 continue
-            uncached = prompt
+            uncached, wanting = float(prompt), prompt
             if held and worker.id in held:
-                cached = self._cached(job, held[worker.id])
-                if cached >= counts:
-                    uncached -= cached
+                cached, loaded = self._cached(job, *held[worker.id])
+                if cached + loaded >= counts:
+                    wanting -= cached
+                    uncached = wanting - (1.0 - self.load) * loaded
             cost = tally.tokens[i] + jobs * tally.jobs[i]
             cost += (omega + interference * worker.haste) * uncached
             if worker.kv_capacity:
-                wanted = tally.kv_tokens[i] + uncached
+                wanted = tally.kv_tokens[i] + wanting
                 spoken = min(FULL, wanted / worker.kv_capacity)
                 cost += memory * spoken / (1.0 - spoken)
                 if wanted > worker.kv_capacity:
@@ -205,6 +237,9 @@ class KvLocality:
         if names:
             room = worker.kv_capacity // job.prefix_block if worker.kv_capacity else self.blocks
             self._index.insert(names, worker.id, max(1, room))
+            if worker.dram_tokens:
+                both = room + worker.dram_tokens // job.prefix_block
+                self._tiers.insert(names, worker.id, max(1, both))
         if job.session:
             home = f"{job.tenant}/{job.session}"
             self._homes[home] = worker.id

@@ -32,14 +32,39 @@ def singles(made: Made, random: Random) -> Body:
 def grouped(made: Made, random: Random) -> Body:
     """Prompts that begin with their group's common text; each member asks its own question."""
     system, question = made.system.draw(random), made.prompt.draw(random)
+    following = _row(made, random) if made.order == "cyclic" else None
 
     def body(n: int, group: int, stage: Stage) -> Job:
-        own = f"groups/{group}/{random.randrange(made.members)}"
+        if following is None:
+            member = random.randrange(made.members)
+        else:
+            group, member = following(stage)
+        own = f"groups/{group}/{member}"
         names = _chain((f"groups/{group}", system), (own, system + question))
         tenant = _tenant(made, stage, random)
         return _job(made, n, tenant, system + question, _answer(made, random), prefix=names)
 
     return body
+
+
+def _row(made: Made, random: Random) -> Callable[[Stage], tuple[int, int]]:
+    """Return what gives the next group and member of a shuffled row, from its head in each stage.
+
+    Between two arrivals of a prompt are then all the others, the most that an LRU cache can suffer.
+    """
+    row = [(group, member) for group in range(made.groups) for member in range(made.members)]
+    random.shuffle(row)
+    now: Stage | None = None
+    at = 0
+
+    def following(stage: Stage) -> tuple[int, int]:
+        nonlocal now, at
+        if stage is not now:
+            now, at = stage, 0
+        at += 1
+        return row[(at - 1) % len(row)]
+
+    return following
 
 
 def turns(made: Made, random: Random) -> Body:

@@ -28,6 +28,7 @@ from parallax.core.model import MAX_DEADLINE_S, MAX_TOKENS, check_int, check_mod
 from parallax.core.settings import from_mapping
 
 KINDS = ("groups", "sessions", "singles", "conversations")
+ORDERS = ("random", "cyclic")
 _LENGTHS = ("prompt", "output", "system", "turns", "think_s")
 _SPECS = "parallax.sim.workloads.specs"
 _LONGEST = 1_000_000  # of one drawn length
@@ -76,7 +77,9 @@ class Made:
     """A made-up load.
 
     * singles: requests that have nothing to do with each other.
-    * groups: every prompt is its group's `system` part and one of `members` questions.
+    * groups: every prompt is its group's `system` part and one of `members` questions; `order`
+      says whether an arrival draws its prompt, or takes the next one of a fixed, shuffled row that
+      begins anew with every stage (cyclic; so does the generator of inference-perf).
     * sessions: `groups` sessions are open at once; every arrival is the next turn of one of them.
     * conversations: arrivals *begin* conversations of `turns` turns that are `think_s` seconds
       apart; each starts with the `system` part of one of `groups` applications.
@@ -91,6 +94,7 @@ class Made:
     think_s: Length = field(default_factory=lambda: Length(60.0, 1.0))  # from turn to turn
     groups: int = 1  # groups, applications, or sessions that are open at once
     members: int = 1  # prompts of a group
+    order: str = "random"  # or cyclic: in which prompts of groups come
     max_turns: int = 8  # of a session or conversation
     max_context: int = 1_000_000  # tokens; a session that would grow beyond starts afresh
     zipf: float = 0.0  # how unevenly groups or sessions are asked for; 0 = evenly
@@ -105,6 +109,10 @@ class Made:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InvalidInput("kind", self.kind, f"known: {', '.join(KINDS)}")
+        if self.order not in ORDERS:
+            raise InvalidInput("order", self.order, f"known: {', '.join(ORDERS)}")
+        if self.order == "cyclic" and (self.kind != "groups" or self.zipf):
+            raise InvalidInput("order", self.order, "random, unless of groups, and without zipf")
         if not self.stages:
             raise InvalidInput("stages", self.stages, "at least one")
         for name, most in (("groups", 1_000_000), ("members", 100_000), ("max_turns", 10_000)):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,3 +91,31 @@ def test_a_server_that_tells_no_usage_is_told_so(run: Run) -> None:
         answer = run("calibrate", server.url)
     assert answer.code == 1
     assert "usage" in answer.err
+
+
+def test_ctrl_c_ends_the_measuring_and_what_is_known_is_shown(
+    run: Run, server: Upstream, tmp_path: Path
+) -> None:
+    async def enough(call: Call) -> None:
+        if len(server.calls) == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+        await counted(call)
+
+    server.otherwise = enough
+    file = tmp_path / "own.json"
+    answer = run("calibrate", server.url, "-o", str(file), "--output-tokens", "8", "--passes", "9",
+                 "--json")  # fmt: skip
+    assert answer.code == 130, answer.err
+    assert 0 < answer.document["rounds"] < answer.document["planned_rounds"]
+    assert any("ended early" in note for note in answer.document["notes"])
+    assert json.loads(file.read_text())["name"] == "tiny"
+
+
+def test_who_ends_it_before_anything_is_known_hears_nothing(run: Run, server: Upstream) -> None:
+    async def at_once(call: Call) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await counted(call)
+
+    server.otherwise = at_once
+    answer = run("calibrate", server.url)
+    assert (answer.code, answer.out) == (130, "")

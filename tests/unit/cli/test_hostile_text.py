@@ -27,6 +27,7 @@ ASKED: dict[str, tuple[tuple[str, ...], ...]] = {
     "tenants": (("list",),),
     "top": (("--once",),),
     "workers": ((),),
+    "models": ((),),
     "backend": (("list",), ("drain", "w1"), ("drain", HOSTILE), ("undrain", "w1")),
     "cells": ((), ("acme",)),
     "dead": (("list",), ("show", "j1"), ("requeue", "j1"), ("purge", "j1")),

@@ -158,6 +158,7 @@ def ask(run: Run, server_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("get", ["j1"]),
         ("cancel", ["j1", "nobody"]),
         ("workers", []),
+        ("models", []),
         ("backend list", []),
         ("backend drain", ["w1"]),
         ("tenants list", []),

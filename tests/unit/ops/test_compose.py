@@ -38,10 +38,11 @@ def test_it_is_as_it_should_be(found: dict[str, Service]) -> None:
 def test_everything_that_was_asked_for_is_there(found: dict[str, Service]) -> None:
     assert set(found) >= {
         "redis", "scheduler", "worker", "gateway", "exporter", "prometheus", "grafana",
-        "dashboard", "loadgen", "llama",
+        "dashboard", "autoscaler", "loadgen", "llama",
     }  # fmt: skip
     assert found["scheduler"]["deploy"]["replicas"] == 2
-    assert {name: found[name]["profiles"] for name in ("loadgen", "llama")} == {
+    assert {name: found[name]["profiles"] for name in ("loadgen", "llama", "autoscaler")} == {
+        "autoscaler": ["autoscale"],
         "loadgen": ["load"],
         "llama": ["llama"],
     }

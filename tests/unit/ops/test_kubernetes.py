@@ -77,8 +77,29 @@ def test_what_was_asked_for_is_there() -> None:
         "Deployment/exporter", "PodDisruptionBudget/scheduler",
     }  # fmt: skip
     assert {labels(folder) for folder in FOLDERS} >= {
-        f"overlays/{name}" for name in ("hpa", "keda", "pools", "external", "engines", "cells")
+        f"overlays/{name}"
+        for name in (
+            "hpa",
+            "keda",
+            "autoscaler",
+            "pools",
+            "external",
+            "engines",
+            "cells",
+            "dashboard",
+        )
     }
+
+
+def test_the_dashboard_has_its_token_from_the_secret_and_nobody_is_let_in() -> None:
+    found = made("overlays/dashboard")
+    (deployed,) = (one for one in found if named(one) == "Deployment/dashboard")
+    (container,) = deployed["spec"]["template"]["spec"]["containers"]
+    (token,) = (one for one in container["env"] if one["name"] == "PARALLAX_DASHBOARD_TOKEN")
+    assert token["valueFrom"]["secretKeyRef"] == {"name": "parallax", "key": "dashboard-token"}
+    policies = [one["spec"] for one in found if one["kind"] == "NetworkPolicy"]
+    told = [rule["podSelector"].get("matchLabels", {}) for rule in policies]
+    assert {"app.kubernetes.io/component": "dashboard"} not in told
 
 
 def test_cells_share_nothing() -> None:

@@ -50,7 +50,7 @@ def test_every_entrant_can_be_built(group: str) -> None:
 def test_each_constant_is_halved_and_doubled_and_there_is_no_other() -> None:
     built = ROUTING.build("kv_locality", {})
     entrants = ENTRANTS["constants"]
-    assert set(CONSTANTS) == set(ROUTING.parameters("kv_locality")) - {"blocks"}
+    assert set(CONSTANTS) == set(ROUTING.parameters("kv_locality")) - {"blocks", "load"}
     for name in CONSTANTS:
         value = getattr(built, name)
         changed = [entrants[f"{name} {word}"].routing.parameters for word in ("half", "double")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from parallax.core.model import JobView, Usage, WorkerView
 from parallax.policies.routing import kv_locality
 from parallax.policies.routing.kv_locality import KvLocality
@@ -149,3 +151,50 @@ def test_sessions_are_forgotten_in_the_end() -> None:
         place(policy, chat(n, 320, f"s{n}"))
     assert len(policy._index) <= 3 * 64
     assert len(policy._homes) <= kv_locality.MAX_HOMES
+
+
+def named(number: int) -> JobView:
+    """Return a job of ten blocks that share nothing with those of others."""
+    blocks = tuple(range(100 * number, 100 * number + 10))
+    return JobView(f"j{number}", "acme", 160, 100, 0.0, prefix=blocks)
+
+
+def evicted(dram: int) -> tuple[KvLocality, WorkerView, WorkerView]:
+    """Return a policy whose worker a had job 1, and so many others that its memory is full."""
+    policy = KvLocality(memory=0.0, jobs=0.0, stickiness=0.0)
+    first = at("a", kv_capacity=320, dram_tokens=dram)
+    for number in (1, 2, 3):
+        policy.route([named(number)], [1.0], cluster(first))
+    return policy, first, at("b", kv_capacity=320)
+
+
+def test_what_fell_into_the_second_tier_is_still_credited_at_its_price() -> None:
+    policy, first, other = evicted(dram=3_200)
+    again = replace(named(1), id="again")
+    assert policy.cached_tokens(again, "a") == 159
+    costs = policy.scores(again, 1.0, cluster(first, other))
+    price = (1 + 0.1 * 159) / 160  # the last token is computed in any case
+    assert costs["a"] / costs["b"] == pytest.approx(price)
+    assert costs["a"] > policy.scores(named(3), 1.0, cluster(first, other))["a"], "memory is nearer"
+    assert policy.route([again], [1.0], cluster(first, other)) == ["a"]
+
+
+def test_the_control_without_a_second_tier_it_is_forgotten() -> None:
+    policy, first, other = evicted(dram=0)
+    again = replace(named(1), id="again")
+    assert policy.cached_tokens(again, "a") == 0
+    costs = policy.scores(again, 1.0, cluster(first, other))
+    assert costs["a"] == costs["b"]
+
+
+def test_both_tiers_of_a_lost_worker_are_forgotten() -> None:
+    policy, _, _ = evicted(dram=3_200)
+    policy.lost("a")
+    assert policy.cached_tokens(replace(named(1), id="again"), "a") == 0
+
+
+def test_the_second_tier_is_as_small_as_its_worker_says() -> None:
+    policy, first, _ = evicted(dram=160)
+    policy.route([named(4)], [1.0], cluster(first))
+    assert policy.cached_tokens(replace(named(1), id="again"), "a") == 0
+    assert policy.cached_tokens(replace(named(2), id="more"), "a") == 159

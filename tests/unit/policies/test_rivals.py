@@ -64,6 +64,28 @@ def test_llmd_load_adds_the_queue_score_and_free_memory() -> None:
     assert chosen(policy, job(2), at("a", in_flight=4, decoding=4), empty) == "a"  # none waits
 
 
+def herded(policy: RoutingPolicy) -> set[str | None]:
+    """Return who gets three jobs in turn while no worker reports."""
+    routes, sent = set(), 0
+    for number in range(3):
+        first = at("a", kv_used=0.0, in_flight=sent, reported_at=1.0)
+        route = chosen(policy, job(number), first, at("b", kv_used=0.1, reported_at=1.0))
+        sent += route == "a"
+        routes.add(route)
+    return routes
+
+
+def test_llmd_sees_a_line_only_as_it_was_reported() -> None:
+    policy = ROUTING.build("llmd_load", {"reported": True})
+    assert herded(policy) == {"a"}
+    told = at("a", kv_used=0.0, in_flight=3, reported_at=2.0)
+    assert chosen(policy, job(9), told, at("b", kv_used=0.1, reported_at=1.0)) == "b"
+
+
+def test_the_control_a_router_that_counts_itself_sees_it_grow() -> None:
+    assert herded(ROUTING.build("llmd_load", {})) == {"a", "b"}
+
+
 def test_llmd_default_takes_the_share_of_matched_blocks() -> None:
     policy = warmed("llmd_default")
     # Prefix 1 against 0; memory 0 against 1: equal. A little less memory in use decides.

@@ -19,14 +19,14 @@ SAMPLE = """# A report
 
 ### QPS = 20.0
 
-| Experiment | Output toks/s | Requests/s |
-|---|---:|---:|
-| precise-scheduling | 9184.5 | 20.159 |
-| random-scheduling | 4933.1 | 18.838 |
+| Experiment | Output toks/s | Requests/s | TTFT p90 (s) | TTFT mean (s) | ITL mean (s) |
+|---|---:|---:|---:|---:|---:|
+| precise-scheduling | 9184.5 | 20.159 | 0.600 | 0.363 | 0.021 |
+| random-scheduling | 4933.1 | 18.838 | 70.273 | 25.073 | 0.024 |
 
 ### QPS = 22.0
 
-| precise-scheduling | 9382.0 | 22.003 |
+| precise-scheduling | 9382.0 | 22.003 | 0.500 | 0.300 | 0.020 |
 """
 
 
@@ -48,7 +48,8 @@ def test_an_order_may_have_ties_but_no_reversals() -> None:
 def test_the_published_tables_are_read(tmp_path: Path) -> None:
     (tmp_path / llmd.RESULTS).write_text(SAMPLE)
     assert llmd.table(tmp_path / llmd.RESULTS) == {
-        ("precise", 20.0): 9184.5, ("random", 20.0): 4933.1, ("precise", 22.0): 9382.0,
+        ("precise", 20.0): (9184.5, 0.363), ("random", 20.0): (4933.1, 25.073),
+        ("precise", 22.0): (9382.0, 0.300),
     }  # fmt: skip
     (tmp_path / "empty.md").write_text("nothing")
     for name in ("empty.md", "absent.md"):
@@ -90,13 +91,16 @@ def test_each_stage_begins_when_the_one_before_has_ended() -> None:
         [(at, replace(job, id=f"{n}-{job.id.partition('-')[2]}")) for at, job in stage]
         for n, stage in enumerate(short)
     ]
-    few = llmd.Stages(renamed, [0.0] * 3, [0.0] * 3, [0] * 3, [len(stage) for stage in renamed])
+    few = llmd.Stages(
+        renamed, [0.0] * 3, [0.0] * 3, [0] * 3, [len(stage) for stage in renamed], [0.0] * 3
+    )
     spec = RunSpec(WorkloadSpec("x"), llmd.FLEET, routed("random"))
     run = simulate(spec, few.jobs[0], few.ended)
     assert {job.outcome for job in run.jobs} == {"completed"}
     assert len(run.jobs) == sum(len(stage) for stage in renamed)
     assert few.begun_s[1] == few.ended_s[0] < few.begun_s[2] == few.ended_s[1]
     assert all(few.throughput(n) > 0 for n in range(3))
+    assert all(few.ttft_s(n) > llmd.FRONT_MS / 1000 for n in range(3))
 
 
 def test_a_node_that_is_slower_takes_longer() -> None:

@@ -11,9 +11,38 @@ from parallax.policies.registry import ROUTING
 from parallax.policies.routing.rivals.scoring import Candidate, candidates_of, cheapest, put
 
 
-def queue_scores(candidates: Sequence[Candidate]) -> list[float]:
-    """Return 1 for the shortest waiting line, 0 for the longest, linear between; all 1 if equal."""
-    lines = [candidate.waiting for candidate in candidates]
+@dataclass(slots=True)
+class Scrapes:
+    """How long each worker's line was when it last reported.
+
+    The original counts nothing itself. It knows an engine by its metrics, and these stand still
+    while the engine is in the midst of a long step: what comes meanwhile goes to the same one.
+    """
+
+    _seen: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def lines(self, candidates: Sequence[Candidate]) -> list[int]:
+        """Return the lines as reported. What came since was sent by this router, but not seen."""
+        now: dict[str, tuple[float, int]] = {}
+        for candidate in candidates:
+            view = candidate.view
+            seen = self._seen.get(view.id)
+            if seen is None or seen[0] != view.reported_at:
+                seen = (view.reported_at, candidate.waiting)
+            now[view.id] = seen
+        self._seen = now
+        return [seen[1] for seen in now.values()]
+
+
+def queue_scores(candidates: Sequence[Candidate], scrapes: Scrapes | None) -> list[float]:
+    """Return 1 for the shortest waiting line, 0 for the longest, linear between; all 1 if equal.
+
+    Without `scrapes` the lines are what the router counts itself.
+    """
+    if scrapes is None:
+        lines = [candidate.waiting for candidate in candidates]
+    else:
+        lines = scrapes.lines(candidates)
     low, high = min(lines), max(lines)
     return [(high - line) / (high - low) if high > low else 1.0 for line in lines]
 
@@ -24,6 +53,7 @@ class LlmdLoad:
     """Choose the highest `queue_weight * queue score + kv_weight * (1 - KV memory in use)`.
 
     The queue score is 1 for the worker with the fewest waiting requests, 0 for that with the most.
+    With `reported` it is the line that a worker had when it last reported, as the original sees it.
 
     Source: the load-scheduling profile of llm-d's published benchmark (queue-scorer and
     kv-cache-scorer, 1 each, max-score-picker). Cost: O(workers) per job. For comparison only.
@@ -31,11 +61,14 @@ class LlmdLoad:
 
     queue_weight: float = 1.0
     kv_weight: float = 1.0
+    reported: bool = False
+    _scrapes: Scrapes | None = field(default=None, init=False, repr=False)
     _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_number("llmd_load.queue_weight", self.queue_weight, 0.0, 1e6)
         check_number("llmd_load.kv_weight", self.kv_weight, 0.0, 1e6)
+        self._scrapes = Scrapes() if self.reported else None
 
     def seed(self, random: Random) -> None:
         """Use this source for ties."""
@@ -48,11 +81,9 @@ class LlmdLoad:
         candidates = candidates_of(cluster)
         routes = []
         for job in jobs:
-            scores = (
-                dict(zip((c.view.id for c in candidates), queue_scores(candidates), strict=True))
-                if candidates
-                else {}
-            )
+            named = (candidate.view.id for candidate in candidates)
+            known = queue_scores(candidates, self._scrapes) if candidates else []
+            scores = dict(zip(named, known, strict=True))
 
             def cost(candidate: Candidate, scores: dict[str, float] = scores) -> float:
                 memory = 1.0 - candidate.view.kv_used

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parallax.core.model import JobView, Usage, check_number
 from parallax.core.prefix import blocks_of
 from parallax.policies.registry import ROUTING
-from parallax.policies.routing.rivals.llmd_load import queue_scores
+from parallax.policies.routing.rivals.llmd_load import Scrapes, queue_scores
 from parallax.policies.routing.rivals.scoring import Candidate, PrefixRouter, cheapest, put
 
 
@@ -17,7 +17,8 @@ class LlmdPrecise(PrefixRouter):
     """Choose the highest weighted sum of the prefix, queue and memory scores, all blocks counted.
 
     The original hears from every engine which blocks it stores and evicts. Here the same is kept
-    from dispatches and ends, within the memory that the worker reports.
+    from dispatches and ends, within the memory that the worker reports. `reported` is as in
+    `llmd_load`.
 
     Source: the precise-scheduling profile of llm-d's published benchmark (prefix 3, queue 2, KV
     memory 2, max-score-picker). Cost: O(blocks + workers) per job. For comparison only.
@@ -26,10 +27,13 @@ class LlmdPrecise(PrefixRouter):
     prefix_weight: float = 3.0
     queue_weight: float = 2.0
     kv_weight: float = 2.0
+    reported: bool = False
+    _scrapes: Scrapes | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("prefix_weight", "queue_weight", "kv_weight"):
             check_number(f"llmd_precise.{name}", getattr(self, name), 0.0, 1e6)
+        self._scrapes = Scrapes() if self.reported else None
 
     def ended(self, job: JobView, worker: str, usage: Usage) -> None:
         """See `interfaces.PlacementObserver`."""
@@ -37,7 +41,7 @@ class LlmdPrecise(PrefixRouter):
 
     def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
         held, blocks = self._known.blocks(job), len(blocks_of(job))
-        pairs = zip(candidates, queue_scores(candidates), strict=True)
+        pairs = zip(candidates, queue_scores(candidates, self._scrapes), strict=True)
         queues = {candidate.view.id: score for candidate, score in pairs}
 
         def cost(candidate: Candidate) -> float:

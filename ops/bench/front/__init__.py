@@ -1,0 +1,1 @@
+"""What stands before and behind the proxies that `ops.bench.gateway` measures."""
