@@ -6,19 +6,13 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from parallax.broker.link.connection import Link
-from parallax.broker.store.keys import Keys
-from parallax.broker.store.results import Results
 from parallax.cli.engine_options import engine_arguments
-from parallax.core.lifecycle import Outcome
-from parallax.drills.leftovers import left_over
 from parallax.services.clock import SystemClock
 from parallax.services.system import GATEWAY, Plan, System, free_port
 from tests.integration.gateways import CHAT, ECHOED, chunks_of, texts_of
@@ -53,58 +47,16 @@ def test_it_answers_once_the_system_is_up(asking: httpx.Client) -> None:
 
 def test_one_that_dies_is_started_again(system: System, asking: httpx.Client) -> None:
     killed = system.processes.kill(GATEWAY)
-    wait_until(lambda: answers(system, asking), "it to answer again", 90.0)
-    assert system.processes.children[GATEWAY].process.pid != killed
 
-
-#: What takes a second or two, of which nobody hears any more once the gateway is gone.
-LONG = {**CHAT, "max_tokens": 30_000}
-
-
-def test_jobs_of_one_that_is_killed_end_and_leave_nothing_behind(
-    system: System, asking: httpx.Client
-) -> None:
-    keys, link = Keys(system.plan.cell), Link.to(system.url)
-    cut: list[Exception] = []
-
-    def ask(body: dict[str, object], **headers: str) -> None:
+    def answers() -> bool:
+        system.watch()
         try:
-            httpx.post(f"{asking.base_url}/v1/chat/completions", json=body, headers=headers,
-                       timeout=120, trust_env=False)  # fmt: skip
-        except httpx.TransportError as error:
-            cut.append(error)
+            return asking.post("/v1/chat/completions", json=CHAT).status_code == 200
+        except httpx.TransportError:
+            return False
 
-    bodies: list[dict[str, object]] = [LONG, LONG, {**LONG, "stream": True}] * 2
-    threads = [threading.Thread(target=ask, args=(body,)) for body in bodies]
-    threads.append(threading.Thread(target=ask, args=(LONG,), kwargs={"Idempotency-Key": "once"}))
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: link.call("ZCARD", keys.open) == len(threads), "all of them to be accepted")
-    names = [name.decode() for name in link.call("ZRANGE", keys.open, 0, -1)]
-    system.processes.kill(GATEWAY)
-    for thread in threads:
-        thread.join(60)
-    assert len(cut) == len(threads)
-    wait_until(lambda: link.call("ZCARD", keys.open) == 0, "them to end by themselves", 90.0)
-    assert {one and one.outcome for one in Results(link, keys).records(names)} == {
-        Outcome.COMPLETED
-    }
-    wait_until(lambda: not left_over(link, keys), "everything to be gone, or to go one day")
-    assert not any(link.call("EXISTS", keys.body(name)) for name in names)
-    wait_until(lambda: answers(system, asking), "it to answer again", 90.0)
-    again = asking.post("/v1/chat/completions", json=LONG, headers={"Idempotency-Key": "once"})
-    assert again.json()["usage"]["completion_tokens"] == LONG["max_tokens"]
-    assert again.headers["x-parallax-job"] in names
-    link.close()
-
-
-def answers(system: System, asking: httpx.Client) -> bool:
-    """Start what has died again; return whether the gateway answers."""
-    system.watch()
-    try:
-        return asking.post("/v1/chat/completions", json=CHAT).status_code == 200
-    except httpx.TransportError:
-        return False
+    wait_until(answers, "it to answer again", 90.0)
+    assert system.processes.children[GATEWAY].process.pid != killed
 
 
 def refused(system: System, *arguments: str) -> str:
