@@ -231,6 +231,15 @@ bench-constants: $(STAMP)
 bench-orders: $(STAMP)
 	$(BIN)/python -m ops.bench.rivals $(TRACES) --entrants orders --load 1.2x $(OPTIONS)
 
+.PHONY: bench-autoscale soak
+## bench-autoscale: worker-seconds of a week, of our autoscaler and of the cluster's rule, at one objective (RATE=n DAYS=n)
+bench-autoscale: $(STAMP)
+	$(BIN)/python -m ops.bench.autoscale --rate $(or $(RATE),4) --days $(or $(DAYS),7)
+
+## soak: load and a fault every ten seconds on the full stack: promises, keys, slopes of memory (half an hour; DURATION=n RATE=n)
+soak: $(STAMP)
+	$(BIN)/python -m ops.soak --duration $(or $(DURATION),1800) --rate $(or $(RATE),40)
+
 .PHONY: bench-rq
 ## bench-rq: a sweep of 200 simulations over one worker of rq and over two, records compared (RUNS=n REQUESTS=n)
 bench-rq: $(STAMP)

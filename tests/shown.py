@@ -85,6 +85,7 @@ NOT_RUN = {
 NOT_MADE = {
     "check": "a part of `make coverage`, of which .ci/run makes all",
     "dashboard": "writes into the package; `make dashboard-check` does it and compares",
+    "soak": "half an hour; .ci/run has `make verify`, of which it is a long one",
     "screenshots": "writes the pictures of the pages",
     "monitor": "until Ctrl-C; `make prometheus` has its test",
 }

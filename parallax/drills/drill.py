@@ -136,6 +136,7 @@ class DrillResult:
     pieces: int = 0  # the same of answers that came in pieces
     contended_s: float = 0.0  # while two tenants were backlogged, and their shares were held
     asked: Counter[str] = field(default_factory=Counter)  # requests to gateways, by how they ended
+    server: Memory | None = None  # what Redis held
 
     @property
     def excused(self) -> bool:
@@ -192,7 +193,13 @@ class _Drill:
         self._contention = Contention(rivals, stage.keys, clock, Random(f"{seed}/contest"), seed)
         self._loads = [self._load, rivals]
         self._watching = Watching(
-            stage.processes, stage.link, stage.keys, self._load, clock, Random(f"{seed}/watching")
+            stage.processes,
+            stage.link,
+            stage.keys,
+            self._load,
+            clock,
+            Random(f"{seed}/watching"),
+            lambda: stage.server_pid,
         )
         self._undoing: list[threading.Thread] = []
         self._faults: Counter[str] = Counter()
@@ -340,7 +347,7 @@ class _Drill:
             dict(evidence.memory), self._stage.junk, self._load.bodies.looked, self._load.weights,
             len(evidence.answers), sum(len(one.pieces) for one in evidence.pieces.values()),
             sum(window.seconds for window in evidence.windows),
-            Counter(one.end.value for one in evidence.exchanges),
+            Counter(one.end.value for one in evidence.exchanges), self._watching.server(),
         )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from parallax.core.errors import ParallaxError
 from parallax.drills.load import Load
 
 _EVERY_S = 0.5
+#: How long a process takes to have all that it needs (seconds).
+WARM_S = 60.0
 _AT_ONCE = 20
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MB = float(1 << 20)
@@ -29,6 +31,8 @@ class Memory:
     most: float
     early: float  # the most in the first half of its life
     late: float  # the most in the second
+    #: MB a minute, once it is warm: of a straight line through what follows.
+    slope: float = field(default=0.0, compare=False)
 
     @classmethod
     def of(cls, samples: Sequence[tuple[float, float]]) -> Memory:
@@ -37,7 +41,16 @@ class Memory:
         middle = (start + end) / 2
         early = max(mb for at, mb in samples if at <= middle)
         late = max((mb for at, mb in samples if at > middle), default=early)
-        return cls(end - start, max(early, late), early, late)
+        warm = [one for one in samples if one[0] >= start + min(WARM_S, (end - start) / 2)]
+        return cls(end - start, max(early, late), early, late, slope(warm))
+
+
+def slope(samples: Sequence[tuple[float, float]]) -> float:
+    """Return how steep the line is that fits (seconds, MB) best, in MB a minute."""
+    count = len(samples)
+    at, mb = (sum(values) / max(1, count) for values in zip(*samples, strict=True))
+    spread = sum((x - at) ** 2 for x, _ in samples)
+    return 60.0 * sum((x - at) * (y - mb) for x, y in samples) / spread if spread else 0.0
 
 
 @dataclass(slots=True)
@@ -50,7 +63,9 @@ class Watching:
     load: Load
     clock: Clock
     random: Random
+    server_pid: Callable[[], int] = lambda: 0
     misplaced: list[str] = field(default_factory=list)  # bodies
+    _server: list[tuple[float, float]] = field(default_factory=list)
     _samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     def run(self, over: threading.Event) -> None:
@@ -68,6 +83,10 @@ class Watching:
         """Return what every process held, by name and process id."""
         return {name: Memory.of(samples) for name, samples in self._samples.items()}
 
+    def server(self) -> Memory | None:
+        """Return what the server held; its slope has the records that are kept for an hour."""
+        return Memory.of(self._server) if self._server else None
+
     def _some(self) -> list[str]:
         """Return some accepted jobs with a body of which no end was heard."""
         names = [name for name in self.load.recent() if name in self.load.accepted]
@@ -76,6 +95,9 @@ class Watching:
 
     def _weigh(self) -> None:
         now = self.clock.monotonic()
+        held = resident_mb(self.server_pid())
+        if held is not None:
+            self._server.append((now, held))
         for name, pid in self.processes().items():
             mb = resident_mb(pid)
             if mb is not None:
