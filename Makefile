@@ -105,7 +105,7 @@ image: $(STAMP)
 	$(BIN)/python -m pytest -q -rs tests/e2e/test_image.py
 
 # The dashboard's pages are written in TypeScript and shipped as files; only who changes them needs Node.
-.PHONY: dashboard dashboard-check browser screenshots
+.PHONY: dashboard dashboard-check browser bench-dashboard screenshots
 PAGES  := ops/dashboard
 STATIC := parallax/dashboard/static
 $(PAGES)/node_modules/.package-lock.json: $(PAGES)/package-lock.json
@@ -132,6 +132,10 @@ $(VENV)/.browser: $(STAMP)
 ## browser: look at every page of the dashboard with a real browser (installs chromium if it can, as root)
 browser: $(VENV)/.browser
 	$(BIN)/python -m pytest -q -m browser tests/browser || $(AGAIN)
+
+## bench-dashboard: how long pages take to be live, and frames, with 10,000 tenants and 500 workers (docs/dashboard.md)
+bench-dashboard: $(VENV)/.browser
+	$(BIN)/python -m tests.browser.timings
 
 ## screenshots: pictures of the dashboard for the docs, of a live system
 screenshots: $(VENV)/.browser
