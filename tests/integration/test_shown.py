@@ -88,6 +88,18 @@ class Cells:
         return cell
 
 
+def is_whole(url: str) -> bool:
+    """Whether every cell has its leader and both workers."""
+    link = Link.to(url)
+    try:
+        every = [Keys(name) for name in ("main", "a", "b")]
+        asked = [command for keys in every
+                 for command in (("EXISTS", keys.leader), ("HLEN", keys.workers))]  # fmt: skip
+        return link.calls(asked) == [1, 2] * len(every)
+    finally:
+        link.close()
+
+
 @pytest.fixture
 def cells(embedded_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cells]:
     """Return living cells; the test is in an empty directory, with nothing of the caller's."""
@@ -104,6 +116,7 @@ def cells(embedded_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     thread = threading.Thread(target=living.live)
     thread.start()
     try:
+        wait_until(lambda: is_whole(embedded_url), "leaders and workers to be there", 30.0)
         yield living
     finally:
         living.over.set()
