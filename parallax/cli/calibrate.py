@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,8 @@ MOST_COUNTED = 32
               help="Tokens it computes in one step at most (it does not tell).")  # fmt: skip
 @click.option("--kv-capacity", type=click.IntRange(64, 10**9), help="Tokens of its KV cache "
               f"[default: asked of it, else {USUAL_KV} for each slot].")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the prompts.")
+@click.option("--seed", type=int, help="Seed of the prompts [default: drawn; the server's cache "
+              "knows those of a seed that it was asked before].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def calibrate(
     server: str,
@@ -70,7 +72,7 @@ def calibrate(
     output_tokens: int,
     token_budget: int,
     kv_capacity: int | None,
-    seed: int,
+    seed: int | None,
     as_json: bool,
 ) -> None:
     """Measure a running server that speaks OpenAI's API, and fit a profile to it.
@@ -86,7 +88,8 @@ def calibrate(
         check_name("--name", name)
     from parallax.consumers.upstream.calibrating import Wanted
 
-    wanted = Wanted(seconds, passes, slots, longest, output_tokens, seed)
+    drawn = secrets.randbelow(2**32) if seed is None else seed
+    wanted = Wanted(seconds, passes, slots, longest, output_tokens, drawn)
     with Orders() as orders:
         found = _measured(backend, wanted, orders)
         fit = _fitted(found, backend, name, token_budget, kv_capacity, orders)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -36,7 +37,9 @@ from parallax.sim.workloads.catalog import load
 
 #: How far simulated and live may be apart at these quantiles.
 TOLERANCES = ((0.50, 0.10), (0.95, 0.20))
-DRAWS, PROBES, PROBE_PAUSE_S = 6, 16, 0.25
+DRAWS, PROBES, PROBE_PAUSE_S = 6, 40, 0.2
+#: Of the probes the first find connections and code that nobody has used yet.
+WARMING = 5
 #: Kinds that take `ignore_eos`.
 FULL_LENGTH = frozenset({"llamacpp", "vllm", "sglang"})
 
@@ -91,7 +94,7 @@ async def _one_measured(
     from parallax.consumers.upstream.calibrating import Measuring, Wanted
 
     backend = parsed_backend(text)
-    wanted = Wanted(seconds, 3, None, None, 24, 0)
+    wanted = Wanted(seconds, 3, None, None, 24, secrets.randbelow(2**32))
     key = key_of(backend, os.environ)
     measuring = Measuring(backend, key, wanted, clock, orders, lambda _: None)
     found = await measuring.run()
@@ -121,7 +124,7 @@ def load_for(
     first = list(islice(load(WorkloadSpec(workload), seed), MOST_JOBS))
     takes = min(server.context for server in servers)
     scale = scale_to(min(takes, longest or takes), first)
-    jobs = adapted(first, scale, "bench")
+    jobs = adapted(first, scale, f"bench-{secrets.token_hex(3)}")  # no cache knows its texts
     faster = rate or rate_for(share, jobs, [server.profile for server in servers])
     found = [(at / faster, job) for at, job in jobs if at / faster < seconds]
     if not found:
@@ -148,7 +151,7 @@ def lived(
             (n * PROBE_PAUSE_S, Job(f"probe-{n}", "probe", 16, 1, output_tokens=1))
             for n in range(PROBES)
         ]
-        waits = [one.wait for one in _run(system, probes, servers, clock, orders)]
+        waits = [one.wait for one in _run(system, probes, servers, clock, orders)][WARMING:]
         done = _run(system, jobs, servers, clock, orders)
     kept = [(one.ttft, one.e2e) for one in done if one.ttft is not None and one.e2e is not None]
     hops_s = [wait for wait in waits if wait is not None]

@@ -150,9 +150,24 @@ def _known_job(line: Line, url: str) -> str:
             why = ("why", "attempts used up", "sample", "")
             link.call("XADD", keys.dead, "*", "job", f"{TRAVELLERS}-0", *why)
             return f"{TRAVELLERS}-0"
+        if " explain " in line.text:
+            return _told_job(link, keys)
     finally:
         link.close()
     return f"{TRAVELLERS}-0"
+
+
+def _told_job(link: Link, keys: Keys) -> str:
+    """Return the id of a job of which the leader tells where it sent it, and why."""
+    found: list[str] = []
+
+    def told() -> bool:
+        text = (link.call("GET", keys.figures) or b"").decode("utf-8", "replace")
+        found.extend(re.findall(rf"{TRAVELLERS}-\d+", text.partition('"decisions"')[2]))
+        return bool(found)
+
+    wait_until(told, "the leader to tell of a job", 30.0)
+    return found[-1]
 
 
 def run_page(

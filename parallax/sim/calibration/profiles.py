@@ -29,9 +29,10 @@ from parallax.engine.profiles import PROFILES, Profile
 ENDINGS = (".toml", ".json")
 #: The table that says how a profile was found.
 FIT = "fit"
-_WORDS: Mapping[str, tuple[type[Any], str]] = {
-    "int": (int, "a whole number"), "float": (float, "a number"),
-    "bool": (bool, "true or false"), "str": (str, "a text"),
+#: Types are read off an example: of compiled classes the annotations do not tell them.
+_EXAMPLE = PROFILES["laptop"]
+_WORDS: Mapping[type[Any], str] = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "a text",
 }  # fmt: skip
 
 
@@ -55,10 +56,10 @@ def _document(option: str, path: Path) -> object:
 
 def profile_of(document: object, where: str) -> Profile:
     """Return the profile that a document describes; raises InvalidSettings naming the key."""
-    values = _values(Profile, document, where, (FIT,))
+    values = _values(_EXAMPLE, document, where, (FIT,))
     if not isinstance(values.pop(FIT, {}), Mapping):
         raise InvalidSettings(f"{where}: {FIT}", "...", "a table of what the profile rests on")
-    cost = _values(StepCost, values.pop("cost"), f"{where}: cost", ())
+    cost = _values(_EXAMPLE.cost, values.pop("cost"), f"{where}: cost", ())
     try:
         check_name("name", values["name"])
         return Profile(cost=StepCost(**cost), **values)
@@ -67,12 +68,12 @@ def profile_of(document: object, where: str) -> Profile:
 
 
 def _values(
-    kind: type[Any], document: object, where: str, besides: tuple[str, ...]
+    example: Profile | StepCost, document: object, where: str, besides: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return a table's values by the fields of a dataclass, each of its field's type."""
+    """Return a table's values by the fields that an example has, each of the example's type."""
     if not isinstance(document, Mapping):
         raise InvalidSettings(where, document, "a table of settings")
-    known = {field.name: field for field in fields(kind)}
+    known = {field.name: field for field in fields(example)}
     for key in document:
         if key not in known and key not in besides:
             raise InvalidSettings(where, key, f"known: {', '.join((*known, *besides))}")
@@ -80,18 +81,18 @@ def _values(
         if name not in document and field.default is MISSING:
             raise InvalidSettings(f"{where}: {name}", None, "it must be given")
     return {
-        key: _typed(known[key].type, value, f"{where}: {key}") if key in known else value
+        key: value if key in besides else _typed(getattr(example, key), value, f"{where}: {key}")
         for key, value in document.items()
     }
 
 
-def _typed(kind: object, value: object, where: str) -> object:
-    """Check a value against the type of its field; a whole number is a number, too."""
-    wanted, words = _WORDS.get(getattr(kind, "__name__", str(kind)), (object, ""))
+def _typed(example: object, value: object, where: str) -> object:
+    """Check a value against the type of an example; a whole number is a number, too."""
+    wanted = type(example)
     if wanted is float and type(value) is int:
         return float(value)
-    if wanted is not object and type(value) is not wanted:
-        raise InvalidSettings(where, value, f"must be {words}")
+    if wanted in _WORDS and type(value) is not wanted:
+        raise InvalidSettings(where, value, f"must be {_WORDS[wanted]}")
     return value
 
 
