@@ -41,6 +41,7 @@ CODES = {
     "300 --max-tokens 80 --detach": {1},
     "docs/operations.md: parallax get --as bob question-1": {1},
     # What the page is about, and not what a test's server is.
+    "docs/operations.md: parallax explain JOB": {0, 1},  # it tells of some of the last
     "docs/operations.md: parallax doctor": {0, 1},
     "docs/operations.md: parallax doctor --cell blue": {0, 1},
 }
