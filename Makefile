@@ -53,10 +53,10 @@ llama: $(STAMP)
 	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[llama]' || echo "llama.cpp could not be installed"
 	$(BIN)/python -m pytest -q -m real_backend || $(AGAIN)
 
-## fuzz: install schemathesis, and ask a gateway what it draws from the OpenAPI document
+## fuzz: install schemathesis and LangChain, and ask a gateway what they ask
 fuzz: $(STAMP)
-	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[fuzz]' || echo "schemathesis could not be installed"
-	PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.5) $(BIN)/python -m pytest -q -rs -m fuzzed || $(AGAIN)
+	timeout 600 $(BIN)/python -m pip install --quiet --editable '.[fuzz]' || echo "schemathesis or LangChain could not be installed"
+	PARALLAX_EXAMPLE_SHARE=$(or $(SHARE),0.5) $(BIN)/python -m pytest -q -rs -m "fuzzed or second_client" || $(AGAIN)
 
 ## prometheus: install Debian's Prometheus (as root) and run the tests that ask it: rules, alerts, every panel
 prometheus: $(STAMP)

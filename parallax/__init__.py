@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from parallax.broker.store.codec import Report
+    from parallax.broker.store.confirming import Replicated
     from parallax.broker.store.intake import Receipt
     from parallax.broker.store.results import Record
     from parallax.core.errors import (
@@ -40,7 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncClient", "AsyncStream", "BrokenAnswer", "Cells", "Client", "Completion", "Conflict",
     "InvalidInput", "Job", "NotCompleted", "Outcome", "ParallaxError", "Receipt", "Record",
-    "Refused", "Report",
+    "Refused", "Replicated", "Report",
     "StoreFull", "Stream", "TenantClient", "TimedOut", "Unreachable", "answer_text", "chat",
     "chunk_text",
 ]  # fmt: skip
@@ -53,6 +54,7 @@ _HOMES = {
     "chat": "producers.client.chat", "chunk_text": "producers.client.chat", "Job": "core.model",
     "Outcome": "core.lifecycle", "Receipt": "broker.store.intake",
     "Record": "broker.store.results", "Report": "broker.store.codec",
+    "Replicated": "broker.store.confirming",
 }  # fmt: skip
 
 

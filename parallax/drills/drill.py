@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
 from parallax.broker.link.connection import Link
-from parallax.broker.store.results import Record
 from parallax.core.clock import Clock
 from parallax.core.digests import digest_of
 from parallax.core.errors import InvalidInput, ParallaxError
@@ -38,7 +37,7 @@ from parallax.drills.shape import Shape
 from parallax.drills.silence import longest_silence_s
 from parallax.drills.stage import CELL, POISON, PREFETCH, Cast, Stage
 from parallax.drills.watching import Memory, Watching
-from parallax.drills.wishes import LONG_TOKENS, Wishes
+from parallax.drills.wishes import Wishes
 from parallax.producers.client.client import Client
 from parallax.services.orders import Orders
 
@@ -308,10 +307,12 @@ class _Drill:
         exchanges = list(self._asking.exchanges)
         fronts = jobs_through_gateways(link, keys, {one.wish for one in exchanges})
         records = records_of(link, keys, accepted | refused | unknown | poison | set(fronts))
+        # Jobs of gateways want a certain model, whose workers may all be away while others work.
+        direct = {name: record for name, record in records.items() if name not in fronts}
         evidence = Evidence(
             accepted, refused, unknown, dict(self._loads[0].told + self._loads[1].told), records,
             lines, counts_of(link, keys), open_of(link, keys), left_over(link, keys),
-            destroyed=self._destroyed, longest_silence_s=longest_silence_s(short_ones(records)),
+            destroyed=self._destroyed, longest_silence_s=longest_silence_s(direct),
             floor_s=shape.floor_s, excused=stage.junk["open"],
             misplaced=[
                 wrong for wrong in self._watching.misplaced
@@ -367,15 +368,6 @@ class _Course:
             return None
         self._due = now + self.random.expovariate(1 / self.pause_s)
         return self.random.choices(self.faults, [fault.weight for fault in self.faults])[0]
-
-
-def short_ones(records: Mapping[str, Record | None]) -> dict[str, Record | None]:
-    """Return the records of jobs that do not take half a minute anyway."""
-    return {
-        name: record
-        for name, record in records.items()
-        if record is None or record.max_tokens < LONG_TOKENS
-    }
 
 
 def _started(run: Callable[..., None], *arguments: object) -> threading.Thread:

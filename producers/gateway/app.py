@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +40,7 @@ from parallax.producers.gateway.looking import Looking, Routing
 from parallax.producers.gateway.meaning import Speaker, meant
 from parallax.producers.gateway.models import Models, Served, missing
 from parallax.producers.gateway.pace import Pace
-from parallax.producers.gateway.problems import Code, Problem, problem_of
+from parallax.producers.gateway.problems import Code, Problem, ending, problem_of
 from parallax.producers.gateway.rates import Purse
 from parallax.producers.gateway.routes import SPECS
 from parallax.producers.gateway.settings import GatewaySettings
@@ -52,6 +53,8 @@ log = logging.getLogger(__name__)
 
 #: Most header lines of a request, and most bytes of all of them.
 MOST_HEADERS, MOST_HEADER_BYTES = 100, 32_768
+#: How long requests that are not answered in time may take to be told so (seconds).
+EMPTIED_S = 2.0
 
 _LEFT = 499  # the client had left: counted, and told to nobody
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -74,6 +77,7 @@ class Gateway:
     draining: bool = False
     app: Starlette = field(init=False)
     _open: int = 0
+    _empty: asyncio.Event | None = None  # set once nothing is open any more, if that is waited for
     _answering: Answering | None = None
     _doorkeeper: Doorkeeper | None = None
     _purse: Purse | None = None
@@ -110,8 +114,17 @@ class Gateway:
                 self._doorkeeper = Doorkeeper(looking.known_keys, self.clock, self.openness)
                 self._purse, self._routing = Purse(client.spend), Routing(looking, self.clock)
                 yield
+                await self._emptied()
         finally:
             looking.close()
+
+    async def _emptied(self) -> None:
+        """Return when every request under way has said which job it leaves, or after a while."""
+        self._empty = asyncio.Event()
+        if self._open:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EMPTIED_S):
+                    await self._empty.wait()
 
     # -- what every request goes through
 
@@ -134,6 +147,8 @@ class Gateway:
                 failed = self._broken(answer)
         finally:
             self._open -= 1
+            if self._empty is not None and not self._open:
+                self._empty.set()
             self.metrics.ended(route, status)
             traced.ended(span, status, failed)
 
@@ -152,6 +167,10 @@ class Gateway:
             return await serve(request)
         except (ClientLeft, ClientDisconnect):
             return None
+        except asyncio.CancelledError:
+            if not self.draining:
+                raise
+            return told(ending(), request)  # its time to answer is over
         except Problem as problem:
             return told(problem, request)
         except ParallaxError as error:
@@ -167,8 +186,7 @@ class Gateway:
     def _check(self, request: Request) -> None:
         """Refuse requests that are not even read."""
         if self.draining:
-            said = "this gateway is shutting down"
-            raise Problem(503, Code.SHUTTING_DOWN, said, retry_after_s=1.0)
+            raise ending()
         if self._open > self.settings.max_open:
             said = f"{self.settings.max_open} requests are under way here"
             raise Problem(503, Code.GATEWAY_FULL, said, retry_after_s=1.0)

@@ -129,6 +129,12 @@ class Problem(Exception):
         return found
 
 
+def ending() -> Problem:
+    """Return that a gateway answers nothing any more: it is about to end."""
+    said = "this gateway is shutting down"
+    return Problem(503, Code.SHUTTING_DOWN, said, retry_after_s=1.0)
+
+
 def problem_of(error: ParallaxError) -> Problem:
     """Return how an error is told."""
     match error:

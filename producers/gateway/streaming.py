@@ -23,7 +23,7 @@ from parallax.producers.gateway import events
 from parallax.producers.gateway.events import CHUNKS, Form
 from parallax.producers.gateway.explaining import bytes_of
 from parallax.producers.gateway.leaving import ClientLeft, gone, over
-from parallax.producers.gateway.problems import Problem, problem_of, problem_of_end
+from parallax.producers.gateway.problems import Problem, ending, problem_of, problem_of_end
 from parallax.producers.gateway.settings import GatewaySettings
 
 _HEADERS = {
@@ -129,10 +129,12 @@ class Streamed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; return when it is sent, or cannot be."""
+        begun = False
         try:
             start = {"type": "http.response.start", "status": 200,
                      "headers": bytes_of(self._headers)}  # fmt: skip
             await send(start)
+            begun = True
             writing = asyncio.ensure_future(self._write(send))
             left = asyncio.ensure_future(gone(receive))
             try:
@@ -142,6 +144,12 @@ class Streamed:
                 await over(writing, left)
             if writing.done() and not writing.cancelled():
                 writing.result()
+        except asyncio.CancelledError:  # the gateway's time to answer is over
+            if not begun:
+                raise
+            self.failed = ending()
+            with suppress(TimeoutError, OSError):
+                await self._send(send, self._form.failure(self.failed), more=False)
         except (TimeoutError, OSError):
             self.left = True  # it reads nothing any more
         finally:

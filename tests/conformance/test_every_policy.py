@@ -159,7 +159,7 @@ def test_order_is_a_number_that_does_not_change(name: str) -> None:
 @pytest.mark.parametrize("name", list(GATE))
 def test_the_gate_closes_for_a_worker_that_drains_or_is_full(name: str) -> None:
     gate = GATE.build(name)
-    assert gate.free(worker(slots=4)) >= 4
+    assert gate.free(worker(slots=4)) >= 1  # it is asked again when that was sent
     assert gate.free(worker(slots=4, draining=True)) == 0
     assert gate.free(worker(slots=4, in_flight=10_000_000)) == 0
 

@@ -42,6 +42,7 @@ class Front:
     base: str
     asking: httpx.Client
     cell: Cell
+    serving: Serving
 
     def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
         """Ask, and return all of the answer; `_` in a header's name stands for `-`."""
@@ -137,7 +138,7 @@ def fronted(
     try:
         wait_until(lambda: serving.started or not thread.is_alive(), "the gateway to start")
         with Turning(cell), httpx.Client(base_url=base, timeout=LONG_S, trust_env=False) as asking:
-            yield Front(gateway, base, asking, cell)
+            yield Front(gateway, base, asking, cell, serving)
     finally:
         serving.stop()
         thread.join(60)

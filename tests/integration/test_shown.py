@@ -41,6 +41,7 @@ CODES = {
     "300 --max-tokens 80 --detach": {1},
     "docs/operations.md: parallax get --as bob question-1": {1},
     # What the page is about, and not what a test's server is.
+    "docs/operations.md: parallax explain JOB": {0, 1},  # it tells of some of the last
     "docs/operations.md: parallax doctor": {0, 1},
     "docs/operations.md: parallax doctor --cell blue": {0, 1},
 }
@@ -88,6 +89,18 @@ class Cells:
         return cell
 
 
+def is_whole(url: str) -> bool:
+    """Whether every cell has its leader and both workers."""
+    link = Link.to(url)
+    try:
+        every = [Keys(name) for name in ("main", "a", "b")]
+        asked = [command for keys in every
+                 for command in (("EXISTS", keys.leader), ("HLEN", keys.workers))]  # fmt: skip
+        return link.calls(asked) == [1, 2] * len(every)
+    finally:
+        link.close()
+
+
 @pytest.fixture
 def cells(embedded_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cells]:
     """Return living cells; the test is in an empty directory, with nothing of the caller's."""
@@ -104,6 +117,7 @@ def cells(embedded_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     thread = threading.Thread(target=living.live)
     thread.start()
     try:
+        wait_until(lambda: is_whole(embedded_url), "leaders and workers to be there", 30.0)
         yield living
     finally:
         living.over.set()

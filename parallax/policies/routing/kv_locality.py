@@ -127,7 +127,8 @@ class KvLocality:
                 routes.append(None)
                 continue
             worker = cluster.workers[best]
-            cached, loaded = self._cached(job, *held.get(worker.id, _NOTHING))
+            near, both = held.get(worker.id, _NOTHING)
+            cached, loaded = self._cached(job, near, both)
             computed = job.prompt_tokens - cached - loaded
             tally.place(best, computed + self.load * loaded, computed + loaded)
             self._placed += 1.0
@@ -167,7 +168,8 @@ class KvLocality:
             names = blocks_of(job)
             blocks = self._index.match(names, worker)
             both = max(blocks, self._tiers.match(names, worker))
-            found = sum(self._cached(job, blocks, both))
+            cached, loaded = self._cached(job, blocks, both)
+            found = cached + loaded
         return found
 
     def _held(self, names: Sequence[int]) -> dict[str, _Held]:
@@ -214,7 +216,8 @@ class KvLocality:
                 continue
             uncached, wanting = float(prompt), prompt
             if held and worker.id in held:
-                cached, loaded = self._cached(job, *held[worker.id])
+                near, both = held[worker.id]
+                cached, loaded = self._cached(job, near, both)
                 if cached + loaded >= counts:
                     wanting -= cached
                     uncached = wanting - (1.0 - self.load) * loaded

@@ -37,6 +37,39 @@ def test_buckets_are_told_apart_by_tenant_and_prompt() -> None:
     assert policy.predict(job(tenant="long")) > 250
 
 
+@pytest.mark.parametrize("fields", [{"model": "long"}, {"max_tokens": 4_000}], ids=str)
+def test_buckets_are_told_apart_by_model_and_by_what_may_be_said(fields: dict[str, Any]) -> None:
+    policy = taught(BucketQuantile(), [10] * 300)
+    taught(policy, [300] * 300, **fields)
+    assert policy.predict(job()) < 50
+    assert policy.predict(job(**fields)) > 250
+
+
+def test_a_new_tenant_is_expected_to_be_as_others_of_the_model_are() -> None:
+    policy = taught(BucketQuantile(), [10] * 400, model="terse")
+    taught(policy, [300] * 400, model="wordy")
+    assert policy.predict(job(tenant="new", model="terse")) < 50
+    assert policy.predict(job(tenant="new", model="wordy")) > 250
+
+
+def test_the_control_without_models_a_new_tenant_gets_the_mean_of_all() -> None:
+    policy = taught(taught(BucketQuantile(), [10] * 400), [300] * 400)
+    assert policy.predict(job(tenant="new")) == policy.predict(job(tenant="newer"))
+
+
+def test_what_it_remembers_is_told_apart_again() -> None:
+    policy = taught(taught(BucketQuantile(), [10] * 300, model="a"), [300] * 300, model="b")
+    heir = BucketQuantile()
+    heir.recall(policy.remember())
+    assert heir.predict(job(model="a")) < 60 < 240 < heir.predict(job(model="b"))
+
+
+def test_the_memory_of_a_former_release_is_read() -> None:
+    heir = BucketQuantile()
+    heir.recall({"all": [80] * 40, "buckets": [["acme", 7, [80] * 40]]})
+    assert heir.predict(job()) == 80.0
+
+
 def test_the_longest_answer_bounds_every_prediction() -> None:
     policy = taught(BucketQuantile(), [10_000] * 100)
     assert policy.predict(job(max_tokens=7)) == 7.0

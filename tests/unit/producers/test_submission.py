@@ -41,7 +41,7 @@ def test_a_line_becomes_a_job() -> None:
     fields = {
         "id": "j1", "tenant": "acme", "prompt_tokens": 1, "max_tokens": 9, "session": "s",
         "output_tokens": 5, "deadline_s": 1.5, "priority": -2, "max_attempts": 4, "prefix": (7, 8),
-        "prefix_block": 32, "keep": True, "model": "m",
+        "prefix_block": 32, "keep": True, "model": "m", "trace": f"00-{'1' * 32}-{'2' * 16}-01",
     } | {"prompt_tokens": 64}  # fmt: skip
     assert {*fields, "prompt", "body"} == set(FIELDS)
     assert read(json.dumps(fields)) == [Job(**fields)]  # type: ignore[arg-type]
