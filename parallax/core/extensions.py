@@ -34,10 +34,13 @@ class Extensions:
         """Import every module once."""
         if self._discovered:
             return
-        self._discovered = True
+        # Threads may get here together: imports wait for each other, so none sees half a table.
         package = importlib.import_module(self.package)
         for module in list(pkgutil.walk_packages(package.__path__, f"{self.package}.")):
             importlib.import_module(module.name)
+        if self._discovered:
+            return  # another thread was faster
+        self._discovered = True
         for point in sorted(entry_points(group=self.group), key=lambda one: (one.name, one.value)):
             self._adopt(point)
 

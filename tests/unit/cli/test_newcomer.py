@@ -90,7 +90,7 @@ def test_a_shell_completes_commands_without_importing_them() -> None:
         ("policy show", "fair_q", ["fair_queuing"]),
         ("policy set", "sj", ["sjf"]),
         ("worker --engine", "c", ["cpu", "clock"]),
-        ("simulate chat --profile", "lap", ["laptop"]),
+        ("simulate chat --profile", "lap", ["lap", "laptop"]),  # the former is a file's
     ],
 )
 def test_a_shell_completes_names(words: str, begun: str, offered: list[str]) -> None:
