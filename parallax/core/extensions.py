@@ -39,7 +39,7 @@ class Extensions:
         for module in list(pkgutil.walk_packages(package.__path__, f"{self.package}.")):
             importlib.import_module(module.name)
         if self._discovered:
-            return  # another thread was faster
+            return  # type: ignore[unreachable]  # another thread was faster
         self._discovered = True
         for point in sorted(entry_points(group=self.group), key=lambda one: (one.name, one.value)):
             self._adopt(point)
