@@ -188,13 +188,15 @@ def _holds(pieces: list[str], got: list[str], end: End) -> bool:
 def _excused(evidence: Evidence, one: Exchange) -> bool:
     """Whether a connection was cut by a gateway that was killed, or that was told to stop.
 
-    Who is told to stop answers what it has read, and for a while waits for what takes longer; it
-    had read what had become a job by then.
+    A gateway that was told to stop answers what it has read, and for a while waits for jobs that
+    take longer; it had read each request that had become a job by then. Connections that the system
+    had accepted for it meanwhile are cut when it closes its socket, on a full machine late.
     """
     for trouble in evidence.troubles:
         if trouble.gateway != one.gateway or trouble.word == "paused":
             continue
-        if one.began - _SEEN_S <= trouble.at <= one.ended + _SEEN_S and (
+        stopping_s = DRAIN_S if trouble.word == "stopped" else 0.0
+        if one.began - _SEEN_S - stopping_s <= trouble.at <= one.ended + _SEEN_S and (
             trouble.word == "killed" or not _submitted(evidence, one, trouble.at)
         ):
             return True

@@ -28,6 +28,11 @@ _USUAL = {
     "recording": "SET", "figures": "SET", "load": "SET", "scaler": "SET", "scaling": "SET",
     "drained": "HSET",
 }  # fmt: skip
+#: Runs a command on the key, and lets the key go after a while.
+_WITH_TTL = """
+redis.call(ARGV[2], KEYS[1], unpack(ARGV, 3))
+return redis.call('PEXPIRE', KEYS[1], ARGV[1])
+"""
 #: What a job's record is made of.
 _FIELDS = ("at", "about", "deadline", "limit", "hedge", "result", "prefilled")
 
@@ -88,9 +93,12 @@ def _make(send: Send, key: str | bytes, name: str, random: Random) -> None:
     junk = _bytes(random)
     word = _USUAL.get(name, random.choice(("SET", "HSET", "SADD", "XADD", "ZADD", "RPUSH")))
     rest = {"HSET": (junk, junk), "XADD": ("*", junk, junk), "ZADD": ("1", b"junk" + junk)}
-    send(word, key, *rest.get(word, (junk,)))
     if name not in _USUAL or word == "SET":
-        send("PEXPIRE", key, random.choice((500, 2_000)))
+        # In one step: a server that is killed between two would keep a key that stays for ever.
+        ttl_ms = random.choice((500, 2_000))
+        send("EVAL", _WITH_TTL, 1, key, ttl_ms, word, *rest.get(word, (junk,)))
+    else:
+        send(word, key, *rest.get(word, (junk,)))
 
 
 def spoil(send: Send, keys: Keys, job: str, random: Random) -> None:
