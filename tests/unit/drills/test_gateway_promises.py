@@ -127,7 +127,7 @@ def test_every_promise_can_be_broken() -> None:
     lambda: cut(trouble("killed", 12.7)),  # it was seen before it was known
     lambda: cut(trouble("stopped", 11.0), wish="web-2"),  # nothing had become of it
     lambda: cut(trouble("stopped", 9.5)),  # nor had of this
-    lambda: cut(trouble("stopped", 8.0), wish="web-2"),  # it waited at a socket that was closed late
+    lambda: cut(trouble("stopped", 8.0), wish="web-2"),  # it had not been read
     lambda: cut(trouble("stopped", 11.0), ended=11.0 + DRAIN_S),
     lambda: replace(asked(STREAM, pieces=("aa",), end=End.CUT), troubles=[trouble("killed", 12.0)]),
     lambda: asked(end=End.ERROR, status=504, code="timed_out", job="", ended=20.0),
