@@ -33,7 +33,7 @@ def ask(run: Run, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that asks `Say hello` of a door, as the job j1."""
 
     def asked(door: Door, *arguments: str) -> Any:
-        monkeypatch.setattr(Where, "connect", lambda _: door)
+        monkeypatch.setattr(Where, "connect", lambda *_: door)
         answer = run("submit", "Say hello", "--id", "j1", "--redis", CLOSED, *arguments)
         assert door.closed
         return answer
