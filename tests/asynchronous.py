@@ -44,18 +44,18 @@ def done(work: Coroutine[Any, Any, R]) -> R:
 
 
 class LinkOverAsync(Link):
-    """A link whose commands an asyncio link carries."""
+    """A link whose commands an asyncio link carries; a read under way has a plain connection."""
 
-    def __init__(self, made: AsyncLink) -> None:
-        super().__init__(lambda: None)
+    def __init__(self, made: AsyncLink, plain: Link | None = None) -> None:
+        super().__init__(plain._connect if plain else lambda: None)
         self.made = made
 
     @classmethod
     def to(cls, url: str, timeout_s: float = SOCKET_TIMEOUT_S) -> LinkOverAsync:
-        return cls(AsyncLink.to(url, timeout_s))
+        return cls(AsyncLink.to(url, timeout_s), Link.to(url, timeout_s))
 
     def twin(self) -> Link:
-        return LinkOverAsync(self.made.twin())
+        return LinkOverAsync(self.made.twin(), self)
 
     @property
     def address(self) -> str:
@@ -68,6 +68,7 @@ class LinkOverAsync(Link):
         return done(self.made.calls(commands))
 
     def close(self) -> None:
+        super().close()
         done(self.made.close())
 
 

@@ -57,12 +57,14 @@ class ProfileName(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return what was given; unknown names are refused, files are read where they are used."""
-        from parallax.sim.calibration.profiles import ENDINGS, known_profile
+        from parallax.engine.profiles import PROFILES
+        from parallax.sim.calibration.profiles import ENDINGS
 
-        option = param.opts[0] if param and param.opts else self.name
-        for one in str(value).split(",") if self.several else (str(value),):
-            if not one.strip().endswith(ENDINGS):
-                known_profile(option, one.strip())
+        for one in map(str.strip, str(value).split(",") if self.several else [str(value)]):
+            if one not in PROFILES and not one.endswith(ENDINGS):
+                names = ", ".join(map(repr, PROFILES))
+                end = "nor a file (.toml, .json) of `parallax calibrate`."
+                self.fail(f"{one!r} is not one of {names}, {end}", param, ctx)
         return str(value)
 
     def shell_complete(

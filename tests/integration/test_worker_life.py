@@ -92,8 +92,7 @@ def test_who_is_cancelled_while_it_writes_an_end_writes_it_before_it_leaves(
 
 def test_an_end_whose_reply_is_lost_is_written_again(stage: Stage) -> None:
     def cut() -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, stage.link.drop)  # when it has been sent
+        asyncio.get_running_loop().call_soon(stage.link.drop)  # when it has been sent
 
     def ends_and_drains() -> None:
         stage.ends()

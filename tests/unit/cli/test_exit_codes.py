@@ -150,7 +150,7 @@ def test_a_bad_value_ends_with_2_naming_what_and_what_is_allowed(
         (["demo", "--workers", "1"], "--workers"),
         (["demo", "--rate", "inf"], "--rate"),
         (["up", "--engine", "vllm"], "'clock', 'cpu', 'echo', 'noop'"),
-        (["up", "--profile", "h200"], "laptop"),
+        (["up", "--profile", "h200"], "'laptop'"),
         (["up", "--engine-speed", "nan"], "--engine-speed"),
         (["up", "--durability", "never"], "'always'"),
         (["loadgen", "--engine", "vllm"], "'clock', 'cpu', 'echo', 'noop'"),
@@ -161,7 +161,7 @@ def test_a_bad_value_ends_with_2_naming_what_and_what_is_allowed(
         (["worker", "--role", "both-of-them"], "'prefill'"),
         (["worker", "--slots", "0"], "--slots"),
         (["statsu"], "Did you mean status?"),
-        (["simulate", "chat", "--profile", "h200"], "laptop"),
+        (["simulate", "chat", "--profile", "h200"], "'laptop'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
