@@ -38,6 +38,7 @@ from parallax.dashboard.playground import Playground
 from parallax.dashboard.problems import Problem, document, problem_of, told
 from parallax.dashboard.reading import CONTRACT, Reading, number
 from parallax.dashboard.writing import Writing, read_body
+from parallax.services.beside import Beside
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Dashboard:
     feed: Feed = field(init=False)
     guard: Guard = field(init=False)
     playground: Playground = field(init=False)
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _asking: Beside = field(default_factory=Beside, init=False)
 
     def __post_init__(self) -> None:
         link, keys = Link.to(self.address.url), Keys(self.address.name)
@@ -189,8 +190,7 @@ class Dashboard:
     # -- one question to the store at a time, beside the loop
 
     async def _beside(self, ask: Callable[..., Any], *given: Any) -> Any:
-        async with self._asking:
-            return await asyncio.to_thread(ask, *given)
+        return await self._asking.do(ask, *given)
 
     def _read(self, read: Read) -> Answer:
         async def answer(request: Request) -> Response:

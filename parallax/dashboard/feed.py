@@ -14,6 +14,7 @@ from parallax.cli.cell_documents import CellView
 from parallax.core.clock import Clock
 from parallax.core.errors import ParallaxError
 from parallax.dashboard.problems import Problem, problem_of
+from parallax.services.beside import Beside
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Feed:
         self._coarse: deque[dict[str, float | None]] = deque(maxlen=COARSE)
         self._changed = asyncio.Condition()
         self._wanted, self._looking = asyncio.Event(), asyncio.Lock()
+        self._beside = Beside()
         self._asked_at = -WATCHED_S
         self._looked_at = -IDLE_S
         self.seq = 0
@@ -103,7 +105,7 @@ class Feed:
                 return
             self.looks += 1
             try:
-                view = await asyncio.to_thread(self._look, self.seq + 1)
+                view = await self._beside.do(self._look, self.seq + 1)
             except ParallaxError as error:
                 self._trouble = problem_of(error)
             except Exception:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from parallax.core.clock import Clock
+from parallax.services.beside import Beside
 
 T = TypeVar("T")
 
@@ -18,7 +19,7 @@ class Fresh(Generic[T]):
         """`read` may block; one of them is under way at a time."""
         self._read, self._clock, self._age_s = read, clock, age_s
         self._known: tuple[float, T] | None = None
-        self._reading = asyncio.Lock()
+        self._reading, self._beside = asyncio.Lock(), Beside()
 
     async def get(self) -> T:
         """Return the value; raises what reading raises."""
@@ -27,7 +28,7 @@ class Fresh(Generic[T]):
             async with self._reading:
                 found = self._young()
                 if found is None:
-                    value = await asyncio.to_thread(self._read)
+                    value = await self._beside.do(self._read)
                     found = self._known = (self._clock.monotonic(), value)
         return found[1]
 
