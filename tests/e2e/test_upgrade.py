@@ -134,9 +134,12 @@ def answers(asking: httpx.Client) -> bool:
 
 
 def check(client: Client, url: str, names: Sequence[str]) -> None:
-    """Assert that nothing was lost, run twice, or not understood."""
-    ends = [record and (record.outcome, record.attempts) for record in client.records(names)]
-    assert ends == [(Outcome.COMPLETED, 1)] * len(names)
+    """Assert that nothing was lost, finished twice, or not understood.
+
+    Attempts are not counted: a worker that drains hands back, unharmed, what it has not begun.
+    """
+    ends = [record and record.outcome for record in client.records(names)]
+    assert ends == [Outcome.COMPLETED] * len(names)
     link = Link.to(url)
     try:
         assert DeadLetters(link, Keys("main")).newest(5) == []
