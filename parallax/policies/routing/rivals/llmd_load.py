@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from random import Random
 
-from parallax.core.model import ClusterView, JobView, check_number
+from parallax.core.model import JobView, check_number
 from parallax.policies.registry import ROUTING
-from parallax.policies.routing.rivals.scoring import Candidate, candidates_of, cheapest, put
+from parallax.policies.routing.rivals.scoring import Candidate, OneByOne, cheapest, put
 
 
 @dataclass(slots=True)
@@ -49,7 +48,7 @@ def queue_scores(candidates: Sequence[Candidate], scrapes: Scrapes | None) -> li
 
 @ROUTING.register("llmd_load")
 @dataclass(slots=True)
-class LlmdLoad:
+class LlmdLoad(OneByOne):
     """Choose the highest `queue_weight * queue score + kv_weight * (1 - KV memory in use)`.
 
     The queue score is 1 for the worker with the fewest waiting requests, 0 for that with the most.
@@ -63,31 +62,18 @@ class LlmdLoad:
     kv_weight: float = 1.0
     reported: bool = False
     _scrapes: Scrapes | None = field(default=None, init=False, repr=False)
-    _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_number("llmd_load.queue_weight", self.queue_weight, 0.0, 1e6)
         check_number("llmd_load.kv_weight", self.kv_weight, 0.0, 1e6)
         self._scrapes = Scrapes() if self.reported else None
 
-    def seed(self, random: Random) -> None:
-        """Use this source for ties."""
-        self._random = random
+    def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
+        named = (candidate.view.id for candidate in candidates)
+        scores = dict(zip(named, queue_scores(candidates, self._scrapes), strict=True))
 
-    def route(
-        self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
-    ) -> list[str | None]:
-        """See `interfaces.RoutingPolicy`."""
-        candidates = candidates_of(cluster)
-        routes = []
-        for job in jobs:
-            named = (candidate.view.id for candidate in candidates)
-            known = queue_scores(candidates, self._scrapes) if candidates else []
-            scores = dict(zip(named, known, strict=True))
+        def cost(candidate: Candidate) -> float:
+            memory = 1.0 - candidate.view.kv_used
+            return -(self.queue_weight * scores[candidate.view.id] + self.kv_weight * memory)
 
-            def cost(candidate: Candidate, scores: dict[str, float] = scores) -> float:
-                memory = 1.0 - candidate.view.kv_used
-                return -(self.queue_weight * scores[candidate.view.id] + self.kv_weight * memory)
-
-            routes.append(put(job, cheapest(candidates, cost, self._random), 0))
-        return routes
+        return put(job, cheapest(candidates, cost, self._random), 0)

@@ -98,18 +98,17 @@ def put(job: JobView, chosen: Candidate | None, cached: int) -> str | None:
 
 
 @dataclass(slots=True)
-class PrefixRouter:
-    """Base of the imitated routers that keep an index of prefixes: see `interfaces.RoutingPolicy`.
+class OneByOne:
+    """Base of the imitated routers: see `interfaces.RoutingPolicy`.
 
     A router says in `_routed` where one job goes; the jobs of a batch are placed one after the
-    other. One that hears of ends replaces `ended`.
+    other.
     """
 
-    _known: Known = field(default_factory=lambda: Known(PrefixIndex(10**8)), init=False, repr=False)
     _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def seed(self, random: Random) -> None:
-        """Use this source for ties."""
+        """Use this source for ties and draws."""
         self._random = random
 
     def route(
@@ -118,6 +117,17 @@ class PrefixRouter:
         """See `interfaces.RoutingPolicy`."""
         candidates = candidates_of(cluster)
         return [self._routed(job, candidates) if candidates else None for job in jobs]
+
+    def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
+        """Place a job on one of these workers, at least one; None if all are full."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class PrefixRouter(OneByOne):
+    """Base of those that keep an index of prefixes; one that hears of ends replaces `ended`."""
+
+    _known: Known = field(default_factory=lambda: Known(PrefixIndex(10**8)), init=False, repr=False)
 
     def ended(self, job: JobView, worker: str, usage: Usage) -> None:
         """See `interfaces.PlacementObserver`: this router does not hear of ends."""
@@ -129,7 +139,3 @@ class PrefixRouter:
     def cached_tokens(self, job: JobView, worker: str) -> int:
         """See `interfaces.PlacementObserver`."""
         return self._known.tokens(job, worker)
-
-    def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
-        """Place a job on one of these workers, at least one; None if all are full."""
-        raise NotImplementedError

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
 
-from parallax.core.model import ClusterView, JobView, check_number
+from parallax.core.model import JobView, check_number
 from parallax.policies.registry import ROUTING
-from parallax.policies.routing.rivals.scoring import Candidate, candidates_of, cheapest, put
+from parallax.policies.routing.rivals.scoring import Candidate, OneByOne, cheapest, put
 
 
 @ROUTING.register("smg_least_load")
 @dataclass(slots=True)
-class SmgLeastLoad:
+class SmgLeastLoad(OneByOne):
     """Choose the smallest `waiting tokens / throughput + kv_penalty * k / (1 - k)`.
 
     k is the share of KV memory in use, at most 0.999; waiting tokens count what was sent since the
@@ -25,22 +23,13 @@ class SmgLeastLoad:
 
     throughput: float = 2_000.0  # tokens per second of a worker
     kv_penalty: float = 0.15  # seconds
-    _random: Random = field(default_factory=lambda: Random(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_number("smg_least_load.throughput", self.throughput, 1e-3, 1e9)
         check_number("smg_least_load.kv_penalty", self.kv_penalty, 0.0, 1e6)
 
-    def seed(self, random: Random) -> None:
-        """Use this source for ties."""
-        self._random = random
-
-    def route(
-        self, jobs: Sequence[JobView], estimates: Sequence[float], cluster: ClusterView
-    ) -> list[str | None]:
-        """See `interfaces.RoutingPolicy`."""
-        candidates = candidates_of(cluster)
-        return [put(job, cheapest(candidates, self._score, self._random), 0) for job in jobs]
+    def _routed(self, job: JobView, candidates: list[Candidate]) -> str | None:
+        return put(job, cheapest(candidates, self._score, self._random), 0)
 
     def _score(self, candidate: Candidate) -> float:
         k = min(candidate.view.kv_used, 0.999)
