@@ -118,3 +118,12 @@ class LoopHost:
     async def _apart(self, work: Work, then: Work) -> None:
         await asyncio.to_thread(work)
         then()
+
+
+def by_hand(work: Coroutine[Any, Any, None]) -> None:
+    """Run work that never waits for the loop; raises RuntimeError if it does."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("a worker that is turned by hand waited for an event loop")

@@ -17,10 +17,9 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from parallax.broker.link.async_link import AsyncLink
 from parallax.broker.link.connection import Link
@@ -34,7 +33,7 @@ from parallax.consumers.desk import Desk
 from parallax.consumers.engines.interface import Condition, Done, Engine, Event, Host
 from parallax.consumers.errands import Ears, Errands
 from parallax.consumers.heartbeat import Heartbeat
-from parallax.consumers.hosts import HandHost, LoopHost
+from parallax.consumers.hosts import HandHost, LoopHost, by_hand
 from parallax.consumers.patience import Patience
 from parallax.consumers.trouble import NEVER_FAILS, NEVER_SLOW, Failures, Slowdown, Trouble
 from parallax.consumers.witness import witness
@@ -143,7 +142,7 @@ class Worker:
 
     def run_once(self) -> None:
         """One turn by hand: send pending actions, read, and run the engine's due timers."""
-        _by_hand(self._turn())
+        by_hand(self._turn())
 
     def recover(self, error: Exception) -> None:
         """The store did not answer: the next turn asks again. Any other fault is no progress."""
@@ -153,7 +152,7 @@ class Worker:
 
     def close(self) -> None:
         """Leave: give attempts back, sign off. For a worker that is turned by hand."""
-        _by_hand(self._leave())
+        by_hand(self._leave())
 
     # -- loops ------------------------------------------------------------------------------------
 
@@ -389,12 +388,3 @@ class Worker:
             "completed": self.completed,
             "jobs": " ".join(list(desk.running)[:20]),
         }
-
-
-def _by_hand(work: Coroutine[Any, Any, None]) -> None:
-    """Run what never waits for the loop."""
-    try:
-        work.send(None)
-    except StopIteration:
-        return
-    raise RuntimeError("a worker that is turned by hand waited for an event loop")

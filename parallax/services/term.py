@@ -63,11 +63,8 @@ from parallax.telemetry.tracing import OFF, Tracer
 
 log = logging.getLogger(__name__)
 
-#: How often the learnt estimates are kept for the next leader (seconds).
-KEEP_S = 2.0
-
-#: How often the load is told (seconds).
-TELL_S = 1.0
+#: How often the learnt estimates are kept for the next leader, and the load is told (seconds).
+KEEP_S, TELL_S = 2.0, 1.0
 
 #: Longest time that balances wait for a dispatch to be committed with (seconds).
 COMMIT_S = 0.05
